@@ -1,0 +1,200 @@
+// The decoder: one for Llama, Mistral, Qwen2, Qwen3 and Qwen3-MoE, which differ by a few flags of their
+// configuration (biases, q/k norm, experts, windows, tied head).
+//
+// Pre-norm residual blocks (Llama, arXiv 2302.13971) with grouped-query attention (arXiv 2305.13245), rotary
+// positions (arXiv 2104.09864) and a SiLU-gated feed-forward (arXiv 2002.05202). Written against `Ops`, so it runs
+// on every backend; each call is one fusable operation, seven to nine a layer.
+
+import type {
+  Activation,
+  Backend,
+  HeadLayout,
+  Matrix,
+  Norm,
+  Ops,
+  RopeTable,
+  Vector,
+} from "../../kernels/ops.ts";
+import type { ModelConfig } from "./config.ts";
+
+/** Feed-forward part of a layer. */
+export type FeedForwardWeights =
+  | {
+    readonly type: "dense";
+    /** [2F, H], gate rows then up rows. */
+    readonly gateUp: Matrix;
+    readonly gateUpBias: Vector | null;
+    /** [H, F] */
+    readonly down: Matrix;
+    readonly downBias: Vector | null;
+  }
+  | { readonly type: "moe"; readonly router: Matrix; readonly gateUp: Matrix; readonly down: Matrix };
+
+/** One layer, or one rank's share of it. */
+export interface LayerWeights {
+  readonly inputNorm: Vector;
+  /** [(heads + 2 kvHeads) headDim, H]: q rows, then k, then v. */
+  readonly qkv: Matrix;
+  readonly qkvBias: Vector | null;
+  readonly qNorm: Vector | null;
+  readonly kNorm: Vector | null;
+  /** [H, heads · headDim] */
+  readonly output: Matrix;
+  readonly outputBias: Vector | null;
+  readonly postNorm: Vector;
+  readonly feedForward: FeedForwardWeights;
+}
+
+/** A whole model on the device. With several ranks biases that are added after a reduction stand on rank 0 only. */
+export interface DecoderWeights {
+  readonly embedding: Matrix;
+  readonly layers: readonly LayerWeights[];
+  readonly finalNorm: Vector;
+  /** The embedding itself when tied. */
+  readonly head: Matrix;
+}
+
+/** How a decoder is cut for tensor parallelism: this rank's heads. One rank has them all. */
+export interface Shard {
+  readonly rank: number;
+  readonly size: number;
+}
+
+/** Runs forwards; owns the activations. Create after `backend.createState`. */
+export class Decoder {
+  readonly #config: ModelConfig;
+  readonly #weights: DecoderWeights;
+  readonly #heads: HeadLayout;
+  readonly #rope: RopeTable;
+  readonly #parallel: boolean;
+  /** Residual stream [T, H]. */
+  readonly #x: Activation;
+  readonly #qkv: Activation;
+  readonly #attended: Activation;
+  readonly #gated: Activation | null;
+  /** This rank's part of a sum, when there are several ranks. */
+  readonly #partial: Activation | null;
+
+  constructor(
+    backend: Backend,
+    config: ModelConfig,
+    weights: DecoderWeights,
+    heads: HeadLayout,
+    rope: RopeTable,
+    shard: Shard,
+  ) {
+    this.#config = config;
+    this.#weights = weights;
+    this.#heads = heads;
+    this.#rope = rope;
+    this.#parallel = shard.size > 1;
+    const { numHeads, numKvHeads, headDim } = heads;
+    this.#x = backend.createActivation(config.hiddenSize, "residual");
+    this.#qkv = backend.createActivation((numHeads + 2 * numKvHeads) * headDim, "hidden");
+    this.#attended = backend.createActivation(numHeads * headDim, "hidden");
+    let gatedWidth = 0;
+    for (const { feedForward } of weights.layers) {
+      if (feedForward.type === "dense") gatedWidth = feedForward.down.spec.columns;
+    }
+    this.#gated = gatedWidth > 0 ? backend.createActivation(gatedWidth, "hidden") : null;
+    this.#partial = this.#parallel ? backend.createActivation(config.hiddenSize, "residual") : null;
+  }
+
+  /** Records one forward over the current plan. */
+  forward(ops: Ops): void {
+    const x = this.#x;
+    if (this.#partial === null) {
+      ops.embed(this.#weights.embedding, x);
+    } else {
+      // Each rank holds a slice of the vocabulary and contributes zeros for other tokens.
+      ops.embed(this.#weights.embedding, this.#partial);
+      ops.allReduce(this.#partial, x, "store");
+    }
+    for (let i = 0; i < this.#weights.layers.length; i++) this.#layer(ops, i);
+    ops.sample({ input: x, norm: this.#norm(this.#weights.finalNorm), head: this.#weights.head });
+  }
+
+  #layer(ops: Ops, index: number): void {
+    const layer = this.#weights.layers[index]!;
+    const heads = this.#heads;
+    ops.linear({
+      input: this.#x,
+      norm: this.#norm(layer.inputNorm),
+      weight: layer.qkv,
+      bias: layer.qkvBias ?? undefined,
+      output: this.#qkv,
+      epilogue: "store",
+    });
+    ops.ropeStore({
+      qkv: this.#qkv,
+      heads,
+      qNorm: layer.qNorm ? this.#norm(layer.qNorm) : undefined,
+      kNorm: layer.kNorm ? this.#norm(layer.kNorm) : undefined,
+      rope: this.#rope,
+      layer: index,
+    });
+    ops.attention({
+      qkv: this.#qkv,
+      heads,
+      output: this.#attended,
+      layer: index,
+      scale: 1 / Math.sqrt(heads.headDim),
+      window: this.#config.slidingWindow[index] ?? null,
+    });
+    this.#addProduct(ops, this.#attended, layer.output, layer.outputBias);
+    this.#feedForward(ops, layer);
+  }
+
+  #feedForward(ops: Ops, layer: LayerWeights): void {
+    const norm = this.#norm(layer.postNorm);
+    const weights = layer.feedForward;
+    switch (weights.type) {
+      case "dense": {
+        const gated = this.#gated!;
+        ops.linear({
+          input: this.#x,
+          norm,
+          weight: weights.gateUp,
+          bias: weights.gateUpBias ?? undefined,
+          output: gated,
+          epilogue: "silu-mul",
+        });
+        this.#addProduct(ops, gated, weights.down, weights.downBias);
+        return;
+      }
+      case "moe": {
+        const moe = this.#config.moe!;
+        const { router, gateUp, down } = weights;
+        const { expertsPerToken, renormalize } = moe;
+        const output = this.#partial ?? this.#x;
+        const epilogue = this.#parallel ? "store" as const : "add" as const;
+        ops.moe({
+          input: this.#x,
+          norm,
+          router,
+          gateUp,
+          down,
+          expertsPerToken,
+          renormalize,
+          output,
+          epilogue,
+        });
+        if (this.#partial) ops.allReduce(this.#partial, this.#x, "add");
+      }
+    }
+  }
+
+  /** x += input · weightᵀ + bias, summed over the ranks. */
+  #addProduct(ops: Ops, input: Activation, weight: Matrix, bias: Vector | null): void {
+    if (this.#partial === null) {
+      ops.linear({ input, weight, bias: bias ?? undefined, output: this.#x, epilogue: "add" });
+    } else {
+      ops.linear({ input, weight, bias: bias ?? undefined, output: this.#partial, epilogue: "store" });
+      ops.allReduce(this.#partial, this.#x, "add");
+    }
+  }
+
+  #norm(weight: Vector): Norm {
+    return { weight, epsilon: this.#config.rmsNormEpsilon };
+  }
+}

@@ -1,0 +1,86 @@
+// What a caller asks of one generation, and how it ends. Checked at the edge (CLI, HTTP, `Engine.submit`), trusted
+// inside.
+
+/** Sampling parameters of one request, complete: every field has a value. */
+export interface SamplingParams {
+  /** Most tokens to generate; null means what is left of the context. */
+  readonly maxTokens: number | null;
+  /** Ends of text and stop tokens are forbidden until so many tokens are out. */
+  readonly minTokens: number;
+  /** 0 is greedy. */
+  readonly temperature: number;
+  /** 0 keeps all tokens. */
+  readonly topK: number;
+  readonly topP: number;
+  readonly minP: number;
+  readonly presencePenalty: number;
+  readonly frequencyPenalty: number;
+  readonly repetitionPenalty: number;
+  readonly logitBias: readonly (readonly [token: number, bias: number])[];
+  /** Null draws one. The same seed gives the same text whatever runs beside it. */
+  readonly seed: number | null;
+  /** Stop strings, not part of the output. */
+  readonly stop: readonly string[];
+  readonly stopTokenIds: readonly number[];
+  readonly ignoreEos: boolean;
+  readonly skipSpecialTokens: boolean;
+  /** Null: none; n ≥ 0: of each output token and its n best alternatives. */
+  readonly logprobs: number | null;
+  /** The same for the prompt's tokens from `promptLogprobsStart` on. */
+  readonly promptLogprobs: number | null;
+  readonly promptLogprobsStart: number;
+}
+
+/** Defaults where neither the caller nor the model's `generation_config.json` says otherwise. */
+export const defaultSamplingParams: SamplingParams = {
+  maxTokens: null,
+  minTokens: 0,
+  temperature: 1,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  repetitionPenalty: 1,
+  logitBias: [],
+  seed: null,
+  stop: [],
+  stopTokenIds: [],
+  ignoreEos: false,
+  skipSpecialTokens: true,
+  logprobs: null,
+  promptLogprobs: null,
+  promptLogprobsStart: 0,
+};
+
+/** Largest values accepted, so that one request cannot take the machine. */
+export const limits = {
+  stopStrings: 16,
+  stopStringLength: 256,
+  stopTokenIds: 256,
+  logitBias: 1024,
+  logprobs: 20,
+} as const;
+
+/** Why a request did not end normally. */
+export type ErrorCode =
+  | "invalid" // the request itself is wrong: 400
+  | "too_long" // prompt longer than the context or the pool: 400
+  | "queue_full" // 429
+  | "unavailable" // not ready, draining, or a worker died: 503
+  | "internal"; // 500
+
+/** How a request ended. Every request gets exactly one. */
+export type FinishReason =
+  /** End of text or stop token (its id), or a stop string. */
+  | { readonly type: "stop"; readonly matched: number | string }
+  | { readonly type: "length" }
+  | { readonly type: "abort" }
+  | { readonly type: "error"; readonly code: ErrorCode; readonly message: string };
+
+/** Log-probability of one token, with the best alternatives, most likely first. */
+export interface TokenLogprob {
+  readonly id: number;
+  readonly logprob: number;
+  readonly top: readonly { readonly id: number; readonly logprob: number }[];
+}

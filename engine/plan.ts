@@ -1,0 +1,98 @@
+// The batch plan: what the scheduler tells every executor to compute in one step, and what comes back.
+//
+// Token ids live on the device, in `token_pool[row][position]`: a step begins by gathering its input ids from
+// there and ends by scattering the sampled ids into it. A decode plan therefore contains no token values and can
+// be made, sent and recorded while the step before it still runs (SGLang's overlap scheduling). The plan is a few
+// typed arrays, so that posting it between workers is a copy of a few hundred bytes.
+
+/** Bits of {@link SamplingRows.flags}. */
+export const SampleFlag = {
+  /** Draw a token, write it to the pool one past the row's last position, and return it. */
+  Draw: 1,
+  /** Do not draw: report the log-probability of the token that already stands there (prompt log-probabilities). */
+  Score: 2,
+} as const;
+
+/**
+ * What to do with the logits of some of the step's tokens; every array has one entry per sampled row (S of them).
+ * The order of operations is penalties and bias, temperature, top-k, top-p, min-p, draw.
+ */
+export interface SamplingRows {
+  /** Index of the token, among the step's T tokens, whose logits are wanted. Ascending. */
+  readonly token: Uint32Array;
+  /** Which sequence of the plan it belongs to, 0 ≤ sequence < B. */
+  readonly sequence: Uint32Array;
+  /** {@link SampleFlag}. */
+  readonly flags: Uint32Array;
+  /** 0 means greedy: the lowest id among the largest logits. */
+  readonly temperature: Float32Array;
+  /** Keep the k most likely tokens (and all that tie with the k-th); 0 keeps all. */
+  readonly topK: Uint32Array;
+  /** Keep the smallest set of most likely tokens whose probability reaches p; 1 keeps all. */
+  readonly topP: Float32Array;
+  /** Keep tokens at least this fraction as likely as the most likely one; 0 keeps all. */
+  readonly minP: Float32Array;
+  /** Subtracted once from the logit of every token already in the output. */
+  readonly presencePenalty: Float32Array;
+  /** Subtracted once per occurrence in the output. */
+  readonly frequencyPenalty: Float32Array;
+  /** Divides positive, multiplies negative logits of tokens in prompt or output; 1 is none. */
+  readonly repetitionPenalty: Float32Array;
+  /** Position where the row's output begins: earlier positions are prompt. */
+  readonly promptLength: Uint32Array;
+  /** Two words per row: the seed. The draw at position p is a function of (seed, p) alone. */
+  readonly seed: Uint32Array;
+  /** How many alternatives to report: 0 = no log-probability, n + 1 = of the token and of the top n. */
+  readonly logprobs: Uint32Array;
+  /** Additive logit biases as parallel lists (−Infinity forbids a token); `biasRow` indexes the S rows, ascending. */
+  readonly biasRow: Uint32Array;
+  readonly biasToken: Uint32Array;
+  readonly biasValue: Float32Array;
+}
+
+/** One message from the scheduler to every rank: `steps` forwards over the same B sequences. */
+export interface BatchPlan {
+  /** Ascending number of the step. */
+  readonly id: number;
+  /**
+   * Number of forwards, 1 unless every sequence decodes (`extendLength` 1, drawn). Forward i runs at
+   * `cachedLength + i`; the pages for all of them are already in the page table.
+   */
+  readonly steps: number;
+  /** Page-table entries to set first: triples (row, page index within the row, page). */
+  readonly pageWrites: Uint32Array;
+  /** Token ids to put into the pool first: (row, first position, count) triples, ids one after the other. */
+  readonly tokenWrites: Uint32Array;
+  readonly tokenIds: Uint32Array;
+  /** Per sequence (B): its row, how many positions already have keys and values, how many are computed now. */
+  readonly row: Uint32Array;
+  readonly cachedLength: Uint32Array;
+  readonly extendLength: Uint32Array;
+  readonly sampling: SamplingRows;
+  /** For tests and tools: return the logits of every sampled row (S × vocabulary), before penalties. */
+  readonly returnLogits?: boolean;
+}
+
+/** What a step leaves behind; rows are ordered [forward][sampled row]. */
+export interface StepResult {
+  readonly id: number;
+  /** steps × S token ids: the drawn one, or for a scored row the one that stood there. */
+  readonly tokens: Uint32Array;
+  /** steps × S; NaN where not asked for. Natural logarithms, of the distribution before temperature and filters. */
+  readonly logprobs: Float32Array;
+  /** `topCount` alternatives a row, most likely first (0 when no row asked). */
+  readonly topCount: number;
+  readonly topTokens: Uint32Array;
+  readonly topLogprobs: Float32Array;
+  /** S × vocabulary, if `returnLogits`. */
+  readonly logits?: Float32Array;
+  /** Milliseconds from submission to the result. */
+  readonly milliseconds: number;
+}
+
+/** Number of tokens a plan computes in its first forward. */
+export function tokenCount(plan: BatchPlan): number {
+  let total = 0;
+  for (const n of plan.extendLength) total += n;
+  return total;
+}

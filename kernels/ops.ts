@@ -1,0 +1,233 @@
+// The operations a decoder is made of, and the backend that provides them.
+//
+// The decoder (`engine/model/decoder.ts`) is written against `Ops` and never sees a GPU or WebAssembly type. A
+// backend owns weights, activations, key/value pages, token pool and page table, and turns a batch plan into
+// tokens. There are three: `reference/` (plain TypeScript, float64: the meaning of each operation), `webgpu/` and
+// `cpu/`. The operations are as coarse as the fusions worth having (a norm in front of a product, SiLU·mul behind
+// it), so that each backend decides how many kernels one of them takes.
+//
+// Notation: T tokens in the step, B sequences, S sampled rows, H hidden size, V vocabulary.
+
+import type { BatchPlan, StepResult } from "../engine/plan.ts";
+
+/** How a matrix is stored. */
+export type DType = "bf16" | "f16" | "f32";
+
+/** Bytes per element. */
+export const dtypeBytes: Readonly<Record<DType, number>> = { bf16: 2, f16: 2, f32: 4 };
+
+/** What a weight matrix looks like before its rows are written. */
+export interface MatrixSpec {
+  /** For messages and for the byte account. */
+  readonly name: string;
+  /** Output features (of one expert, when there are several). */
+  readonly rows: number;
+  /** Input features; a multiple of 8. */
+  readonly columns: number;
+  readonly dtype: DType;
+  /** Stacked matrices of a mixture of experts, expert after expert; absent for a plain matrix. */
+  readonly experts?: number;
+  /** "paired": rows are two equal halves (gate, then up) whose results are combined by "silu-mul". */
+  readonly layout?: "plain" | "paired";
+}
+
+/** A weight matrix [rows, columns], row-major, on the device. Opaque: only its backend looks inside. */
+export interface Matrix {
+  readonly spec: MatrixSpec;
+}
+
+/** A float32 vector on the device (norm weights, biases, router tables). */
+export interface Vector {
+  readonly length: number;
+}
+
+/** Room for [tokens of a step, width] numbers; the residual stream is float32, others may be narrower. */
+export interface Activation {
+  readonly width: number;
+}
+
+/** Precomputed rotary angles: cosine and sine, [positions, half] each, with any attention factor multiplied in. */
+export interface RopeTable {
+  readonly positions: number;
+  readonly half: number;
+}
+
+/** Root-mean-square normalisation (Zhang & Sennrich 2019): x / sqrt(mean(x²) + epsilon) · weight. */
+export interface Norm {
+  readonly weight: Vector;
+  readonly epsilon: number;
+}
+
+/** How a token's [q | k | v] vector divides into heads. */
+export interface HeadLayout {
+  readonly numHeads: number;
+  readonly numKvHeads: number;
+  readonly headDim: number;
+}
+
+export interface LinearArgs {
+  /** [T, columns] */
+  readonly input: Activation;
+  /** Applied to the input first. */
+  readonly norm?: Norm | undefined;
+  readonly weight: Matrix;
+  /** [rows] */
+  readonly bias?: Vector | undefined;
+  /** [T, rows]; [T, rows / 2] for "silu-mul". */
+  readonly output: Activation;
+  /**
+   * "store": output = y; "add": output += y (the residual stream);
+   * "silu-mul": output = silu(y[0 : rows/2]) · y[rows/2 :], of a "paired" matrix.
+   */
+  readonly epilogue: "store" | "add" | "silu-mul";
+}
+
+export interface RopeStoreArgs {
+  /** [T, (numHeads + 2 numKvHeads) headDim]; q is normalised and rotated in place, k and v go to the cache. */
+  readonly qkv: Activation;
+  readonly heads: HeadLayout;
+  /** Per-head RMS norm of q and k before the rotation (Qwen3), [headDim]. */
+  readonly qNorm?: Norm | undefined;
+  readonly kNorm?: Norm | undefined;
+  /** Rotates (x[i], x[i + half]) pairs, half = headDim / 2 ("NeoX" order), at each token's position. */
+  readonly rope: RopeTable;
+  readonly layer: number;
+}
+
+export interface AttentionArgs {
+  /** Its q part, after `ropeStore`. */
+  readonly qkv: Activation;
+  readonly heads: HeadLayout;
+  /** [T, numHeads · headDim] */
+  readonly output: Activation;
+  readonly layer: number;
+  /** Multiplies q·k; normally 1 / sqrt(headDim). */
+  readonly scale: number;
+  /** Sliding window: a query at position p sees keys p − window < j ≤ p. Null sees all j ≤ p. */
+  readonly window: number | null;
+}
+
+export interface MoeArgs {
+  /** [T, H] */
+  readonly input: Activation;
+  readonly norm: Norm;
+  /** [experts, H] */
+  readonly router: Matrix;
+  /** experts × [2F, H], "paired" */
+  readonly gateUp: Matrix;
+  /** experts × [H, F] */
+  readonly down: Matrix;
+  readonly expertsPerToken: number;
+  /** Divide the chosen experts' probabilities by their sum. */
+  readonly renormalize: boolean;
+  /** [T, H] */
+  readonly output: Activation;
+  readonly epilogue: "store" | "add";
+}
+
+export interface SampleArgs {
+  /** [T, H] */
+  readonly input: Activation;
+  readonly norm: Norm;
+  /** [V, H], or this rank's share of the rows. */
+  readonly head: Matrix;
+}
+
+/** One forward over the current plan. Operations run in the order of the calls. */
+export interface Ops {
+  /** output[t] = table[token_pool[row(t)][position(t)] − vocabStart]; zeros where that is not one of its rows. */
+  embed(table: Matrix, output: Activation): void;
+  linear(args: LinearArgs): void;
+  ropeStore(args: RopeStoreArgs): void;
+  /** Causal attention over the row's pages, for prefill and decode sequences alike. */
+  attention(args: AttentionArgs): void;
+  moe(args: MoeArgs): void;
+  /** output = or += Σ over ranks of partial. Only called when there are several ranks. */
+  allReduce(partial: Activation, output: Activation, epilogue: "store" | "add"): void;
+  /** Norm, head and sampling of the plan's sampled rows; writes drawn ids into the token pool. */
+  sample(args: SampleArgs): void;
+}
+
+/** Sizes of everything that exists once per engine rather than once per step. */
+export interface StateSpec {
+  readonly numLayers: number;
+  /** This rank's heads. */
+  readonly heads: HeadLayout;
+  /** Whole vocabulary, over all ranks. */
+  readonly vocabSize: number;
+  /** First vocabulary row of this rank's head. */
+  readonly vocabStart: number;
+  /** Tokens per page; a power of two, 1 allowed. */
+  readonly pageSize: number;
+  /** Pages handed out, numbered 0 … numPages − 1. The backend adds one dummy page, numbered numPages. */
+  readonly numPages: number;
+  /** Rows of token pool and page table. */
+  readonly maxRows: number;
+  /** Positions per row. */
+  readonly contextLength: number;
+  /** Most tokens in one forward. */
+  readonly maxTokens: number;
+  /** Most sampled rows in one forward. */
+  readonly maxSamples: number;
+}
+
+/** A step whose commands are recorded but not running. */
+export interface RecordedStep {
+  /** Starts it. A backend without a queue of its own (CPU) may put the work off until `read`. */
+  submit(): void;
+  /** Blocks (or, on a fallback path, waits) until the step and all before it are done. Call once, after `submit`. */
+  read(): StepResult | Promise<StepResult>;
+}
+
+/** What `doctor`, the start-up line and the metrics say about a device. */
+export interface DeviceInfo {
+  readonly kind: "webgpu" | "cpu" | "reference";
+  /** For example "NVIDIA H200 (Vulkan, driver 580.1)" or "CPU, 2 threads, WebAssembly relaxed SIMD". */
+  readonly description: string;
+  /** True when this is a software imitation of a GPU. */
+  readonly software: boolean;
+  /** Bytes that may be allocated, as far as it can be told; null where it cannot. */
+  readonly memoryBytes: number | null;
+}
+
+/** How ranks of a tensor-parallel group add their partial results; see `engine/executor/collectives.ts`. */
+export interface Collective {
+  readonly rank: number;
+  readonly size: number;
+  /** In place: data becomes the sum over ranks, the same bits on every rank. Blocks. Throws if a rank is gone. */
+  allReduce(data: Float32Array): void;
+  /** out = the ranks' data one after the other, in rank order; `data` has the same length on every rank. */
+  allGather(data: Float32Array, out: Float32Array): void;
+}
+
+export interface Backend extends Disposable {
+  readonly info: DeviceInfo;
+  /** Bytes held by weights so far, and by everything else. */
+  readonly weightBytes: number;
+
+  createMatrix(spec: MatrixSpec): Matrix;
+  /**
+   * Writes whole rows, in the matrix's dtype, beginning at row `firstRow` (counted through all experts). The data
+   * is copied before the call returns; its length is a multiple of a row's bytes.
+   */
+  writeRows(matrix: Matrix, firstRow: number, data: Uint8Array): void;
+  createVector(values: Float32Array): Vector;
+  createRopeTable(cosine: Float32Array, sine: Float32Array, half: number): RopeTable;
+
+  /** Bytes of keys and values per token over all layers, for sizing the page pool before `createState`. */
+  kvBytesPerToken(heads: HeadLayout, numLayers: number): number;
+  /** Allocates pages, token pool, page table and step buffers. Once, before any activation. */
+  createState(state: StateSpec): void;
+  /** [maxTokens, width]. "residual" is float32; "hidden" is whatever serves the backend best. */
+  createActivation(width: number, kind: "residual" | "hidden"): Activation;
+
+  /** Applies the plan's writes and calls `forward` once per step. See {@link RecordedStep} for what runs when. */
+  record(plan: BatchPlan, forward: (ops: Ops) => void): RecordedStep;
+
+  /** For tests: the first `rows` rows of an activation as float32, after all submitted work. */
+  readActivation(activation: Activation, rows: number): Promise<Float32Array>;
+  /** For tests: overwrites the first rows of an activation. */
+  writeActivation(activation: Activation, values: Float32Array): void;
+  /** For tests: fills pages with NaN, so that a read of a free slot shows. */
+  poisonPages(pages: Uint32Array): void;
+}

@@ -1,0 +1,171 @@
+// Every message that crosses between workers, one discriminated union per channel.
+//
+//   main ──ToTokenizer──▶ tokenizer ──ToScheduler──▶ scheduler ──ToExecutor──▶ executor (each rank)
+//    ▲ ◀─FromTokenizer──┘                              ▲   │  ◀─FromExecutor──┘
+//    └──FromDetokenizer── detokenizer ──ToScheduler────┘   └─ToDetokenizer──▶ detokenizer
+//
+// Every worker also has its own `postMessage` channel to the main process (`Control` below): initialisation,
+// progress, and questions that expect one answer. Aborts travel the same way as the requests they abort
+// (main → tokenizer → scheduler → detokenizer → main), so they can never overtake them.
+
+import type { FinishReason, SamplingParams, TokenLogprob } from "../engine/params.ts";
+import type { BatchPlan, StepResult } from "../engine/plan.ts";
+import type { SchedulerConfig, SchedulerCounters } from "../engine/scheduler/config.ts";
+
+/** Unique per engine. */
+export type RequestId = string;
+
+/** A message of a conversation, as chat templates expect it; content is text by the time it gets here. */
+export interface ChatMessage {
+  readonly role: string;
+  readonly content: string | null;
+  readonly [extra: string]: unknown;
+}
+
+/** What is to be continued. */
+export type PromptInput =
+  | { readonly type: "text"; readonly text: string; /** default true */ readonly addSpecialTokens?: boolean }
+  | { readonly type: "ids"; readonly ids: Uint32Array }
+  | {
+    readonly type: "chat";
+    readonly messages: readonly ChatMessage[];
+    readonly tools?: readonly unknown[];
+    /** Continue the last (assistant) message instead of beginning a new one. */
+    readonly continueFinal?: boolean;
+    /** Extra variables for the template, for example `enable_thinking`. */
+    readonly templateArgs?: Readonly<Record<string, unknown>>;
+  };
+
+/** main → tokenizer */
+export type ToTokenizer =
+  | {
+    readonly type: "generate";
+    readonly id: RequestId;
+    readonly input: PromptInput;
+    readonly params: SamplingParams;
+    /** Separates cached prefixes of different tenants; "" shares. */
+    readonly salt: string;
+  }
+  | { readonly type: "abort"; readonly id: RequestId }
+  | { readonly type: "encode"; readonly call: number; readonly input: PromptInput }
+  | {
+    readonly type: "decode";
+    readonly call: number;
+    readonly ids: Uint32Array;
+    readonly skipSpecialTokens: boolean;
+  };
+
+/** tokenizer → main */
+export type FromTokenizer =
+  | { readonly type: "accepted"; readonly id: RequestId; readonly promptIds: Uint32Array }
+  | { readonly type: "rejected"; readonly id: RequestId; readonly finish: FinishReason & { type: "error" } }
+  /** `rendered` is the prompt's text, after the template. */
+  | {
+    readonly type: "encoded";
+    readonly call: number;
+    readonly ids: Uint32Array;
+    readonly rendered: string | null;
+  }
+  | { readonly type: "decoded"; readonly call: number; readonly text: string }
+  | { readonly type: "failed"; readonly call: number; readonly message: string };
+
+/** tokenizer → scheduler ("request", "abort") and detokenizer → scheduler ("stopped") */
+export type ToScheduler =
+  | {
+    readonly type: "request";
+    readonly id: RequestId;
+    readonly ids: Uint32Array;
+    readonly params: SamplingParams;
+    readonly salt: string;
+  }
+  | { readonly type: "abort"; readonly id: RequestId }
+  /** The detokenizer has seen a stop string and has already told the client; release what the request holds. */
+  | { readonly type: "stopped"; readonly id: RequestId };
+
+/** What happened to one request in one step. */
+export interface TokenUpdate {
+  readonly id: RequestId;
+  /** New output tokens, in order; the token that ended the text (end of text, stop token) is among them. */
+  readonly tokens: readonly number[];
+  /** Parallel to `tokens`, when asked for. */
+  readonly logprobs: readonly TokenLogprob[] | null;
+  /** Once, with or before the first tokens, when asked for; the first position has no probability. */
+  readonly promptLogprobs: readonly (TokenLogprob | null)[] | null;
+  /** Prompt tokens that came from the cache; the number stands from the first update on. */
+  readonly cachedTokens: number;
+  readonly finish: FinishReason | null;
+}
+
+/** scheduler → detokenizer */
+export type ToDetokenizer =
+  /** Comes before any update of the request. */
+  | {
+    readonly type: "start";
+    readonly id: RequestId;
+    readonly promptIds: Uint32Array;
+    readonly params: SamplingParams;
+  }
+  | { readonly type: "updates"; readonly updates: readonly TokenUpdate[] };
+
+/** A log-probability with its token's text and bytes, as OpenAI's API reports it. */
+export interface TextLogprob {
+  readonly id: number;
+  readonly text: string;
+  readonly bytes: readonly number[];
+  readonly logprob: number;
+  readonly top: readonly {
+    readonly id: number;
+    readonly text: string;
+    readonly bytes: readonly number[];
+    readonly logprob: number;
+  }[];
+}
+
+/** A piece of a request's output. Concatenated texts equal decoding all tokens at once; nothing is ever revised. */
+export interface Delta {
+  readonly id: RequestId;
+  readonly text: string;
+  readonly tokens: readonly number[];
+  readonly logprobs: readonly TextLogprob[] | null;
+  readonly promptLogprobs: readonly (TextLogprob | null)[] | null;
+  readonly cachedTokens: number;
+  readonly finish: FinishReason | null;
+}
+
+/** detokenizer → main */
+export type FromDetokenizer = { readonly type: "deltas"; readonly deltas: readonly Delta[] };
+
+/** scheduler → executor */
+export type ToExecutor =
+  | { readonly type: "plan"; readonly plan: BatchPlan }
+  /** No plan will follow until results are seen: read what is in flight now. */
+  | { readonly type: "drain" }
+  /** For tests: fill these free pages with NaN. */
+  | { readonly type: "poison"; readonly pages: Uint32Array };
+
+/** executor → scheduler; only rank 0 answers. Results come in the order of their plans. */
+export type FromExecutor = { readonly type: "result"; readonly result: StepResult };
+
+/** Questions from the main process to a worker, each answered once with the same `call`. */
+export type SchedulerQuestion =
+  | {
+    readonly type: "init";
+    readonly call: number;
+    readonly config: SchedulerConfig;
+    readonly ports: SchedulerPorts;
+  }
+  | { readonly type: "counters"; readonly call: number }
+  /** Empties the prefix cache; refused (false) while requests run. */
+  | { readonly type: "flush"; readonly call: number };
+
+export interface SchedulerPorts {
+  readonly tokenizer: MessagePort;
+  readonly detokenizer: MessagePort;
+  /** One per rank, rank 0 first. */
+  readonly executors: readonly MessagePort[];
+}
+
+export type SchedulerAnswer =
+  | { readonly type: "ready"; readonly call: number }
+  | { readonly type: "counters"; readonly call: number; readonly counters: SchedulerCounters }
+  | { readonly type: "flushed"; readonly call: number; readonly done: boolean };
