@@ -121,8 +121,10 @@ export class Driver {
     this.scheduler.receive({ type: "abort", id: client.id });
   }
 
+  /** Stops a request that has said something; one that has ended meanwhile does not mind. */
   stop(client: Client): void {
-    if (client.finish === null) client.stopped = true;
+    if (client.tokens.length === 0) return;
+    if (client.finish === null && !client.aborted) client.stopped = true;
     this.scheduler.receive({ type: "stopped", id: client.id });
   }
 

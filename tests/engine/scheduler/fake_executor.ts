@@ -78,8 +78,8 @@ export class FakeExecutor {
       topCount,
       topTokens: new Uint32Array(plan.steps * samples * topCount),
       topLogprobs: new Float32Array(plan.steps * samples * topCount),
-      // Any duration, the same in every run.
-      milliseconds: keyValue(plan.id, 0, 0) % 40,
+      // Fast for a while, then slow for a while, the same in every run.
+      milliseconds: plan.id % 64 < 48 ? 1 : 30,
     };
     for (let step = 0; step < plan.steps; step++) this.#forward(plan, step, result);
     return result;
