@@ -35,7 +35,9 @@ export class BufferAllocator implements Disposable {
     const { maxBindingBytes } = this.#gpu.caps;
     const size = Math.max(16, Math.ceil(bytes / 16) * 16);
     if (size > Math.min(maxBindingBytes, this.#gpu.maxBufferBytes)) {
-      throw new DeviceError(`${label}: ${size} bytes are more than the ${maxBindingBytes} a binding may have`);
+      throw new DeviceError(
+        `${label}: ${size} bytes are more than the ${maxBindingBytes} a binding may have`,
+      );
     }
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
     const gpu = this.#gpu.device.createBuffer({ label, size, usage });

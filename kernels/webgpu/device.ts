@@ -83,7 +83,9 @@ async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
       refusal = error;
     }
   }
-  throw new DeviceError(`the adapter refuses a device: ${refusal instanceof Error ? refusal.message : refusal}`);
+  throw new DeviceError(
+    `the adapter refuses a device: ${refusal instanceof Error ? refusal.message : refusal}`,
+  );
 }
 
 function describe(info: GPUAdapterInfo): string {

@@ -34,6 +34,8 @@ export const Word = {
   TokenWritesAt: 15,
   /** Splits there is room for per decode sequence. */
   Splits: 16,
+  /** In the first region only: number of the step, read back as proof that the step has run. */
+  Serial: 17,
 } as const;
 
 const headerWords = 20;

@@ -68,11 +68,20 @@ export class Readback {
     }
   }
 
+  /** Blocks until all submitted work is done, where that is possible. */
+  wait(): void {
+    if (!this.#immediate) return;
+    const staging = this.acquire(minimumBytes);
+    if (staging.warm) this.#readAtOnce(staging, 4);
+    else this.#release(staging);
+  }
+
   #readAtOnce(staging: Staging, bytes: number): ArrayBuffer {
     const { buffer } = staging;
     // The promise settles later and says nothing new: a failure shows in getMappedRange.
     buffer.mapAsync(GPUMapMode.READ).catch(() => {});
-    const data = buffer.getMappedRange(0, bytes);
+    // Unmapping detaches the mapped range.
+    const data = buffer.getMappedRange(0, bytes).slice(0);
     buffer.unmap();
     this.#release(staging);
     return data;
@@ -85,7 +94,7 @@ export class Readback {
       this.#gpu.check();
       throw new DeviceError(`results cannot be read: ${error instanceof Error ? error.message : error}`);
     }
-    const data = staging.buffer.getMappedRange(0, bytes);
+    const data = staging.buffer.getMappedRange(0, bytes).slice(0);
     staging.buffer.unmap();
     staging.warm = true;
     this.#release(staging);

@@ -4,14 +4,7 @@
 // of its own. A part of a "paired" matrix holds matching gate and up rows, gate rows first, so that a kernel finds
 // both; stacked experts are split between experts.
 
-import {
-  type DType,
-  dtypeBytes,
-  type Matrix,
-  type MatrixSpec,
-  type RopeTable,
-  type Vector,
-} from "../ops.ts";
+import { type DType, dtypeBytes, type Matrix, type MatrixSpec, type RopeTable, type Vector } from "../ops.ts";
 import type { BufferAllocator, DeviceBuffer } from "./buffers.ts";
 import { DeviceError } from "./device.ts";
 
@@ -122,7 +115,9 @@ export class DeviceVector implements Vector {
     if (known) return known;
     const pick = (first: number) => this.#values.subarray(first, first + part.count);
     const paired = matrix.spec.layout === "paired";
-    const values = paired ? [...pick(part.first), ...pick(matrix.spec.rows / 2 + part.first)] : pick(part.first);
+    const values = paired
+      ? [...pick(part.first), ...pick(matrix.spec.rows / 2 + part.first)]
+      : pick(part.first);
     const buffer = this.#make(Float32Array.from(values));
     this.#cuts.set(key, buffer);
     return buffer;

@@ -142,9 +142,9 @@ var<workgroup> gangSum: array<f32, ${gangs * headBlock}>;
 ${
     lines(C.map((c) =>
       `  let chunk${c} = ${chunkOf(c)};
-  let factor${c} = ${
-        partial ? `select(0.0, 1.0, part + ${c * lanes}u < ${headDim / 8}u) * ` : ""
-      }${float(shape.scale * Math.LOG2E)};`
+  let factor${c} = ${partial ? `select(0.0, 1.0, part + ${c * lanes}u < ${headDim / 8}u) * ` : ""}${
+        float(shape.scale * Math.LOG2E)
+      };`
     ))
   }
 ${
@@ -174,16 +174,20 @@ ${
     ))
   }
 ${
-    lines(range(Math.log2(lanes)).map((step) =>
-      lines(J.flatMap((i) =>
-        H.map((h) => `    s${i}_${h} += subgroupShuffleXor(s${i}_${h}, ${1 << step}u);`)
-      ))
-    ))
+    lines(
+      range(Math.log2(lanes)).map((step) =>
+        lines(
+          J.flatMap((i) => H.map((h) => `    s${i}_${h} += subgroupShuffleXor(s${i}_${h}, ${1 << step}u);`)),
+        )
+      ),
+    )
   }
 ${
-    lines(J.slice(1).map((i) =>
-      `    if (j + ${i}u >= end) {\n${lines(H.map((h) => `      s${i}_${h} = -3e38;`))}\n    }`
-    ))
+    lines(
+      J.slice(1).map((i) =>
+        `    if (j + ${i}u >= end) {\n${lines(H.map((h) => `      s${i}_${h} = -3e38;`))}\n    }`
+      ),
+    )
   }
 ${
     lines(H.map((h) =>
@@ -195,7 +199,11 @@ ${lines(J.map((i) => `    let p${i}_${h} = exp2(s${i}_${h} - n${h});`))}
     ))
   }
 ${
-    lines(J.flatMap((i) => C.map((c) => loadChunk("values", cache.element, `slot${i} + chunk${c}`, `v${i}_${c}`))))
+    lines(
+      J.flatMap((i) =>
+        C.map((c) => loadChunk("values", cache.element, `slot${i} + chunk${c}`, `v${i}_${c}`))
+      ),
+    )
   }
 ${
     lines(H.flatMap((h) =>
@@ -253,7 +261,9 @@ ${parts}
         total += gangOutput[i * ${headDim}u + d] * exp2(gangMaximum[i * ${headBlock}u + ${h}u] - maximum);
       }
       if (single) {
-        result[(token * ${numHeads}u + head + ${h}u) * ${headDim}u + d] = ${store(shape.output, "total / sum")};
+        result[(token * ${numHeads}u + head + ${h}u) * ${headDim}u + d] = ${
+    store(shape.output, "total / sum")
+  };
       } else {
         partials[base + d] = total;
       }

@@ -46,7 +46,11 @@ export function embed(shape: EmbedShape, tokens: number): KernelCall<"table" | "
   // An id below firstId wraps around to a large number.
   if (row < ${rows}u) {
     result[token * ${columns}u + column] = ${store(shape.output, `element(row * ${columns}u + column)`)};
-  }${zeroOthers ? ` else {\n    result[token * ${columns}u + column] = ${store(shape.output, "0.0")};\n  }` : ""}
+  }${
+        zeroOthers
+          ? ` else {\n    result[token * ${columns}u + column] = ${store(shape.output, "0.0")};\n  }`
+          : ""
+      }
 }`,
   );
   return {

@@ -51,12 +51,16 @@ export function ropeStore(shape: RopeStoreShape, tokens: number, caps: DeviceCap
     epsilon === null ? "" : `  if (${condition}) {
     var squares = 0.0;
     for (var i = 2u * thread; i < ${half}u; i += ${2 * threads}u) {
-      let v = vec4<f32>(at(base + i), at(base + i + 1u), at(base + i + ${half}u), at(base + i + ${half + 1}u));
+      let v = vec4<f32>(at(base + i), at(base + i + 1u), at(base + i + ${half}u), at(base + i + ${
+      half + 1
+    }u));
       squares += dot(v, v);
     }
     let scale = inverseSqrt(sum(squares, ${laneArguments}) / ${float(headDim)} + ${float(epsilon)});
     for (var i = 2u * thread; i < ${half}u; i += ${2 * threads}u) {
-      let weight = vec4<f32>(${weight}[i], ${weight}[i + 1u], ${weight}[i + ${half}u], ${weight}[i + ${half + 1}u]);
+      let weight = vec4<f32>(${weight}[i], ${weight}[i + 1u], ${weight}[i + ${half}u], ${weight}[i + ${
+      half + 1
+    }u]);
       turn(head, token, base, slot, i, position, scale * weight);
     }
     return;
@@ -106,7 +110,9 @@ ${put("keys")}
   let slot = slotOf(plan[entry], position, kvHead);
   if (head >= ${numHeads + numKvHeads}u) {
     for (var i = 2u * thread; i < ${half}u; i += ${2 * threads}u) {
-      let v = vec4<f32>(at(base + i), at(base + i + 1u), at(base + i + ${half}u), at(base + i + ${half + 1}u));
+      let v = vec4<f32>(at(base + i), at(base + i + 1u), at(base + i + ${half}u), at(base + i + ${
+        half + 1
+      }u));
 ${put("values")}
     }
     return;
