@@ -161,9 +161,10 @@ export class Engine implements AsyncDisposable {
 
   /** Opens the model, starts the workers, loads the weights. Rejects with a one-line reason. */
   static async start(options: EngineOptions, start: StartOptions = {}): Promise<Engine> {
-    const model = await openModel(options.modelDir);
+    const model = await openModel(options.modelDir, { dummy: options.dummyWeights });
     const launched = await launch(model, options, start.warmUp ?? false, start.onProgress ?? (() => {}));
     const { executor, tokenizer } = launched;
+    const { eosIds, ...generationDefaults } = model.generation;
     return new Engine(launched, {
       id: start.modelId ?? basename(options.modelDir),
       path: options.modelDir,
@@ -172,8 +173,8 @@ export class Engine implements AsyncDisposable {
       hasTokenizer: tokenizer.hasTokenizer,
       hasChatTemplate: tokenizer.chatTemplate !== null,
       chatTemplate: tokenizer.chatTemplate,
-      eosIds: model.generation.eosIds,
-      generationDefaults: model.generation.defaults,
+      eosIds,
+      generationDefaults,
       device: executor.device,
       weightBytes: executor.weightBytes,
       numPages: executor.numPages,

@@ -5,7 +5,7 @@
 // settles `dead`, breaks the ranks' group so that none waits for ever, and everything is torn down by `close`.
 
 import { breakGroup, createGroupMemory } from "../engine/executor/collectives.ts";
-import type { OpenedModel } from "../engine/model/open.ts";
+import type { Model } from "../engine/model/open.ts";
 import type { EngineOptions, StartProgress } from "../engine/options.ts";
 import type { SchedulerConfig, SchedulerCounters } from "../engine/scheduler/config.ts";
 import type {
@@ -42,7 +42,7 @@ const defaultDecodeSteps = 8;
 
 /** Starts everything. Rejects with the first worker's error, after closing the others. */
 export async function launch(
-  model: OpenedModel,
+  model: Model,
   options: EngineOptions,
   warmUp: boolean,
   onProgress: (progress: StartProgress) => void,
@@ -144,7 +144,7 @@ export async function launch(
 }
 
 function schedulerConfig(
-  model: OpenedModel,
+  model: Model,
   options: EngineOptions,
   executor: ExecutorReady,
 ): SchedulerConfig {

@@ -13,10 +13,11 @@ import type {
   ToExecutor,
 } from "../../server/messages.ts";
 import { Decoder } from "../model/decoder.ts";
-import { headLayout, loadDecoderWeights, vocabRange } from "../model/load.ts";
+import { loadDecoderWeights } from "../model/load.ts";
 import { openModel } from "../model/open.ts";
 import { ropeTables } from "../model/rope.ts";
 import type { StartProgress } from "../options.ts";
+import { headLayout, vocabRange } from "../weights/shard.ts";
 import { SharedMemoryCollective } from "./collectives.ts";
 import { Executor } from "./executor.ts";
 import { chooseSizes } from "./sizing.ts";
@@ -45,7 +46,7 @@ async function start(setup: ExecutorSetup): Promise<ExecutorReady> {
     if (rank === 0) post({ type: "progress", progress: { stage, message, fraction } });
   };
 
-  const model = await openModel(options.modelDir);
+  const model = await openModel(options.modelDir, { dummy: options.dummyWeights });
   const { config } = model;
   const heads = headLayout(config, shard);
   const { backend, reason } = await createBackend(options.device, { threads: options.threads, collective });
@@ -54,7 +55,6 @@ async function start(setup: ExecutorSetup): Promise<ExecutorReady> {
   const weights = await loadDecoderWeights(model, backend, {
     dtype: options.dtype,
     shard,
-    dummy: options.dummyWeights,
     onProgress: (done, total) => progress("weights", "loading weights", done / total),
   });
   const sizes = chooseSizes(backend, config, heads, vocabRange(config, shard).start, options);

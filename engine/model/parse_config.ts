@@ -83,6 +83,7 @@ const most = {
   layers: 1024,
   heads: 4096,
   experts: 4096,
+  expertsInAll: 1 << 17,
 };
 const mostPositions = 1 << 24;
 
@@ -169,8 +170,8 @@ function refuseQuantization(fields: Fields): void {
 function headSize(fields: Fields, architecture: Architecture, hiddenSize: number, numHeads: number): number {
   const fallback = architecture.defaultHeadDim ?? Math.floor(hiddenSize / numHeads);
   const headDim = fields.integer("head_dim", 1, 65536, fallback);
-  if (headDim < 16 || headDim > 256 || headDim % 16 !== 0) {
-    throw new ModelError(`${fields.where}: head size ${headDim} is not a multiple of 16 from 16 to 256`);
+  if (headDim < 8 || headDim > 256 || headDim % 8 !== 0) {
+    throw new ModelError(`${fields.where}: head size ${headDim} is not a multiple of 8 from 8 to 256`);
   }
   return headDim;
 }
