@@ -38,6 +38,9 @@ const uploadWindow = 256 * 2 ** 20;
 /** Most bytes of logits at a time; more sampled rows go through the head in groups. */
 const mostLogitsBytes = 256 * 2 ** 20;
 
+/** Smallest result buffer, so that it need not grow for every other plan. */
+const leastResultBytes = 2 ** 16;
+
 /** A backend on a WebGPU device. */
 export class WebGpuBackend implements Backend {
   readonly info: DeviceInfo;
@@ -131,8 +134,9 @@ export class WebGpuBackend implements Backend {
     const rows = resultBytes(packed.samples, plan.steps, packed.topCount);
     const logits = plan.returnLogits ? packed.samples * context.state.spec.vocabSize : 0;
     const staging = this.#readback.acquire(4 * (serialWords + logits) + rows);
+    const results = context.shared.get("results", Math.max(rows, leastResultBytes), serial);
     const recorder = new Recorder(this.#gpu, this.#readback, slot.group);
-    const step = { context, recorder, serial, resultBytes: rows };
+    const step = { context, recorder, serial, results };
     if (packed.pageWrites + packed.tokenWrites > 0) {
       recorder.region(0);
       recorder.dispatch(
@@ -152,10 +156,7 @@ export class WebGpuBackend implements Backend {
       );
     }
     recorder.copy(slot.buffer, 4 * Word.Serial, staging.buffer, 0, 4);
-    if (rows > 0) {
-      const results = context.shared.get("results", rows, serial);
-      recorder.copy(results.gpu, 0, staging.buffer, 4 * serialWords, rows);
-    }
+    if (rows > 0) recorder.copy(results.gpu, 0, staging.buffer, 4 * serialWords, rows);
     const layout = { staging, serial, rows: rows / 4, logits };
     return new DeviceStep(
       this.#gpu,

@@ -32,8 +32,8 @@ export interface Forward {
   readonly shape: ForwardShape;
   /** Number of the step. */
   readonly serial: number;
-  /** Bytes of the whole step's results. */
-  readonly resultBytes: number;
+  /** Results of the whole step. */
+  readonly results: DeviceBuffer;
   /** Where to copy logits, if they are asked for. */
   readonly logits?: { readonly staging: GPUBuffer; readonly offset: number } | null;
 }

@@ -78,7 +78,7 @@ function recordDraw(
 ): void {
   const { context: { gpu, state } } = forward;
   const shape = { vocabSize: head.spec.rows, stride: logits.width };
-  recordOperation(forward, `draw ${logits.buffer.id} ${count}`, () => {
+  recordOperation(forward, `draw ${logits.buffer.id} ${head.parts[0]!.buffer.id} ${count}`, () => {
     const chunks = chunkCount(shape, gpu.caps);
     const candidates = sharedBuffer(forward, "candidates", 8 * count * chunks);
     return [
@@ -90,7 +90,7 @@ function recordDraw(
       look(forward, drawFinish(shape, state.spec.contextLength, count, gpu.caps), {
         candidates,
         tokenPool: state.tokenPool,
-        results: sharedBuffer(forward, "results", forward.resultBytes),
+        results: forward.results,
       }),
     ];
   });
