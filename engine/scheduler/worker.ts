@@ -4,6 +4,7 @@
 // way of a message to ourselves, so that those that arrive together are batched together. An exception is not
 // caught: it ends the worker, and the launcher, which watches for that, fails the requests in flight.
 
+import "../../server/worker_death.ts";
 import type {
   FromExecutor,
   SchedulerAnswer,

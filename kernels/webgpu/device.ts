@@ -68,6 +68,8 @@ function featureSets(): GPUFeatureName[][] {
 /** The fastest adapter there is, or null. */
 export async function requestAdapter(): Promise<GPUAdapter | null> {
   const gpu: GPU | undefined = navigator.gpu;
+  // The Vulkan loader complains on standard error where a session has no runtime directory, as in a container.
+  if (Deno.build.os === "linux" && !Deno.env.get("XDG_RUNTIME_DIR")) Deno.env.set("XDG_RUNTIME_DIR", "/tmp");
   return await gpu?.requestAdapter({ powerPreference: "high-performance" }) ?? null;
 }
 
