@@ -201,14 +201,17 @@ export interface ExecutorReady {
 /** main → executor worker */
 export type ExecutorQuestion =
   | { readonly type: "init"; readonly call: number; readonly setup: ExecutorSetup }
-  | { readonly type: "ping"; readonly call: number };
+  | { readonly type: "ping"; readonly call: number }
+  /** Release the device; the worker is terminated afterwards. */
+  | { readonly type: "close"; readonly call: number };
 
 /** executor worker → main; progress may come at any time before "ready". */
 export type ExecutorAnswer =
   | { readonly type: "progress"; readonly progress: StartProgress }
   | { readonly type: "ready"; readonly call: number; readonly ready: ExecutorReady }
   | { readonly type: "failed"; readonly call: number; readonly message: string }
-  | { readonly type: "pong"; readonly call: number };
+  | { readonly type: "pong"; readonly call: number }
+  | { readonly type: "closed"; readonly call: number };
 
 /** main → tokenizer worker */
 export type TokenizerQuestion =

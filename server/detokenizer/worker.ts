@@ -1,5 +1,6 @@
 // The detokenizer worker: joins the scheduler's port to the main process's through a `Detokenizer`.
 
+import "../worker_death.ts";
 import { ModelError } from "../../engine/model/fields.ts";
 import type {
   DetokenizerAnswer,

@@ -3,6 +3,7 @@
 //
 // Without a model directory it has no tokenizer and takes token ids only.
 
+import "../worker_death.ts";
 import { ModelError } from "../../engine/model/fields.ts";
 import type {
   FromTokenizer,
