@@ -244,10 +244,9 @@ export class Engine implements AsyncDisposable {
   }
 
   /** Ends the workers; what still runs finishes as "unavailable". */
-  [Symbol.asyncDispose](): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#fail(new Error("the engine has been shut down"));
-    this.#launched.close();
-    return Promise.resolve();
+    await this.#launched.close();
   }
 
   #send(message: ToTokenizer): void {

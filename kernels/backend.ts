@@ -23,9 +23,14 @@ export async function createBackend(
       const { createReferenceBackend } = await import("./reference/backend.ts");
       return { backend: await createReferenceBackend(collective), reason: "as asked" };
     }
-    case "webgpu":
+    case "webgpu": {
+      const { createWebGpuBackend } = await import("./webgpu/backend.ts");
+      return { backend: await createWebGpuBackend(collective), reason: "as asked" };
+    }
     case "cpu":
-    case "auto":
-      throw new Error("not there yet");
+    case "auto": {
+      const { createWebGpuBackend } = await import("./webgpu/backend.ts");
+      return { backend: await createWebGpuBackend(collective), reason: "auto" };
+    }
   }
 }

@@ -34,7 +34,8 @@ export interface Launched {
   flush(): Promise<boolean>;
   /** Every rank answers; a rank in the middle of a long step answers after it. */
   ping(): Promise<void>;
-  close(): void;
+  /** Lets the executors release their devices, then ends all workers. */
+  close(): Promise<void>;
 }
 
 /** Decode forwards per result at most, where nothing can change meanwhile. */
@@ -97,7 +98,11 @@ export async function launch(
       return handle.ask({ type: "init", setup: { options, rank, group, port, warmUp } }, [port]);
     }),
   ]);
-  const [tokenizerAnswer, , executorAnswer] = await started;
+  const closeRanks = () => Promise.allSettled(ranks.map((handle) => handle.ask({ type: "close" })));
+  const [tokenizerAnswer, , executorAnswer] = await started.catch(async (error) => {
+    await closeRanks();
+    throw error;
+  });
   if (tokenizerAnswer.type !== "ready" || executorAnswer?.type !== "ready" || !("ready" in executorAnswer)) {
     throw new Error("a worker answered its initialisation with something else");
   }
@@ -134,10 +139,11 @@ export async function launch(
     async ping() {
       await Promise.all(ranks.map((handle) => handle.ask({ type: "ping" })));
     },
-    close() {
+    async close() {
       mainToTokenizer.port1.close();
       detokenizerToMain.port2.close();
       if (group) breakGroup(group);
+      await closeRanks();
       workers.dispose();
     },
   };

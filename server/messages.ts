@@ -201,11 +201,70 @@ export interface ExecutorReady {
 /** main → executor worker */
 export type ExecutorQuestion =
   | { readonly type: "init"; readonly call: number; readonly setup: ExecutorSetup }
-  | { readonly type: "ping"; readonly call: number };
+  | { readonly type: "ping"; readonly call: number }
+  /** Release the device; the worker is terminated afterwards. */
+  | { readonly type: "close"; readonly call: number };
 
 /** executor worker → main; progress may come at any time before "ready". */
 export type ExecutorAnswer =
   | { readonly type: "progress"; readonly progress: StartProgress }
   | { readonly type: "ready"; readonly call: number; readonly ready: ExecutorReady }
+  | { readonly type: "failed"; readonly call: number; readonly message: string }
+  | { readonly type: "pong"; readonly call: number }
+  | { readonly type: "closed"; readonly call: number };
+
+/** main → tokenizer worker */
+export type TokenizerQuestion =
+  | {
+    readonly type: "init";
+    readonly call: number;
+    /** Where the tokenizer's files are; null for none (token ids only). */
+    readonly modelDir: string | null;
+    readonly contextLength: number;
+    /** Rows of the model's embedding table. */
+    readonly vocabSize: number;
+    readonly ports: {
+      /** ToTokenizer / FromTokenizer */
+      readonly main: MessagePort;
+      readonly scheduler: MessagePort;
+    };
+  }
+  | { readonly type: "ping"; readonly call: number };
+
+/** What the tokenizer turned out to be. */
+export interface TokenizerReady {
+  readonly hasTokenizer: boolean;
+  /** Ids with a token: fewer than the embedding table has rows where that is padded; 0 without a tokenizer. */
+  readonly vocabSize: number;
+  readonly bosId: number | null;
+  /** The template's text. */
+  readonly chatTemplate: string | null;
+}
+
+/** tokenizer worker → main */
+export type TokenizerAnswer =
+  | { readonly type: "ready"; readonly call: number; readonly ready: TokenizerReady }
+  | { readonly type: "failed"; readonly call: number; readonly message: string }
+  | { readonly type: "pong"; readonly call: number };
+
+/** main → detokenizer worker */
+export type DetokenizerQuestion =
+  | {
+    readonly type: "init";
+    readonly call: number;
+    /** Null: texts are empty. */
+    readonly modelDir: string | null;
+    readonly ports: {
+      /** FromDetokenizer */
+      readonly main: MessagePort;
+      /** ToDetokenizer / ToScheduler */
+      readonly scheduler: MessagePort;
+    };
+  }
+  | { readonly type: "ping"; readonly call: number };
+
+/** detokenizer worker → main */
+export type DetokenizerAnswer =
+  | { readonly type: "ready"; readonly call: number }
   | { readonly type: "failed"; readonly call: number; readonly message: string }
   | { readonly type: "pong"; readonly call: number };

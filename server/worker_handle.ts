@@ -3,6 +3,8 @@
 // Every question carries a `call` number that its answer repeats. When the worker throws, all open questions are
 // rejected and `dead` resolves with the reason; nothing waits for a worker that is gone.
 
+import type { Died } from "./worker_death.ts";
+
 interface Answer {
   readonly type: string;
   readonly call?: number;
@@ -15,6 +17,7 @@ export class WorkerHandle<A extends Answer> implements Disposable {
   /** Resolves with the reason when the worker has failed; never rejects. */
   readonly dead: Promise<Error>;
   readonly #worker: Worker;
+  readonly #fail: (reason: string) => void;
   readonly #open = new Map<number, { resolve: (answer: A) => void; reject: (error: Error) => void }>();
   readonly #onNotice: (notice: A) => void;
   #calls = 0;
@@ -27,17 +30,17 @@ export class WorkerHandle<A extends Answer> implements Disposable {
     this.#worker = new Worker(url, { type: "module", name });
     const { promise, resolve } = Promise.withResolvers<Error>();
     this.dead = promise;
-    const fail = (reason: string) => {
-      this.#failure = new Error(`the ${name} has failed: ${reason}`);
+    this.#fail = (reason) => {
+      this.#failure ??= new Error(`the ${name} has failed: ${reason}`);
       for (const { reject } of this.#open.values()) reject(this.#failure);
       this.#open.clear();
       resolve(this.#failure);
     };
-    this.#worker.onmessage = ({ data }: MessageEvent<A>) => this.#receive(data);
-    this.#worker.onmessageerror = () => fail("a message could not be read");
+    this.#worker.onmessage = ({ data }: MessageEvent<A | Died>) => this.#receive(data);
+    this.#worker.onmessageerror = () => this.#fail("a message could not be read");
     this.#worker.onerror = (event) => {
       event.preventDefault(); // otherwise it ends the whole program
-      fail(event.message.replace(/^Uncaught (\\(in promise\\) )?(Error: )?/, ""));
+      this.#fail(event.message.replace(/^Uncaught (\\(in promise\\) )?(Error: )?/, ""));
     };
   }
 
@@ -62,7 +65,9 @@ export class WorkerHandle<A extends Answer> implements Disposable {
     this.#worker.terminate();
   }
 
-  #receive(answer: A): void {
+  #receive(message: A | Died): void {
+    if (message.type === "died") return this.#fail((message as Died).message);
+    const answer = message as A;
     const waiting = answer.call === undefined ? undefined : this.#open.get(answer.call);
     if (answer.call === undefined || !waiting) return this.#onNotice(answer);
     this.#open.delete(answer.call);

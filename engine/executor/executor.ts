@@ -34,6 +34,13 @@ export class Executor {
     return this.#last;
   }
 
+  /** Resolves when everything handled so far is done and read; nothing is posted any more. */
+  async idle(): Promise<void> {
+    await this.#last.catch(() => {});
+    await this.#inFlight?.read();
+    this.#inFlight = null;
+  }
+
   async #handle(message: ToExecutor): Promise<void> {
     switch (message.type) {
       case "plan":

@@ -2,8 +2,9 @@
 // state, then runs plans as they come. An error in a step is fatal: it is thrown, the worker dies, and the launcher
 // fails the requests in flight.
 
+import "../../server/worker_death.ts";
 import { createBackend } from "../../kernels/backend.ts";
-import type { Collective } from "../../kernels/ops.ts";
+import type { Backend, Collective } from "../../kernels/ops.ts";
 import type {
   ExecutorAnswer,
   ExecutorQuestion,
@@ -24,6 +25,16 @@ import { chooseSizes } from "./sizing.ts";
 
 const post = (answer: ExecutorAnswer) => self.postMessage(answer);
 
+/** What `init` made. A driver may crash when a process ends with its device in use, so "close" releases it. */
+interface Running {
+  readonly ready: ExecutorReady;
+  readonly backend: Backend;
+  readonly executor: Executor;
+}
+
+let starting: Promise<Running> | null = null;
+let closing = false;
+
 self.onmessage = async ({ data: question }: MessageEvent<ExecutorQuestion>) => {
   const { call } = question;
   switch (question.type) {
@@ -31,18 +42,31 @@ self.onmessage = async ({ data: question }: MessageEvent<ExecutorQuestion>) => {
       return post({ type: "pong", call });
     case "init":
       try {
-        post({ type: "ready", call, ready: await start(question.setup) });
+        starting = start(question.setup);
+        return post({ type: "ready", call, ready: (await starting).ready });
       } catch (error) {
-        post({ type: "failed", call, message: error instanceof Error ? error.message : String(error) });
+        return post({
+          type: "failed",
+          call,
+          message: error instanceof Error ? error.message : String(error),
+        });
       }
+    case "close": {
+      closing = true;
+      const running = await starting?.catch(() => null);
+      await running?.executor.idle();
+      running?.backend[Symbol.dispose]();
+      return post({ type: "closed", call });
+    }
   }
 };
 
-async function start(setup: ExecutorSetup): Promise<ExecutorReady> {
+async function start(setup: ExecutorSetup): Promise<Running> {
   const { options, rank, group, port } = setup;
   const shard = { rank, size: options.tp };
   const collective: Collective | null = group ? new SharedMemoryCollective(group, rank, shard.size) : null;
   const progress = (stage: StartProgress["stage"], message: string, fraction: number) => {
+    if (closing) throw new Error("closed while starting");
     if (rank === 0) post({ type: "progress", progress: { stage, message, fraction } });
   };
 
@@ -50,6 +74,8 @@ async function start(setup: ExecutorSetup): Promise<ExecutorReady> {
   const { config } = model;
   const heads = headLayout(config, shard);
   const { backend, reason } = await createBackend(options.device, { threads: options.threads, collective });
+  using stack = new DisposableStack();
+  stack.use(backend);
   progress("device", backend.info.description, 1);
 
   const weights = await loadDecoderWeights(model, backend, {
@@ -72,7 +98,8 @@ async function start(setup: ExecutorSetup): Promise<ExecutorReady> {
     // A rejection here is unhandled on purpose: it ends the worker, and the launcher sees that.
     void executor.handle(message);
   };
-  return {
+  stack.move(); // from here on "close" disposes of the backend
+  const ready: ExecutorReady = {
     device: backend.info,
     reason,
     weightBytes: backend.weightBytes,
@@ -83,4 +110,5 @@ async function start(setup: ExecutorSetup): Promise<ExecutorReady> {
     maxTokens: sizes.maxTokens,
     maxSamples: sizes.maxSamples,
   };
+  return { ready, backend, executor };
 }
