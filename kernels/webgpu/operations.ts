@@ -17,6 +17,7 @@ import { DeviceActivation, type Forward, look, recordOperation, sharedBuffer } f
 import { embed } from "./embed/embed.ts";
 import { PlanWord } from "./kernel.ts";
 import { recordLinear } from "./linear_operation.ts";
+import { recordMoe } from "./moe_operation.ts";
 import { ropeStore } from "./rope/rope_store.ts";
 import { recordSample } from "./sample_operation.ts";
 import { DeviceMatrix, DeviceRope, DeviceVector } from "./weights.ts";
@@ -133,8 +134,8 @@ export class DeviceOps implements Ops {
     });
   }
 
-  moe(_args: MoeArgs): void {
-    throw new Error("mixture of experts");
+  moe(args: MoeArgs): void {
+    recordMoe(this.#forward, args);
   }
 
   allReduce(_partial: Activation, _output: Activation, _epilogue: "store" | "add"): void {

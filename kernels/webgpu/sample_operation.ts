@@ -50,7 +50,7 @@ function recordLogits(
     look(
       forward,
       gatherNorm(
-        { columns, epsilon: norm.epsilon, input: input.element, output: sampled.element },
+        { rows: "sampled", columns, epsilon: norm.epsilon, input: input.element, output: sampled.element },
         count,
         gpu.caps,
       ),
