@@ -113,7 +113,7 @@ export class WebGpuBackend implements Backend {
       pipelines: this.#pipelines,
       state,
       shared: new SharedBuffers(this.#allocator, this.#pipelines),
-      collective: this.#collective,
+      collective: this.#collective !== null && this.#collective.size > 1 ? this.#collective : null,
       memory: new DispatchMemory(),
     };
   }

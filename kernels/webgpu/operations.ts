@@ -13,6 +13,7 @@ import type {
 } from "../ops.ts";
 import { decodeAttention, partialWords } from "./attention/decode.ts";
 import { mergeSplits } from "./attention/merge.ts";
+import { recordAllReduce } from "./collective_operation.ts";
 import { DeviceActivation, type Forward, look, recordOperation, sharedBuffer } from "./context.ts";
 import { embed } from "./embed/embed.ts";
 import { PlanWord } from "./kernel.ts";
@@ -138,8 +139,10 @@ export class DeviceOps implements Ops {
     recordMoe(this.#forward, args);
   }
 
-  allReduce(_partial: Activation, _output: Activation, _epilogue: "store" | "add"): void {
-    throw new Error("all-reduce");
+  allReduce(partial: Activation, output: Activation, epilogue: "store" | "add"): void {
+    const { collective } = this.#forward.context;
+    if (collective === null) throw new Error("all-reduce without a group of ranks");
+    recordAllReduce(this.#forward, collective, activation(partial), activation(output), epilogue);
   }
 
   sample({ input, norm, head }: SampleArgs): void {
