@@ -13,6 +13,7 @@ import type {
 } from "../ops.ts";
 import { decodeAttention, partialWords } from "./attention/decode.ts";
 import { mergeSplits } from "./attention/merge.ts";
+import { prefillAttention, prefillTile } from "./attention/prefill.ts";
 import { recordAllReduce } from "./collective_operation.ts";
 import { DeviceActivation, type Forward, look, recordOperation, sharedBuffer } from "./context.ts";
 import { embed } from "./embed/embed.ts";
@@ -129,6 +130,10 @@ export class DeviceOps implements Ops {
       const prepared = [];
       if (decodes > 0) {
         prepared.push(look(this.#forward, decodeAttention(fixed, decodes, splits, gpu.caps), buffers));
+      }
+      const tile = prefillTile(heads, gpu.caps);
+      if (tile !== null && shape.tiles > 0) {
+        prepared.push(look(this.#forward, prefillAttention(fixed, tile, shape.tiles), buffers));
       }
       if (splits > 1) prepared.push(look(this.#forward, mergeSplits(fixed, decodes, gpu.caps), buffers));
       return prepared;
