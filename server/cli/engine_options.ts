@@ -145,5 +145,12 @@ export function engineOptions(values: OptionValues, modelDir: string): EngineOpt
     tp: values.number("tp") ?? 1,
     dummyWeights: values.flag("dummy-weights"),
     skipTokenizer: values.flag("skip-tokenizer-init"),
+    ...testHook(Deno.env.get("RADISH_TEST_DIE_AT_PLAN")),
   };
+}
+
+/** "RANK:PLAN" makes that rank's worker die when it gets its n-th plan, so that tests can see what follows. */
+function testHook(text: string | undefined): Pick<EngineOptions, "dieAtPlan"> {
+  const match = /^(\d+):(\d+)$/.exec(text ?? "");
+  return match ? { dieAtPlan: { rank: Number(match[1]), plan: Number(match[2]) } } : {};
 }

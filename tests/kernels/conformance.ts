@@ -192,6 +192,7 @@ export function testBackend(name: string, create: BackendFactory): void {
     [{ numHeads: 16, numKvHeads: 2, headDim: 64 }, 64, true, null],
     [{ numHeads: 6, numKvHeads: 2, headDim: 128 }, 32, true, 50],
     [{ numHeads: 2, numKvHeads: 1, headDim: 256 }, 16, false, null],
+    [{ numHeads: 14, numKvHeads: 2, headDim: 8 }, 16, false, null],
   ];
   for (const [heads, pageSize, qkNorm, window] of layouts) {
     const { numHeads, numKvHeads, headDim } = heads;

@@ -1,0 +1,177 @@
+// Matrix products on the device against float64, over shapes that do not divide evenly into anything.
+
+import assert from "node:assert/strict";
+import type { DType } from "../../kernels/ops.ts";
+import type { DeviceCaps } from "../../kernels/webgpu/kernel.ts";
+import type { LinearPlan, LinearShape } from "../../kernels/webgpu/linear/linear.ts";
+import { type GemmTile } from "../../kernels/webgpu/linear/gemm.ts";
+import { matvecCall } from "../../kernels/webgpu/linear/matvec.ts";
+import { planGemm, planLinear } from "../../kernels/webgpu/linear/plan.ts";
+import { decode, linearCase, relativeError, seeded } from "./linear_case.ts";
+import { LinearDevice } from "./linear_device.ts";
+
+const base: LinearShape = {
+  rows: 64,
+  columns: 64,
+  dtype: "bf16",
+  epilogue: "store",
+  normEpsilon: null,
+  bias: false,
+  input: "f32",
+  output: "f32",
+  outputStride: 64,
+  outputOffset: 0,
+  countWord: 0,
+};
+
+/** The error of one product on random inputs; the plan holds `tokens` where the kernels look for it. */
+async function measure(
+  device: LinearDevice,
+  shape: LinearShape,
+  tokens: number,
+  plan: LinearPlan,
+  inputScale = 1,
+): Promise<number> {
+  const { contents, expected } = linearCase(
+    shape,
+    tokens,
+    shape.rows * 31 + shape.columns + tokens,
+    inputScale,
+  );
+  const words = new Uint32Array(16).fill(0xffff);
+  words[shape.countWord] = tokens;
+  const bytes = await device.run(plan, words, contents);
+  return relativeError(decode(bytes, shape.output), expected);
+}
+
+function describe(shape: LinearShape, tokens: number): string {
+  return `${tokens} × ${JSON.stringify(shape)}`;
+}
+
+/** Draws a shape that exercises a mixture of features. */
+function randomShape(random: () => number, dtype: DType): LinearShape {
+  const pick = <T>(...choices: readonly T[]) => choices[Math.floor(random() * choices.length)]!;
+  const epilogue = pick("store", "add", "silu-mul");
+  const rows = epilogue === "silu-mul" ? 2 * pick(1, 13, 40, 67) : pick(1, 7, 65, 130, 192);
+  const width = epilogue === "silu-mul" ? rows / 2 : rows;
+  const outputOffset = pick(0, 3);
+  return {
+    rows,
+    columns: 8 * pick(1, 3, 8, 13, 32, 65),
+    dtype,
+    epilogue,
+    normEpsilon: pick(null, 1e-6, 1e-5),
+    bias: pick(true, false),
+    input: pick("f32", "f16"),
+    output: pick("f32", "f16"),
+    outputStride: width + outputOffset + pick(0, 5),
+    outputOffset,
+    countWord: pick(0, 2),
+  };
+}
+
+Deno.test("planLinear's kernels agree with float64 for any shape, type, norm, bias and epilogue", async () => {
+  using device = await LinearDevice.open();
+  const random = seeded(7);
+  for (const dtype of ["bf16", "f16", "f32"] as const) {
+    for (const tokens of [1, 2, 3, 4, 5, 8, 9, 17, 33, 70, 130]) {
+      const shape = randomShape(random, dtype);
+      const error = await measure(device, shape, tokens, planLinear(shape, tokens, device.caps));
+      assert(error < 1e-3, `${describe(shape, tokens)}: ${error}`);
+    }
+  }
+});
+
+Deno.test("a product whose plan was made for more rows than the step has leaves the others alone", async () => {
+  using device = await LinearDevice.open();
+  for (const [planned, tokens] of [[8, 5], [64, 9], [130, 1]] as const) {
+    const shape = { ...base, rows: 72, columns: 96, outputStride: 72, normEpsilon: 1e-6 };
+    const error = await measure(device, shape, tokens, planLinear(shape, planned, device.caps));
+    assert(error < 1e-3, `${planned} planned, ${tokens} there: ${error}`);
+  }
+});
+
+Deno.test("every matrix–vector division of the work gives the same product", async () => {
+  using device = await LinearDevice.open();
+  const { caps } = device;
+  for (const subgroups of [true, false]) {
+    for (const [split, units, unroll] of [[1, 1, 1], [2, 2, 2], [4, 1, 4]] as const) {
+      if (!subgroups && split > 1) continue;
+      const lanes = subgroups ? caps.minSubgroup : 16;
+      const tile = { tokens: 2, lanes, subgroups, unitsPerGroup: units, groups: 2, split, unroll };
+      for (const epilogue of ["add", "silu-mul"] as const) {
+        const shape = {
+          ...base,
+          rows: 70,
+          columns: 1048,
+          outputStride: 70,
+          normEpsilon: 1e-6,
+          epilogue,
+          bias: true,
+        };
+        const plan = { calls: [matvecCall(shape, tile)], scratchA: 0, scratchB: 0 };
+        const error = await measure(device, shape, 2, plan);
+        assert(error < 1e-4, `${JSON.stringify(tile)} ${epilogue}: ${error}`);
+      }
+    }
+  }
+});
+
+const tiles: readonly GemmTile[] = [
+  { arithmetic: "f16", tileTokens: 128, tileRows: 128, step: 32, threadTokens: 8, threadRows: 8, split: 1 },
+  { arithmetic: "f16", tileTokens: 64, tileRows: 64, step: 32, threadTokens: 4, threadRows: 8, split: 3 },
+  { arithmetic: "f16", tileTokens: 32, tileRows: 64, step: 32, threadTokens: 4, threadRows: 4, split: 2 },
+  { arithmetic: "f16", tileTokens: 16, tileRows: 64, step: 16, threadTokens: 4, threadRows: 4, split: 5 },
+  { arithmetic: "f32", tileTokens: 64, tileRows: 64, step: 16, threadTokens: 8, threadRows: 4, split: 2 },
+];
+
+Deno.test("every tile of a tiled product gives the same product", async () => {
+  using device = await LinearDevice.open();
+  for (const tile of tiles) {
+    for (const epilogue of ["store", "silu-mul"] as const) {
+      for (const normEpsilon of [null, 1e-6]) {
+        const shape = {
+          ...base,
+          rows: 138,
+          columns: 328,
+          outputStride: 138,
+          epilogue,
+          normEpsilon,
+          bias: true,
+        };
+        const error = await measure(device, shape, 75, planGemm(shape, 75, tile));
+        // A product of two products carries the errors of both.
+        assert(
+          error < (epilogue === "silu-mul" ? 1.5e-3 : 1e-3),
+          `${JSON.stringify(tile)} ${epilogue} ${normEpsilon}: ${error}`,
+        );
+      }
+    }
+  }
+});
+
+Deno.test("f16 arithmetic keeps its precision for activations far outside f16's range", async () => {
+  using device = await LinearDevice.open();
+  const tile = tiles[2]!;
+  const shape = { ...base, rows: 72, columns: 256, outputStride: 72 };
+  for (const scale of [1e-9, 1e-4, 3e5, 1e12]) {
+    const error = await measure(device, shape, 20, planGemm(shape, 20, tile), scale);
+    assert(error < 1e-3, `activations of size ${scale}: ${error}`);
+  }
+});
+
+Deno.test("a grid of more than 65,535 workgroups is folded", () => {
+  const shape = { ...base, rows: 300_001, outputStride: 300_001 };
+  const caps: DeviceCaps = {
+    minSubgroup: 32,
+    maxSubgroup: 32,
+    f16: true,
+    maxWorkgroupBytes: 49152,
+    maxWorkgroupThreads: 1024,
+    maxBindingBytes: 2 ** 31 - 4,
+    parallelism: 100_000,
+    software: false,
+  };
+  const [x, y, z] = planLinear(shape, 1, caps).calls[0]!.workgroups;
+  assert(x <= 65535 && y <= 65535 && z === 1 && x * y * 4 >= 300_001);
+});
