@@ -41,7 +41,9 @@ export class Bank {
   /** Room for so many bytes on a cache line; zero, as memory begins. */
   allocate(bytes: number): number {
     const at = this.#next;
-    if (at + bytes > this.#limit) throw new RangeError(`out of memory: no room for ${bytes} bytes of step buffers`);
+    if (at + bytes > this.#limit) {
+      throw new RangeError(`out of memory: no room for ${bytes} bytes of step buffers`);
+    }
     this.#next = at + Math.ceil(bytes / 64) * 64;
     return at;
   }
@@ -53,6 +55,11 @@ export class Region {
   #home: Bank | null = null;
 
   constructor(readonly byteLength: number) {}
+
+  /** Where the contents are; null before the first write. */
+  get home(): Bank | null {
+    return this.#home;
+  }
 
   /** Its address in a bank, with the first `used` bytes brought there if they are in another. */
   read(bank: Bank, used: number): number {

@@ -16,7 +16,18 @@ async function build(features: readonly string[]): Promise<Uint8Array> {
   const { error, stderr } = await asc.main([
     "index.ts",
     ...["--baseDir", decodeURIComponent(new URL("./assembly", import.meta.url).pathname)],
-    ...["--outFile", "out.wasm", "-O3", "--noAssert", "--runtime", "stub", "--use", "abort=", "--disableWarning", "112"],
+    ...[
+      "--outFile",
+      "out.wasm",
+      "-O3",
+      "--noAssert",
+      "--runtime",
+      "stub",
+      "--use",
+      "abort=",
+      "--disableWarning",
+      "112",
+    ],
     ...["--enable", "simd", "--enable", "threads", ...features],
     ...["--importMemory", "--sharedMemory", "--initialMemory", memoryPages, "--maximumMemory", memoryPages],
   ], {

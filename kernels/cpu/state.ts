@@ -28,7 +28,9 @@ export class CpuState {
 
   constructor(readonly spec: StateSpec, place: (bytes: number) => Bank) {
     const { numKvHeads, headDim, numHeads } = spec.heads;
-    if (headDim % 8 !== 0) throw new RangeError(`the CPU kernels need heads of a multiple of 8, not ${headDim}`);
+    if (headDim % 8 !== 0) {
+      throw new RangeError(`the CPU kernels need heads of a multiple of 8, not ${headDim}`);
+    }
     if (numHeads % numKvHeads !== 0) {
       throw new RangeError(`${numHeads} heads do not divide into ${numKvHeads} groups`);
     }
