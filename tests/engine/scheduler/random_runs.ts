@@ -134,7 +134,7 @@ export function run(config: SchedulerConfig, operations: readonly Operation[]): 
       }
     }
     if (!("advance" in op) || op.advance) driver.advance();
-    else driver.check();
+    else driver.scheduler.verify();
   }
   driver.finish();
   const { retractionsTotal } = driver.scheduler.counters();

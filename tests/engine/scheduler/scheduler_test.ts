@@ -145,15 +145,10 @@ Deno.test("requests that make no sense are refused, and the loop goes on", () =>
   // Odd, but they can be served.
   driver.send([1], { maxTokens: 5, minTokens: 99, stopTokenIds: [2, 1 << 30] });
   driver.send(prompt(5), { maxTokens: 5, promptLogprobs: 3, promptLogprobsStart: 1000 });
-  driver.scheduler.advance();
-  while (driver.executor.results.length > 0) {
-    driver.scheduler.complete(driver.executor.results.shift()!);
-    driver.scheduler.advance();
-  }
+  driver.finish();
   for (const client of [...refused, foreign, biased]) assert.equal(errorOf(client).code, "invalid");
   assert.match(errorOf(refused[0]!).message, /empty/);
   assert.match(errorOf(foreign).message, /50/);
-  assert.ok([...driver.clients.values()].every((client) => client.over));
 });
 
 Deno.test("a full queue refuses, and takes requests again when it has room", () => {
@@ -390,6 +385,14 @@ Deno.test("eviction gives way to new requests, least recently used first and no 
   };
   assert.deepEqual([1, 2, 3, 1, 4, 1, 2].map(ask), [0, 0, 0, 12, 0, 12, 8]);
   assert.ok(driver.scheduler.counters().evictedTokensTotal > 0);
+  driver.finish();
+});
+
+Deno.test("requests without a limit run side by side although their limits together exceed the pool", () => {
+  const driver = new Driver({ pageSize: 16, numPages: 1280, contextLength: 20000, outputReserve: 0.3 });
+  for (let i = 0; i < 8; i++) driver.send(prompt(10, i));
+  driver.advance();
+  assert.equal(driver.scheduler.counters().runningRequests, 8);
   driver.finish();
 });
 
