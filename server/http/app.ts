@@ -8,11 +8,17 @@ import { chatRoutes } from "./chat.ts";
 import { completionRoutes } from "./completions.ts";
 import type { ServedEngine } from "./engine_api.ts";
 import { ApiError, toApiError } from "./errors.ts";
+import { gatewayRoutes } from "./gateway.ts";
 import { healthRoutes } from "./health.ts";
+import { metricRoutes } from "./metrics.ts";
 import { modelRoutes } from "./models.ts";
+import { nativeRoutes } from "./native.ts";
+import { openApiRoutes } from "./openapi.ts";
 import { defaultServerOptions, type ServerOptions } from "./options.ts";
+import { pageRoutes } from "./page.ts";
 import { logLine, RequestRecord } from "./request_log.ts";
 import { Service } from "./service.ts";
+import { tokenizeRoutes } from "./tokenize.ts";
 
 /** A running application. */
 export interface App {
@@ -48,7 +54,18 @@ export function createApp(
   });
   app.use(hostCheck(settings), originCheck(settings), keyCheck(settings));
 
-  const families = [chatRoutes, completionRoutes, modelRoutes, healthRoutes];
+  const families = [
+    chatRoutes,
+    completionRoutes,
+    modelRoutes,
+    nativeRoutes,
+    tokenizeRoutes,
+    healthRoutes,
+    gatewayRoutes,
+    metricRoutes,
+    openApiRoutes,
+    pageRoutes,
+  ];
   const routes = families.map((routesOf) => routesOf(service));
   for (const each of routes) app.route("/", each);
   const methods = allowedMethods(routes);

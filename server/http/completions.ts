@@ -5,8 +5,14 @@ import { answer, type AnswerForm, type AppEnv } from "./answer.ts";
 import { readJson } from "./body.ts";
 import type { ServedEngine } from "./engine_api.ts";
 import { ApiError } from "./errors.ts";
-import { httpLimits } from "./limits.ts";
-import { choiceParams, promptTokens, requireModel, requireStreaming, samplingParams } from "./params.ts";
+import {
+  choiceParams,
+  promptTokens,
+  requireFewEnough,
+  requireModel,
+  requireStreaming,
+  samplingParams,
+} from "./params.ts";
 import { Run, type RunEvent } from "./run.ts";
 import { type CompletionRequest, completionRequestSchema } from "./schemas/completion.ts";
 import { validate } from "./schemas/validate.ts";
@@ -90,16 +96,6 @@ function promptInputs(request: CompletionRequest, engine: ServedEngine): PromptI
 
 function isFlat(prompt: readonly (string | number | readonly number[])[]): prompt is readonly number[] {
   return typeof prompt[0] === "number";
-}
-
-/** @throws {ApiError} 400 for more generations than one request may start. */
-export function requireFewEnough(prompts: number, choices: number): void {
-  if (prompts * choices <= httpLimits.generations) return;
-  throw new ApiError(
-    400,
-    `${prompts} prompts with n = ${choices} are more than ${httpLimits.generations} generations in one request`,
-    { param: "n", code: "invalid_value" },
-  );
 }
 
 interface CompletionFormOptions {

@@ -1,8 +1,9 @@
 // From chat messages as clients send them to what chat templates expect: content is text, arguments of tool calls
 // are objects, and the newer role "developer" is what templates know as "system".
 
+import type { ModelInfo } from "../../engine/options.ts";
 import type { ChatMessage, PromptInput } from "../messages.ts";
-import type { ServedEngine, ServedModel } from "./engine_api.ts";
+import type { ServedEngine } from "./engine_api.ts";
 import { ApiError } from "./errors.ts";
 import type { ChatMessageInput, ChatRequest } from "./schemas/chat.ts";
 
@@ -14,7 +15,7 @@ type ConversationRequest = Pick<
 >;
 
 /** @throws {ApiError} 400 if the model cannot chat or the request asks for an impossible continuation. */
-export function chatInput(request: ConversationRequest, model: ServedModel): ChatInput {
+export function chatInput(request: ConversationRequest, model: ModelInfo): ChatInput {
   if (!model.hasTokenizer || !model.hasChatTemplate) {
     const lacks = model.hasTokenizer ? "chat template" : "tokenizer";
     throw new ApiError(400, `${model.id} has no ${lacks} here; use POST /v1/completions or POST /generate`, {

@@ -1,6 +1,5 @@
-// GET /health: is the engine alive? The scheduler must answer now, and if requests run, steps must come out of the
-// executors: a server that answers 200 while its engine is dead is worse than none. GET /health_generate goes all
-// the way through and makes one token.
+// GET /health: is the engine alive? The scheduler and every rank must answer: a server that says 200 while its engine
+// is dead is worse than none. GET /health_generate goes all the way through and makes one token.
 
 import { Hono } from "hono";
 import { defaultSamplingParams } from "../../engine/params.ts";
@@ -11,23 +10,16 @@ import { Run } from "./run.ts";
 import type { Service } from "./service.ts";
 
 export function healthRoutes(service: Service): Hono<AppEnv> {
-  const progress = new Progress(service.options.stallMs);
   const app = new Hono<AppEnv>();
   app.get("/health", async (c) => {
-    const answer = service.readyEngine.counters().catch((error: unknown) => {
+    const { healthTimeoutMs } = service.options;
+    const answer = service.readyEngine.ping().then(() => true, (error: unknown) => {
       const reason = error instanceof Error ? error.message : String(error);
       throw new ApiError(503, `the engine does not answer: ${reason}`, { code: "engine_dead" });
     });
-    const counters = await withDeadline(answer, service.options.healthTimeoutMs);
-    if (counters === null) {
-      throw new ApiError(503, `the scheduler has not answered for ${service.options.healthTimeoutMs} ms`, {
+    if (await withDeadline(answer, healthTimeoutMs) === null) {
+      throw new ApiError(503, `the engine has not answered for ${healthTimeoutMs} ms`, {
         code: "unresponsive",
-      });
-    }
-    const stalled = progress.stalledFor(counters.stepsTotal, counters.runningRequests > 0);
-    if (stalled !== null) {
-      throw new ApiError(503, `requests run, but no step has finished for ${Math.round(stalled / 1000)} s`, {
-        code: "stalled",
       });
     }
     return c.json({ status: "ok" });
@@ -43,26 +35,4 @@ export function healthRoutes(service: Service): Hono<AppEnv> {
     return c.json({ status: "ok" });
   });
   return app;
-}
-
-/** Notices that the number of steps stands still although there is something to do. */
-class Progress {
-  readonly #limit: number;
-  #steps = -1;
-  #since = 0;
-
-  constructor(limit: number) {
-    this.#limit = limit;
-  }
-
-  /** Milliseconds without a step, if they are more than the limit. */
-  stalledFor(steps: number, busy: boolean): number | null {
-    const now = performance.now();
-    if (!busy || steps !== this.#steps) {
-      this.#steps = steps;
-      this.#since = now;
-    }
-    const still = now - this.#since;
-    return still > this.#limit ? still : null;
-  }
 }

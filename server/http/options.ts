@@ -19,10 +19,8 @@ export interface ServerOptions extends BodyLimits {
   readonly toolParser: "auto" | "none";
   /** Silence on a stream after which a comment line is sent, in milliseconds. */
   readonly keepAliveMs: number;
-  /** `/health` is 503 if the scheduler does not answer within so many milliseconds. */
+  /** `/health` is 503 if the scheduler or a rank does not answer within so many milliseconds. */
   readonly healthTimeoutMs: number;
-  /** `/health` is 503 if requests run and no step has finished for so many milliseconds. */
-  readonly stallMs: number;
   /** One line per finished request. */
   readonly logFormat: "text" | "json" | "none";
   /** Takes a line of the access log, or the stack of an unexpected error. */
@@ -41,7 +39,6 @@ export const defaultServerOptions: ServerOptions = {
   toolParser: "auto",
   keepAliveMs: 15_000,
   healthTimeoutMs: 5_000,
-  stallMs: 120_000,
   logFormat: "text",
   log: (line) => console.error(line),
 };

@@ -1,9 +1,10 @@
 // From request fields to complete sampling parameters. A field counts if the client gave it, else the model's own
 // generation defaults, else the engine's.
 
+import type { ModelInfo } from "../../engine/options.ts";
 import { defaultSamplingParams, type SamplingParams } from "../../engine/params.ts";
-import type { ServedModel } from "./engine_api.ts";
 import { ApiError } from "./errors.ts";
+import { httpLimits } from "./limits.ts";
 
 /** What every API family has in common, under OpenAI's names. */
 export interface SamplingFields {
@@ -35,7 +36,7 @@ export interface LengthFields {
 export function samplingParams(
   fields: SamplingFields,
   lengths: LengthFields,
-  model: ServedModel,
+  model: ModelInfo,
 ): SamplingParams {
   const base = { ...defaultSamplingParams, ...model.generationDefaults };
   const { maxTokens, minTokens } = lengths;
@@ -95,7 +96,7 @@ function normalSeed(seed: number): number {
 }
 
 /** @throws {ApiError} 400 unless the id is in the vocabulary. */
-export function requireToken(token: number, param: string, model: ServedModel): number {
+export function requireToken(token: number, param: string, model: ModelInfo): number {
   if (token < model.config.vocabSize) return token;
   throw new ApiError(400, `${param}: token ${token} is not in the vocabulary of ${model.config.vocabSize}`, {
     param,
@@ -104,7 +105,7 @@ export function requireToken(token: number, param: string, model: ServedModel): 
 }
 
 /** Token ids of a prompt. @throws {ApiError} 400 unless all are in the vocabulary. */
-export function promptTokens(ids: readonly number[], param: string, model: ServedModel): Uint32Array {
+export function promptTokens(ids: readonly number[], param: string, model: ModelInfo): Uint32Array {
   for (const id of ids) requireToken(id, param, model);
   return Uint32Array.from(ids);
 }
@@ -125,4 +126,14 @@ export function requireStreaming(
   if (request.stream_options && request.stream !== true) {
     throw new ApiError(400, "stream_options needs stream: true", { param: "stream_options" });
   }
+}
+
+/** @throws {ApiError} 400 for more generations than one request may start. */
+export function requireFewEnough(prompts: number, choices: number): void {
+  if (prompts * choices <= httpLimits.generations) return;
+  throw new ApiError(
+    400,
+    `${prompts} prompts with n = ${choices} are more than ${httpLimits.generations} generations in one request`,
+    { param: "n", code: "invalid_value" },
+  );
 }

@@ -37,6 +37,7 @@ export interface GenerationState {
   readonly generation: Generation;
   /** Which prompt it continues. */
   readonly prompt: number;
+  promptTokens: number;
   completionTokens: number;
   cachedTokens: number;
   finish: FinishReason | null;
@@ -59,17 +60,22 @@ export class Run {
     this.states = prompts.flatMap((prompt, index) =>
       prompt.params.map((params) => {
         const generation = engine.submit({ input: prompt.input, params, salt: prompt.salt });
-        generation.promptIds.catch(() => {}); // The refusal also arrives as a finish, which is where it is handled.
-        return {
+        const state: GenerationState = {
           id: prompt.id,
           generation,
           prompt: index,
+          promptTokens: 0,
           completionTokens: 0,
           cachedTokens: 0,
           finish: null,
           lastTokenAt: null,
           finishedAt: null,
         };
+        generation.promptIds.then(
+          (ids) => state.promptTokens = ids.length,
+          () => {}, // The refusal also arrives as a finish, which is where it is handled.
+        );
+        return state;
       })
     );
     this.#open = this.states.length;
@@ -111,7 +117,12 @@ export class Run {
     }
   }
 
-  /** Prompt tokens count once per prompt, whatever the number of choices. */
+  /**
+   * Prompt tokens count once per prompt, whatever the number of choices; a request that was aborted before its
+   * prompt was encoded has none.
+   *
+   * @throws if a prompt was refused.
+   */
   async usage(): Promise<Usage> {
     let promptTokens = 0, completionTokens = 0, cachedTokens = 0;
     let prompt = -1;
@@ -119,7 +130,8 @@ export class Run {
       completionTokens += state.completionTokens;
       if (state.prompt === prompt) continue;
       prompt = state.prompt;
-      promptTokens += (await state.generation.promptIds).length;
+      if (state.finish?.type !== "abort") state.promptTokens = (await state.generation.promptIds).length;
+      promptTokens += state.promptTokens;
       cachedTokens += state.cachedTokens;
     }
     return {

@@ -2,14 +2,11 @@
 // is a byte of UTF-8 (so that tokens end within characters, too); 256 ends the text.
 
 import { Buffer } from "node:buffer";
+import type { GenerateRequest } from "../../../engine/engine.ts";
+import type { ModelInfo } from "../../../engine/options.ts";
 import type { FinishReason, SamplingParams } from "../../../engine/params.ts";
 import type { SchedulerCounters } from "../../../engine/scheduler/config.ts";
-import type {
-  GenerateRequest,
-  Generation,
-  ServedEngine,
-  ServedModel,
-} from "../../../server/http/engine_api.ts";
+import type { Generation, ServedEngine } from "../../../server/http/engine_api.ts";
 import type { Delta, PromptInput, TextLogprob } from "../../../server/messages.ts";
 
 export const END_OF_TEXT = 256;
@@ -28,17 +25,19 @@ export type ScriptedAnswer =
 const parrot: Script = (prompt) => ({ pieces: [...`You said: ${prompt.trimEnd().split("\n").at(-1)}`] });
 
 export class FakeEngine implements ServedEngine {
-  readonly model: ServedModel;
+  readonly model: ModelInfo;
   readonly requests: GenerateRequest[] = [];
   /** Generations that have not ended. */
   readonly live = new Set<FakeGeneration>();
+  /** Questions are not answered. */
+  unresponsive = false;
   health: "ready" | "dead" = "ready";
   readonly dead: Promise<Error>;
   #die!: (error: Error) => void;
   readonly #script: Script;
   #totals = { prompt: 0, generated: 0, requests: 0, aborted: 0, steps: 0 };
 
-  constructor(script: Script = parrot, model: Partial<ServedModel> = {}) {
+  constructor(script: Script = parrot, model: Partial<ModelInfo> = {}) {
     this.#script = script;
     this.model = { ...fakeModel, ...model };
     this.dead = new Promise((resolve) => this.#die = resolve);
@@ -107,6 +106,11 @@ export class FakeEngine implements ServedEngine {
       generationThroughput: 0,
       stepMilliseconds: 0,
     });
+  }
+
+  ping(): Promise<void> {
+    if (this.unresponsive) return new Promise(() => {});
+    return this.health === "dead" ? Promise.reject(new Error("executor 0 ended")) : Promise.resolve();
   }
 
   flush(): Promise<boolean> {
@@ -270,7 +274,7 @@ function turn(): Promise<void> {
   });
 }
 
-const fakeModel: ServedModel = {
+const fakeModel: ModelInfo = {
   id: "fake",
   path: "models/fake",
   config: {
@@ -302,6 +306,7 @@ const fakeModel: ServedModel = {
   eosIds: [END_OF_TEXT],
   generationDefaults: {},
   device: { kind: "reference", description: "scripted", software: true, memoryBytes: null },
+  weightBytes: 1000,
   numPages: 256,
   pageSize: 16,
   tp: 1,
