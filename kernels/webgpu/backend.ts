@@ -21,6 +21,7 @@ import { prefillTile } from "./attention/prefill.ts";
 import { BufferAllocator, type DeviceBuffer } from "./buffers.ts";
 import { type Context, DeviceActivation, DispatchMemory } from "./context.ts";
 import { GpuDevice } from "./device.ts";
+import type { DeviceCaps } from "./kernel.ts";
 import { DeviceOps } from "./operations.ts";
 import { probeMemory } from "./memory.ts";
 import { PipelineCache } from "./pipelines.ts";
@@ -57,6 +58,8 @@ export interface WebGpuOptions {
    * Default: on a real GPU. A software driver is no faster with it, and compiles it for seconds.
    */
   readonly tiledPrefill?: boolean;
+  /** Replaces what is found out about the device. */
+  readonly caps?: Partial<DeviceCaps>;
 }
 
 /** A backend on a WebGPU device. */
@@ -242,7 +245,7 @@ export class WebGpuBackend implements Backend {
  * @throws {DeviceError} where it cannot be used.
  */
 export async function createWebGpuBackend(options: WebGpuOptions = {}): Promise<Backend> {
-  const gpu = await GpuDevice.open();
+  const gpu = await GpuDevice.open(options.caps);
   const readback = await Readback.create(gpu, 4096);
   return new WebGpuBackend(gpu, readback, await memoryOf(gpu, options), options);
 }
