@@ -77,7 +77,7 @@ export async function launch(
 
   const modelDir = options.skipTokenizer ? null : options.modelDir;
   const contextLength = options.contextLength ?? model.config.maxPositions;
-  const init = { type: "init", modelDir, contextLength };
+  const init = { type: "init", modelDir, contextLength, vocabSize: model.config.vocabSize };
   const started = Promise.all([
     tokenizer.ask(
       { ...init, ports: { main: mainToTokenizer.port2, scheduler: tokenizerToScheduler.port1 } },

@@ -18,14 +18,14 @@ import type {
 import { cacheBytes } from "./attention/cache.ts";
 import { decodeCut } from "./attention/cut.ts";
 import { BufferAllocator, type DeviceBuffer } from "./buffers.ts";
-import { type Context, DeviceActivation, DispatchMemory, look } from "./context.ts";
+import { type Context, DeviceActivation, DispatchMemory } from "./context.ts";
 import { GpuDevice } from "./device.ts";
 import { DeviceOps } from "./operations.ts";
 import { PipelineCache } from "./pipelines.ts";
 import { type PackOptions, packPlan, Word } from "./plan_buffer.ts";
 import { PlanSlot } from "./plan_slot.ts";
 import { Readback } from "./readback.ts";
-import { Recorder } from "./recorder.ts";
+import { prepare, Recorder } from "./recorder.ts";
 import { resultBytes } from "./sample_operation.ts";
 import { scatter } from "./scatter/scatter.ts";
 import { DeviceState, SharedBuffers } from "./state.ts";
@@ -136,25 +136,21 @@ export class WebGpuBackend implements Backend {
     const staging = this.#readback.acquire(4 * (serialWords + logits) + rows);
     const results = context.shared.get("results", Math.max(rows, leastResultBytes), serial);
     const recorder = new Recorder(this.#gpu, this.#readback, slot.group);
-    const step = { context, recorder, serial, results };
+    const { needs, topCount } = packed;
+    const common = { context, recorder, serial, results, needs, topCount };
     if (packed.pageWrites + packed.tokenWrites > 0) {
       recorder.region(0);
       recorder.dispatch(
-        look({ ...step, shape: packed.forwards[0]! }, scatter(packed.pageWrites + packed.tokenWrites), {
+        prepare(this.#pipelines, scatter(packed.pageWrites + packed.tokenWrites), {
           pageTable: context.state.pageTable,
           tokenPool: context.state.tokenPool,
         }),
       );
     }
-    for (const shape of packed.forwards) {
-      forward(
-        new DeviceOps({
-          ...step,
-          shape,
-          logits: logits === 0 ? null : { staging: staging.buffer, offset: 4 * serialWords + rows },
-        }),
-      );
-    }
+    const returned = logits === 0 ? null : { staging: staging.buffer, offset: 4 * serialWords + rows };
+    packed.forwards.forEach((shape, step) => {
+      forward(new DeviceOps({ ...common, shape, step, logits: returned }));
+    });
     recorder.copy(slot.buffer, 4 * Word.Serial, staging.buffer, 0, 4);
     if (rows > 0) recorder.copy(results.gpu, 0, staging.buffer, 4 * serialWords, rows);
     const layout = { staging, serial, rows: rows / 4, logits };

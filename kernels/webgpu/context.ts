@@ -5,7 +5,7 @@ import type { BufferAllocator, DeviceBuffer } from "./buffers.ts";
 import type { GpuDevice } from "./device.ts";
 import type { ElementType, KernelCall } from "./kernel.ts";
 import type { PipelineCache } from "./pipelines.ts";
-import type { ForwardShape } from "./plan_buffer.ts";
+import type { ForwardShape, SamplingNeeds } from "./plan_buffer.ts";
 import { prepare, type Prepared, type Recorder } from "./recorder.ts";
 import type { DeviceState, SharedBuffers, SharedRole } from "./state.ts";
 
@@ -32,8 +32,12 @@ export interface Forward {
   readonly shape: ForwardShape;
   /** Number of the step. */
   readonly serial: number;
-  /** Results of the whole step. */
+  /** Which forward of the plan it is. */
+  readonly step: number;
+  /** Results of all forwards, and how many alternatives a row has. */
   readonly results: DeviceBuffer;
+  readonly topCount: number;
+  readonly needs: SamplingNeeds;
   /** Where to copy logits, if they are asked for. */
   readonly logits?: { readonly staging: GPUBuffer; readonly offset: number } | null;
 }

@@ -92,6 +92,17 @@ export interface SampleGroup {
   readonly count: number;
 }
 
+/** Which parts of the sampler some row of the plan needs. */
+export interface SamplingNeeds {
+  /** Longest history to count for penalties, in the first forward; 0 where no row has any. */
+  readonly history: number;
+  /** Most biases of a row. */
+  readonly biases: number;
+  /** Top-k, top-p or min-p. */
+  readonly limits: boolean;
+  readonly logprobs: boolean;
+}
+
 /** A plan, packed. */
 export interface PackedPlan {
   readonly words: Uint32Array<ArrayBuffer>;
@@ -102,6 +113,7 @@ export interface PackedPlan {
   readonly forwards: readonly ForwardShape[];
   readonly samples: number;
   readonly topCount: number;
+  readonly needs: SamplingNeeds;
 }
 
 /** Fixed properties of the device and the engine that packing depends on. */
@@ -194,7 +206,26 @@ export function packPlan(plan: BatchPlan, options: PackOptions): PackedPlan {
     forwards,
     samples,
     topCount,
+    needs: samplingNeeds(plan, bias),
   };
+}
+
+function samplingNeeds(
+  { sampling, cachedLength, extendLength }: BatchPlan,
+  bias: ReadonlyMap<number, ReadonlyMap<number, number>>,
+): SamplingNeeds {
+  let history = 0, biases = 0, limits = false, logprobs = false;
+  for (let s = 0; s < sampling.token.length; s++) {
+    const penalized = sampling.presencePenalty[s] !== 0 || sampling.frequencyPenalty[s] !== 0 ||
+      sampling.repetitionPenalty[s] !== 1;
+    const b = sampling.sequence[s]!;
+    if (penalized) history = Math.max(history, cachedLength[b]! + extendLength[b]!);
+    biases = Math.max(biases, bias.get(s)?.size ?? 0);
+    const filtered = sampling.topK[s]! > 0 || sampling.topP[s]! < 1 || sampling.minP[s]! > 0;
+    limits ||= sampling.temperature[s]! > 0 && filtered;
+    logprobs ||= sampling.logprobs[s]! > 0;
+  }
+  return { history, biases, limits, logprobs };
 }
 
 /** The first region: page-table and token-pool entries to set. */

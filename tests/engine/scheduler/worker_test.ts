@@ -82,10 +82,7 @@ Deno.test("an error inside the worker reaches whoever started it", async () => {
   const { worker, init, close, executor } = startWorker();
   await init();
   const { promise, resolve } = Promise.withResolvers<string>();
-  worker.onerror = (event) => {
-    event.preventDefault();
-    resolve(event.message);
-  };
+  worker.onmessage = ({ data }) => resolve(data.type === "died" ? data.message : `unexpected ${data.type}`);
   const result = {
     id: 99,
     tokens: new Uint32Array(0),
