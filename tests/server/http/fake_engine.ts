@@ -69,6 +69,7 @@ export class FakeEngine implements ServedEngine {
       },
     });
     this.live.add(generation);
+    request.signal?.addEventListener("abort", () => generation.abort());
     return generation;
   }
 
