@@ -12,6 +12,9 @@ import type { PlanBuilder } from "./plan_builder.ts";
 import type { Request } from "./request.ts";
 import type { RowTable } from "./table.ts";
 
+/** Most output that is promised to a request in advance: few use what their limit (or the context) allows. */
+const mostPromised = 4096;
+
 /** Tokens and sampled rows that a step has left for prompts. */
 export interface PrefillBudget {
   tokens: number;
@@ -130,10 +133,8 @@ export class PrefillManager {
 
   /** Pages that a request may come to need beyond those it has: for all it knows, and a share of its further output. */
   #promised(request: Request, pages: number): number {
-    const share = Math.min(
-      request.remaining,
-      Math.max(1, Math.floor(request.remaining * this.#config.outputReserve)),
-    );
+    const likely = Math.floor(Math.min(request.remaining, mostPromised) * this.#config.outputReserve);
+    const share = Math.min(request.remaining, Math.max(1, likely));
     return Math.max(0, this.#cache.pagesFor(request.deviceLength + share) - pages);
   }
 

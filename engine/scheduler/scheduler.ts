@@ -245,7 +245,6 @@ export class Scheduler {
     request.residency = null;
     if (request.ended) return;
     request.retracting = false;
-    request.cachedLength = 0;
     this.#prefill.enqueue(request);
   }
 }
