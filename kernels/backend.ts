@@ -27,10 +27,30 @@ export async function createBackend(
       const { createWebGpuBackend } = await import("./webgpu/backend.ts");
       return { backend: await createWebGpuBackend(collective), reason: "as asked" };
     }
-    case "cpu":
+    case "cpu": {
+      return { backend: await cpuBackend(options), reason: "as asked" };
+    }
     case "auto": {
+      const why = await whyNotGpu();
+      if (why !== null) return { backend: await cpuBackend(options), reason: why };
       const { createWebGpuBackend } = await import("./webgpu/backend.ts");
-      return { backend: await createWebGpuBackend(collective), reason: "auto" };
+      return { backend: await createWebGpuBackend(collective), reason: "a GPU was found" };
     }
   }
+}
+
+async function cpuBackend(options: { threads: number | null; collective: Collective | null }) {
+  const { createCpuBackend } = await import("./cpu/backend.ts");
+  return await createCpuBackend({
+    ...(options.threads === null ? {} : { threads: options.threads }),
+    ...(options.collective === null ? {} : { collective: options.collective }),
+  });
+}
+
+/** Null when there is a real GPU; else what there is instead. */
+async function whyNotGpu(): Promise<string | null> {
+  const { isSoftware, requestAdapter } = await import("./webgpu/device.ts");
+  const adapter = await requestAdapter();
+  if (adapter === null) return "there is no GPU adapter";
+  return isSoftware(adapter.info) ? `the only adapter, ${adapter.info.description}, is software` : null;
 }

@@ -15,9 +15,14 @@ function mix(x: number): number {
   return x >>> 0;
 }
 
+/** The part of the hash that all tokens of a draw share. */
+export function hashKey(seedLow: number, seedHigh: number, position: number): number {
+  return mix(seedLow ^ mix(seedHigh ^ mix((position + 0x9e3779b9) >>> 0)));
+}
+
 /** Uniform 32-bit hash of the counter; integer operations only, modulo 2³². */
 export function hash(seedLow: number, seedHigh: number, position: number, token: number): number {
-  return mix(token ^ mix(seedLow ^ mix(seedHigh ^ mix((position + 0x9e3779b9) >>> 0))));
+  return mix(token ^ hashKey(seedLow, seedHigh, position));
 }
 
 /**

@@ -9,6 +9,14 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: "one prompt in, text out",
     load: async () => (await import("./generate.ts")).generate,
   },
+  serve: {
+    summary: "an OpenAI-compatible HTTP server",
+    load: async () => (await import("./serve.ts")).serve,
+  },
+  chat: {
+    summary: "a conversation in the terminal",
+    load: async () => (await import("./chat.ts")).chat,
+  },
   doctor: {
     summary: "what this machine can run on, and what is missing",
     load: async () => (await import("./doctor.ts")).doctor,
