@@ -25,7 +25,7 @@ import { chooseSizes } from "./sizing.ts";
 
 const post = (answer: ExecutorAnswer) => self.postMessage(answer);
 
-/** What `init` made. A driver may crash when a process ends with its device in use, so "close" releases it. */
+/** What `init` made. */
 interface Running {
   readonly ready: ExecutorReady;
   readonly backend: Backend;
@@ -55,7 +55,7 @@ self.onmessage = async ({ data: question }: MessageEvent<ExecutorQuestion>) => {
       closing = true;
       const running = await starting?.catch(() => null);
       await running?.executor.idle();
-      running?.backend[Symbol.dispose]();
+      if (question.release) running?.backend[Symbol.dispose]();
       return post({ type: "closed", call });
     }
   }
