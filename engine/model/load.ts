@@ -35,6 +35,9 @@ export interface LoadOptions {
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
+/** What loading needs of a backend. */
+export type WeightBackend = Pick<Backend, "createMatrix" | "writeRows" | "createVector">;
+
 /** Bytes per read: large enough for full speed, small enough to go round in a few buffers. */
 const chunkBytes = 8 << 20;
 
@@ -44,7 +47,7 @@ const chunkBytes = 8 << 20;
  */
 export async function loadDecoderWeights(
   model: Model,
-  backend: Backend,
+  backend: WeightBackend,
   options: LoadOptions,
 ): Promise<DecoderWeights> {
   const dtype = deviceType(model, options.dtype);

@@ -12,6 +12,9 @@ import type { PlanBuilder } from "./plan_builder.ts";
 import type { Request } from "./request.ts";
 import type { RowTable } from "./table.ts";
 
+/** Most output that is promised to a request in advance: few use what their limit (or the context) allows. */
+const mostPromised = 4096;
+
 /** Tokens and sampled rows that a step has left for prompts. */
 export interface PrefillBudget {
   tokens: number;
@@ -63,12 +66,12 @@ export class PrefillManager {
    * Adds chunks to the step, of admitted requests first, and returns the requests whose last chunk is among them: they
    * decode from now on.
    */
-  schedule(builder: PlanBuilder, budget: PrefillBudget, mayAdmit: boolean): Request[] {
+  schedule(builder: PlanBuilder, budget: PrefillBudget): Request[] {
     const computing: Request[] = [];
     for (const request of this.#active) {
       if (this.#chunk(builder, request, budget)) computing.push(request);
     }
-    if (mayAdmit) this.#admit(builder, budget, computing);
+    this.#admit(builder, budget, computing);
     for (const request of computing) this.#cache.share(request, request.residency!, builder.id);
     const finished = computing.filter((request) => request.launchedTokens > request.output.length);
     for (const request of finished) this.remove(request);
@@ -130,10 +133,8 @@ export class PrefillManager {
 
   /** Pages that a request may come to need beyond those it has: for all it knows, and a share of its further output. */
   #promised(request: Request, pages: number): number {
-    const share = Math.min(
-      request.remaining,
-      Math.max(1, Math.floor(request.remaining * this.#config.outputReserve)),
-    );
+    const likely = Math.floor(Math.min(request.remaining, mostPromised) * this.#config.outputReserve);
+    const share = Math.min(request.remaining, Math.max(1, likely));
     return Math.max(0, this.#cache.pagesFor(request.deviceLength + share) - pages);
   }
 

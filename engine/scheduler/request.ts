@@ -41,14 +41,14 @@ export class Request {
   /** Two words; drawn once, so that a retracted request continues with the numbers it began with. */
   readonly seed: readonly [number, number];
   readonly maxNewTokens: number;
-  /** Ids that end the output. */
+  /** Ids that end the output. Those outside the vocabulary are left out: they are never drawn. */
   readonly stopIds: ReadonlySet<number>;
 
   /** Output tokens the host has seen. */
   readonly output: number[] = [];
   /** Output tokens whose forward has been launched; at least `output.length`. */
   launchedTokens = 0;
-  /** Positions whose keys and values are in pages, or will be when all that is launched has run. */
+  /** While resident: positions whose keys and values are in pages, or will be when all that is launched has run. */
   cachedLength = 0;
   /** Plans sent, and not yet answered, that contain this request. */
   inFlight = 0;
@@ -80,7 +80,8 @@ export class Request {
     this.salt = spec.salt;
     this.seed = seed;
     this.maxNewTokens = maxNewTokens;
-    this.stopIds = new Set([...spec.params.stopTokenIds, ...(spec.params.ignoreEos ? [] : config.eosIds)]);
+    const stopIds = [...spec.params.stopTokenIds, ...(spec.params.ignoreEos ? [] : config.eosIds)];
+    this.stopIds = new Set(stopIds.filter((id) => id < config.vocabSize));
     const { promptLogprobs, promptLogprobsStart } = spec.params;
     const scored = promptLogprobs !== null;
     this.nextScore = scored ? Math.min(Math.max(promptLogprobsStart, 1), spec.ids.length) : spec.ids.length;

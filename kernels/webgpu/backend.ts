@@ -17,6 +17,7 @@ import type {
 } from "../ops.ts";
 import { cacheBytes } from "./attention/cache.ts";
 import { decodeCut } from "./attention/cut.ts";
+import { prefillTile } from "./attention/prefill.ts";
 import { BufferAllocator, type DeviceBuffer } from "./buffers.ts";
 import { type Context, DeviceActivation, DispatchMemory } from "./context.ts";
 import { GpuDevice } from "./device.ts";
@@ -34,6 +35,9 @@ import { DeviceMatrix, DeviceRope, DeviceVector, matrixBytes } from "./weights.t
 
 /** Bytes uploaded between two waits for the device, so that copies in flight do not fill the host's memory. */
 const uploadWindow = 256 * 2 ** 20;
+
+/** Sequences that extend by no more tokens go through the decode kernel, which splits long contexts. */
+const mostDecodeTokens = 4;
 
 /** Most bytes of logits at a time; more sampled rows go through the head in groups. */
 const mostLogitsBytes = 256 * 2 ** 20;
@@ -105,6 +109,10 @@ export class WebGpuBackend implements Backend {
     return 2 * numLayers * cacheBytes(heads, "f16");
   }
 
+  async probeMemory(bytes: number): Promise<number> {
+    return this.#gpu.caps.software ? 0 : await this.#gpu.probeMemory(bytes);
+  }
+
   createState(spec: StateSpec): void {
     const state = new DeviceState(spec, "f16", this.#gpu, this.#allocator);
     this.#context = {
@@ -113,7 +121,7 @@ export class WebGpuBackend implements Backend {
       pipelines: this.#pipelines,
       state,
       shared: new SharedBuffers(this.#allocator, this.#pipelines),
-      collective: this.#collective,
+      collective: this.#collective !== null && this.#collective.size > 1 ? this.#collective : null,
       memory: new DispatchMemory(),
     };
   }
@@ -196,12 +204,13 @@ export class WebGpuBackend implements Backend {
   #packOptions({ state }: Context): PackOptions {
     const { caps, offsetAlignment } = this.#gpu;
     const rowBytes = 4 * state.spec.vocabSize;
+    const tile = prefillTile(state.spec.heads, caps);
     return {
       state: state.spec,
       alignWords: Math.max(64, offsetAlignment / 4),
       maxGroup: Math.max(1, Math.floor(Math.min(caps.maxBindingBytes, mostLogitsBytes) / rowBytes)),
-      tileTokens: 1,
-      decodeTokens: Infinity,
+      tileTokens: tile?.tokens ?? 1,
+      decodeTokens: tile === null ? Infinity : mostDecodeTokens,
       cut: (lengths) => decodeCut(lengths, state.spec.heads, caps),
     };
   }

@@ -13,10 +13,13 @@ import type {
 } from "../ops.ts";
 import { decodeAttention, partialWords } from "./attention/decode.ts";
 import { mergeSplits } from "./attention/merge.ts";
+import { prefillAttention, prefillTile } from "./attention/prefill.ts";
+import { recordAllReduce } from "./collective_operation.ts";
 import { DeviceActivation, type Forward, look, recordOperation, sharedBuffer } from "./context.ts";
 import { embed } from "./embed/embed.ts";
 import { PlanWord } from "./kernel.ts";
 import { recordLinear } from "./linear_operation.ts";
+import { recordMoe } from "./moe_operation.ts";
 import { ropeStore } from "./rope/rope_store.ts";
 import { recordSample } from "./sample_operation.ts";
 import { DeviceMatrix, DeviceRope, DeviceVector } from "./weights.ts";
@@ -128,17 +131,23 @@ export class DeviceOps implements Ops {
       if (decodes > 0) {
         prepared.push(look(this.#forward, decodeAttention(fixed, decodes, splits, gpu.caps), buffers));
       }
+      const tile = prefillTile(heads, gpu.caps);
+      if (tile !== null && shape.tiles > 0) {
+        prepared.push(look(this.#forward, prefillAttention(fixed, tile, shape.tiles), buffers));
+      }
       if (splits > 1) prepared.push(look(this.#forward, mergeSplits(fixed, decodes, gpu.caps), buffers));
       return prepared;
     });
   }
 
-  moe(_args: MoeArgs): void {
-    throw new Error("mixture of experts");
+  moe(args: MoeArgs): void {
+    recordMoe(this.#forward, args);
   }
 
-  allReduce(_partial: Activation, _output: Activation, _epilogue: "store" | "add"): void {
-    throw new Error("all-reduce");
+  allReduce(partial: Activation, output: Activation, epilogue: "store" | "add"): void {
+    const { collective } = this.#forward.context;
+    if (collective === null) throw new Error("all-reduce without a group of ranks");
+    recordAllReduce(this.#forward, collective, activation(partial), activation(output), epilogue);
   }
 
   sample({ input, norm, head }: SampleArgs): void {

@@ -1,6 +1,7 @@
 // The end of a forward: norm, head and sampling of the rows whose logits are wanted.
 
 import type { Norm } from "../ops.ts";
+import { recordGather } from "./collective_operation.ts";
 import { DeviceActivation, type Forward, look, recordOperation, sharedBuffer } from "./context.ts";
 import { PlanWord } from "./kernel.ts";
 import { recordLinear } from "./linear_operation.ts";
@@ -41,16 +42,19 @@ function recordLogits(
   norm: Norm,
   head: DeviceMatrix,
 ): { logits: DeviceBuffer; shape: LogitsShape } {
-  const { context: { gpu } } = forward;
+  const { context: { gpu, collective, state } } = forward;
   const { rows, columns } = head.spec;
-  const stride = 4 * divideUp(rows, 4);
+  const vocabSize = collective === null ? rows : state.spec.vocabSize;
+  const stride = 4 * divideUp(vocabSize, 4);
+  const logits = sharedBuffer(forward, "logits", 4 * count * stride);
+  const localStride = 4 * divideUp(rows, 4);
+  const local = collective === null ? logits : sharedBuffer(forward, "localLogits", 4 * count * localStride);
   const sampled = new DeviceActivation(columns, "f32", sharedBuffer(forward, "sampled", 4 * count * columns));
-  const logits = new DeviceActivation(stride, "f32", sharedBuffer(forward, "logits", 4 * count * stride));
   recordOperation(forward, `gather ${input.buffer.id} ${sampled.buffer.id} ${count}`, () => [
     look(
       forward,
       gatherNorm(
-        { columns, epsilon: norm.epsilon, input: input.element, output: sampled.element },
+        { rows: "sampled", columns, epsilon: norm.epsilon, input: input.element, output: sampled.element },
         count,
         gpu.caps,
       ),
@@ -62,12 +66,15 @@ function recordLogits(
     norm: null,
     weight: head,
     bias: null,
-    output: logits,
+    output: new DeviceActivation(localStride, "f32", local),
     epilogue: "store",
     rows: count,
     countWord: PlanWord.Samples,
   });
-  return { logits: logits.buffer, shape: { vocabSize: rows, stride } };
+  if (collective !== null) {
+    recordGather(forward, collective, { rows: count, localStride, vocabSize, stride }, local, logits);
+  }
+  return { logits, shape: { vocabSize, stride } };
 }
 
 /** For a plan that returns logits: copies the group's rows to where they are read from. */

@@ -24,13 +24,15 @@ export type SharedRole =
   | "candidates"
   | "counts"
   | "chunkStats"
-  | "topCandidates"
   | "results"
   | "reduced"
+  | "normed"
   | "routing"
+  | "routes"
+  | "expertOrder"
+  | "expertTiles"
   | "expertGated"
-  | "expertOutput"
-  | "normed";
+  | "expertResults";
 
 /** Buffers grown to what is asked of them. */
 export class SharedBuffers {

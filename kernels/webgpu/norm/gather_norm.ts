@@ -1,7 +1,7 @@
-// Final norm of the sampled rows: gathers the rows whose logits are wanted and normalises them (RMS norm, Zhang &
-// Sennrich 2019), so that the output head sees only those.
+// RMS norm (Zhang & Sennrich 2019) of whole rows: of the sampled ones, gathered so that the output head sees only
+// those whose logits are wanted, or of all (in front of experts, where several products share the result).
 //
-// Grid: a workgroup per sampled row. Memory: input [T, columns], output [S, columns]. Bound by launch.
+// Grid: a workgroup per row. Memory: input [T, columns], output [rows, columns]. Bound by launch.
 
 import type { DeviceCaps, ElementType, KernelCall } from "../kernel.ts";
 import { Sample, sampleWords, Word } from "../plan_buffer.ts";
@@ -10,22 +10,24 @@ import { float, input, kernelSource, load, output, store } from "../wgsl.ts";
 
 /** Fixed properties. */
 export interface GatherNormShape {
+  /** Which rows: the plan's sampled ones, or all tokens. */
+  readonly rows: "sampled" | "all";
   readonly columns: number;
   readonly epsilon: number;
   readonly input: ElementType;
   readonly output: ElementType;
 }
 
-/** output[s] = norm(input[token(s)]) for `samples` rows. */
+/** output[i] = norm(input[row i]) for `count` rows. */
 export function gatherNorm(
   shape: GatherNormShape,
-  samples: number,
+  count: number,
   caps: DeviceCaps,
 ): KernelCall<"input" | "weight" | "output"> {
   const { columns, epsilon } = shape;
   const threads = caps.software ? 32 : 256;
   const source = kernelSource(
-    `gather-norm ${columns} ${epsilon} ${shape.input} ${shape.output}`,
+    `gather-norm ${shape.rows} ${columns} ${epsilon} ${shape.input} ${shape.output}`,
     [
       input("x", `array<${shape.input}>`),
       input("weight", "array<f32>"),
@@ -35,7 +37,11 @@ export function gatherNorm(
       `${workgroupReduction("sum", "add", threads, caps)}
 @compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) thread: u32, ${laneParameters}) {
-  let token = plan[plan[${Word.SamplesAt}] + group.x * ${sampleWords}u + ${Sample.Token}u];
+  let token = ${
+        shape.rows === "all"
+          ? "group.x"
+          : `plan[plan[${Word.SamplesAt}] + group.x * ${sampleWords}u + ${Sample.Token}u]`
+      };
   let base = token * ${columns}u;
   var squares = 0.0;
   for (var i = thread; i < ${columns}u; i += ${threads}u) {
@@ -49,5 +55,5 @@ export function gatherNorm(
   }
 }`,
   );
-  return { source, bindings: ["input", "weight", "output"], workgroups: [samples, 1, 1] };
+  return { source, bindings: ["input", "weight", "output"], workgroups: [count, 1, 1] };
 }

@@ -64,10 +64,11 @@ export class Client {
     this.promptLogprobs ??= update.promptLogprobs;
     this.finish = update.finish;
     this.cachedTokens = update.cachedTokens;
+    this.#check();
   }
 
   /** Whether all that has come so far, and the end if there is one, is right. */
-  check(): void {
+  #check(): void {
     if (this.expected === null) {
       if (this.finish !== null && !this.aborted) assert.equal(this.finish.type, "error");
       assert.deepEqual(this.tokens, []);
@@ -107,7 +108,8 @@ export class Driver {
     const { contextLength, numPages, pageSize, eosIds, vocabSize } = this.config;
     const room = Math.min(contextLength, numPages * pageSize) - ids.length;
     const max = complete.maxTokens ?? room;
-    const refused = ids.length === 0 || room <= 0 || max > room || max <= 0 ||
+    const refused = ids.length === 0 || !(max > 0 && max <= room) || !Number.isInteger(max) ||
+      [...ids, ...complete.logitBias.map(([id]) => id)].some((id) => id >= vocabSize) ||
       this.scheduler.counters().queuedRequests >= this.config.maxQueuedRequests;
     const expected = refused ? null : oracle(ids, complete, max, eosIds, vocabSize);
     const client = new Client(`r${this.clients.size}`, ids, complete, expected);
@@ -130,7 +132,7 @@ export class Driver {
 
   advance(): void {
     this.scheduler.advance();
-    this.check();
+    this.scheduler.verify();
   }
 
   /** Hands the oldest result to the scheduler; false if there is none. */
@@ -140,11 +142,6 @@ export class Driver {
     this.scheduler.complete(result);
     this.advance();
     return true;
-  }
-
-  check(): void {
-    this.scheduler.verify();
-    for (const client of this.clients.values()) client.check();
   }
 
   /** Runs until nothing happens any more. Every request must then be over, and nothing may be held. */
@@ -162,7 +159,7 @@ export class Driver {
     assert.equal(counters.freePages + counters.evictableTokens / pageSize, numPages, "a page leaked");
     assert.equal(this.scheduler.flush(), true);
     assert.equal(this.scheduler.counters().freePages, numPages);
-    this.check();
+    this.scheduler.verify();
   }
 
   #detokenize(message: ToDetokenizer): void {

@@ -1,5 +1,6 @@
 // Random histories of an engine: what may be configured, what may be asked, and in which order things may happen.
 
+import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { SamplingParams } from "../../../engine/params.ts";
 import type { SchedulerConfig } from "../../../engine/scheduler/config.ts";
@@ -59,7 +60,7 @@ const arrival = fc.record({
   ),
   /** How much of it is kept, and what is added. */
   keep: fc.oneof(fc.constant(1000), fc.integer({ min: 1, max: 30 })),
-  suffix: fc.array(fc.nat({ max: vocabSize - 1 }), { maxLength: 8 }),
+  suffix: fc.array(fc.oneof(fc.constant(0), fc.nat({ max: vocabSize - 1 })), { maxLength: 8 }),
   params,
   /** So many equal ones. */
   copies: fc.constantFrom(1, 1, 1, 2, 3),
@@ -128,13 +129,15 @@ export function run(config: SchedulerConfig, operations: readonly Operation[]): 
         const idle = [...driver.clients.values()].every((client) => client.over) &&
           driver.executor.unread === 0;
         const flushed = driver.scheduler.flush();
-        if (idle !== flushed) throw new Error(`flush: ${flushed}, idle: ${idle}`);
+        assert.equal(flushed, idle, "flushed");
         break;
       }
     }
     if (!("advance" in op) || op.advance) driver.advance();
-    else driver.check();
+    else driver.scheduler.verify();
   }
   driver.finish();
+  const { retractionsTotal } = driver.scheduler.counters();
+  if (config.outputReserve === 1) assert.equal(retractionsTotal, 0, "retracted though all was promised");
   return driver;
 }

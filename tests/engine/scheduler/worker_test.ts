@@ -10,6 +10,7 @@ import type {
   ToExecutor,
   ToScheduler,
 } from "../../../server/messages.ts";
+import type { Died } from "../../../server/worker_death.ts";
 import { baseConfig } from "./driver.ts";
 import { FakeExecutor } from "./fake_executor.ts";
 import { oracle } from "./fake_model.ts";
@@ -78,11 +79,11 @@ Deno.test("the worker serves requests over its ports and answers questions", asy
   close();
 });
 
-Deno.test("an error inside the worker reaches whoever started it", async () => {
+Deno.test("an error inside the worker is its last word to whoever started it", async () => {
   const { worker, init, close, executor } = startWorker();
   await init();
-  const { promise, resolve } = Promise.withResolvers<string>();
-  worker.onmessage = ({ data }) => resolve(data.type === "died" ? data.message : `unexpected ${data.type}`);
+  const { promise, resolve } = Promise.withResolvers<Died>();
+  worker.onmessage = ({ data }: MessageEvent<Died>) => resolve(data);
   const result = {
     id: 99,
     tokens: new Uint32Array(0),
@@ -93,6 +94,8 @@ Deno.test("an error inside the worker reaches whoever started it", async () => {
     milliseconds: 1,
   };
   executor.postMessage({ type: "result", result } satisfies FromExecutor);
-  assert.match(await promise, /result 99/);
+  const { type, message } = await promise;
+  assert.equal(type, "died");
+  assert.match(message, /result 99/);
   close();
 });
