@@ -21,6 +21,7 @@ Deno.test("every dependency is pinned to one version, and both lock files agree"
     assert.match(String(specifier), /^npm:@?[^@]+@\d+\.\d+\.\d+/);
   }
   for (const [name, entry] of Object.entries(program.npm as Record<string, { integrity: string }>)) {
-    assert.equal(tests.npm[name]?.integrity, entry.integrity, name);
+    // What no test loads is missing from the tests' lock file.
+    if (name in tests.npm) assert.equal(tests.npm[name].integrity, entry.integrity, name);
   }
 });

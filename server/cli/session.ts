@@ -28,6 +28,7 @@ export async function startSession(values: OptionValues, warmUp: boolean): Promi
   const engine = await Engine.start(engineOptions(values, directory), {
     modelId: name ?? "pocket",
     warmUp,
+    leaveDevices: true,
     onProgress: ({ message, fraction }) => progress.update(message, fraction),
   });
   progress.clear();

@@ -5,7 +5,7 @@ import type { DType } from "../../kernels/ops.ts";
 import type { DeviceCaps } from "../../kernels/webgpu/kernel.ts";
 import type { LinearPlan, LinearShape } from "../../kernels/webgpu/linear/linear.ts";
 import { type GemmTile } from "../../kernels/webgpu/linear/gemm.ts";
-import { matvecCall } from "../../kernels/webgpu/linear/matvec.ts";
+import { matvecCall, type MatvecTile } from "../../kernels/webgpu/linear/matvec.ts";
 import { planGemm, planLinear } from "../../kernels/webgpu/linear/plan.ts";
 import { decode, linearCase, relativeError, seeded } from "./linear_case.ts";
 import { LinearDevice } from "./linear_device.ts";
@@ -93,36 +93,103 @@ Deno.test("a product whose plan was made for more rows than the step has leaves 
 
 Deno.test("every matrix–vector division of the work gives the same product", async () => {
   using device = await LinearDevice.open();
-  const { caps } = device;
-  for (const subgroups of [true, false]) {
-    for (const [split, units, unroll] of [[1, 1, 1], [2, 2, 2], [4, 1, 4]] as const) {
-      if (!subgroups && split > 1) continue;
-      const lanes = subgroups ? caps.minSubgroup : 16;
-      const tile = { tokens: 2, lanes, subgroups, unitsPerGroup: units, groups: 2, split, unroll };
-      for (const epilogue of ["add", "silu-mul"] as const) {
-        const shape = {
-          ...base,
-          rows: 70,
-          columns: 1048,
-          outputStride: 70,
-          normEpsilon: 1e-6,
-          epilogue,
-          bias: true,
-        };
-        const plan = { calls: [matvecCall(shape, tile)], scratchA: 0, scratchB: 0 };
-        const error = await measure(device, shape, 2, plan);
-        assert(error < 1e-4, `${JSON.stringify(tile)} ${epilogue}: ${error}`);
-      }
+  const lanes = device.caps.minSubgroup;
+  const base2 = {
+    tokens: 2,
+    sumLanes: lanes,
+    rowLanes: 1,
+    subgroups: true,
+    units: 1,
+    teams: 1,
+    split: 1,
+    unroll: 1,
+  };
+  const divisions: readonly MatvecTile[] = [
+    { ...base2, units: 2, teams: 2, split: 2, unroll: 2 },
+    { ...base2, sumLanes: lanes / 2, rowLanes: 2, split: 4, unroll: 4 },
+    { ...base2, sumLanes: lanes / 4, rowLanes: 4, teams: 2, units: 4, tokens: 4 },
+    { ...base2, sumLanes: 16, subgroups: false, teams: 2, unroll: 2 },
+    { ...base2, sumLanes: 8, rowLanes: 2, subgroups: false, units: 2, split: 2 },
+  ];
+  for (const tile of divisions) {
+    for (const epilogue of ["add", "silu-mul"] as const) {
+      const shape = {
+        ...base,
+        rows: 70,
+        columns: 1048,
+        outputStride: 70,
+        normEpsilon: 1e-6,
+        epilogue,
+        bias: true,
+      };
+      const plan = { calls: [matvecCall(shape, tile)], scratchA: 0, scratchB: 0 };
+      const error = await measure(device, shape, 2, plan);
+      assert(error < 1e-4, `${JSON.stringify(tile)} ${epilogue}: ${error}`);
     }
   }
 });
 
 const tiles: readonly GemmTile[] = [
-  { arithmetic: "f16", tileTokens: 128, tileRows: 128, step: 32, threadTokens: 8, threadRows: 8, split: 1 },
-  { arithmetic: "f16", tileTokens: 64, tileRows: 64, step: 32, threadTokens: 4, threadRows: 8, split: 3 },
-  { arithmetic: "f16", tileTokens: 32, tileRows: 64, step: 32, threadTokens: 4, threadRows: 4, split: 2 },
-  { arithmetic: "f16", tileTokens: 16, tileRows: 64, step: 16, threadTokens: 4, threadRows: 4, split: 5 },
-  { arithmetic: "f32", tileTokens: 64, tileRows: 64, step: 16, threadTokens: 8, threadRows: 4, split: 2 },
+  {
+    arithmetic: "f16",
+    tileTokens: 128,
+    tileRows: 128,
+    step: 32,
+    threadTokens: 8,
+    threadRows: 8,
+    split: 1,
+    lanesX: 16,
+    wide: true,
+    buffers: 1,
+  },
+  {
+    arithmetic: "f16",
+    tileTokens: 64,
+    tileRows: 64,
+    step: 32,
+    threadTokens: 4,
+    threadRows: 8,
+    split: 3,
+    lanesX: 8,
+    wide: true,
+    buffers: 2,
+  },
+  {
+    arithmetic: "f16",
+    tileTokens: 32,
+    tileRows: 64,
+    step: 32,
+    threadTokens: 4,
+    threadRows: 4,
+    split: 2,
+    lanesX: 8,
+    wide: false,
+    buffers: 2,
+  },
+  {
+    arithmetic: "f16",
+    tileTokens: 16,
+    tileRows: 64,
+    step: 16,
+    threadTokens: 4,
+    threadRows: 4,
+    split: 5,
+    lanesX: 16,
+    wide: false,
+    buffers: 1,
+  },
+  {
+    arithmetic: "f32",
+    tileTokens: 64,
+    tileRows: 64,
+    step: 16,
+    threadTokens: 8,
+    threadRows: 4,
+    split: 2,
+    lanesX: 8,
+    wide: false,
+    buffers: 2,
+  },
 ];
 
 Deno.test("every tile of a tiled product gives the same product", async () => {

@@ -12,9 +12,9 @@ import {
   tile1x32Bf16,
   tile1x32F16,
   tile1x32F32,
-  tile2Bf16,
-  tile2F16,
-  tile2F32,
+  tile2x16Bf16,
+  tile2x16F16,
+  tile2x16F32,
   tile4Bf16,
   tile4F16,
   tile4F32,
@@ -149,19 +149,21 @@ export function panelProduct(
     else memory.fill(row, 0, 128);
   }
   if (tokens == 1) return wideProduct(packed, w, dtype, sums, k);
-  // A block of the panel stays in the first-level cache (16 KiB) while the tokens pass over it.
-  const block: usize = dtype <= f16 ? 256 : 128;
+  // A block of the panel stays in the first-level cache while the tokens pass over it. With few tokens it is
+  // small, so that reading ahead keeps up with the products.
+  const block: usize = (tokens <= 8 ? 4096 : 16384) / line;
   const whole = padded & ~3, rest = padded & 3;
   for (let k0: usize = 0; k0 < k; k0 += block) {
     const n = min(block, k - k0);
     const b = w + k0 * line;
     for (let t: usize = 0; t < whole; t += 4) {
       const a = packed + packedOffset(t, k) + k0 * 16, c = sums + t * 128;
-      for (let s: usize = 0; s < 4; s++) narrowProduct4(a, b + s * (line >> 2), dtype, c + s * 32, n);
+      for (let s: usize = 0; s < 4; s++) narrowProduct(a, b + s * (line >> 2), dtype, c + s * 32, n);
     }
     if (rest == 2) {
       const a = packed + packedOffset(whole, k) + k0 * 8, c = sums + whole * 128;
-      for (let s: usize = 0; s < 4; s++) narrowProduct2(a, b + s * (line >> 2), dtype, c + s * 32, n);
+      halfProduct(a, b, dtype, c, n);
+      halfProduct(a, b + (line >> 1), dtype, c + 64, n);
     } else if (rest == 1) {
       wideProduct(packed + packedOffset(whole, k) + k0 * 4, b, dtype, sums + whole * 128, n);
     }
@@ -169,17 +171,16 @@ export function panelProduct(
 }
 
 @inline
-function narrowProduct4(a: usize, b: usize, dtype: usize, c: usize, n: usize): void {
+function narrowProduct(a: usize, b: usize, dtype: usize, c: usize, n: usize): void {
   if (dtype == bf16) tile4Bf16(a, b, 64, c, 128, n);
   else if (dtype == f16) tile4F16(a, b, 64, c, 128, n);
   else tile4F32(a, b, 128, c, 128, n);
 }
 
-@inline
-function narrowProduct2(a: usize, b: usize, dtype: usize, c: usize, n: usize): void {
-  if (dtype == bf16) tile2Bf16(a, b, 64, c, 128, n);
-  else if (dtype == f16) tile2F16(a, b, 64, c, 128, n);
-  else tile2F32(a, b, 128, c, 128, n);
+function halfProduct(a: usize, b: usize, dtype: usize, c: usize, n: usize): void {
+  if (dtype == bf16) tile2x16Bf16(a, b, c, n);
+  else if (dtype == f16) tile2x16F16(a, b, c, n);
+  else tile2x16F32(a, b, c, n);
 }
 
 function wideProduct(a: usize, b: usize, dtype: usize, c: usize, n: usize): void {

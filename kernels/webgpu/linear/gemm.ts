@@ -40,6 +40,12 @@ export interface GemmTile {
   readonly threadRows: number;
   /** Parts the sum is divided into; with more than one, partial sums go to scratchB as [part][token][row]. */
   readonly split: number;
+  /** Threads side by side along the rows within 32 neighbouring ones. */
+  readonly lanesX: number;
+  /** Read eight rows at a time from workgroup memory (f16 only). */
+  readonly wide: boolean;
+  /** Copies of the tiles in workgroup memory: 2 needs one barrier a step, 1 needs two. */
+  readonly buffers: 1 | 2;
 }
 
 /** Where the activations come from and whether they are normalised on the way. */
@@ -72,7 +78,9 @@ export function gemmCall(
     `s${shape.outputStride}+${shape.outputOffset}`,
     `n${shape.countWord}`,
     `${tile.arithmetic}:${tile.tileTokens}x${tile.tileRows}x${tile.step}`,
-    `${tile.threadTokens}x${tile.threadRows}k${tile.split}`,
+    `${tile.threadTokens}x${tile.threadRows}k${tile.split}x${tile.lanesX}${
+      tile.wide ? "w" : ""
+    }b${tile.buffers}`,
   ].join("/");
   return {
     source: {
@@ -220,22 +228,29 @@ function gemmCode(shape: LinearShape, tile: GemmTile, input: GemmInput): string 
         if (at + octet < end) { ${loads} } else { ${zeros} }`;
     });
   const type = half ? "f16" : "f32";
-  const place = (s: Side) =>
-    `s${s.prefix}[buffer * ${step * s.units}u + (octet * 8u) * ${s.units}u + K * ${s.units}u + (unit ^ (${
-      swizzle(s)
-    }))]`;
+  /** Rows of a side that one read from workgroup memory brings. */
+  const reach = (s: Side) =>
+    tile.wide && half && (s.prefix === "a" ? threadTokens : threadRows) % 8 === 0 ? 8 : 4;
+  const perK = (s: Side) => s.units * 4 / reach(s);
   const swizzle = (s: Side) => {
     const spread = Math.min(stepOctets, s.units / 4);
-    return spread < 2 ? "0u" : `(octet & ${spread - 1}u) << 2u`;
+    return spread < 2 ? "0u" : `((octet & ${spread - 1}u) << ${reach(s) === 8 ? 1 : 2}u)`;
   };
+  const twice = tile.buffers === 2;
+  const origin = (s: Side) => `${twice ? `buffer * ${step * perK(s)}u + ` : ""}octet * ${8 * perK(s)}u`;
+  const placeStart = (s: Side) =>
+    `let to = ${origin(s)} + (${reach(s) === 8 ? "(unit >> 1u)" : "unit"} ^ ${swizzle(s)});`;
+  const place = (s: Side, k: number) =>
+    `s${s.prefix}[to + ${k * perK(s)}u]${reach(s) === 8 ? "[unit & 1u]" : ""}`;
   const commitPlain = (s: Side) =>
     eachTask(s, (i) =>
       `${taskNames(s, i)}
+      ${placeStart(s)}
       ${
         repeat(8, (k) =>
-          `${place(s).replace("K", `${k}u`)} = vec4<${type}>(vec4<${
-            s.element === "mat2x4<f16>" ? "f16" : "f32"
-          }>(${[0, 1, 2, 3].map((j) => s.at(`${s.prefix}${i}_${j}`, k)).join(", ")}));`)
+          `${place(s, k)} = vec4<${type}>(vec4<${s.element === "mat2x4<f16>" ? "f16" : "f32"}>(${
+            [0, 1, 2, 3].map((j) => s.at(`${s.prefix}${i}_${j}`, k)).join(", ")
+          }));`)
       }`);
   const commitScaled = (s: Side) =>
     eachTask(s, (i) => {
@@ -250,28 +265,36 @@ function gemmCode(shape: LinearShape, tile: GemmTile, input: GemmInput): string 
       ${neighbours.map((n) => `top = max(top, subgroupShuffleXor(top, ${n}u));`).join("\n")}
       let power = clamp(bitcast<vec4<u32>>(top) & vec4<u32>(0x7f800000u), vec4<u32>(0x04000000u), vec4<u32>(0x7a000000u));
       let shrink = bitcast<vec4<f32>>(vec4<u32>(0x7f000000u) - power);
-      if (octet == 0u) { scales[buffer * ${s.units}u + unit] = bitcast<vec4<f32>>(power); }
-      ${repeat(8, (k) => `${place(s).replace("K", `${k}u`)} = vec4<f16>(v${k} * shrink);`)}`;
+      if (octet == 0u) { scales[${twice ? `buffer * ${s.units}u + ` : ""}unit] = bitcast<vec4<f32>>(power); }
+      ${placeStart(s)}
+      ${repeat(8, (k) => `${place(s, k)} = vec4<f16>(v${k} * shrink);`)}`;
     });
 
-  const unitsA = threadTokens / 4;
-  const unitsB = threadRows / 4;
   const accumulators = threadTokens * threadRows / 2;
   const pairs = threadRows / 2;
-  // Units of a thread are interleaved with its neighbours', so that neighbouring lanes read neighbouring units.
-  const unitA = (i: number) => `ty + ${i * threadsY}u`;
-  const unitB = (j: number) => `tx + ${j * threadsX}u`;
+  // A thread's units are interleaved with its neighbours', so that neighbouring lanes read neighbouring units.
+  const reads = { a: threadTokens / reach(a), b: threadRows / reach(b) };
+  const unitOf = (s: Side, i: number) => s.prefix === "a" ? `ty + ${i * threadsY}u` : `tx + ${i * threadsX}u`;
+  /** Place of a thread's i-th row in the tile. */
+  const rowOf = (s: Side, i: number) => {
+    const n = reach(s);
+    return `(${unitOf(s, Math.floor(i / n))}) * ${n}u + ${i % n}u`;
+  };
+  /** The four rows of a side that contain the thread's i-th, at one k. */
+  const quad = (s: Side, i: number) =>
+    reach(s) === 8 ? `${s.prefix}${i >> 3}[${(i >> 2) & 1}]` : `${s.prefix}${i >> 2}`;
   const multiply = (target: string) =>
     repeat(8, (k) =>
       `{
-      ${repeat(unitsA, (i) => `let a${i} = sa[atA + ${k * a.units}u + ua${i}];`)}
-      ${repeat(unitsB, (j) => `let b${j} = sb[atB + ${k * b.units}u + ub${j}];`)}
+      ${repeat(reads.a, (i) => `let a${i} = sa[atA + ${k * perK(a)}u + ua${i}];`)}
+      ${repeat(reads.b, (j) => `let b${j} = sb[atB + ${k * perK(b)}u + ub${j}];`)}
       ${
         repeat(threadTokens, (m) =>
           Array.from({ length: pairs }, (_, p) => {
             const acc = `${target}${m * pairs + p}`;
-            const left = `a${m >> 2}.${"xyzw"[m & 3]}`;
-            return `${acc} = fma(vec2<${type}>(${left}), b${p >> 1}.${p & 1 ? "zw" : "xy"}, ${acc});`;
+            return `${acc} = fma(vec2<${type}>(${quad(a, m)}.${"xyzw"[m & 3]}), ${quad(b, 2 * p)}.${
+              p & 1 ? "zw" : "xy"
+            }, ${acc});`;
           }).join(" "))
       } }`);
   const flush = half
@@ -285,26 +308,27 @@ function gemmCode(shape: LinearShape, tile: GemmTile, input: GemmInput): string 
 
   const store = (m: number, p: number) => {
     const sum = `sum${m * pairs + p}`;
-    const unit = unitB(p >> 1);
-    const token = `token0 + (${unitA(m >> 2)}) * 4u + ${m & 3}u`;
-    const pair = p & 1;
-    if (partial) {
-      const at = `(group.z * tokens + token) * ${shape.rows}u`;
-      return paired
-        ? `{ let token = ${token}; let column = column0 + (${unit}) * 2u + ${pair}u; if (token < tokens && column < ${width}u) {
-        scratchB[${at} + column] = ${sum}.x; scratchB[${at} + column + ${width}u] = ${sum}.y; } }`
-        : `{ let token = ${token}; let column = column0 + (${unit}) * 4u + ${2 * pair}u;
-        if (token < tokens && column < ${width}u) { scratchB[${at} + column] = ${sum}.x; }
-        if (token < tokens && column + 1u < ${width}u) { scratchB[${at} + column + 1u] = ${sum}.y; } }`;
+    const start = `let token = token0 + ${rowOf(a, m)}; let column = column0 + (${rowOf(b, 2 * p)})${
+      paired ? " / 2u" : ""
+    };`;
+    const at = `(group.z * tokens + token) * ${shape.rows}u + column`;
+    if (paired) {
+      return `{ ${start} if (token < tokens && column < ${width}u) { ${
+        partial
+          ? `scratchB[${at}] = ${sum}.x; scratchB[${at} + ${width}u] = ${sum}.y;`
+          : `finish(token, column, ${sum}.x, ${sum}.y);`
+      } } }`;
     }
-    return paired
-      ? `{ let token = ${token}; let column = column0 + (${unit}) * 2u + ${pair}u;
-        if (token < tokens && column < ${width}u) { finish(token, column, ${sum}.x, ${sum}.y); } }`
-      : `{ let token = ${token}; let column = column0 + (${unit}) * 4u + ${2 * pair}u;
-        if (token < tokens && column < ${width}u) { finish(token, column, ${sum}.x); }
-        if (token < tokens && column + 1u < ${width}u) { finish(token, column + 1u, ${sum}.y); } }`;
+    const one = (offset: number, value: string) =>
+      `if (column + ${offset}u < ${width}u) { ${
+        partial ? `scratchB[${at} + ${offset}u] = ${value};` : `finish(token, column + ${offset}u, ${value});`
+      } }`;
+    return `{ ${start} if (token < tokens) { ${one(0, `${sum}.x`)} ${one(1, `${sum}.y`)} } }`;
   };
 
+  const repeatSides = (line: (s: Side) => string) => [a, b].map(line).join("\n");
+  const lanesY = 32 / tile.lanesX;
+  const groupsX = threadsX / tile.lanesX;
   const needsF16 = half || input.type === "f16" || (!partial && shape.output === "f16");
   return `${needsF16 ? "enable f16;" : ""}
 ${
@@ -317,9 +341,14 @@ ${
         : { name: "output", element: shape.output, write: true },
     ])
   }
-var<workgroup> sa: array<vec4<${type}>, ${2 * step * a.units}>;
-var<workgroup> sb: array<vec4<${type}>, ${2 * step * b.units}>;
-${scaled ? `var<workgroup> scales: array<vec4<f32>, ${2 * a.units}>;` : ""}
+${
+    repeatSides((s) =>
+      `var<workgroup> s${s.prefix}: array<${reach(s) === 8 ? "mat2x4<f16>" : `vec4<${type}>`}, ${
+        tile.buffers * step * perK(s)
+      }>;`
+    )
+  }
+${scaled ? `var<workgroup> scales: array<vec4<f32>, ${tile.buffers * a.units}>;` : ""}
 ${unpackFunctions([dtype, input.type])}
 ${partial ? "" : finishFunction(shape)}
 @compute @workgroup_size(${threads})
@@ -329,8 +358,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let column0 = group.x * ${paired ? tileRows / 2 : tileRows}u;
   // Uniform for the workgroup: all of it leaves before the first barrier.
   if (token0 >= tokens) { return; }
-  let tx = thread % ${threadsX}u;
-  let ty = thread / ${threadsX}u;
+  let tx = (thread / 32u) % ${groupsX}u * ${tile.lanesX}u + thread % ${tile.lanesX}u;
+  let ty = thread / ${32 * groupsX}u * ${lanesY}u + thread / ${tile.lanesX}u % ${lanesY}u;
   ${bases(a)}
   ${bases(b)}
   ${declareStage(a)}
@@ -352,15 +381,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     ${half ? repeat(accumulators, (i) => `var part${i} = vec2<f16>();`) : ""}
     for (var octet = 0u; octet < ${stepOctets}u; octet++) {
-      let atA = (buffer * ${step}u + octet * 8u) * ${a.units}u;
-      let atB = (buffer * ${step}u + octet * 8u) * ${b.units}u;
-      ${repeat(unitsA, (i) => `let ua${i} = (${unitA(i)}) ^ (${swizzle(a)});`)}
-      ${repeat(unitsB, (j) => `let ub${j} = (${unitB(j)}) ^ (${swizzle(b)});`)}
+      let atA = ${origin(a)};
+      let atB = ${origin(b)};
+      ${repeat(reads.a, (i) => `let ua${i} = (${unitOf(a, i)}) ^ ${swizzle(a)};`)}
+      ${repeat(reads.b, (j) => `let ub${j} = (${unitOf(b, j)}) ^ ${swizzle(b)};`)}
       ${multiply(half ? "part" : "sum")}
     }
-    ${scaled ? repeat(unitsA, (i) => `let scale${i} = scales[buffer * ${a.units}u + ${unitA(i)}];`) : ""}
+    ${
+    scaled
+      ? repeat(threadTokens / 4, (i) =>
+        `let scale${i} = scales[${twice ? `buffer * ${a.units}u + ` : ""}(${rowOf(a, 4 * i)}) / 4u];`)
+      : ""
+  }
     ${flush}
-    buffer = buffer ^ 1u;
+    ${twice ? "buffer = buffer ^ 1u;" : "workgroupBarrier();"}
   }
   ${repeat(threadTokens, (m) => repeat(pairs, (p) => store(m, p)))}
 }

@@ -44,20 +44,13 @@ export function matvecTile(shape: LinearShape, tokens: number, caps: DeviceCaps)
   const lanes = subgroups ? caps.minSubgroup : 32;
   const width = outputWidth(shape);
   const paired = shape.epilogue === "silu-mul";
-  // More rows per lane group reuse the activations; fewer keep the device full.
+  // More rows per lane reuse the activations; fewer keep the device full.
   let units = columns >= 4 || caps.software ? 4 : 2;
   if (paired) units /= 2;
-  const groups = caps.software ? 2 : 4;
-  while (units > 1 && width / (units * groups) < 2 * caps.parallelism) units /= 2;
-  return {
-    tokens: columns,
-    lanes,
-    subgroups,
-    unitsPerGroup: units,
-    groups,
-    split: 1,
-    unroll: caps.software ? 1 : 4,
-  };
+  const teams = caps.software ? 2 : 4;
+  while (units > 1 && width / (units * teams) < 2 * caps.parallelism) units /= 2;
+  const unroll = caps.software ? 1 : 4;
+  return { tokens: columns, sumLanes: lanes, rowLanes: 1, subgroups, units, teams, split: 1, unroll };
 }
 
 /** How to divide a product with more activation rows than a matrix–vector kernel takes. */
@@ -78,5 +71,6 @@ export function gemmTile(shape: LinearShape, tokens: number, caps: DeviceCaps): 
   const split = caps.software
     ? 1
     : Math.min(most, Math.max(1, Math.floor(2 * caps.parallelism / workgroups)));
-  return { ...base, split };
+  const lanesX = Math.min(8, base.tileRows / base.threadRows);
+  return { ...base, split, lanesX, wide: false, buffers: 2 };
 }

@@ -34,8 +34,7 @@ export class HubStandIn implements AsyncDisposable {
   readonly trouble: Trouble = {};
   readonly seen: Seen[] = [];
   /** Changes to what the API says about a file, to lie. */
-  lie: (entry: Record<string, unknown>) => Record<string, unknown> = (entry) =>
-    entry;
+  lie: (entry: Record<string, unknown>) => Record<string, unknown> = (entry) => entry;
   /** When set, only requests that carry it are answered. */
   token: string | null = null;
   readonly #hub: Deno.HttpServer<Deno.NetAddr>;
@@ -50,10 +49,7 @@ export class HubStandIn implements AsyncDisposable {
       onError: () => new Response(null, { status: 500 }),
     };
     this.#hub = Deno.serve(options, (request) => this.#answerHub(request));
-    this.#storage = Deno.serve(
-      options,
-      (request) => this.#answerStorage(request),
-    );
+    this.#storage = Deno.serve(options, (request) => this.#answerStorage(request));
   }
 
   get url(): string {
@@ -65,10 +61,7 @@ export class HubStandIn implements AsyncDisposable {
   }
 
   add(path: string, content: string | Uint8Array<ArrayBuffer>): this {
-    this.files.set(
-      path,
-      typeof content === "string" ? new TextEncoder().encode(content) : content,
-    );
+    this.files.set(path, typeof content === "string" ? new TextEncoder().encode(content) : content);
     return this;
   }
 
@@ -99,21 +92,13 @@ export class HubStandIn implements AsyncDisposable {
 
   #answerHub(request: Request): Response {
     const url = this.#note("hub", request);
-    if (
-      this.token !== null &&
-      request.headers.get("authorization") !== `Bearer ${this.token}`
-    ) {
+    if (this.token !== null && request.headers.get("authorization") !== `Bearer ${this.token}`) {
       return Response.json({ error: "Invalid credentials" }, { status: 401 });
     }
     const path = decodeURIComponent(url.pathname);
     const api = `/api/models/${name}`;
     if (path.startsWith(`${api}/revision/`)) {
-      return Response.json({
-        _id: "1",
-        id: name,
-        sha: commit,
-        lastModified: "2026-01-01T00:00:00Z",
-      });
+      return Response.json({ _id: "1", id: name, sha: commit, lastModified: "2026-01-01T00:00:00Z" });
     }
     if (path === `${api}/tree/${commit}`) return this.#tree(url);
     if (path === `/api/v1/models/${name}/repo/files`) {
@@ -130,9 +115,7 @@ export class HubStandIn implements AsyncDisposable {
     const { status } = this.trouble;
     if (status && status.times-- > 0) {
       const headers = new Headers(
-        status.retryAfter === undefined
-          ? {}
-          : { "retry-after": status.retryAfter },
+        status.retryAfter === undefined ? {} : { "retry-after": status.retryAfter },
       );
       return new Response("trouble", { status: status.code, headers });
     }
@@ -146,9 +129,7 @@ export class HubStandIn implements AsyncDisposable {
 
   /** Two pages of the file list. */
   #tree(url: URL): Response {
-    const entries = [...this.files].map(([path, content]) =>
-      this.lie(treeEntry(path, content))
-    );
+    const entries = [...this.files].map(([path, content]) => this.lie(treeEntry(path, content)));
     entries.push({ type: "directory", path: "original", oid: commit, size: 0 });
     const half = Math.ceil(entries.length / 2);
     if (url.searchParams.has("cursor")) {
@@ -180,30 +161,22 @@ export class HubStandIn implements AsyncDisposable {
     const content = this.files.get(url.pathname.slice(1));
     if (!content) return new Response(null, { status: 404 });
     const { trouble } = this;
-    const range = trouble.noRanges
-      ? null
-      : /^bytes=(\d+)-(\d+)$/.exec(request.headers.get("range") ?? "");
-    const [start, end] = range
-      ? [Number(range[1]), Number(range[2]) + 1]
-      : [0, content.length];
+    const range = trouble.noRanges ? null : /^bytes=(\d+)-(\d+)$/.exec(request.headers.get("range") ?? "");
+    const [start, end] = range ? [Number(range[1]), Number(range[2]) + 1] : [0, content.length];
     let data = content.slice(start, end);
     if (trouble.spoil !== undefined && trouble.spoil > 0 && data.length > 0) {
       trouble.spoil--;
       data = data.slice();
       data[0]! ^= 1;
     }
-    const headers = range
-      ? { "content-range": `bytes ${start}-${end - 1}/${content.length}` }
-      : undefined;
+    const headers = range ? { "content-range": `bytes ${start}-${end - 1}/${content.length}` } : undefined;
     return new Response(this.#body(data), {
       status: range ? 206 : 200,
       ...(headers && { headers }),
     });
   }
 
-  #body(
-    data: Uint8Array<ArrayBuffer>,
-  ): Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array<ArrayBuffer>> {
+  #body(data: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array<ArrayBuffer>> {
     const { cut, stall } = this.trouble;
     if (cut && cut.times > 0 && data.length > cut.after) {
       cut.times--;
@@ -233,9 +206,7 @@ export class HubStandIn implements AsyncDisposable {
 }
 
 function treeEntry(path: string, content: Uint8Array): Record<string, unknown> {
-  const blob = createHash("sha1").update(`blob ${content.length}\0`).update(
-    content,
-  ).digest("hex");
+  const blob = createHash("sha1").update(`blob ${content.length}\0`).update(content).digest("hex");
   const entry = { type: "file", path, size: content.length, oid: blob };
   if (!path.endsWith(".safetensors")) return entry;
   return {
