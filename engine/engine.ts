@@ -43,6 +43,8 @@ export interface StartOptions {
   /** Compile everything before the first request (for a server). */
   readonly warmUp?: boolean;
   readonly onProgress?: (progress: StartProgress) => void;
+  /** The process exits when this engine is disposed of: devices are left to the exit (see `launch`). */
+  readonly leaveDevices?: boolean;
 }
 
 /** A request in progress: iterate over its deltas, the last of which has a `finish`. Iterate once. */
@@ -162,7 +164,10 @@ export class Engine implements AsyncDisposable {
   /** Opens the model, starts the workers, loads the weights. Rejects with a one-line reason. */
   static async start(options: EngineOptions, start: StartOptions = {}): Promise<Engine> {
     const model = await openModel(options.modelDir, { dummy: options.dummyWeights });
-    const launched = await launch(model, options, start.warmUp ?? false, start.onProgress ?? (() => {}));
+    const launched = await launch(model, options, {
+      warmUp: start.warmUp ?? false,
+      leaveDevices: start.leaveDevices ?? false,
+    }, start.onProgress ?? (() => {}));
     const { executor, tokenizer } = launched;
     const { eosIds, ...generationDefaults } = model.generation;
     return new Engine(launched, {

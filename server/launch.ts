@@ -41,11 +41,16 @@ export interface Launched {
 /** Decode forwards per result at most, where nothing can change meanwhile. */
 const defaultDecodeSteps = 8;
 
-/** Starts everything. Rejects with the first worker's error, after closing the others. */
+/**
+ * Starts everything. Rejects with the first worker's error, after closing the others.
+ *
+ * `leaveDevices`: the process exits after `close`, so executors only become idle and keep their devices. NVIDIA's
+ * driver crashes when a device is destroyed on one thread while the process exits on another (seen with 580.159).
+ */
 export async function launch(
   model: Model,
   options: EngineOptions,
-  warmUp: boolean,
+  start: { readonly warmUp: boolean; readonly leaveDevices: boolean },
   onProgress: (progress: StartProgress) => void,
 ): Promise<Launched> {
   using stack = new DisposableStack();
@@ -53,7 +58,7 @@ export async function launch(
     path: string,
     name: string,
     notice?: (a: A) => void,
-  ) => stack.use(new WorkerHandle<A>(new URL(path, import.meta.url), name, notice));
+  ) => new WorkerHandle<A>(new URL(path, import.meta.url), name, notice);
 
   const ranks = Array.from({ length: options.tp }, (_, rank) =>
     worker<ExecutorAnswer>(
@@ -63,9 +68,14 @@ export async function launch(
         if (notice.type === "progress") onProgress(notice.progress);
       },
     ));
-  const tokenizer = worker<TokenizerAnswer>("./tokenizer/worker.ts", "tokenizer");
-  const detokenizer = worker<DetokenizerAnswer>("./detokenizer/worker.ts", "detokenizer");
-  const scheduler = worker<SchedulerAnswer>("../engine/scheduler/worker.ts", "scheduler");
+  const tokenizer = stack.use(worker<TokenizerAnswer>("./tokenizer/worker.ts", "tokenizer"));
+  const detokenizer = stack.use(worker<DetokenizerAnswer>("./detokenizer/worker.ts", "detokenizer"));
+  const scheduler = stack.use(worker<SchedulerAnswer>("../engine/scheduler/worker.ts", "scheduler"));
+  const endRanks = async () => {
+    const release = !start.leaveDevices;
+    await Promise.allSettled(ranks.map((handle) => handle.ask({ type: "close", release })));
+    if (release) { for (const handle of ranks) handle[Symbol.dispose](); }
+  };
 
   const group = options.tp > 1 ? createGroupMemory(options.tp) : null;
   const dead = Promise.race([...ranks, tokenizer, detokenizer, scheduler].map((handle) => handle.dead));
@@ -95,12 +105,13 @@ export async function launch(
     ]),
     ...ranks.map((handle, rank) => {
       const port = schedulerToRank[rank]!.port2;
-      return handle.ask({ type: "init", setup: { options, rank, group, port, warmUp } }, [port]);
+      return handle.ask({ type: "init", setup: { options, rank, group, port, warmUp: start.warmUp } }, [
+        port,
+      ]);
     }),
   ]);
-  const closeRanks = () => Promise.allSettled(ranks.map((handle) => handle.ask({ type: "close" })));
   const [tokenizerAnswer, , executorAnswer] = await started.catch(async (error) => {
-    await closeRanks();
+    await endRanks();
     throw error;
   });
   if (tokenizerAnswer.type !== "ready" || executorAnswer?.type !== "ready" || !("ready" in executorAnswer)) {
@@ -143,7 +154,7 @@ export async function launch(
       mainToTokenizer.port1.close();
       detokenizerToMain.port2.close();
       if (group) breakGroup(group);
-      await closeRanks();
+      await endRanks();
       workers.dispose();
     },
   };

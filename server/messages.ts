@@ -202,8 +202,8 @@ export interface ExecutorReady {
 export type ExecutorQuestion =
   | { readonly type: "init"; readonly call: number; readonly setup: ExecutorSetup }
   | { readonly type: "ping"; readonly call: number }
-  /** Release the device; the worker is terminated afterwards. */
-  | { readonly type: "close"; readonly call: number };
+  /** Finish what runs, start nothing more; with `release`, destroy the device. */
+  | { readonly type: "close"; readonly call: number; readonly release: boolean };
 
 /** executor worker → main; progress may come at any time before "ready". */
 export type ExecutorAnswer =

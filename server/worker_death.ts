@@ -1,5 +1,6 @@
-// A worker's last words. Imported by every worker: an error that nobody caught is posted to the owner as "died" and
-// the worker closes, so that the owner can say why in one line; left alone, the runtime would print a stack trace.
+// A worker's last words. Imported by every worker: an error that nobody caught is posted to the owner as "died", so
+// that the owner can say why in one line; left alone, the runtime would print a stack trace. The worker is not
+// closed here: its owner ends it, and an executor's device must not be torn down at a moment nobody chose.
 
 /** The message that `WorkerHandle` takes as the worker's death. */
 export interface Died {
@@ -7,11 +8,14 @@ export interface Died {
   readonly message: string;
 }
 
+let dead = false;
+
 function die(event: Event, reason: unknown): void {
   event.preventDefault();
+  if (dead) return; // what follows from the first error is noise
+  dead = true;
   const message = reason instanceof Error ? reason.message : String(reason);
   self.postMessage({ type: "died", message } satisfies Died);
-  self.close();
 }
 
 self.addEventListener("error", (event) => die(event, event.error ?? event.message));

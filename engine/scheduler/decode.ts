@@ -51,15 +51,14 @@ export class DecodeManager {
 
   /**
    * Adds one decoding sequence per request to the step. `makeRoom` is asked for pages when there are none; false
-   * means that the request sits this step out. Returns false if somebody had to.
+   * means that the request sits this step out.
    */
   schedule(
     builder: PlanBuilder,
     ready: readonly Request[],
     steps: number,
     makeRoom: () => boolean,
-  ): boolean {
-    let everybody = true;
+  ): void {
     for (const request of ready) {
       // Somebody older may have taken its pages in the meantime.
       while (request.runnable && request.residency !== null) {
@@ -67,11 +66,9 @@ export class DecodeManager {
           builder.decode(request, request.residency);
           break;
         }
-        everybody = false;
         if (!makeRoom()) break;
       }
     }
-    return everybody;
   }
 
   #missing(ready: readonly Request[], steps: number): number {

@@ -66,12 +66,12 @@ export class PrefillManager {
    * Adds chunks to the step, of admitted requests first, and returns the requests whose last chunk is among them: they
    * decode from now on.
    */
-  schedule(builder: PlanBuilder, budget: PrefillBudget, mayAdmit: boolean): Request[] {
+  schedule(builder: PlanBuilder, budget: PrefillBudget): Request[] {
     const computing: Request[] = [];
     for (const request of this.#active) {
       if (this.#chunk(builder, request, budget)) computing.push(request);
     }
-    if (mayAdmit) this.#admit(builder, budget, computing);
+    this.#admit(builder, budget, computing);
     for (const request of computing) this.#cache.share(request, request.residency!, builder.id);
     const finished = computing.filter((request) => request.launchedTokens > request.output.length);
     for (const request of finished) this.remove(request);

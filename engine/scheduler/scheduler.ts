@@ -195,13 +195,13 @@ export class Scheduler {
     const ready = this.#decode.ready();
     const steps = this.#decode.steps(ready, this.#prefill.busy ? 1 : this.#pace.burst());
     const builder = new PlanBuilder(this.#lastPlan + 1, steps);
-    const enough = this.#decode.schedule(builder, ready, steps, () => this.#makeRoom());
+    this.#decode.schedule(builder, ready, steps, () => this.#makeRoom());
     const { maxStepTokens, maxStepSamples } = this.#config;
     const budget = {
       tokens: Math.min(this.#pace.chunk(builder.tokens), maxStepTokens - builder.tokens),
       samples: maxStepSamples - builder.samples,
     };
-    for (const request of this.#prefill.schedule(builder, budget, enough)) this.#decode.add(request);
+    for (const request of this.#prefill.schedule(builder, budget)) this.#decode.add(request);
     if (builder.sequences.length === 0) return false;
     const { plan, launched } = builder.build();
     this.#lastPlan = plan.id;

@@ -129,6 +129,10 @@ export class WebGpuBackend implements Backend {
     return 2 * numLayers * cacheBytes(heads);
   }
 
+  async probeMemory(bytes: number): Promise<number> {
+    return this.#gpu.caps.software ? 0 : await this.#gpu.probeMemory(bytes);
+  }
+
   createState(spec: StateSpec): void {
     const state = new DeviceState(spec, this.#gpu, this.#allocator);
     this.#context = {

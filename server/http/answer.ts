@@ -36,7 +36,6 @@ export async function answer(
   if (signal.aborted) gone();
   signal.addEventListener("abort", gone, { once: true });
   const summarize = async (error: unknown) => {
-    signal.removeEventListener("abort", gone);
     record.outcome = error === null
       ? [...new Set(run.states.map((state) => state.finish?.type ?? "abort"))].join(",")
       : toApiError(error).message;

@@ -47,6 +47,8 @@ interface Filter extends Node {
 }
 
 const strippers = new Set(["strip", "lstrip", "rstrip"]);
+/** Nested evaluations, of expressions in blocks in macros. */
+const mostDepth = 400;
 /** Bounds on indentation widths; no real template comes near. */
 const mostIndent = 64;
 
@@ -54,6 +56,7 @@ export class LimitedInterpreter extends Interpreter {
   readonly #limits: TemplateLimits;
   readonly #deadline: number;
   #steps = 0;
+  #depth = 0;
   #elements = 0;
   /** Elements below a list or mapping, counted as often as they would print. */
   readonly #weights = new WeakMap<object, number>();
@@ -75,7 +78,13 @@ export class LimitedInterpreter extends Interpreter {
     if (this.#steps % 256 === 0 && performance.now() > this.#deadline) {
       throw new TemplateError("takes too long");
     }
-    return this.#checked(this.#dispatch(node, environment));
+    // Counted, because the library takes an exhausted stack for an undefined variable in places.
+    if (++this.#depth > mostDepth) throw new TemplateError("nests too deeply");
+    try {
+      return this.#checked(this.#dispatch(node, environment));
+    } finally {
+      this.#depth--; // also when a loop's break or continue comes through
+    }
   }
 
   #dispatch(node: Node | undefined, environment: Environment): Value {

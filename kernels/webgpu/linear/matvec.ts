@@ -1,12 +1,12 @@
 // Matrix–vector product for 1, 2, 4 or 8 activation rows, with the RMS norm in front and the epilogue behind.
 //
-// Grid: one workgroup per `groups × rowsPerGroup` rows of the weight (or gate/up pairs). Workgroup: `groups` lane
-// groups, each a subgroup that owns `rowsPerGroup` rows and walks the sum with 16-byte loads, its lanes side by side,
-// so a load is contiguous. `split` lane groups may share one set of rows and meet in workgroup memory, for matrices
-// with too few rows to fill the device.
-// Layout: weight [rows, columns] row-major, activations [tokens, columns].
-// Sums are float32. The norm costs no pass of its own: x / rms(x) · g · w = (Σ x g w) / rms(x), and Σ x² is summed
-// beside the products, since every lane group reads the whole x anyway.
+// Grid: one workgroup per `teams × rowLanes × units` output columns. Workgroup: `teams × split` subgroups; the lanes of
+// a subgroup form a grid of `sumLanes` along the sum (16-byte loads side by side) and `rowLanes` down the rows, each
+// lane owning `units` output columns for all activation rows. More row lanes reuse an activation more often; `split`
+// subgroups share rows and divide the sum, for matrices with too few rows to fill the device.
+// Layout: weight [rows, columns] row-major, activations [tokens, columns]. Sums are float32.
+// The norm costs no pass over the weights: x / rms(x) · g · w = (Σ x g w) / rms(x), and each subgroup sums x² of some
+// of the activation rows before it starts.
 // Bound by: memory bandwidth; from about 6 rows on, by arithmetic. One kernel per number of columns follows
 // llama.cpp's Vulkan back end (mul_mat_vec).
 
@@ -25,19 +25,21 @@ import {
   unpackFunctions,
 } from "./wgsl.ts";
 
-/** How a matrix–vector kernel divides its work. */
+/** How a matrix–vector kernel divides its work; all numbers are powers of two. */
 export interface MatvecTile {
   /** Activation rows it computes: 1, 2, 4 or 8. */
   readonly tokens: number;
-  /** Lanes of a lane group: the subgroup's size, or any power of two where that is not fixed. */
-  readonly lanes: number;
-  /** Whether a lane group is exactly a subgroup; otherwise its sums meet in workgroup memory. */
+  /** Lanes of a subgroup that walk the sum side by side. */
+  readonly sumLanes: number;
+  /** Lanes of a subgroup that own different rows; sumLanes · rowLanes is the subgroup's size where that is fixed. */
+  readonly rowLanes: number;
+  /** Whether the subgroup's size is known, so that lanes may add up by shuffles; else through workgroup memory. */
   readonly subgroups: boolean;
-  /** Output columns (rows, or gate/up pairs) per lane group. */
-  readonly unitsPerGroup: number;
-  /** Sets of rows per workgroup. */
-  readonly groups: number;
-  /** Lane groups that share one set of rows. */
+  /** Output columns (rows, or gate/up pairs) per lane. */
+  readonly units: number;
+  /** Subgroups with rows of their own. */
+  readonly teams: number;
+  /** Subgroups that share rows and divide the sum. */
   readonly split: number;
   /** Octets a lane loads before it uses the first. */
   readonly unroll: number;
@@ -55,8 +57,7 @@ export function matvecCall(shape: LinearShape, tile: MatvecTile): KernelCall<Lin
   if (norm) bindings.push("normWeight");
   if (shape.bias) bindings.push("bias");
   bindings.push("output");
-  const width = outputWidth(shape);
-  const count = Math.ceil(width / (tile.unitsPerGroup * tile.groups));
+  const count = Math.ceil(outputWidth(shape) / (tile.units * tile.rowLanes * tile.teams));
   const key = [
     "matvec",
     `${shape.rows}x${shape.columns}`,
@@ -67,8 +68,8 @@ export function matvecCall(shape: LinearShape, tile: MatvecTile): KernelCall<Lin
     `${shape.input}-${shape.output}`,
     `s${shape.outputStride}+${shape.outputOffset}`,
     `n${shape.countWord}`,
-    `t${tile.tokens}l${tile.lanes}${tile.subgroups ? "s" : "w"}r${tile.unitsPerGroup}g${tile.groups}`,
-    `k${tile.split}u${tile.unroll}`,
+    `t${tile.tokens}l${tile.sumLanes}x${tile.rowLanes}${tile.subgroups ? "s" : "w"}`,
+    `u${tile.units}g${tile.teams}k${tile.split}n${tile.unroll}`,
   ].join("/");
   return {
     source: {
@@ -81,144 +82,209 @@ export function matvecCall(shape: LinearShape, tile: MatvecTile): KernelCall<Lin
   };
 }
 
+/** Statements that multiply-add one octet of every row with every activation row. */
+function multiplyOctet(shape: LinearShape, rows: number, tokens: number, name: string, at: string): string {
+  const norm = shape.normEpsilon !== null;
+  // The norm's weight goes to whichever side has fewer vectors.
+  const scaleRows = norm && rows < tokens;
+  const scaleInput = norm && !scaleRows;
+  return `{
+    ${norm ? loadOctet("f32", "normWeight", "g", at) : ""}
+    ${
+    repeat(rows, (r) => {
+      const [low, high] = octetHalves(shape.dtype, `${name}_${r}`);
+      const scale = (i: number) => scaleRows ? ` * g_${i}` : "";
+      return `let wl${r} = ${low}${scale(0)}; let wh${r} = ${high}${scale(1)};`;
+    })
+  }
+    ${
+    repeat(tokens, (t) => {
+      const [low, high] = octetHalves(shape.input, `x${t}`);
+      const scale = (i: number) => scaleInput ? ` * g_${i}` : "";
+      return `{ ${loadOctet(shape.input, "input", `x${t}`, `token${t} + ${at}`)}
+      let xl = ${low}${scale(0)}; let xh = ${high}${scale(1)};
+      ${repeat(rows, (r) => `sum${r}_${t} += dot(wl${r}, xl) + dot(wh${r}, xh);`)} }`;
+    })
+  } }`;
+}
+
+/** The loop over a row's octets, unrolled, with the odd octets at its end. */
+function octetLoop(shape: LinearShape, rows: number, tile: MatvecTile): string {
+  const stride = tile.sumLanes * tile.split;
+  const octetsPerRow = shape.columns / 8;
+  const at = (start: string, u: number) => `${start} + ${u * stride}u`;
+  const block = (start: string, depth: number) =>
+    `${
+      repeat(depth, (u) =>
+        repeat(rows, (r) =>
+          loadOctet(shape.dtype, "weight", `w${u}_${r}`, `row${r} + ${at(start, u)}`)))
+    }
+    ${repeat(depth, (u) => multiplyOctet(shape, rows, tile.tokens, `w${u}`, at(start, u)))}`;
+  const perLane = Math.floor(octetsPerRow / stride);
+  const blocks = Math.floor(perLane / tile.unroll);
+  const rest = perLane - blocks * tile.unroll;
+  const done = blocks * tile.unroll * stride;
+  return [
+    blocks > 1
+      ? `for (var k = first; k < ${done}u; k += ${tile.unroll * stride}u) { ${block("k", tile.unroll)} }`
+      : blocks === 1
+      ? `{ ${block("first", tile.unroll)} }`
+      : "",
+    rest > 0 ? `{ let k = first + ${done}u; ${block("k", rest)} }` : "",
+    octetsPerRow % stride === 0
+      ? ""
+      : `{ let k = first + ${perLane * stride}u; if (k < ${octetsPerRow}u) { ${block("k", 1)} } }`,
+  ].join("\n");
+}
+
+/**
+ * Adds `values` over the `lanes` lanes that differ in the low bits of `lane`, halving the list while it can: a lane
+ * gives away the half that the other keeps. Afterwards the first `left` values of a lane are complete sums; value v
+ * of a lane is number v + `offset` of the list.
+ */
+function foldLanes(values: readonly string[], lanes: number): { code: string; left: number; offset: string } {
+  const lines: string[] = [];
+  const offsets: string[] = [];
+  let left = values.length;
+  for (let mask = 1; mask < lanes; mask *= 2) {
+    if (left === 1) {
+      lines.push(`${values[0]} += subgroupShuffleXor(${values[0]}, ${mask}u);`);
+      continue;
+    }
+    left /= 2;
+    lines.push(`{ let high = (lane & ${mask}u) != 0u;`);
+    for (let i = 0; i < left; i++) {
+      const [a, b] = [values[i], values[i + left]];
+      lines.push(`${a} = select(${a}, ${b}, high) + subgroupShuffleXor(select(${b}, ${a}, high), ${mask}u);`);
+    }
+    lines.push("}");
+    offsets.push(`select(0u, ${left}u, (lane & ${mask}u) != 0u)`);
+  }
+  return { code: lines.join("\n"), left, offset: offsets.length > 0 ? offsets.join(" + ") : "0u" };
+}
+
 function matvecCode(shape: LinearShape, tile: MatvecTile, count: number): string {
   const { columns, dtype, input } = shape;
-  const { tokens, lanes, unitsPerGroup, groups, split, unroll } = tile;
+  const { tokens, sumLanes, rowLanes, units, teams, split } = tile;
   const norm = shape.normEpsilon !== null;
   const paired = shape.epilogue === "silu-mul";
   const width = outputWidth(shape);
-  const rows = paired ? 2 * unitsPerGroup : unitsPerGroup;
+  const rows = paired ? 2 * units : units;
+  const lanes = sumLanes * rowLanes;
+  const threads = lanes * teams * split;
   const octetsPerRow = columns / 8;
-  const stride = lanes * split;
-  const threads = stride * groups;
-  const inputType = input === "f16" ? "f16" as const : "f32" as const;
-  // With float32 the first and the second half of an octet are two loads apart.
-  const rowOctets = (row: number) =>
+  const row = (r: number) =>
     paired
-      ? `min(unit + ${row >> 1}u, ${width - 1}u) + ${(row & 1) * width}u`
-      : `min(unit + ${row}u, ${width - 1}u)`;
+      ? `min(unit + ${r >> 1}u, ${width - 1}u) + ${(r & 1) * width}u`
+      : `min(unit + ${r}u, ${width - 1}u)`;
 
-  /** Products of the octets numbered `at + u·stride` for u < depth. */
-  const block = (at: string, depth: number, guarded: boolean): string => {
-    const step = (u: number) => `${at} + ${u * stride}u`;
-    const body = (u: number) => `
-    { ${norm ? loadOctet("f32", "normWeight", "g", step(u)) : ""}
-    ${
-      repeat(rows, (r) =>
-        `let wl${r} = ${octetHalves(dtype, `w${u}_${r}`)[0]}; let wh${r} = ${
-          octetHalves(dtype, `w${u}_${r}`)[1]
-        };`)
+  // Sums meet in workgroup memory as [value of a unit set][part]; a part is a subgroup of a split sum, or a lane.
+  const values = Array.from(
+    { length: rows * tokens },
+    (_, i) => `sum${Math.floor(i / tokens)}_${i % tokens}`,
+  );
+  const parts = tile.subgroups ? split : split * sumLanes;
+  const fold = tile.subgroups ? foldLanes(values, sumLanes) : { code: "", left: values.length, offset: "0u" };
+  // Lanes that hold the same complete sum would all write it; the lowest does.
+  const writers = tile.subgroups ? Math.min(sumLanes, values.length) : sumLanes;
+  const part = tile.subgroups ? "part" : "part * " + sumLanes + "u + sumLane";
+  const sets = teams * rowLanes;
+  const place = (v: string) =>
+    `((team * ${rowLanes}u + rowLane) * ${values.length}u + ${v}) * ${parts}u + ${part}`;
+
+  const [low, high] = octetHalves(input, "x");
+  const squares = `for (var token = thread / ${lanes}u; token < tokens; token += ${teams * split}u) {
+    var sum = 0.0;
+    for (var i = thread % ${lanes}u; i < ${octetsPerRow}u; i += ${lanes}u) {
+      ${loadOctet(input, "input", "x", `token * ${octetsPerRow}u + i`)}
+      let low = ${low}; let high = ${high};
+      sum += dot(low, low) + dot(high, high);
     }
     ${
-      repeat(tokens, (t) => {
-        const [low, high] = octetHalves(inputType, `x${t}`);
-        return `{ ${loadOctet(inputType, "input", `x${t}`, `token${t} + ${step(u)}`)}
+    tile.subgroups
+      ? `sum = subgroupAdd(sum); if (thread % ${lanes}u == 0u) { squares[token] = sum; }`
+      : `squares[token * ${lanes}u + thread % ${lanes}u] = sum;`
+  }
+  }`;
+  const squaresPer = tile.subgroups ? 1 : lanes;
+
+  const total = (v: string) =>
+    `{
+      let start = (owner * ${values.length}u + ${v}) * ${parts}u;
       ${
-          norm
-            ? `let rl = ${low}; let rh = ${high}; squares${t} += dot(rl, rl) + dot(rh, rh); let xl = rl * g_0; let xh = rh * g_1;`
-            : `let xl = ${low}; let xh = ${high};`
-        }
-      ${repeat(rows, (r) => `sum${r}_${t} += dot(wl${r}, xl) + dot(wh${r}, xh);`)} }`;
-      })
-    } }`;
-    const loads = (u: number) =>
-      repeat(rows, (r) => loadOctet(dtype, "weight", `w${u}_${r}`, `row${r} + ${step(u)}`));
-    if (guarded) return `if (${at} < ${octetsPerRow}u) { ${loads(0)} ${body(0)} }`;
-    return `${repeat(depth, loads)}\n${repeat(depth, body)}`;
-  };
-
-  const perLane = Math.floor(octetsPerRow / stride);
-  const blocks = Math.floor(perLane / unroll);
-  const rest = perLane - blocks * unroll;
-  const tail = octetsPerRow % stride !== 0;
-  const loop = blocks > 1
-    ? `for (var k = first; k < ${blocks * unroll * stride}u; k += ${unroll * stride}u) { ${
-      block("k", unroll, false)
-    } }`
-    : blocks === 1
-    ? `{ ${block("first", unroll, false)} }`
-    : "";
-  const after = rest > 0 ? `{ ${block(`first + ${blocks * unroll * stride}u`, rest, false)} }` : "";
-  const last = tail ? `{ let k = first + ${perLane * stride}u; ${block("k", 1, true)} }` : "";
-
-  const values = [
-    ...Array.from({ length: rows * tokens }, (_, i) => `sum${Math.floor(i / tokens)}_${i % tokens}`),
-    ...(norm ? Array.from({ length: tokens }, (_, t) => `squares${t}`) : []),
-  ];
-  const shared = !tile.subgroups || split > 1;
-  // Without fixed subgroups every lane leaves its sums in workgroup memory; with them, one lane per subgroup does.
-  const parts = tile.subgroups ? split : stride;
-  const reduction = [
-    ...(tile.subgroups ? values.map((value) => `${value} = subgroupAdd(${value});`) : []),
-    ...(shared
-      ? [
-        tile.subgroups ? "if (lane == 0u) {" : "{",
-        ...values.map((value, i) =>
-          `partial[(team * ${values.length}u + ${i}u) * ${parts}u + part] = ${value};`
-        ),
-        "}",
-        "workgroupBarrier();",
-        "if (within == 0u) {",
-        ...values.map((value) => `${value} = 0.0;`),
-        `for (var p = 0u; p < ${parts}u; p++) {`,
-        ...values.map((value, i) =>
-          `${value} += partial[(team * ${values.length}u + ${i}u) * ${parts}u + p];`
-        ),
-        "} }",
-      ]
-      : []),
-  ].join("\n");
-
-  const result = (r: number, t: number) => norm ? `sum${r}_${t} * scale${t}` : `sum${r}_${t}`;
-  return `${inputType === "f16" || shape.output === "f16" ? "enable f16;" : ""}
+      parts <= 8
+        ? repeat(parts, (p) => `sum += partial[start + ${p}u];`)
+        : `for (var p = 0u; p < ${parts}u; p++) { sum += partial[start + p]; }`
+    }
+    }`;
+  const scale = norm
+    ? `var square = 0.0;
+    ${
+      squaresPer === 1
+        ? "square = squares[token];"
+        : `for (var p = 0u; p < ${squaresPer}u; p++) { square += squares[token * ${squaresPer}u + p]; }`
+    }
+    let scale = inverseSqrt(square / ${columns}.0 + ${shape.normEpsilon});`
+    : "let scale = 1.0;";
+  const outputs = sets * units * tokens;
+  return `${input === "f16" || shape.output === "f16" ? "enable f16;" : ""}
 ${
     declareBuffers([
-      { name: "input", element: octets(inputType).element },
+      { name: "input", element: octets(input).element },
       { name: "weight", element: octets(dtype).element },
       ...(norm ? [{ name: "normWeight", element: "vec4<f32>" }] : []),
       ...(shape.bias ? [{ name: "bias", element: "f32" }] : []),
       { name: "output", element: shape.output, write: true },
     ])
   }
-${shared ? `var<workgroup> partial: array<f32, ${groups * values.length * parts}>;` : ""}
-${unpackFunctions([dtype, inputType])}
+var<workgroup> partial: array<f32, ${sets * values.length * parts}>;
+${norm ? `var<workgroup> squares: array<f32, ${tokens * squaresPer}>;` : ""}
+${unpackFunctions([dtype, input])}
 ${finishFunction(shape)}
 @compute @workgroup_size(${threads})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let tokens = plan[${shape.countWord}];
-  let team = thread / ${stride}u;
-  let within = thread % ${stride}u;
-  ${tile.subgroups ? `let lane = within % ${lanes}u; let part = within / ${lanes}u;` : "let part = within;"}
-  let unit = (${gridIndex(count)} * ${groups}u + team) * ${unitsPerGroup}u;
-  let first = within;
-  ${repeat(rows, (r) => `let row${r} = (${rowOctets(r)}) * ${octetsPerRow}u;`)}
+  let tokens = min(plan[${shape.countWord}], ${tokens}u);
+  let lane = thread % ${lanes}u;
+  let sumLane = lane % ${sumLanes}u;
+  let rowLane = lane / ${sumLanes}u;
+  let part = thread / ${lanes}u % ${split}u;
+  let team = thread / ${lanes * split}u;
+  let firstUnit = ${gridIndex(count)} * ${sets * units}u;
+  let unit = firstUnit + (team * ${rowLanes}u + rowLane) * ${units}u;
+  let first = part * ${sumLanes}u + sumLane;
+  ${repeat(rows, (r) => `let row${r} = (${row(r)}) * ${octetsPerRow}u;`)}
   ${
     repeat(tokens, (t) =>
       `let token${t} = ${t === 0 ? "0u" : `min(${t}u, max(tokens, 1u) - 1u) * ${octetsPerRow}u`};`)
   }
   ${values.map((value) => `var ${value} = 0.0;`).join("\n")}
-  ${loop}
-  ${after}
-  ${last}
-  ${reduction}
-  if (within == 0u) {
-    ${
-    norm
-      ? repeat(
-        tokens,
-        (t) => `let scale${t} = inverseSqrt(squares${t} / ${columns}.0 + ${shape.normEpsilon});`,
-      )
-      : ""
+  ${norm ? squares : ""}
+  ${octetLoop(shape, rows, tile)}
+  ${fold.code}
+  if (sumLane < ${writers}u) {
+    let offset = ${fold.offset};
+    ${repeat(fold.left, (v) => `partial[${place(`offset + ${v}u`)}] = ${values[v]};`)}
   }
-    ${
-    repeat(unitsPerGroup, (u) =>
-      `if (unit + ${u}u < ${width}u) { ${
-        repeat(tokens, (t) =>
-          `if (${t}u < tokens) { finish(${t}u, unit + ${u}u, ${
-            paired ? `${result(2 * u, t)}, ${result(2 * u + 1, t)}` : result(u, t)
-          }); }`)
-      } }`)
+  workgroupBarrier();
+  for (var i = thread; i < ${outputs}u; i += ${threads}u) {
+    let token = i % ${tokens}u;
+    let own = i / ${tokens}u % ${units}u;
+    let owner = i / ${tokens * units}u;
+    let column = firstUnit + i / ${tokens}u;
+    if (token < tokens && column < ${width}u) {
+      ${scale}
+      var sum = 0.0;
+      ${
+    paired
+      ? `${total(`own * ${2 * tokens}u + token`)}
+      let gate = sum * scale;
+      sum = 0.0;
+      ${total(`own * ${2 * tokens}u + ${tokens}u + token`)}
+      finish(token, column, gate, sum * scale);`
+      : `${total(`own * ${tokens}u + token`)}
+      finish(token, column, sum * scale);`
   }
+    }
   }
 }
 `;

@@ -44,20 +44,13 @@ export function matvecTile(shape: LinearShape, tokens: number, caps: DeviceCaps)
   const lanes = subgroups ? caps.minSubgroup : 32;
   const width = outputWidth(shape);
   const paired = shape.epilogue === "silu-mul";
-  // More rows per lane group reuse the activations; fewer keep the device full.
+  // More rows per lane reuse the activations; fewer keep the device full.
   let units = columns >= 4 || caps.software ? 4 : 2;
   if (paired) units /= 2;
-  const groups = caps.software ? 2 : 4;
-  while (units > 1 && width / (units * groups) < 2 * caps.parallelism) units /= 2;
-  return {
-    tokens: columns,
-    lanes,
-    subgroups,
-    unitsPerGroup: units,
-    groups,
-    split: 1,
-    unroll: caps.software ? 1 : 4,
-  };
+  const teams = caps.software ? 2 : 4;
+  while (units > 1 && width / (units * teams) < 2 * caps.parallelism) units /= 2;
+  const unroll = caps.software ? 1 : 4;
+  return { tokens: columns, sumLanes: lanes, rowLanes: 1, subgroups, units, teams, split: 1, unroll };
 }
 
 /** How to divide a product with more activation rows than a matrix–vector kernel takes. */
@@ -65,18 +58,19 @@ export function gemmTile(shape: LinearShape, tokens: number, caps: DeviceCaps): 
   const half = caps.f16 && !caps.software && shape.dtype !== "f32";
   const arithmetic = half ? "f16" as const : "f32" as const;
   const base = caps.software
-    ? { arithmetic, tileTokens: 16, tileRows: 32, step: 16, threadTokens: 4, threadRows: 4 }
+    ? { tileTokens: 16, tileRows: 32, step: 16, threadTokens: 4, threadRows: 4 }
     : tokens <= 16
-    ? { arithmetic, tileTokens: 16, tileRows: 64, step: 32, threadTokens: 4, threadRows: 4 }
+    ? { tileTokens: 16, tileRows: 64, step: 32, threadTokens: 4, threadRows: 2 }
     : tokens <= 32
-    ? { arithmetic, tileTokens: 32, tileRows: 64, step: 32, threadTokens: 4, threadRows: 4 }
+    ? { tileTokens: 32, tileRows: 64, step: 32, threadTokens: 4, threadRows: 4 }
     : tokens <= 64
-    ? { arithmetic, tileTokens: 64, tileRows: 64, step: half ? 32 : 16, threadTokens: 4, threadRows: 8 }
-    : { arithmetic, tileTokens: 128, tileRows: 128, step: half ? 32 : 16, threadTokens: 8, threadRows: 8 };
+    ? { tileTokens: 64, tileRows: 64, step: 32, threadTokens: 8, threadRows: 4 }
+    : { tileTokens: 128, tileRows: 64, step: 32, threadTokens: 8, threadRows: 4 };
   const workgroups = Math.ceil(shape.rows / base.tileRows) * Math.ceil(tokens / base.tileTokens);
   const most = Math.max(1, Math.min(8, Math.floor(shape.columns / (base.step * 4))));
   const split = caps.software
     ? 1
     : Math.min(most, Math.max(1, Math.floor(2 * caps.parallelism / workgroups)));
-  return { ...base, split };
+  const lanesX = Math.min(8, base.tileRows / base.threadRows);
+  return { ...base, arithmetic, split, lanesX, buffers: 2, unroll: caps.software ? 1 : 4 };
 }

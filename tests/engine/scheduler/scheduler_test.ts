@@ -265,6 +265,18 @@ Deno.test("a long prompt does not stop the tokens of those that run", () => {
   );
 });
 
+Deno.test("no more requests run than a step has samples for", () => {
+  const driver = new Driver({ maxStepSamples: 2, maxPrefillTokens: 8 });
+  driver.send(prompt(4), { maxTokens: 30, ...forced });
+  driver.send(prompt(40, 1), { maxTokens: 30, ...forced });
+  driver.send(prompt(4, 2), { maxTokens: 30, ...forced });
+  driver.advance();
+  do {
+    assert.ok(driver.scheduler.counters().runningRequests <= 2);
+  } while (driver.deliver());
+  driver.finish();
+});
+
 Deno.test("several forwards run per result when nobody waits, as many as nobody can end in", () => {
   const driver = new Driver({ maxDecodeSteps: 8 });
   const a = driver.send(prompt(5), { maxTokens: 30, ...forced });

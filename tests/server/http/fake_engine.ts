@@ -16,6 +16,8 @@ export type Script = (prompt: string, params: SamplingParams, request: GenerateR
 
 export type ScriptedAnswer =
   | { readonly pieces: readonly string[]; readonly finish?: FinishReason }
+  /** A first piece, and the end only when the promise resolves. */
+  | { readonly first: string; readonly until: Promise<void> }
   /** Goes on for ever, one piece after another, until it is aborted or reaches max_tokens. */
   | { readonly forever: string }
   /** Is accepted and then silent until aborted. */
@@ -67,6 +69,7 @@ export class FakeEngine implements ServedEngine {
       },
     });
     this.live.add(generation);
+    request.signal?.addEventListener("abort", () => generation.abort());
     return generation;
   }
 
@@ -219,6 +222,7 @@ export class FakeGeneration implements Generation {
       yield this.#delta(piece, bytes, null);
       if (sent === limit) return yield finish({ type: "length" });
     }
+    if ("until" in this.#answer) await this.#answer.until;
     if ("silent" in this.#answer && !this.#ended) await new Promise<void>((resolve) => this.#wake = resolve);
     const scripted = "pieces" in this.#answer ? this.#answer.finish : undefined;
     yield finish(this.#ended ?? scripted ?? { type: "stop", matched: END_OF_TEXT });
@@ -226,6 +230,7 @@ export class FakeGeneration implements Generation {
 
   *#pieces(): Generator<string> {
     if ("pieces" in this.#answer) yield* this.#answer.pieces;
+    else if ("first" in this.#answer) yield this.#answer.first;
     else if ("forever" in this.#answer) { while (true) yield this.#answer.forever; }
   }
 
