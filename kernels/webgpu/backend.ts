@@ -109,7 +109,7 @@ export class WebGpuBackend implements Backend {
 
   writeRows(matrix: Matrix, firstRow: number, data: Uint8Array): void {
     (matrix as DeviceMatrix).scatter(firstRow, data, (buffer, offset, bytes) => {
-      this.#gpu.queue.writeBuffer(buffer.gpu, offset, bytes as Uint8Array<ArrayBuffer>);
+      this.#allocator.write(buffer, offset, bytes);
     });
     this.#uploaded += data.byteLength;
     if (this.#uploaded < uploadWindow) return;
@@ -137,7 +137,7 @@ export class WebGpuBackend implements Backend {
   }
 
   createState(spec: StateSpec): void {
-    const state = new DeviceState(spec, this.#gpu, this.#allocator);
+    const state = new DeviceState(spec, this.#allocator);
     this.#context = {
       gpu: this.#gpu,
       allocator: this.#allocator,
@@ -211,7 +211,7 @@ export class WebGpuBackend implements Backend {
 
   writeActivation(activation: Activation, values: Float32Array): void {
     const { buffer } = activation as DeviceActivation;
-    this.#gpu.queue.writeBuffer(buffer.gpu, 0, values as Float32Array<ArrayBuffer>);
+    this.#allocator.write(buffer, 0, values);
   }
 
   poisonPages(pages: Uint32Array): void {
@@ -240,7 +240,7 @@ export class WebGpuBackend implements Backend {
 
   #upload(label: string, values: Float32Array): DeviceBuffer {
     const buffer = this.#allocator.create(label, values.byteLength);
-    this.#gpu.queue.writeBuffer(buffer.gpu, 0, values as Float32Array<ArrayBuffer>);
+    this.#allocator.write(buffer, 0, values);
     return buffer;
   }
 }
