@@ -41,7 +41,7 @@ export function chatRoutes(service: Service): Hono<AppEnv> {
     const conversation = chatInput(tools.offered ? request : { ...request, tools: null }, engine.model);
     const input: PromptInput = tools.start === ""
       ? conversation
-      : await promptWithStart(engine, conversation, tools.start);
+      : await promptWithStart(service, conversation, tools.start);
     const count = request.n ?? 1;
     const { id } = c.get("record");
     const run = new Run(service, service.readyEngine, [{
@@ -112,8 +112,9 @@ async function reasoningParsing(
   if (service.options.reasoningParser === "none" || request.separate_reasoning === false) return null;
   const { engine } = service;
   if (!engine.model.chatTemplate?.includes("<think>")) return { open: false };
-  const ids = await run.states[0]!.generation.promptIds;
-  const end = await engine.decode(ids.slice(-8), false);
+  const [state] = run.states;
+  if (state!.finish?.type === "abort") return { open: false }; // Perhaps before there were any tokens.
+  const end = await service.ask(engine.decode((await state!.generation.promptIds).slice(-8), false));
   return { open: end.trimEnd().endsWith("<think>") };
 }
 
