@@ -74,7 +74,7 @@ export async function requestAdapter(): Promise<GPUAdapter | null> {
 }
 
 /** A device with as many of the wanted features as it grants, limits raised to the adapter's. */
-async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
+export async function openDevice(adapter: GPUAdapter): Promise<GPUDevice> {
   const requiredLimits: Record<string, number> = {};
   for (const name of raisedLimits) requiredLimits[name] = adapter.limits[name];
   let refusal: unknown = null;
@@ -143,7 +143,7 @@ export class GpuDevice implements Disposable {
   static async open(): Promise<GpuDevice> {
     const adapter = await requestAdapter();
     if (adapter === null) throw new NoAdapterError();
-    const device = await requestDevice(adapter);
+    const device = await openDevice(adapter);
     if (!device.features.has("subgroups") || adapter.info.subgroupMinSize < 4) {
       device.destroy();
       throw new DeviceError(`${describe(adapter.info)} has no subgroup operations, which the kernels need`);
@@ -207,7 +207,7 @@ export interface WebGpuReport {
 export async function probeWebGpu(): Promise<WebGpuReport | null> {
   const adapter = await requestAdapter();
   if (adapter === null) return null;
-  const device = await requestDevice(adapter);
+  const device = await openDevice(adapter);
   const { info } = adapter;
   const limits = Object.fromEntries(raisedLimits.map((name) => [name, device.limits[name]]));
   const report: WebGpuReport = {
