@@ -78,7 +78,7 @@ export interface StepResult {
   readonly id: number;
   /** steps × S token ids: the drawn one, or for a scored row the one that stood there. */
   readonly tokens: Uint32Array;
-  /** steps × S; NaN where not asked for. Natural logarithms, of the distribution before temperature and filters. */
+  /** steps × S; NaN where not asked for. Natural logarithms, of the model's own distribution (before penalties and bias). */
   readonly logprobs: Float32Array;
   /** `topCount` alternatives a row, most likely first (0 when no row asked). */
   readonly topCount: number;

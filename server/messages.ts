@@ -9,7 +9,9 @@
 // (main → tokenizer → scheduler → detokenizer → main), so they can never overtake them.
 
 import type { FinishReason, SamplingParams, TokenLogprob } from "../engine/params.ts";
+import type { EngineOptions, StartProgress } from "../engine/options.ts";
 import type { BatchPlan, StepResult } from "../engine/plan.ts";
+import type { DeviceInfo } from "../kernels/ops.ts";
 import type { SchedulerConfig, SchedulerCounters } from "../engine/scheduler/config.ts";
 
 /** Unique per engine. */
@@ -169,3 +171,100 @@ export type SchedulerAnswer =
   | { readonly type: "ready"; readonly call: number }
   | { readonly type: "counters"; readonly call: number; readonly counters: SchedulerCounters }
   | { readonly type: "flushed"; readonly call: number; readonly done: boolean };
+
+/** What one rank's executor is started with. */
+export interface ExecutorSetup {
+  readonly options: EngineOptions;
+  readonly rank: number;
+  /** Shared by all ranks of a group; null for a single rank. */
+  readonly group: SharedArrayBuffer | null;
+  /** To the scheduler. */
+  readonly port: MessagePort;
+  /** Run every kind of step once, so that no pipeline is compiled while serving. */
+  readonly warmUp: boolean;
+}
+
+/** What an executor turned out to be. */
+export interface ExecutorReady {
+  readonly device: DeviceInfo;
+  /** Why this device was chosen, for the start-up line. */
+  readonly reason: string;
+  readonly weightBytes: number;
+  readonly kvBytesPerToken: number;
+  readonly numPages: number;
+  readonly contextLength: number;
+  readonly maxRows: number;
+  readonly maxTokens: number;
+  readonly maxSamples: number;
+}
+
+/** main → executor worker */
+export type ExecutorQuestion =
+  | { readonly type: "init"; readonly call: number; readonly setup: ExecutorSetup }
+  | { readonly type: "ping"; readonly call: number }
+  /** Finish what runs, start nothing more; with `release`, destroy the device. */
+  | { readonly type: "close"; readonly call: number; readonly release: boolean };
+
+/** executor worker → main; progress may come at any time before "ready". */
+export type ExecutorAnswer =
+  | { readonly type: "progress"; readonly progress: StartProgress }
+  | { readonly type: "ready"; readonly call: number; readonly ready: ExecutorReady }
+  | { readonly type: "failed"; readonly call: number; readonly message: string }
+  | { readonly type: "pong"; readonly call: number }
+  | { readonly type: "closed"; readonly call: number };
+
+/** main → tokenizer worker */
+export type TokenizerQuestion =
+  | {
+    readonly type: "init";
+    readonly call: number;
+    /** Where the tokenizer's files are; null for none (token ids only). */
+    readonly modelDir: string | null;
+    readonly contextLength: number;
+    /** Rows of the model's embedding table. */
+    readonly vocabSize: number;
+    readonly ports: {
+      /** ToTokenizer / FromTokenizer */
+      readonly main: MessagePort;
+      readonly scheduler: MessagePort;
+    };
+  }
+  | { readonly type: "ping"; readonly call: number };
+
+/** What the tokenizer turned out to be. */
+export interface TokenizerReady {
+  readonly hasTokenizer: boolean;
+  /** Ids with a token: fewer than the embedding table has rows where that is padded; 0 without a tokenizer. */
+  readonly vocabSize: number;
+  readonly bosId: number | null;
+  /** The template's text. */
+  readonly chatTemplate: string | null;
+}
+
+/** tokenizer worker → main */
+export type TokenizerAnswer =
+  | { readonly type: "ready"; readonly call: number; readonly ready: TokenizerReady }
+  | { readonly type: "failed"; readonly call: number; readonly message: string }
+  | { readonly type: "pong"; readonly call: number };
+
+/** main → detokenizer worker */
+export type DetokenizerQuestion =
+  | {
+    readonly type: "init";
+    readonly call: number;
+    /** Null: texts are empty. */
+    readonly modelDir: string | null;
+    readonly ports: {
+      /** FromDetokenizer */
+      readonly main: MessagePort;
+      /** ToDetokenizer / ToScheduler */
+      readonly scheduler: MessagePort;
+    };
+  }
+  | { readonly type: "ping"; readonly call: number };
+
+/** detokenizer worker → main */
+export type DetokenizerAnswer =
+  | { readonly type: "ready"; readonly call: number }
+  | { readonly type: "failed"; readonly call: number; readonly message: string }
+  | { readonly type: "pong"; readonly call: number };

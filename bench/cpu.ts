@@ -1,0 +1,178 @@
+// Speed of the CPU backend: streaming and products by themselves, then decode and prefill of a model's shape with
+// random weights, through the same decoder and backend as in the engine.
+//
+//   deno run -A bench/cpu.ts [--shape qwen3-0.6b] [--threads 2] [--batches 1,2,4,8] [--prompt 512] [--context 128]
+//
+// The ceiling for streaming is a product of one row with a large float32 matrix: one load and one multiply-add per
+// 16 bytes. Every figure is the best of several runs, since others may use the machine too.
+
+import { parseArgs } from "node:util";
+import { Decoder } from "../engine/model/decoder.ts";
+import { loadDecoderWeights } from "../engine/model/load.ts";
+import { openModel } from "../engine/model/open.ts";
+import { ropeTables } from "../engine/model/rope.ts";
+import { headLayout } from "../engine/weights/shard.ts";
+import { createCpuBackend } from "../kernels/cpu/backend.ts";
+import { type Backend, type DType, dtypeBytes, type StateSpec } from "../kernels/ops.ts";
+import { plan, type TestSequence } from "../tests/kernels/plans.ts";
+
+const { values: options } = parseArgs({
+  options: {
+    shape: { type: "string", default: "qwen3-0.6b" },
+    threads: { type: "string", default: String(navigator.hardwareConcurrency) },
+    batches: { type: "string", default: "1,2,4,8" },
+    prompt: { type: "string", default: "512" },
+    context: { type: "string", default: "128" },
+    "kernels-only": { type: "boolean", default: false },
+  },
+});
+const threads = Number(options.threads);
+
+/** Smallest time of `runs` calls, in seconds. */
+async function best(runs: number, run: () => unknown): Promise<number> {
+  let least = Infinity;
+  for (let i = 0; i < runs; i++) {
+    const start = performance.now();
+    await run();
+    least = Math.min(least, performance.now() - start);
+  }
+  return least / 1000;
+}
+
+const smallState: StateSpec = {
+  numLayers: 1,
+  heads: { numHeads: 1, numKvHeads: 1, headDim: 8 },
+  vocabSize: 8,
+  vocabStart: 0,
+  pageSize: 16,
+  numPages: 1,
+  maxRows: 1,
+  contextLength: 1024,
+  maxTokens: 512,
+  maxSamples: 1,
+};
+
+/** Products of a [rows, columns] matrix with 1 … 512 tokens. */
+async function benchProducts(): Promise<void> {
+  using backend = await createCpuBackend({ threads });
+  console.log(`${backend.info.description}\n`);
+  backend.createState(smallState);
+  const cases: [DType, rows: number, columns: number, tokens: number[]][] = [
+    ["f32", 65536, 2048, [1]],
+    ["bf16", 131072, 2048, [1]],
+    ["f16", 131072, 2048, [1]],
+    ["bf16", 65536, 1024, [1, 2, 3, 4, 8, 16, 128, 512]],
+    ["bf16", 4096, 1024, [1, 8, 512]],
+    ["bf16", 1024, 3072, [1, 8, 512]],
+    ["f16", 4096, 1024, [1, 8, 512]],
+    ["f32", 4096, 1024, [1, 8, 512]],
+  ];
+  console.log("product                  tokens     µs      GB/s   GFLOP/s");
+  for (const [dtype, rows, columns, counts] of cases) {
+    const matrix = backend.createMatrix({ name: "w", rows, columns, dtype });
+    const piece = new Uint8Array(Math.min(rows, 4096) * columns * dtypeBytes[dtype]).fill(0x3c);
+    for (let row = 0; row < rows; row += 4096) backend.writeRows(matrix, row, piece);
+    const input = backend.createActivation(columns, "hidden"),
+      output = backend.createActivation(rows, "hidden");
+    for (const tokens of counts) {
+      const step = plan(1, [{ row: 0, cached: 0, extend: tokens, sample: false }]);
+      const repeat = Math.max(1, Math.round(2e8 / (rows * columns * Math.max(4, tokens))));
+      const seconds = await best(8, () => {
+        const recorded = backend.record(step, (ops) => {
+          for (let i = 0; i < repeat; i++) ops.linear({ input, weight: matrix, output, epilogue: "store" });
+        });
+        recorded.submit();
+        return recorded.read();
+      }) / repeat;
+      const gigabytes = rows * columns * dtypeBytes[dtype] / seconds / 1e9;
+      const gigaflops = 2 * rows * columns * tokens / seconds / 1e9;
+      console.log(
+        `${dtype.padEnd(5)}${`${rows} × ${columns}`.padEnd(18)}${String(tokens).padStart(8)}` +
+          `${(seconds * 1e6).toFixed(0).padStart(9)}${gigabytes.toFixed(1).padStart(9)}` +
+          `${gigaflops.toFixed(1).padStart(10)}`,
+      );
+    }
+  }
+}
+
+/** A model of random weights. */
+async function openShape(backend: Backend, contextLength: number, rows: number) {
+  const model = await openModel(new URL(`shapes/${options.shape}`, import.meta.url).pathname, {
+    dummy: true,
+  });
+  const shard = { rank: 0, size: 1 };
+  const start = performance.now();
+  const weights = await loadDecoderWeights(model, backend, { dtype: "auto", shard });
+  const heads = headLayout(model.config, shard), pageSize = 16, pagesPerRow = contextLength / pageSize;
+  console.log(
+    `\n${options.shape}: ${(backend.weightBytes / 2 ** 30).toFixed(2)} GiB of weights, made and packed in ` +
+      `${((performance.now() - start) / 1000).toFixed(1)} s`,
+  );
+  backend.createState({
+    numLayers: model.config.numLayers,
+    heads,
+    vocabSize: model.config.vocabSize,
+    vocabStart: 0,
+    pageSize,
+    numPages: rows * pagesPerRow,
+    maxRows: rows,
+    contextLength,
+    maxTokens: 512 + rows,
+    maxSamples: rows,
+  });
+  const { cosine, sine, half } = ropeTables(model.config, contextLength);
+  const decoder = new Decoder(
+    backend,
+    model.config,
+    weights,
+    heads,
+    backend.createRopeTable(cosine, sine, half),
+    shard,
+  );
+  const pages = Array.from(
+    { length: rows * pagesPerRow },
+    (_, i) => [Math.floor(i / pagesPerRow), i % pagesPerRow, i] as const,
+  );
+  return { decoder, pages };
+}
+
+async function benchModel(): Promise<void> {
+  using backend = await createCpuBackend({ threads });
+  const prompt = Number(options.prompt), context = Number(options.context);
+  const batches = options.batches.split(",").map(Number), rows = Math.max(...batches);
+  const contextLength = Math.ceil(Math.max(prompt, context + 64) / 16) * 16;
+  const { decoder, pages } = await openShape(backend, contextLength, rows);
+  let unwritten: typeof pages = pages;
+  const step = (sequences: TestSequence[], steps = 1) => {
+    const recorded = backend.record(
+      plan(1, sequences, { pages: unwritten, steps }),
+      (ops) => decoder.forward(ops),
+    );
+    unwritten = [];
+    recorded.submit();
+    return recorded.read();
+  };
+  const rss = () => `${(Deno.memoryUsage().rss / 2 ** 30).toFixed(2)} GiB resident`;
+  const seconds = await best(3, () => step([{ row: 0, cached: 0, extend: prompt }]));
+  console.log(
+    `prefill  ${prompt} tokens      ${(prompt / seconds).toFixed(1).padStart(8)} tokens/s   ${rss()}`,
+  );
+  let single = 0;
+  for (const batch of batches) {
+    const sequences = Array.from({ length: batch }, (_, row) => ({ row, cached: context, extend: 1 }));
+    await step(sequences, 2);
+    const perStep = await best(4, () => step(sequences, 8)) / 8;
+    single ||= batch / perStep;
+    const bandwidth = backend.weightBytes / perStep / 1e9;
+    console.log(
+      `decode   ${String(batch).padStart(3)} sequences    ${
+        (batch / perStep).toFixed(1).padStart(8)
+      } tokens/s` +
+        `   ${(perStep * 1000).toFixed(1).padStart(6)} ms a step   weights at ${bandwidth.toFixed(1)} GB/s` +
+        `   × ${(batch / perStep / single).toFixed(2)}`,
+    );
+  }
+}
+
+await benchProducts();
+if (!options["kernels-only"]) await benchModel();

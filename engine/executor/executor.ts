@@ -1,0 +1,67 @@
+// Runs batch plans on a backend, one step behind: the overlap half that belongs to the device.
+//
+// On a plan: record it while the step before it still runs, then read that step's result (this blocks), submit the
+// new one, and only then hand the result to the scheduler. The device idles only for the readback and the submit.
+// "drain" reads what is in flight when no further plan will come. (SGLang's overlap loop, on a platform where a
+// readback waits for everything submitted.)
+
+import type { FromExecutor, ToExecutor } from "../../server/messages.ts";
+import type { Backend, Ops, RecordedStep } from "../../kernels/ops.ts";
+import type { BatchPlan } from "../plan.ts";
+
+/** What `Executor` needs of the decoder. */
+export interface Forward {
+  forward(ops: Ops): void;
+}
+
+/** One rank's loop. Messages are handled strictly in order; the promise of `handle` rejects when a step fails. */
+export class Executor {
+  readonly #backend: Backend;
+  readonly #decoder: Forward;
+  readonly #post: (message: FromExecutor) => void;
+  #inFlight: RecordedStep | null = null;
+  #last: Promise<void> = Promise.resolve();
+
+  /** `post` sends results to the scheduler; ranks other than 0 pass a function that drops them. */
+  constructor(backend: Backend, decoder: Forward, post: (message: FromExecutor) => void) {
+    this.#backend = backend;
+    this.#decoder = decoder;
+    this.#post = post;
+  }
+
+  handle(message: ToExecutor): Promise<void> {
+    this.#last = this.#last.then(() => this.#handle(message));
+    return this.#last;
+  }
+
+  /** Resolves when everything handled so far is done and read; nothing is posted any more. */
+  async idle(): Promise<void> {
+    await this.#last.catch(() => {});
+    await this.#inFlight?.read();
+    this.#inFlight = null;
+  }
+
+  async #handle(message: ToExecutor): Promise<void> {
+    switch (message.type) {
+      case "plan":
+        return await this.#run(message.plan);
+      case "drain":
+        return await this.#finish(null);
+      case "poison":
+        return this.#backend.poisonPages(message.pages);
+    }
+  }
+
+  async #run(plan: BatchPlan): Promise<void> {
+    const recorded = this.#backend.record(plan, (ops) => this.#decoder.forward(ops));
+    await this.#finish(recorded);
+  }
+
+  /** Reads the step in flight, puts `next` in its place, and posts the result. */
+  async #finish(next: RecordedStep | null): Promise<void> {
+    const result = await this.#inFlight?.read();
+    next?.submit();
+    this.#inFlight = next;
+    if (result) this.#post({ type: "result", result });
+  }
+}

@@ -1,0 +1,127 @@
+// The executor worker: one rank. Makes the backend, loads this rank's share of the model, sizes and allocates the
+// state, then runs plans as they come. An error in a step is fatal: it is thrown, the worker dies, and the launcher
+// fails the requests in flight.
+
+import "../../server/worker_death.ts";
+import { createBackend } from "../../kernels/backend.ts";
+import type { Backend, Collective } from "../../kernels/ops.ts";
+import type {
+  ExecutorAnswer,
+  ExecutorQuestion,
+  ExecutorReady,
+  ExecutorSetup,
+  FromExecutor,
+  ToExecutor,
+} from "../../server/messages.ts";
+import { Decoder } from "../model/decoder.ts";
+import { loadDecoderWeights } from "../model/load.ts";
+import { deviceType, estimateWeightBytes, openModel } from "../model/open.ts";
+import { ropeTables } from "../model/rope.ts";
+import type { StartProgress } from "../options.ts";
+import { headLayout, vocabRange } from "../weights/shard.ts";
+import { SharedMemoryCollective } from "./collectives.ts";
+import { Executor } from "./executor.ts";
+import { warmUpPlans } from "./warm_up.ts";
+import { checkWeightsFit, chooseSizes } from "./sizing.ts";
+
+const post = (answer: ExecutorAnswer) => self.postMessage(answer);
+
+/** What `init` made. */
+interface Running {
+  readonly ready: ExecutorReady;
+  readonly backend: Backend;
+  readonly executor: Executor;
+}
+
+let starting: Promise<Running> | null = null;
+let closing = false;
+
+self.onmessage = async ({ data: question }: MessageEvent<ExecutorQuestion>) => {
+  const { call } = question;
+  switch (question.type) {
+    case "ping":
+      return post({ type: "pong", call });
+    case "init":
+      try {
+        starting = start(question.setup);
+        return post({ type: "ready", call, ready: (await starting).ready });
+      } catch (error) {
+        return post({
+          type: "failed",
+          call,
+          message: error instanceof Error ? error.message : String(error),
+        });
+      }
+    case "close": {
+      closing = true;
+      const running = await starting?.catch(() => null);
+      await running?.executor.idle();
+      if (question.release) running?.backend[Symbol.dispose]();
+      return post({ type: "closed", call });
+    }
+  }
+};
+
+async function start(setup: ExecutorSetup): Promise<Running> {
+  const { options, rank, group, port } = setup;
+  const shard = { rank, size: options.tp };
+  const collective: Collective | null = group ? new SharedMemoryCollective(group, rank, shard.size) : null;
+  const progress = (stage: StartProgress["stage"], message: string, fraction: number) => {
+    if (closing) throw new Error("closed while starting");
+    if (rank === 0) post({ type: "progress", progress: { stage, message, fraction } });
+  };
+
+  const model = await openModel(options.modelDir, { dummy: options.dummyWeights });
+  const { config } = model;
+  const heads = headLayout(config, shard);
+  const { backend, reason } = await createBackend(options.device, { threads: options.threads, collective });
+  using stack = new DisposableStack();
+  stack.use(backend);
+  progress("device", backend.info.description, 1);
+
+  const weightBytes = estimateWeightBytes(config, deviceType(model, options.dtype), shard);
+  await checkWeightsFit(backend, weightBytes, options.memoryBytes);
+  const weights = await loadDecoderWeights(model, backend, {
+    dtype: options.dtype,
+    shard,
+    onProgress: (done, total) => progress("weights", "loading weights", done / total),
+  });
+  const sizes = await chooseSizes(backend, config, heads, vocabRange(config, shard).start, options);
+  backend.createState(sizes);
+  const { cosine, sine, half } = ropeTables(config, sizes.contextLength);
+  const rope = backend.createRopeTable(cosine, sine, half);
+  const decoder = new Decoder(backend, config, weights, heads, rope, shard);
+
+  if (setup.warmUp && backend.info.kind === "webgpu") {
+    const plans = [...warmUpPlans(sizes, backend.info.software ? 64 : Infinity)];
+    for (const [i, plan] of plans.entries()) {
+      const step = backend.record(plan, (ops) => decoder.forward(ops));
+      step.submit();
+      await step.read();
+      progress("warm-up", "compiling kernels", (i + 1) / plans.length);
+    }
+  }
+
+  const send = (message: FromExecutor) => port.postMessage(message);
+  const executor = new Executor(backend, decoder, rank === 0 ? send : () => {});
+  const dieAt = options.dieAtPlan?.rank === rank ? options.dieAtPlan.plan : Infinity;
+  let plans = 0;
+  port.onmessage = ({ data: message }: MessageEvent<ToExecutor>) => {
+    if (message.type === "plan" && ++plans >= dieAt) throw new Error(`told to die at plan ${dieAt}`);
+    // A rejection here is unhandled on purpose: it ends the worker, and the launcher sees that.
+    void executor.handle(message);
+  };
+  stack.move(); // from here on "close" disposes of the backend
+  const ready: ExecutorReady = {
+    device: backend.info,
+    reason,
+    weightBytes: backend.weightBytes,
+    kvBytesPerToken: backend.kvBytesPerToken(heads, config.numLayers),
+    numPages: sizes.numPages,
+    contextLength: sizes.contextLength,
+    maxRows: sizes.maxRows,
+    maxTokens: sizes.maxTokens,
+    maxSamples: sizes.maxSamples,
+  };
+  return { ready, backend, executor };
+}

@@ -1,0 +1,87 @@
+// Loads a model's weights onto a device: plans which stored tensors make up which matrix, checks all of them, then
+// streams them to the backend. Each rank keeps only its part.
+
+import type { Backend, Matrix, Vector } from "../../kernels/ops.ts";
+import { DummySource, dummyVector } from "../weights/dummy.ts";
+import { FileSource } from "../weights/file_source.ts";
+import {
+  type DecoderPlan,
+  type MatrixPlan,
+  planDecoder,
+  planParts,
+  type VectorPlan,
+} from "../weights/plan.ts";
+import type { DecoderWeights, FeedForwardWeights, LayerWeights, Shard } from "./decoder.ts";
+import { deviceType, type DTypeOption, type Model } from "./open.ts";
+
+export interface LoadOptions {
+  readonly dtype: DTypeOption;
+  readonly shard: Shard;
+  /** Bytes read (or made) so far, and in all. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+/** What loading needs of a backend. */
+export type WeightBackend = Pick<Backend, "createMatrix" | "writeRows" | "createVector">;
+
+/**
+ * Puts one rank's share of a model on its device. A model opened without tensors gets dummy weights.
+ * @throws ModelError naming the tensor that is missing or has the wrong shape or type, before anything is loaded
+ */
+export async function loadDecoderWeights(
+  model: Model,
+  backend: WeightBackend,
+  options: LoadOptions,
+): Promise<DecoderWeights> {
+  const dtype = deviceType(model, options.dtype);
+  const plan = planDecoder(model.config, dtype, options.shard);
+  const { matrices: matrixPlans, vectors: vectorPlans } = planParts(plan);
+  const source = model.tensors === null
+    ? new DummySource()
+    : await FileSource.open(model, model.tensors, plan);
+
+  const matrices = new Map(matrixPlans.map((plan) => [plan, backend.createMatrix(plan.spec)]));
+  const values = new Map(vectorPlans.map((plan) => [plan, dummyVector(plan)]));
+  await source.fill(
+    matrices,
+    values,
+    (matrix, row, data) => backend.writeRows(matrix, row, data),
+    options.onProgress ?? (() => {}),
+  );
+  const vectors = new Map(vectorPlans.map((plan) => [plan, backend.createVector(values.get(plan)!)]));
+  return assemble(plan, matrices, vectors);
+}
+
+function assemble(
+  plan: DecoderPlan,
+  matrices: ReadonlyMap<MatrixPlan, Matrix>,
+  vectors: ReadonlyMap<VectorPlan, Vector>,
+): DecoderWeights {
+  const matrix = (plan: MatrixPlan) => matrices.get(plan)!;
+  const vector = (plan: VectorPlan) => vectors.get(plan)!;
+  const maybe = (plan: VectorPlan | null) => plan && vector(plan);
+  const feedForward = (plan: DecoderPlan["layers"][number]["feedForward"]): FeedForwardWeights => {
+    const [gateUp, down] = [matrix(plan.gateUp), matrix(plan.down)];
+    return plan.type === "moe"
+      ? { type: "moe", router: matrix(plan.router), gateUp, down }
+      : { type: "dense", gateUp, gateUpBias: maybe(plan.gateUpBias), down, downBias: maybe(plan.downBias) };
+  };
+  const layers = plan.layers.map((layer): LayerWeights => ({
+    inputNorm: vector(layer.inputNorm),
+    qkv: matrix(layer.qkv),
+    qkvBias: maybe(layer.qkvBias),
+    qNorm: maybe(layer.qNorm),
+    kNorm: maybe(layer.kNorm),
+    output: matrix(layer.output),
+    outputBias: maybe(layer.outputBias),
+    postNorm: vector(layer.postNorm),
+    feedForward: feedForward(layer.feedForward),
+  }));
+  const embedding = matrix(plan.embedding);
+  return {
+    embedding,
+    layers,
+    finalNorm: vector(plan.finalNorm),
+    head: plan.head ? matrix(plan.head) : embedding,
+  };
+}

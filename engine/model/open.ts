@@ -1,0 +1,106 @@
+// Opens a model's folder: reads and checks its configuration and the headers of its weight files, but no weights.
+// Cheap, so that a model that cannot run is refused before any device is touched.
+
+import type { DType } from "../../kernels/ops.ts";
+import { isStoredType, nativeType } from "../weights/convert.ts";
+import { readJson } from "../weights/json_file.ts";
+import { planDecoder, planParts } from "../weights/plan.ts";
+import { readTensorIndex, type TensorIndex } from "../weights/tensor_index.ts";
+import type { ModelConfig } from "./config.ts";
+import type { Shard } from "./decoder.ts";
+import { Fields, ModelError } from "./fields.ts";
+import { type GenerationConfig, parseGenerationConfig } from "./generation_config.ts";
+import { parseModelConfig } from "./parse_config.ts";
+
+/** What `--dtype` may say; "auto" keeps the checkpoint's type. */
+export type DTypeOption = "auto" | "bfloat16" | "float16" | "float32";
+
+/** A model's folder, checked. */
+export interface Model {
+  readonly directory: string;
+  readonly config: ModelConfig;
+  readonly generation: GenerationConfig;
+  /** Null for dummy weights, which need no files. */
+  readonly tensors: TensorIndex | null;
+  /** Rows and columns that share a scale in an fp8 checkpoint. */
+  readonly fp8Block: readonly [rows: number, columns: number];
+}
+
+const mostConfigBytes = 4 << 20;
+
+/**
+ * Reads `config.json`, `generation_config.json` and, unless the weights are to be dummies, the tensor index.
+ * @throws ModelError, one line that names the file
+ */
+export async function openModel(directory: string, options: { dummy?: boolean } = {}): Promise<Model> {
+  const path = `${directory}/config.json`;
+  const json = await readJson(path, mostConfigBytes);
+  if (json === undefined) {
+    throw new ModelError(
+      `${directory}: not a model's folder (${await exists(directory) ? "no config.json" : "no such folder"})`,
+    );
+  }
+  const config = parseModelConfig(json, path);
+  const generationPath = `${directory}/generation_config.json`;
+  const generationJson = await readJson(generationPath, mostConfigBytes);
+  const generation = parseGenerationConfig(
+    generationJson === undefined ? undefined : { json: generationJson, path: generationPath },
+    { json, path },
+    config.vocabSize,
+  );
+  const tensors = options.dummy ? null : await readTensorIndex(directory);
+  return { directory, config, generation, tensors, fp8Block: fp8Block(new Fields(json, path)) };
+}
+
+/** The type that the weights have on the device. */
+export function deviceType(model: Model, option: DTypeOption): DType {
+  switch (option) {
+    case "bfloat16":
+      return "bf16";
+    case "float16":
+      return "f16";
+    case "float32":
+      return "f32";
+    case "auto": {
+      const stored = model.tensors?.get("model.embed_tokens.weight")?.dtype;
+      return stored !== undefined && isStoredType(stored) ? nativeType(stored) : model.config.dtype;
+    }
+  }
+}
+
+/** Bytes that one rank's weights take on its device. */
+export function estimateWeightBytes(config: ModelConfig, dtype: DType, shard: Shard): number {
+  const { matrices, vectors } = planParts(planDecoder(config, dtype, shard));
+  let bytes = 0;
+  for (const { spec } of matrices) {
+    bytes += spec.rows * spec.columns * (spec.experts ?? 1) * (dtype === "f32" ? 4 : 2);
+  }
+  for (const { pieces } of vectors) {
+    for (const { range } of pieces) bytes += (range.end - range.start) * 4;
+  }
+  return bytes;
+}
+
+function fp8Block(config: Fields): [number, number] {
+  const quantization = config.object("quantization_config");
+  const block = quantization?.list("weight_block_size", 2);
+  if (!quantization || !block) return [128, 128];
+  const [rows, columns] = block;
+  if (!isBlockSize(rows) || !isBlockSize(columns)) {
+    return quantization.fail("weight_block_size", "two numbers from 1 to 65536");
+  }
+  return [rows, columns];
+}
+
+function isBlockSize(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 1 && value <= 65536;
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.stat(path);
+    return true;
+  } catch {
+    return false;
+  }
+}

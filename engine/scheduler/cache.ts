@@ -1,0 +1,168 @@
+// The pages of running requests and of the prefix cache: who gets them, who shares them, when they are free again.
+//
+// A request's pages are a cached prefix, held through a handle and read-only, followed by pages of its own. As soon
+// as a forward that fills whole pages is launched, these pages are offered to the cache, so that the very next plan
+// can share them: plans run in order, so whoever reads them runs later. If the cache has the same tokens already,
+// the row is mapped to the cache's pages first and only then its duplicates are freed. And a page is freed only
+// once every plan that may touch it has been answered; until then it is retired.
+
+import type { PrefixCache, PrefixHandle } from "../kvcache/cache.ts";
+import { NaiveCache } from "../kvcache/naive.ts";
+import { PageAllocator } from "../kvcache/page_allocator.ts";
+import { RadixCache } from "../kvcache/radix.ts";
+import type { SchedulerConfig } from "./config.ts";
+import type { Request, Residency } from "./request.ts";
+
+/** Owns every page of the pool. */
+export class CacheManager {
+  readonly pageSize: number;
+  /** Whether equal prefixes share pages at all. */
+  readonly shares: boolean;
+  evictedTokens = 0;
+  readonly #allocator: PageAllocator;
+  readonly #prefixes: PrefixCache;
+  /** Told of pages that became free, before anybody gets them again. */
+  readonly #onFree: (pages: readonly number[]) => void;
+  /** Pages that wait for the answer to plan `after`; ascending. */
+  #retired: { readonly after: number; readonly pages: readonly number[] }[] = [];
+
+  constructor(config: SchedulerConfig, onFree: (pages: readonly number[]) => void) {
+    this.pageSize = config.pageSize;
+    this.shares = config.cache === "radix";
+    this.#allocator = new PageAllocator(config.numPages);
+    this.#prefixes = config.cache === "radix"
+      ? new RadixCache(config.pageSize)
+      : new NaiveCache(config.pageSize);
+    this.#onFree = onFree;
+  }
+
+  get freePages(): number {
+    return this.#allocator.freePages;
+  }
+
+  get lockedTokens(): number {
+    return this.#prefixes.lockedTokens;
+  }
+
+  get evictableTokens(): number {
+    return this.#prefixes.evictableTokens;
+  }
+
+  /** Pages that can be had now: free, or cached and held by nobody. */
+  get availablePages(): number {
+    return this.#allocator.freePages + this.#prefixes.evictableTokens / this.pageSize;
+  }
+
+  /** Whether pages will become free without anybody giving up more. */
+  get hasRetired(): boolean {
+    return this.#retired.length > 0;
+  }
+
+  pagesFor(tokens: number): number {
+    return Math.ceil(tokens / this.pageSize);
+  }
+
+  /** The longest cached prefix that the request may use, held until it is released. */
+  match(request: Request): PrefixHandle {
+    return this.#prefixes.match(request.ids(request.matchLimit), request.salt);
+  }
+
+  /**
+   * Extends a request's pages to hold `length` tokens, evicting what nobody uses. False, and nothing changed, if
+   * there are not enough.
+   */
+  extend(residency: Residency, length: number): boolean {
+    const missing = this.pagesFor(length) - residency.pages.length;
+    if (missing <= 0) return true;
+    if (missing > this.availablePages) return false;
+    const short = missing - this.#allocator.freePages;
+    if (short > 0) this.#evict(short);
+    for (const page of this.#allocator.allocate(missing)!) {
+      residency.unwrittenPages.add(residency.pages.length);
+      residency.pages.push(page);
+    }
+    return true;
+  }
+
+  /**
+   * Offers the request's whole pages, as far as computed by plan `plan` and those before it, to the cache, and moves
+   * the request over to the cache's pages.
+   */
+  share(request: Request, residency: Residency, plan: number): void {
+    const duplicates = this.#insert(request, residency);
+    if (duplicates.length > 0) this.#retired.push({ after: plan, pages: duplicates });
+  }
+
+  /**
+   * Takes back all that a request holds. What is known to be computed stays in the cache. Only for requests that no
+   * plan in flight contains.
+   */
+  release(request: Request, residency: Residency): void {
+    this.#free(this.#insert(request, residency));
+    this.#free(residency.pages.slice(residency.prefix.pages.length));
+    residency.prefix[Symbol.dispose]();
+  }
+
+  /** Frees what was retired up to the plan that has been answered. */
+  reclaim(answered: number): void {
+    while (this.#retired[0] !== undefined && this.#retired[0].after <= answered) {
+      this.#free(this.#retired.shift()!.pages);
+    }
+  }
+
+  /** Empties the cache of everything that nobody holds. */
+  flush(): void {
+    this.#free(this.#prefixes.clear());
+  }
+
+  /** Checks that free, cached, retired and owned pages are disjoint and cover the pool. Throws otherwise. For tests. */
+  verify(residencies: Iterable<Residency>): void {
+    const owner = new Map<number, string>();
+    const claim = (page: number, who: string) => {
+      const other = this.#allocator.isFree(page) ? "the free list" : owner.get(page);
+      if (other !== undefined) throw new Error(`page ${page} belongs to ${other} and to ${who}`);
+      owner.set(page, who);
+    };
+    for (const page of this.#prefixes.pages()) claim(page, "the cache");
+    for (const { pages } of this.#retired) for (const page of pages) claim(page, "the retired");
+    for (const { row, pages, prefix } of residencies) {
+      prefix.pages.forEach((page, i) => {
+        if (pages[i] !== page) throw new Error(`row ${row} does not use the pages of its prefix`);
+      });
+      for (const page of pages.slice(prefix.pages.length)) claim(page, `row ${row}`);
+    }
+    if (owner.size + this.#allocator.freePages !== this.#allocator.numPages) {
+      throw new Error("a page is lost");
+    }
+    if (this.#prefixes instanceof RadixCache) this.#prefixes.verify();
+  }
+
+  /** Returns the request's pages that the cache had already, after mapping the row to the cache's. */
+  #insert(request: Request, residency: Residency): number[] {
+    const ids = request.ids(request.cachedLength);
+    const before = residency.prefix;
+    if (ids.length - ids.length % this.pageSize <= before.length) return [];
+    const { handle, existing } = this.#prefixes.insert(ids, residency.pages, request.salt);
+    const duplicates: number[] = [];
+    for (let i = before.pages.length; i < existing / this.pageSize; i++) {
+      duplicates.push(residency.pages[i]!);
+      residency.pages[i] = handle.pages[i]!;
+      residency.unwrittenPages.add(i);
+    }
+    residency.prefix = handle;
+    before[Symbol.dispose]();
+    return duplicates;
+  }
+
+  #evict(pages: number): void {
+    const freed = this.#prefixes.evict(pages * this.pageSize);
+    this.evictedTokens += freed.length * this.pageSize;
+    this.#free(freed);
+  }
+
+  #free(pages: readonly number[]): void {
+    if (pages.length === 0) return;
+    this.#allocator.free(pages);
+    this.#onFree(pages);
+  }
+}

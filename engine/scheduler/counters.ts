@@ -1,0 +1,42 @@
+// Totals since the start, and the speed of the last steps.
+
+/** Finished steps that speeds are averaged over. */
+const window = 64;
+
+/** Counts what the scheduler does; what it holds at this moment is asked of its owners. */
+export class Counters {
+  promptTokens = 0;
+  generatedTokens = 0;
+  requests = 0;
+  aborted = 0;
+  retractions = 0;
+  steps = 0;
+  prefillSteps = 0;
+  wastedTokens = 0;
+  readonly #last: { readonly tokens: number; readonly steps: number; readonly milliseconds: number }[] = [];
+
+  /** A plan of `steps` forwards has come back with so many new tokens. */
+  finishStep(tokens: number, steps: number, prefill: boolean, milliseconds: number): void {
+    this.steps += steps;
+    if (prefill) this.prefillSteps++;
+    this.generatedTokens += tokens;
+    this.#last.push({ tokens, steps, milliseconds });
+    if (this.#last.length > window) this.#last.shift();
+  }
+
+  /** Generated tokens per second of device time. */
+  get throughput(): number {
+    const milliseconds = this.#sum("milliseconds");
+    return milliseconds > 0 ? this.#sum("tokens") / milliseconds * 1000 : 0;
+  }
+
+  /** Mean duration of a forward. */
+  get stepMilliseconds(): number {
+    const steps = this.#sum("steps");
+    return steps > 0 ? this.#sum("milliseconds") / steps : 0;
+  }
+
+  #sum(field: "tokens" | "steps" | "milliseconds"): number {
+    return this.#last.reduce((total, step) => total + step[field], 0);
+  }
+}

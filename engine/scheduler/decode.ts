@@ -1,0 +1,81 @@
+// The running requests: one token each per forward, and who must go when pages run out.
+//
+// Every running request takes part in every step. When nothing else is to be done, a plan may hold several forwards,
+// as many as no request can end in by length. When a page is needed and none is free or evictable, the youngest
+// request is retracted: it gives up its pages and later continues as if nothing had happened. The oldest one always
+// advances, so everybody's turn comes.
+
+import type { CacheManager } from "./cache.ts";
+import type { PlanBuilder } from "./plan_builder.ts";
+import type { Request } from "./request.ts";
+
+/** Requests whose prompt is computed. */
+export class DecodeManager {
+  /** Ascending by arrival. */
+  readonly #running: Request[] = [];
+  readonly #cache: CacheManager;
+
+  constructor(cache: CacheManager) {
+    this.#cache = cache;
+  }
+
+  add(request: Request): void {
+    let at = this.#running.length;
+    while (at > 0 && this.#running[at - 1]!.arrival > request.arrival) at--;
+    this.#running.splice(at, 0, request);
+  }
+
+  remove(request: Request): void {
+    const at = this.#running.indexOf(request);
+    if (at >= 0) this.#running.splice(at, 1);
+  }
+
+  /** Those that the next forward can advance, oldest first. */
+  ready(): Request[] {
+    return this.#running.filter((request) => request.runnable);
+  }
+
+  /**
+   * Number of forwards, `most` or fewer, that no request can end in by length, that change no request's sampling
+   * parameters, and for which there are pages.
+   */
+  steps(ready: readonly Request[], most: number): number {
+    let steps = most;
+    for (const { remaining, launchedTokens, params } of ready) {
+      steps = Math.min(steps, remaining);
+      if (launchedTokens < params.minTokens) steps = Math.min(steps, params.minTokens - launchedTokens);
+    }
+    while (steps > 1 && this.#missing(ready, steps) > this.#cache.availablePages) steps--;
+    return steps;
+  }
+
+  /**
+   * Adds one decoding sequence per request to the step. `makeRoom` is asked for pages when there are none; false
+   * means that the request sits this step out.
+   */
+  schedule(
+    builder: PlanBuilder,
+    ready: readonly Request[],
+    steps: number,
+    makeRoom: () => boolean,
+  ): void {
+    for (const request of ready) {
+      // Somebody older may have taken its pages in the meantime.
+      while (request.runnable && request.residency !== null) {
+        if (this.#cache.extend(request.residency, request.cachedLength + steps)) {
+          builder.decode(request, request.residency);
+          break;
+        }
+        if (!makeRoom()) break;
+      }
+    }
+  }
+
+  #missing(ready: readonly Request[], steps: number): number {
+    let pages = 0;
+    for (const { cachedLength, residency } of ready) {
+      pages += Math.max(0, this.#cache.pagesFor(cachedLength + steps) - residency!.pages.length);
+    }
+    return pages;
+  }
+}

@@ -1,0 +1,58 @@
+// How much work a step gets, from how long the last ones took.
+//
+// Two things are adapted. A prompt chunk that shares its step with running requests delays their next token, so it
+// shrinks until the step stays near a target time. And where a forward is short compared with the round trip for its
+// result, several are run per result. Both come from two running averages: milliseconds of a forward that only
+// decodes, and milliseconds that each prompt token adds.
+
+import type { SchedulerConfig } from "./config.ts";
+
+/** Weight of the newest measurement in a running average. */
+const newest = 0.25;
+/** A chunk is not cut below this: smaller ones waste the device on reading weights. */
+const smallestChunk = 32;
+/** Several forwards per result take about so long at most: tokens still seem to flow, and a new request waits little. */
+const burstMilliseconds = 8;
+
+/** Turns measured step times into the next step's size. */
+export class Pace {
+  readonly #config: SchedulerConfig;
+  /** Milliseconds of one decoding forward, and per prompt token; null until measured. */
+  #decode: number | null = null;
+  #prefill: number | null = null;
+
+  constructor(config: SchedulerConfig) {
+    this.#config = config;
+  }
+
+  /** Takes in a finished step of `steps` forwards which computed so many prompt tokens. */
+  observe(prefillTokens: number, steps: number, milliseconds: number): void {
+    if (!(milliseconds >= 0 && milliseconds < Infinity)) return;
+    if (prefillTokens === 0) {
+      this.#decode = average(this.#decode, milliseconds / steps);
+    } else {
+      const added = Math.max(0, milliseconds - (this.#decode ?? 0));
+      this.#prefill = average(this.#prefill, added / prefillTokens);
+    }
+  }
+
+  /** Most prompt tokens in a step that also decodes `decodes` sequences. */
+  chunk(decodes: number): number {
+    const { maxPrefillTokens, targetStepMilliseconds } = this.#config;
+    if (decodes === 0 || targetStepMilliseconds <= 0 || this.#prefill === null) return maxPrefillTokens;
+    const left = targetStepMilliseconds - (this.#decode ?? 0);
+    const tokens = this.#prefill > 0 ? Math.floor(left / this.#prefill) : maxPrefillTokens;
+    return Math.min(maxPrefillTokens, Math.max(smallestChunk, tokens));
+  }
+
+  /** Most forwards for one result, when nothing but decoding is to be done. */
+  burst(): number {
+    if (this.#decode === null) return 1;
+    const fitting = Math.floor(burstMilliseconds / Math.max(this.#decode, 1e-3));
+    return Math.max(1, Math.min(this.#config.maxDecodeSteps, fitting));
+  }
+}
+
+function average(before: number | null, value: number): number {
+  return before === null ? value : before + newest * (value - before);
+}

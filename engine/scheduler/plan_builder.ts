@@ -1,0 +1,218 @@
+// Collects the sequences of one step into a batch plan, and remembers what has to be known when its result arrives.
+//
+// A plan is a handful of typed arrays (see `engine/plan.ts`): page-table entries and token ids that the device does
+// not have yet, who computes which positions, and the sampling parameters of every row whose logits are wanted.
+// Adding a sequence is launching it: its lengths advance here. What is needed later (how many results are its own,
+// whether the last one ends it by length) is captured now, because by then the lengths will have moved on.
+
+import { type BatchPlan, SampleFlag, type SamplingRows } from "../plan.ts";
+import type { Request, Residency } from "./request.ts";
+
+/** One sequence of a plan in flight, as it was at launch. */
+export interface LaunchedSequence {
+  readonly request: Request;
+  /** First of its rows among the plan's sampled rows: `scores` scored ones, then, if `draws`, the drawn one. */
+  readonly firstSample: number;
+  readonly scores: number;
+  readonly draws: boolean;
+  /** Whether the token drawn in the plan's last forward is the last one the request may have. */
+  readonly lastByLength: boolean;
+}
+
+/** A plan in flight. */
+export interface LaunchedPlan {
+  readonly id: number;
+  readonly steps: number;
+  readonly sequences: readonly LaunchedSequence[];
+  /** Prompt tokens that it computes. */
+  readonly prefillTokens: number;
+  /** Sampled rows of each forward. */
+  readonly samples: number;
+}
+
+/** Sampling parameters of a row, one entry per row in each array of {@link SamplingRows}. */
+class SamplingBuilder {
+  readonly token: number[] = [];
+  readonly sequence: number[] = [];
+  readonly flags: number[] = [];
+  readonly temperature: number[] = [];
+  readonly topK: number[] = [];
+  readonly topP: number[] = [];
+  readonly minP: number[] = [];
+  readonly presencePenalty: number[] = [];
+  readonly frequencyPenalty: number[] = [];
+  readonly repetitionPenalty: number[] = [];
+  readonly promptLength: number[] = [];
+  readonly seed: number[] = [];
+  readonly logprobs: number[] = [];
+  readonly biasRow: number[] = [];
+  readonly biasToken: number[] = [];
+  readonly biasValue: number[] = [];
+
+  get length(): number {
+    return this.token.length;
+  }
+
+  /** Draws the request's next token from the logits of `token`. */
+  draw(request: Request, token: number, sequence: number): void {
+    const { params } = request;
+    const row = this.length;
+    this.token.push(token);
+    this.sequence.push(sequence);
+    this.flags.push(SampleFlag.Draw);
+    this.temperature.push(params.temperature);
+    this.topK.push(params.topK);
+    this.topP.push(params.topP);
+    this.minP.push(params.minP);
+    this.presencePenalty.push(params.presencePenalty);
+    this.frequencyPenalty.push(params.frequencyPenalty);
+    this.repetitionPenalty.push(params.repetitionPenalty);
+    this.promptLength.push(request.prompt.length);
+    this.seed.push(...request.seed);
+    this.logprobs.push(params.logprobs === null ? 0 : params.logprobs + 1);
+    for (const [id, value] of params.logitBias) this.#bias(row, id, value);
+    // Ends are forbidden by launched tokens: the host may not have seen the last ones yet.
+    if (request.launchedTokens < params.minTokens) {
+      for (const id of request.stopIds) this.#bias(row, id, -Infinity);
+    }
+  }
+
+  /** Reports the log-probability of the prompt's token after `token`; filters and penalties play no part. */
+  score(request: Request, token: number, sequence: number): void {
+    this.token.push(token);
+    this.sequence.push(sequence);
+    this.flags.push(SampleFlag.Score);
+    this.temperature.push(1);
+    this.topK.push(0);
+    this.topP.push(1);
+    this.minP.push(0);
+    this.presencePenalty.push(0);
+    this.frequencyPenalty.push(0);
+    this.repetitionPenalty.push(1);
+    this.promptLength.push(request.prompt.length);
+    this.seed.push(0, 0);
+    this.logprobs.push(request.params.promptLogprobs! + 1);
+  }
+
+  build(): SamplingRows {
+    return {
+      token: Uint32Array.from(this.token),
+      sequence: Uint32Array.from(this.sequence),
+      flags: Uint32Array.from(this.flags),
+      temperature: Float32Array.from(this.temperature),
+      topK: Uint32Array.from(this.topK),
+      topP: Float32Array.from(this.topP),
+      minP: Float32Array.from(this.minP),
+      presencePenalty: Float32Array.from(this.presencePenalty),
+      frequencyPenalty: Float32Array.from(this.frequencyPenalty),
+      repetitionPenalty: Float32Array.from(this.repetitionPenalty),
+      promptLength: Uint32Array.from(this.promptLength),
+      seed: Uint32Array.from(this.seed),
+      logprobs: Uint32Array.from(this.logprobs),
+      biasRow: Uint32Array.from(this.biasRow),
+      biasToken: Uint32Array.from(this.biasToken),
+      biasValue: Float32Array.from(this.biasValue),
+    };
+  }
+
+  #bias(row: number, token: number, value: number): void {
+    this.biasRow.push(row);
+    this.biasToken.push(token);
+    this.biasValue.push(value);
+  }
+}
+
+/** Builds one plan; use once. */
+export class PlanBuilder {
+  readonly id: number;
+  /** Tokens of the first forward, and sampled rows, so far. */
+  tokens = 0;
+  prefillTokens = 0;
+  readonly sequences: LaunchedSequence[] = [];
+  readonly #steps: number;
+  readonly #pageWrites: number[] = [];
+  readonly #tokenWrites: number[] = [];
+  readonly #tokenIds: Uint32Array[] = [];
+  readonly #row: number[] = [];
+  readonly #cachedLength: number[] = [];
+  readonly #extendLength: number[] = [];
+  readonly #sampling = new SamplingBuilder();
+
+  /** `steps` forwards; more than one only if every sequence decodes. */
+  constructor(id: number, steps: number) {
+    this.id = id;
+    this.#steps = steps;
+  }
+
+  get samples(): number {
+    return this.#sampling.length;
+  }
+
+  /** Launches one forward per step for a request whose prompt is in the cache. */
+  decode(request: Request, residency: Residency): void {
+    this.#launch(request, residency, 1, 0, this.#steps);
+  }
+
+  /**
+   * Launches the positions up to `end`, scoring those of the prompt whose log-probability is wanted; the next token is
+   * drawn if nothing known is left after them.
+   */
+  prefill(request: Request, residency: Residency, end: number): void {
+    const begin = request.cachedLength;
+    const sequence = this.sequences.length;
+    const first = Math.max(begin, request.nextScore - 1);
+    const scores = Math.max(0, Math.min(end, request.prompt.length - 1) - first);
+    for (let i = 0; i < scores; i++) {
+      this.#sampling.score(request, this.tokens + first - begin + i, sequence);
+    }
+    request.nextScore += scores;
+    this.prefillTokens += end - begin;
+    this.#launch(request, residency, end - begin, scores, end === request.deviceLength ? 1 : 0);
+  }
+
+  build(): { readonly plan: BatchPlan; readonly launched: LaunchedPlan } {
+    const { id, sequences, prefillTokens, samples } = this;
+    const tokenIds = new Uint32Array(this.#tokenIds.reduce((total, ids) => total + ids.length, 0));
+    let at = 0;
+    for (const ids of this.#tokenIds) {
+      tokenIds.set(ids, at);
+      at += ids.length;
+    }
+    const plan = {
+      id,
+      steps: this.#steps,
+      pageWrites: Uint32Array.from(this.#pageWrites),
+      tokenWrites: Uint32Array.from(this.#tokenWrites),
+      tokenIds,
+      row: Uint32Array.from(this.#row),
+      cachedLength: Uint32Array.from(this.#cachedLength),
+      extendLength: Uint32Array.from(this.#extendLength),
+      sampling: this.#sampling.build(),
+    };
+    return { plan, launched: { id, steps: this.#steps, sequences, prefillTokens, samples } };
+  }
+
+  #launch(request: Request, residency: Residency, extend: number, scores: number, draws: number): void {
+    const { row, pages, unwrittenPages } = residency;
+    for (const index of unwrittenPages) this.#pageWrites.push(row, index, pages[index]!);
+    unwrittenPages.clear();
+    if (!residency.idsWritten) {
+      const ids = request.ids(request.deviceLength);
+      this.#tokenWrites.push(row, 0, ids.length);
+      this.#tokenIds.push(ids);
+      residency.idsWritten = true;
+    }
+    const firstSample = this.samples - scores;
+    const sequence = this.sequences.length;
+    if (draws > 0) this.#sampling.draw(request, this.tokens + extend - 1, sequence);
+    this.#row.push(row);
+    this.#cachedLength.push(request.cachedLength);
+    this.#extendLength.push(extend);
+    this.tokens += extend;
+    request.cachedLength += extend * this.#steps;
+    request.launchedTokens += draws;
+    request.inFlight++;
+    const lastByLength = draws > 0 && request.remaining === 0;
+    this.sequences.push({ request, firstSample, scores, draws: draws > 0, lastByLength });
+  }
+}

@@ -1,0 +1,164 @@
+// The queue, and getting prompts into the cache: first come, first served, in chunks, up to a budget per step.
+//
+// A request is admitted when its known tokens and a share of the output still to come fit beside what running
+// requests have been promised in the same way (SGLang's admission). Then it gets a row and pages for all it knows,
+// and is computed chunk by chunk; the last chunk draws the first new token. A request that would compute what
+// another one is computing at this moment waits for it and then shares it: of several equal prompts that arrive
+// together, one is computed.
+
+import type { SchedulerConfig } from "./config.ts";
+import type { CacheManager } from "./cache.ts";
+import type { PlanBuilder } from "./plan_builder.ts";
+import type { Request } from "./request.ts";
+import type { RowTable } from "./table.ts";
+
+/** Most output that is promised to a request in advance: few use what their limit (or the context) allows. */
+const mostPromised = 4096;
+
+/** Tokens and sampled rows that a step has left for prompts. */
+export interface PrefillBudget {
+  tokens: number;
+  samples: number;
+}
+
+/** Requests that wait and requests whose prompt is being computed. */
+export class PrefillManager {
+  /** Prompt tokens found in the cache since the start; a retracted request counts once. */
+  cachedTokens = 0;
+  /** Ascending by arrival, so a retracted request comes back in front of those that arrived later. */
+  readonly #queue: Request[] = [];
+  /** Admitted, in order of admission. */
+  readonly #active: Request[] = [];
+  readonly #config: SchedulerConfig;
+  readonly #rows: RowTable;
+  readonly #cache: CacheManager;
+
+  constructor(config: SchedulerConfig, rows: RowTable, cache: CacheManager) {
+    this.#config = config;
+    this.#rows = rows;
+    this.#cache = cache;
+  }
+
+  get queued(): number {
+    return this.#queue.length;
+  }
+
+  /** Whether there is a prompt to compute, now or when there is room. */
+  get busy(): boolean {
+    return this.#queue.length + this.#active.length > 0;
+  }
+
+  enqueue(request: Request): void {
+    let at = this.#queue.length;
+    while (at > 0 && this.#queue[at - 1]!.arrival > request.arrival) at--;
+    this.#queue.splice(at, 0, request);
+  }
+
+  /** Forgets a request wherever it is here. */
+  remove(request: Request): void {
+    for (const list of [this.#queue, this.#active]) {
+      const at = list.indexOf(request);
+      if (at >= 0) list.splice(at, 1);
+    }
+  }
+
+  /**
+   * Adds chunks to the step, of admitted requests first, and returns the requests whose last chunk is among them: they
+   * decode from now on.
+   */
+  schedule(builder: PlanBuilder, budget: PrefillBudget): Request[] {
+    const computing: Request[] = [];
+    for (const request of this.#active) {
+      if (this.#chunk(builder, request, budget)) computing.push(request);
+    }
+    this.#admit(builder, budget, computing);
+    for (const request of computing) this.#cache.share(request, request.residency!, builder.id);
+    const finished = computing.filter((request) => request.launchedTokens > request.output.length);
+    for (const request of finished) this.remove(request);
+    return finished;
+  }
+
+  #admit(builder: PlanBuilder, budget: PrefillBudget, computing: Request[]): void {
+    let rows = this.#rows.freeRows;
+    for (let i = 0; i < this.#queue.length && rows > 0 && budget.tokens > 0 && budget.samples > 0;) {
+      const request = this.#queue[i]!;
+      const prefix = this.#cache.match(request);
+      rows--;
+      const { shares, pageSize } = this.#cache;
+      if (shares && computing.some((other) => worthWaiting(request, other, prefix.length, pageSize))) {
+        prefix[Symbol.dispose]();
+        i++;
+        continue;
+      }
+      if (this.#promised(request, prefix.pages.length) + this.#promisedToAll() > this.#cache.availablePages) {
+        prefix[Symbol.dispose]();
+        return;
+      }
+      this.#queue.splice(i, 1);
+      this.#active.push(request);
+      request.cachedLength = prefix.length;
+      if (request.cachedTokens === null) {
+        request.cachedTokens = prefix.length;
+        this.cachedTokens += prefix.length;
+      }
+      request.residency = {
+        row: this.#rows.take(request),
+        pages: [...prefix.pages],
+        prefix,
+        unwrittenPages: new Set(prefix.pages.keys()),
+        idsWritten: false,
+      };
+      this.#cache.extend(request.residency, request.deviceLength);
+      if (this.#chunk(builder, request, budget)) computing.push(request);
+    }
+  }
+
+  /** Launches as much of the request as the budget allows; false if that is nothing. */
+  #chunk(builder: PlanBuilder, request: Request, budget: PrefillBudget): boolean {
+    const begin = request.cachedLength;
+    let end = Math.min(request.deviceLength, begin + budget.tokens);
+    // Positions in front of scored ones cost a sampled row each, and so does the draw behind the last position.
+    const firstScore = Math.max(begin, request.nextScore - 1);
+    const lastScore = request.prompt.length - 1;
+    if (Math.min(end, lastScore) - firstScore > budget.samples) end = firstScore + budget.samples;
+    const scores = Math.max(0, Math.min(end, lastScore) - firstScore);
+    if (end === request.deviceLength && scores === budget.samples) end--;
+    if (end <= begin) return false;
+    const samplesBefore = builder.samples;
+    builder.prefill(request, request.residency!, end);
+    budget.tokens -= end - begin;
+    budget.samples -= builder.samples - samplesBefore;
+    return true;
+  }
+
+  /** Pages that a request may come to need beyond those it has: for all it knows, and a share of its further output. */
+  #promised(request: Request, pages: number): number {
+    const likely = Math.floor(Math.min(request.remaining, mostPromised) * this.#config.outputReserve);
+    const share = Math.min(request.remaining, Math.max(1, likely));
+    return Math.max(0, this.#cache.pagesFor(request.deviceLength + share) - pages);
+  }
+
+  #promisedToAll(): number {
+    let pages = 0;
+    for (const request of this.#rows.holders()) {
+      if (request.runnable) pages += this.#promised(request, request.residency!.pages.length);
+    }
+    return pages;
+  }
+}
+
+/**
+ * Whether `other`, which is being computed, will leave at least half of what `request` would have to compute in the
+ * cache; `cached` tokens are there already.
+ */
+function worthWaiting(request: Request, other: Request, cached: number, pageSize: number): boolean {
+  if (request.salt !== other.salt) return false;
+  const ids = request.ids(request.matchLimit), others = other.ids(other.deviceLength);
+  const half = cached + Math.max(1, (request.deviceLength - cached) / 2);
+  const least = Math.ceil(half / pageSize) * pageSize;
+  if (Math.min(ids.length, others.length) < least) return false;
+  for (let i = 0; i < least; i++) {
+    if (ids[i] !== others[i]) return false;
+  }
+  return true;
+}

@@ -1,0 +1,174 @@
+// One request on its way through the scheduler: what was asked, how far it is, and what it holds.
+//
+// Two clocks run here. Lengths (`cachedLength`, `launchedTokens`) advance when a forward is launched, before its
+// result exists; `output` grows when the result has come back, one or two plans later. Nothing that ends a request
+// may be read off the launch-time lengths when a result is dealt with: they are ahead of it.
+
+import type { PrefixHandle } from "../kvcache/cache.ts";
+import type { FinishReason, SamplingParams, TokenLogprob } from "../params.ts";
+import type { SchedulerConfig } from "./config.ts";
+
+/** What a running request holds on the device; all of it is taken at admission and given back at once. */
+export interface Residency {
+  /** Row of token pool and page table. */
+  readonly row: number;
+  /** Physical page of each page index: first those of `prefix`, then the request's own. */
+  readonly pages: number[];
+  /** Cached prefix that the first pages belong to. */
+  prefix: PrefixHandle;
+  /** Page-table entries that the device does not know yet, as page indices. */
+  readonly unwrittenPages: Set<number>;
+  /** Whether the row's ids stand in the token pool. */
+  idsWritten: boolean;
+}
+
+/** What arrives with a request. */
+export interface RequestSpec {
+  readonly id: string;
+  readonly ids: Uint32Array;
+  readonly params: SamplingParams;
+  readonly salt: string;
+}
+
+/** State of one request. The scheduler's parts change it; this class only knows how its numbers relate. */
+export class Request {
+  readonly id: string;
+  /** Ascending in order of arrival: age, for first come, first served. */
+  readonly arrival: number;
+  readonly prompt: Uint32Array;
+  readonly params: SamplingParams;
+  readonly salt: string;
+  /** Two words; drawn once, so that a retracted request continues with the numbers it began with. */
+  readonly seed: readonly [number, number];
+  readonly maxNewTokens: number;
+  /** Ids that end the output. Those outside the vocabulary are left out: they are never drawn. */
+  readonly stopIds: ReadonlySet<number>;
+
+  /** Output tokens the host has seen. */
+  readonly output: number[] = [];
+  /** Output tokens whose forward has been launched; at least `output.length`. */
+  launchedTokens = 0;
+  /** While resident: positions whose keys and values are in pages, or will be when all that is launched has run. */
+  cachedLength = 0;
+  /** Plans sent, and not yet answered, that contain this request. */
+  inFlight = 0;
+  residency: Residency | null = null;
+
+  /** Its finish has been decided and told; results that still come are dropped. */
+  ended = false;
+  /** Chosen to give up its pages once nothing of it is in flight. */
+  retracting = false;
+
+  /** Tokens found in the cache at first admission; null before. */
+  cachedTokens: number | null = null;
+  /** First prompt position whose log-probability has not been launched; the prompt's length when none is wanted. */
+  nextScore: number;
+  /** Prompt log-probabilities received so far; null when not asked for, or when already handed out. */
+  promptLogprobs: (TokenLogprob | null)[] | null;
+
+  constructor(
+    spec: RequestSpec,
+    arrival: number,
+    seed: readonly [number, number],
+    maxNewTokens: number,
+    config: SchedulerConfig,
+  ) {
+    this.id = spec.id;
+    this.arrival = arrival;
+    this.prompt = spec.ids;
+    this.params = spec.params;
+    this.salt = spec.salt;
+    this.seed = seed;
+    this.maxNewTokens = maxNewTokens;
+    const stopIds = [...spec.params.stopTokenIds, ...(spec.params.ignoreEos ? [] : config.eosIds)];
+    this.stopIds = new Set(stopIds.filter((id) => id < config.vocabSize));
+    const { promptLogprobs, promptLogprobsStart } = spec.params;
+    const scored = promptLogprobs !== null;
+    this.nextScore = scored ? Math.min(Math.max(promptLogprobsStart, 1), spec.ids.length) : spec.ids.length;
+    // Nothing precedes the first token, so it has no probability.
+    this.promptLogprobs = scored ? (promptLogprobsStart <= 0 ? [null] : []) : null;
+  }
+
+  /** Tokens known to the device. */
+  get deviceLength(): number {
+    return this.prompt.length + this.launchedTokens;
+  }
+
+  /** Output tokens not launched yet. */
+  get remaining(): number {
+    return this.maxNewTokens - this.launchedTokens;
+  }
+
+  /** Whether a next step may contain it. */
+  get runnable(): boolean {
+    return !this.ended && !this.retracting && this.remaining > 0;
+  }
+
+  /**
+   * Most positions a cached prefix may cover: the last token's logits are needed, and those of every token in front
+   * of a position whose log-probability is wanted.
+   */
+  get matchLimit(): number {
+    const last = this.deviceLength - 1;
+    return this.nextScore < this.prompt.length ? Math.min(last, this.nextScore - 1) : last;
+  }
+
+  /** The first `length` ids of prompt and output, as far as the host knows them. */
+  ids(length: number): Uint32Array {
+    if (length <= this.prompt.length) return this.prompt.subarray(0, length);
+    const ids = new Uint32Array(Math.min(length, this.prompt.length + this.output.length));
+    ids.set(this.prompt);
+    for (let i = this.prompt.length; i < ids.length; i++) ids[i] = this.output[i - this.prompt.length]!;
+    return ids;
+  }
+}
+
+/** Seed words of a number: the same for the same number, different for neighbours. */
+export function seedWords(seed: number): [number, number] {
+  return [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0];
+}
+
+/** Most tokens that prompt and output of one request may have: what the model sees, and what the pool holds. */
+export function longestSequence(config: SchedulerConfig): number {
+  return Math.min(config.contextLength, config.numPages * config.pageSize);
+}
+
+/** Number of tokens a request may generate, or why it is refused. The last line of defence of the loop behind it. */
+export function checkRequest(spec: RequestSpec, config: SchedulerConfig): number | FinishReason {
+  const { ids, params } = spec;
+  const refuse = (code: "invalid" | "too_long", message: string) => ({
+    type: "error" as const,
+    code,
+    message,
+  });
+  if (ids.length === 0) return refuse("invalid", "the prompt is empty: there is nothing to continue");
+  for (const id of ids) {
+    if (id >= config.vocabSize) {
+      return refuse("invalid", `token id ${id} is not below the vocabulary's size of ${config.vocabSize}`);
+    }
+  }
+  for (const [id] of params.logitBias) {
+    if (!(id >= 0 && id < config.vocabSize)) {
+      return refuse("invalid", `logit_bias names token ${id}; the vocabulary has ${config.vocabSize}`);
+    }
+  }
+  const longest = longestSequence(config);
+  const limit = longest < config.contextLength ? "key/value pool holds" : "context length is";
+  if (ids.length >= longest) {
+    return refuse(
+      "too_long",
+      `the prompt has ${ids.length} tokens; the ${limit} ${longest}, output included`,
+    );
+  }
+  if (params.maxTokens === null) return longest - ids.length;
+  if (!Number.isInteger(params.maxTokens) || params.maxTokens <= 0) {
+    return refuse("invalid", `max_tokens is ${params.maxTokens}; it must be a whole number of at least 1`);
+  }
+  if (ids.length + params.maxTokens > longest) {
+    return refuse(
+      "too_long",
+      `the prompt has ${ids.length} tokens and max_tokens is ${params.maxTokens}; the ${limit} ${longest}`,
+    );
+  }
+  return params.maxTokens;
+}

@@ -1,0 +1,92 @@
+// Random weights for timing a shape without its checkpoint: small values from a seeded generator, norms 1.
+//
+// One block of random numbers is made and every matrix takes its rows from somewhere in it, so that a model of
+// tens of gigabytes is ready as fast as the device takes the bytes. Where a matrix begins depends on its name
+// alone, so ranks agree on what they replicate (the router).
+
+import { type DType, dtypeBytes, type Matrix } from "../../kernels/ops.ts";
+import type { MatrixPlan, VectorPlan } from "./plan.ts";
+import type { WeightSource, WriteRows } from "./source.ts";
+import { fromFloat32 } from "./convert.ts";
+
+/** Elements in the block: prime, so that successive rows do not repeat. */
+const blockElements = 2_097_143;
+/** About the spread that initialisations use; keeps activations of any depth finite. */
+const amplitude = 0.03;
+
+/** Source of dummy weights of one type. */
+class DummyWeights {
+  readonly #block: Uint8Array;
+  readonly #bytes: number;
+
+  constructor(dtype: DType) {
+    const values = new Float32Array(blockElements);
+    let state = 0x9e3779b9;
+    for (let i = 0; i < values.length; i++) {
+      // xorshift32 (Marsaglia 2003)
+      state ^= state << 13;
+      state ^= state >>> 17;
+      state ^= state << 5;
+      values[i] = (state / 0x80000000) * amplitude;
+    }
+    this.#block = fromFloat32(values, dtype);
+    this.#bytes = dtypeBytes[dtype];
+  }
+
+  /** Calls `write` with whole rows, a few megabytes at a time, until the matrix is full. */
+  fill({ spec }: MatrixPlan, write: (firstRow: number, data: Uint8Array) => void): void {
+    const rows = spec.rows * (spec.experts ?? 1);
+    const rowBytes = spec.columns * this.#bytes;
+    const rowsInBlock = Math.max(1, Math.floor(this.#block.length / rowBytes) - 1);
+    let position = hash(spec.name) % blockElements;
+    for (let row = 0; row < rows;) {
+      const count = Math.min(rowsInBlock, rows - row);
+      write(row, this.#take(position * this.#bytes, count * rowBytes));
+      position = (position + count * spec.columns) % blockElements;
+      row += count;
+    }
+  }
+
+  /** `bytes` bytes of the endlessly repeated block. */
+  #take(start: number, bytes: number): Uint8Array {
+    if (start + bytes <= this.#block.length) return this.#block.subarray(start, start + bytes);
+    const data = new Uint8Array(bytes);
+    for (let at = 0, from = start; at < bytes; from = 0) {
+      const part = this.#block.subarray(from, from + bytes - at);
+      data.set(part, at);
+      at += part.length;
+    }
+    return data;
+  }
+}
+
+/** Fills every matrix of a plan with dummy weights. */
+export class DummySource implements WeightSource {
+  async fill(
+    matrices: ReadonlyMap<MatrixPlan, Matrix>,
+    _vectors: ReadonlyMap<VectorPlan, Float32Array>,
+    write: WriteRows,
+    onProgress: (done: number, total: number) => void,
+  ): Promise<void> {
+    let dummy: DummyWeights | null = null;
+    let done = 0;
+    for (const [plan, matrix] of matrices) {
+      dummy ??= new DummyWeights(plan.spec.dtype);
+      dummy.fill(plan, (row, data) => write(matrix, row, data));
+      onProgress(++done, matrices.size);
+    }
+  }
+}
+
+/** A norm of ones, or a bias of zeros. */
+export function dummyVector(plan: VectorPlan): Float32Array {
+  const length = plan.pieces.reduce((sum, { range }) => sum + range.end - range.start, 0);
+  return new Float32Array(length).fill(plan.neutral);
+}
+
+/** FNV-1a. */
+function hash(text: string): number {
+  let value = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) value = Math.imul(value ^ text.charCodeAt(i), 0x01000193) >>> 0;
+  return value;
+}

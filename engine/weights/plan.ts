@@ -1,0 +1,248 @@
+// Which tensors make up which matrix on the device: q|k|v and gate|up put together by rows, experts stacked, and
+// of everything this rank's share. The plan needs nothing but the configuration, so the same description serves
+// loading, dummy weights and the estimate of memory.
+//
+// Tensor names are those of Hugging Face checkpoints.
+
+import type { DType, MatrixSpec } from "../../kernels/ops.ts";
+import type { ModelConfig } from "../model/config.ts";
+import type { Shard } from "../model/decoder.ts";
+import { headRanges, innerRange, type Range, vocabRange } from "./shard.ts";
+
+/** A block of one stored matrix. */
+export interface MatrixPiece {
+  readonly tensor: string;
+  /** Shape of the stored tensor. */
+  readonly shape: readonly [rows: number, columns: number];
+  readonly rows: Range;
+  readonly columns: Range;
+}
+
+/** A matrix on the device: its pieces' rows one after the other, expert after expert. */
+export interface MatrixPlan {
+  readonly spec: MatrixSpec;
+  readonly pieces: readonly MatrixPiece[];
+}
+
+/** A vector on the device: parts of stored vectors one after the other. */
+export interface VectorPlan {
+  readonly name: string;
+  /** What dummy weights fill it with: 1 for norms, 0 for biases. */
+  readonly neutral: 0 | 1;
+  readonly pieces: readonly { readonly tensor: string; readonly length: number; readonly range: Range }[];
+}
+
+export type FeedForwardPlan =
+  | {
+    readonly type: "dense";
+    readonly gateUp: MatrixPlan;
+    readonly gateUpBias: VectorPlan | null;
+    readonly down: MatrixPlan;
+    readonly downBias: VectorPlan | null;
+  }
+  | {
+    readonly type: "moe";
+    readonly router: MatrixPlan;
+    readonly gateUp: MatrixPlan;
+    readonly down: MatrixPlan;
+  };
+
+export interface LayerPlan {
+  readonly inputNorm: VectorPlan;
+  readonly qkv: MatrixPlan;
+  readonly qkvBias: VectorPlan | null;
+  readonly qNorm: VectorPlan | null;
+  readonly kNorm: VectorPlan | null;
+  readonly output: MatrixPlan;
+  readonly outputBias: VectorPlan | null;
+  readonly postNorm: VectorPlan;
+  readonly feedForward: FeedForwardPlan;
+}
+
+export interface DecoderPlan {
+  readonly embedding: MatrixPlan;
+  readonly layers: readonly LayerPlan[];
+  readonly finalNorm: VectorPlan;
+  /** Null when the head is the embedding. */
+  readonly head: MatrixPlan | null;
+}
+
+/**
+ * The plan of one rank's weights.
+ * @throws ModelError when the model does not divide by the number of ranks
+ */
+export function planDecoder(config: ModelConfig, dtype: DType, shard: Shard): DecoderPlan {
+  const { hiddenSize: hidden, vocabSize } = config;
+  const vocab = vocabRange(config, shard);
+  const rows = { start: vocab.start, end: vocab.start + vocab.rows };
+  const vocabulary = (name: string) =>
+    matrix(name, dtype, [piece(name, [vocabSize, hidden], rows, all(hidden))]);
+  const builder = new LayerPlanner(config, dtype, shard);
+  return {
+    embedding: vocabulary("model.embed_tokens.weight"),
+    layers: Array.from({ length: config.numLayers }, (_, layer) => builder.layer(layer)),
+    finalNorm: vector("model.norm.weight", hidden, 1),
+    head: config.tieEmbeddings ? null : vocabulary("lm_head.weight"),
+  };
+}
+
+class LayerPlanner {
+  readonly #config: ModelConfig;
+  readonly #dtype: DType;
+  readonly #shard: Shard;
+
+  constructor(config: ModelConfig, dtype: DType, shard: Shard) {
+    this.#config = config;
+    this.#dtype = dtype;
+    this.#shard = shard;
+  }
+
+  layer(index: number): LayerPlan {
+    const config = this.#config;
+    const { hiddenSize: hidden, headDim } = config;
+    const prefix = `model.layers.${index}`;
+    const attention = `${prefix}.self_attn`;
+    const { query, kv } = headRanges(config, this.#shard);
+    const queryRows = scaled(query, headDim);
+    const kvRows = scaled(kv, headDim);
+    const parts = [
+      ["q_proj", config.numHeads * headDim, queryRows],
+      ["k_proj", config.numKvHeads * headDim, kvRows],
+      ["v_proj", config.numKvHeads * headDim, kvRows],
+    ] as const;
+    const first = this.#shard.rank === 0;
+    return {
+      inputNorm: vector(`${prefix}.input_layernorm.weight`, hidden, 1),
+      qkv: matrix(
+        `${attention}.qkv`,
+        this.#dtype,
+        parts.map(([name, total, range]) =>
+          piece(`${attention}.${name}.weight`, [total, hidden], range, all(hidden))
+        ),
+      ),
+      qkvBias: config.qkvBias
+        ? {
+          name: `${attention}.qkv.bias`,
+          neutral: 0,
+          pieces: parts.map(([name, total, range]) => ({
+            tensor: `${attention}.${name}.bias`,
+            length: total,
+            range,
+          })),
+        }
+        : null,
+      qNorm: config.qkNorm ? vector(`${attention}.q_norm.weight`, headDim, 1) : null,
+      kNorm: config.qkNorm ? vector(`${attention}.k_norm.weight`, headDim, 1) : null,
+      output: matrix(`${attention}.o_proj.weight`, this.#dtype, [
+        piece(`${attention}.o_proj.weight`, [hidden, config.numHeads * headDim], all(hidden), queryRows),
+      ]),
+      outputBias: config.outputBias && first ? vector(`${attention}.o_proj.bias`, hidden, 0) : null,
+      postNorm: vector(`${prefix}.post_attention_layernorm.weight`, hidden, 1),
+      feedForward: config.moe && !config.moe.denseLayers.includes(index)
+        ? this.#mixture(`${prefix}.mlp`)
+        : this.#dense(`${prefix}.mlp`),
+    };
+  }
+
+  #dense(prefix: string): FeedForwardPlan {
+    const { hiddenSize, intermediateSize, mlpBias } = this.#config;
+    const inner = innerRange(intermediateSize, this.#shard);
+    const first = this.#shard.rank === 0;
+    return {
+      type: "dense",
+      gateUp: matrix(`${prefix}.gate_up`, this.#dtype, this.#gateUp(prefix, intermediateSize, inner), {
+        layout: "paired",
+      }),
+      gateUpBias: mlpBias
+        ? {
+          name: `${prefix}.gate_up.bias`,
+          neutral: 0,
+          pieces: ["gate_proj", "up_proj"].map((name) => ({
+            tensor: `${prefix}.${name}.bias`,
+            length: intermediateSize,
+            range: inner,
+          })),
+        }
+        : null,
+      down: matrix(`${prefix}.down_proj.weight`, this.#dtype, [this.#down(prefix, intermediateSize, inner)]),
+      downBias: mlpBias && first ? vector(`${prefix}.down_proj.bias`, hiddenSize, 0) : null,
+    };
+  }
+
+  #mixture(prefix: string): FeedForwardPlan {
+    const { hiddenSize } = this.#config;
+    const { numExperts: experts, intermediateSize } = this.#config.moe!;
+    const inner = innerRange(intermediateSize, this.#shard);
+    const expert = (e: number) => `${prefix}.experts.${e}`;
+    const each = <T>(make: (e: number) => T[]) => Array.from({ length: experts }, (_, e) => make(e)).flat();
+    return {
+      type: "moe",
+      router: matrix(`${prefix}.gate.weight`, this.#dtype, [
+        piece(`${prefix}.gate.weight`, [experts, hiddenSize], all(experts), all(hiddenSize)),
+      ]),
+      gateUp: matrix(
+        `${prefix}.experts.gate_up`,
+        this.#dtype,
+        each((e) => this.#gateUp(expert(e), intermediateSize, inner)),
+        { experts, layout: "paired" },
+      ),
+      down: matrix(
+        `${prefix}.experts.down_proj`,
+        this.#dtype,
+        each((e) => [this.#down(expert(e), intermediateSize, inner)]),
+        { experts },
+      ),
+    };
+  }
+
+  #gateUp(prefix: string, intermediateSize: number, inner: Range): MatrixPiece[] {
+    const { hiddenSize } = this.#config;
+    return ["gate_proj", "up_proj"].map((name) =>
+      piece(`${prefix}.${name}.weight`, [intermediateSize, hiddenSize], inner, all(hiddenSize))
+    );
+  }
+
+  #down(prefix: string, intermediateSize: number, inner: Range): MatrixPiece {
+    const { hiddenSize } = this.#config;
+    return piece(`${prefix}.down_proj.weight`, [hiddenSize, intermediateSize], all(hiddenSize), inner);
+  }
+}
+
+const all = (count: number): Range => ({ start: 0, end: count });
+const scaled = (range: Range, by: number): Range => ({ start: range.start * by, end: range.end * by });
+const length = (range: Range): number => range.end - range.start;
+
+function piece(tensor: string, shape: readonly [number, number], rows: Range, columns: Range): MatrixPiece {
+  return { tensor, shape, rows, columns };
+}
+
+function matrix(
+  name: string,
+  dtype: DType,
+  pieces: readonly MatrixPiece[],
+  extra: Pick<MatrixSpec, "experts" | "layout"> = {},
+): MatrixPlan {
+  const rows = pieces.reduce((sum, { rows }) => sum + length(rows), 0) / (extra.experts ?? 1);
+  return { spec: { name, rows, columns: length(pieces[0]!.columns), dtype, ...extra }, pieces };
+}
+
+function vector(tensor: string, size: number, neutral: 0 | 1): VectorPlan {
+  return { name: tensor, neutral, pieces: [{ tensor, length: size, range: all(size) }] };
+}
+
+/** All matrices and vectors of a plan, in the order in which they are used. */
+export function planParts(plan: DecoderPlan): { matrices: MatrixPlan[]; vectors: VectorPlan[] } {
+  const matrices: MatrixPlan[] = [plan.embedding];
+  const vectors: (VectorPlan | null)[] = [];
+  for (const layer of plan.layers) {
+    const { feedForward } = layer;
+    matrices.push(layer.qkv, layer.output);
+    vectors.push(layer.inputNorm, layer.qkvBias, layer.qNorm, layer.kNorm, layer.outputBias, layer.postNorm);
+    if (feedForward.type === "moe") matrices.push(feedForward.router);
+    else vectors.push(feedForward.gateUpBias, feedForward.downBias);
+    matrices.push(feedForward.gateUp, feedForward.down);
+  }
+  vectors.push(plan.finalNorm);
+  if (plan.head) matrices.push(plan.head);
+  return { matrices, vectors: vectors.filter((plan) => plan !== null) };
+}

@@ -1,0 +1,59 @@
+// How a model is cut for tensor parallelism (Megatron-LM, arXiv 1909.08053): q, k, v, gate and up by output rows,
+// o and down by input columns, the vocabulary by rows. Key/value heads are replicated when there are fewer than
+// ranks, as SGLang does.
+
+import type { HeadLayout } from "../../kernels/ops.ts";
+import type { ModelConfig } from "../model/config.ts";
+import type { Shard } from "../model/decoder.ts";
+import { ModelError } from "../model/fields.ts";
+
+/** A half-open range of rows or columns. */
+export interface Range {
+  readonly start: number;
+  readonly end: number;
+}
+
+export const wholeModel: Shard = { rank: 0, size: 1 };
+
+/** This rank's heads. Throws when the heads do not divide by the ranks. */
+export function headLayout(config: ModelConfig, shard: Shard): HeadLayout {
+  const { numHeads, numKvHeads, headDim } = config;
+  const { size } = shard;
+  if (numHeads % size !== 0 || (numKvHeads % size !== 0 && size % numKvHeads !== 0)) {
+    throw new ModelError(
+      `${size} ranks cannot share ${numHeads} heads and ${numKvHeads} key/value heads evenly; ` +
+        `choose a --tp that divides both`,
+    );
+  }
+  return { numHeads: numHeads / size, numKvHeads: Math.max(1, numKvHeads / size), headDim };
+}
+
+/** This rank's query heads, and its key/value heads (the same ones for several ranks where they are replicated). */
+export function headRanges(config: ModelConfig, shard: Shard): { query: Range; kv: Range } {
+  const layout = headLayout(config, shard);
+  const query = { start: shard.rank * layout.numHeads, end: (shard.rank + 1) * layout.numHeads };
+  const firstKv = Math.floor(shard.rank * config.numKvHeads / shard.size);
+  return { query, kv: { start: firstKv, end: firstKv + layout.numKvHeads } };
+}
+
+/** This rank's rows of embedding and head: ⌈V / n⌉ each, the last rank takes what is left. */
+export function vocabRange(config: ModelConfig, shard: Shard): { start: number; rows: number } {
+  const share = Math.ceil(config.vocabSize / shard.size);
+  const start = share * shard.rank;
+  const rows = Math.min(share, config.vocabSize - start);
+  if (share * (shard.size - 1) >= config.vocabSize) {
+    throw new ModelError(`a vocabulary of ${config.vocabSize} is too small for ${shard.size} ranks`);
+  }
+  return { start, rows };
+}
+
+/** This rank's share of a feed-forward's inner dimension, which must stay a multiple of 8. */
+export function innerRange(intermediateSize: number, shard: Shard): Range {
+  const share = intermediateSize / shard.size;
+  if (share % 8 !== 0) {
+    throw new ModelError(
+      `${shard.size} ranks cannot share a feed-forward of ${intermediateSize}: each part must be a multiple of 8`,
+    );
+  }
+  return { start: shard.rank * share, end: (shard.rank + 1) * share };
+}

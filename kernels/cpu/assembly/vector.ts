@@ -1,0 +1,65 @@
+// Four-lane arithmetic that the kernels share: fused multiply-add, exponential, sums and a 4 × 4 transpose.
+//
+// The one place where the two builds differ: with relaxed SIMD `madd` is one rounding (a fused instruction), in
+// the plain build it is a product and a sum.
+
+/** a · b + c. */
+@inline
+export function madd(a: v128, b: v128, c: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, c);
+  return f32x4.add(f32x4.mul(a, b), c);
+}
+
+/** Sum of the four lanes. */
+@inline
+export function sum4(v: v128): f32 {
+  v = f32x4.add(v, v128.shuffle<f32>(v, v, 2, 3, 0, 1));
+  return f32x4.extract_lane(v, 0) + f32x4.extract_lane(v, 1);
+}
+
+/** Largest of the four lanes. */
+@inline
+export function max4(v: v128): f32 {
+  v = f32x4.pmax(v, v128.shuffle<f32>(v, v, 2, 3, 0, 1));
+  return f32x4.extract_lane(f32x4.pmax(v, v128.shuffle<f32>(v, v, 1, 0, 3, 2)), 0);
+}
+
+/**
+ * e^x to about one unit in the last place, for x clamped to ±87; NaN stays NaN. x = n·ln 2 + r, a polynomial in r
+ * (coefficients of Cephes' expf, Moshier 1992), n added to the exponent bits.
+ */
+export function exp4(x: v128): v128 {
+  x = f32x4.pmin(f32x4.pmax(x, f32x4.splat(-87)), f32x4.splat(87));
+  // Adding 1.5 · 2²³ rounds to an integer that stands in the low bits.
+  const shifter = f32x4.splat(12582912);
+  const t = f32x4.add(f32x4.mul(x, f32x4.splat(1.44269504088896341)), shifter);
+  const n = f32x4.sub(t, shifter);
+  let r = madd(n, f32x4.splat(-0.693359375), x);
+  r = madd(n, f32x4.splat(2.12194440e-4), r);
+  let p = f32x4.splat(1.9875691500e-4);
+  p = madd(p, r, f32x4.splat(1.3981999507e-3));
+  p = madd(p, r, f32x4.splat(8.3334519073e-3));
+  p = madd(p, r, f32x4.splat(4.1665795894e-2));
+  p = madd(p, r, f32x4.splat(1.6666665459e-1));
+  p = madd(p, r, f32x4.splat(5.0000001201e-1));
+  p = f32x4.add(madd(f32x4.mul(r, r), p, r), f32x4.splat(1));
+  return f32x4.mul(p, i32x4.shl(i32x4.add(t, i32x4.splat(127 - 0x4b400000)), 23));
+}
+
+/** silu(gate) · up, silu(v) = v / (1 + e^−v). */
+@inline
+export function siluMul(gate: v128, up: v128): v128 {
+  const e = exp4(f32x4.neg(gate));
+  return f32x4.mul(f32x4.div(gate, f32x4.add(f32x4.splat(1), e)), up);
+}
+
+/** Writes the transpose of four row vectors: 16 numbers, column after column. */
+@inline
+export function storeTransposed(to: usize, a: v128, b: v128, c: v128, d: v128): void {
+  const ab0 = v128.shuffle<f32>(a, b, 0, 4, 1, 5), ab1 = v128.shuffle<f32>(a, b, 2, 6, 3, 7);
+  const cd0 = v128.shuffle<f32>(c, d, 0, 4, 1, 5), cd1 = v128.shuffle<f32>(c, d, 2, 6, 3, 7);
+  v128.store(to, v128.shuffle<f64>(ab0, cd0, 0, 2));
+  v128.store(to, v128.shuffle<f64>(ab0, cd0, 1, 3), 16);
+  v128.store(to, v128.shuffle<f64>(ab1, cd1, 0, 2), 32);
+  v128.store(to, v128.shuffle<f64>(ab1, cd1, 1, 3), 48);
+}

@@ -1,0 +1,258 @@
+// One forward on the CPU: turns the decoder's calls into programs and runs them.
+//
+// Operations are collected as long as they concern one bank; a change of bank, a collective and the sampling run
+// what there is. Products of many tokens are cut into chunks of 512, so that packed inputs and sums stay small.
+
+import type { BatchPlan, StepResult } from "../../engine/plan.ts";
+import type {
+  Activation,
+  AttentionArgs,
+  Collective,
+  LinearArgs,
+  Matrix,
+  MoeArgs,
+  Norm,
+  Ops,
+  RopeStoreArgs,
+  SampleArgs,
+} from "../ops.ts";
+import type { Bank } from "./bank.ts";
+import { ExpertBuffers, recordExperts } from "./experts.ts";
+import { LogitsBuffers, sampleRows } from "./logits.ts";
+import { type CpuMatrix, type CpuRopeTable, type CpuVector, dtypeCode } from "./matrix.ts";
+import { Epilogue, Kind, Real } from "./program.ts";
+import type { CpuState } from "./state.ts";
+import type { ThreadGroup } from "./threads.ts";
+import {
+  type CpuActivation,
+  maxChunk,
+  ownPackNumbers,
+  rowsPerUnit,
+  StepTokens,
+  Workspace,
+} from "./workspace.ts";
+
+/** Packing in every thread's own scratch pays below so many numbers; a single token always does. */
+const ownPackLimit = 4096;
+/** `embed`: an id outside of this rank's rows. */
+const notOurs = 0xffffffff;
+
+/** What forwards share: threads, state, and the buffers of each bank. */
+export class ForwardContext {
+  readonly experts: ExpertBuffers;
+  readonly logits: LogitsBuffers;
+  readonly #workspaces = new Map<Bank, Workspace>();
+
+  constructor(
+    readonly state: CpuState,
+    readonly threads: ThreadGroup,
+    readonly collective: Collective | null,
+  ) {
+    this.experts = new ExpertBuffers(Math.min(maxChunk, state.spec.maxTokens));
+    this.logits = new LogitsBuffers(state.spec);
+  }
+
+  workspace(bank: Bank): Workspace {
+    let workspace = this.#workspaces.get(bank);
+    if (workspace === undefined) {
+      workspace = new Workspace(bank, this.state.spec, this.threads.threads);
+      this.#workspaces.set(bank, workspace);
+    }
+    return workspace;
+  }
+}
+
+/** A matrix product among addresses of one bank. */
+export interface Product {
+  /** [tokens, columns] with so many bytes from row to row. */
+  readonly input: number;
+  readonly inputStride: number;
+  readonly tokens: number;
+  /** Address of the input rows' numbers; 0 takes them in order. */
+  readonly rows: number;
+  readonly norm: Norm | null;
+  readonly weight: CpuMatrix;
+  readonly bias: CpuVector | null;
+  readonly output: number;
+  readonly outputStride: number;
+  readonly epilogue: keyof typeof Epilogue;
+}
+
+/** The decoder's view of one forward of a plan. */
+export class Forward implements Ops {
+  readonly context: ForwardContext;
+  readonly tokens: StepTokens;
+  readonly #plan: BatchPlan;
+  readonly #step: number;
+  #current: Workspace | null = null;
+  result: StepResult | null = null;
+
+  constructor(context: ForwardContext, plan: BatchPlan, step: number) {
+    this.context = context;
+    this.tokens = new StepTokens(plan, step, context.state);
+    this.#plan = plan;
+    this.#step = step;
+  }
+
+  embed(table: Matrix, output: Activation): void {
+    const { spec, bank, address } = table as CpuMatrix;
+    const workspace = this.enter(bank);
+    const { vocabStart } = this.context.state.spec;
+    this.tokens.ids.forEach((id, t) => {
+      const row = id - vocabStart;
+      bank.words[workspace.ids / 4 + t] = row < 0 || row >= spec.rows ? notOurs : row;
+    });
+    const to = (output as CpuActivation).write(bank);
+    this.push(Kind.Embed, [
+      ...[workspace.ids, this.tokens.count, address, dtypeCode[spec.dtype], spec.columns],
+      ...[to, output.width * 4],
+    ]);
+  }
+
+  linear({ input, norm, weight, bias, output, epilogue }: LinearArgs): void {
+    const matrix = weight as CpuMatrix, { bank } = matrix;
+    const from = input as CpuActivation, to = output as CpuActivation;
+    const { count } = this.tokens;
+    this.enter(bank);
+    this.product({
+      input: from.read(bank, count * from.width * 4),
+      inputStride: from.width * 4,
+      tokens: count,
+      rows: 0,
+      norm: norm ?? null,
+      weight: matrix,
+      bias: (bias ?? null) as CpuVector | null,
+      output: epilogue === "add" ? to.read(bank, count * to.width * 4) : to.write(bank),
+      outputStride: to.width * 4,
+      epilogue,
+    });
+  }
+
+  ropeStore({ qkv, heads, qNorm, kNorm, rope, layer }: RopeStoreArgs): void {
+    const { state } = this.context;
+    const { bank, keys, values } = state.layers[layer]!;
+    const workspace = this.enter(bank);
+    const { count } = this.tokens, table = rope as CpuRopeTable;
+    const norms = [qNorm, kNorm].flatMap((norm) => normArgs(norm ?? null, bank));
+    this.push(Kind.RopeStore, [
+      ...[(qkv as CpuActivation).read(bank, count * qkv.width * 4), qkv.width * 4, count],
+      ...[heads.numHeads, heads.numKvHeads, heads.headDim, workspace.rows, workspace.positions],
+      ...[table.cosine.in(bank), table.sine.in(bank), ...norms],
+      ...[keys, values, state.pageTable(bank), state.pagesPerRow, state.pageShift],
+    ]);
+  }
+
+  attention({ qkv, heads, output, layer, scale, window }: AttentionArgs): void {
+    const { state } = this.context;
+    const { bank, keys, values } = state.layers[layer]!;
+    const workspace = this.enter(bank);
+    this.push(Kind.Attention, [
+      ...[(qkv as CpuActivation).read(bank, this.tokens.count * qkv.width * 4), qkv.width * 4],
+      ...[workspace.runs, this.tokens.runs.length / 4, heads.numHeads, heads.numKvHeads, heads.headDim],
+      ...[(output as CpuActivation).write(bank), output.width * 4],
+      ...[keys, values, state.pageTable(bank), state.pagesPerRow, state.pageShift],
+      ...[new Real(scale), window ?? 0, workspace.scratch, workspace.scratchBytes, rowsPerUnit(heads)],
+    ]);
+  }
+
+  moe(args: MoeArgs): void {
+    recordExperts(this, args);
+  }
+
+  allReduce(partial: Activation, output: Activation, epilogue: "store" | "add"): void {
+    this.flush();
+    const source = partial as CpuActivation, target = output as CpuActivation;
+    const bank = source.home!;
+    const length = this.tokens.count * partial.width;
+    const from = source.read(bank, length * 4) / 4;
+    const sum = bank.floats.slice(from, from + length);
+    this.context.collective!.allReduce(sum);
+    const to = (epilogue === "add" ? target.read(bank, length * 4) : target.write(bank)) / 4;
+    if (epilogue === "add") { for (let i = 0; i < length; i++) bank.floats[to + i]! += sum[i]!; }
+    else bank.floats.set(sum, to);
+  }
+
+  sample({ input, norm, head }: SampleArgs): void {
+    const matrix = head as CpuMatrix, { bank } = matrix;
+    const count = this.tokens.samples.length;
+    const logits = this.context.logits.in(bank);
+    const from = input as CpuActivation;
+    const workspace = this.enter(bank);
+    this.product({
+      input: from.read(bank, this.tokens.count * from.width * 4),
+      inputStride: from.width * 4,
+      tokens: count,
+      rows: workspace.samples,
+      norm,
+      weight: matrix,
+      bias: null,
+      output: logits.address,
+      outputStride: logits.stride,
+      epilogue: "store",
+    });
+    this.flush();
+    this.result = sampleRows(this.context, logits, matrix.spec.rows, this.#plan, this.#step, this.tokens);
+  }
+
+  /** The workspace of a bank, which becomes the one that operations are added to. */
+  enter(bank: Bank): Workspace {
+    if (this.#current?.bank !== bank) {
+      this.flush();
+      this.#current = this.context.workspace(bank);
+      this.#current.fill(this.tokens);
+    }
+    return this.#current!;
+  }
+
+  push(kind: number, args: readonly (number | Real)[]): void {
+    const { program } = this.#current!;
+    if (program.full) this.flush();
+    program.push(kind, args);
+  }
+
+  /** Runs what has been collected. */
+  flush(): void {
+    const program = this.#current?.program;
+    if (!program || program.count === 0) return;
+    const { count } = program;
+    program.count = 0;
+    this.context.threads.run(this.#current!.bank, program.address, count);
+  }
+
+  /** Appends a product in the current bank. */
+  product(product: Product): void {
+    const { weight, norm, bias, rows, tokens } = product;
+    const { bank, spec, panels } = weight, { columns } = spec;
+    const workspace = this.#current!;
+    const threads = this.context.threads.threads;
+    for (let first = 0; first < tokens; first += maxChunk) {
+      const count = Math.min(maxChunk, tokens - first);
+      const start = rows === 0 ? product.input + first * product.inputStride : product.input;
+      const input = [
+        ...[start, product.inputStride, rows === 0 ? 0 : rows + first * 4, count, columns],
+        ...normArgs(norm, bank),
+      ];
+      const own = count === 1 ? columns <= ownPackNumbers : count * columns <= ownPackLimit;
+      let packed = 0;
+      if (count === 1 && norm === null && rows === 0) {
+        packed = start;
+      } else if (!own) {
+        packed = workspace.packed();
+        this.push(Kind.Pack, [...input, packed]);
+      }
+      // A single token streams the weights: longer runs of panels keep the prefetcher going.
+      const group = count > 1 ? 1 : Math.max(1, Math.min(8, Math.floor(panels / (8 * threads))));
+      this.push(Kind.Linear, [
+        ...[...input, packed, weight.address, dtypeCode[spec.dtype], panels],
+        ...[spec.layout === "paired" ? spec.rows / 2 : spec.rows, bias === null ? 0 : bias.biasOf(weight)],
+        ...[product.output + first * product.outputStride, product.outputStride, Epilogue[product.epilogue]],
+        ...[workspace.scratch, workspace.scratchBytes, ownPackNumbers, group],
+      ]);
+    }
+  }
+}
+
+/** Weight address and epsilon of a norm; address 0 for none. */
+export function normArgs(norm: Norm | null, bank: Bank): (number | Real)[] {
+  return norm === null ? [0, 0] : [(norm.weight as CpuVector).in(bank), new Real(norm.epsilon)];
+}

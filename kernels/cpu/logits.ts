@@ -1,0 +1,142 @@
+// From logits to a step's result: raw logits on request, log-probabilities, chosen tokens, the token pool.
+
+import { type BatchPlan, SampleFlag, type StepResult } from "../../engine/plan.ts";
+import type { Collective, StateSpec } from "../ops.ts";
+import { type Bank, Region } from "./bank.ts";
+import type { ForwardContext } from "./forward.ts";
+import { LogitRow, type RowParameters } from "./sampling.ts";
+import type { StepTokens } from "./workspace.ts";
+
+/** Where a step's logits are, in one bank. */
+export interface Logits {
+  readonly bank: Bank;
+  /** Of this rank's logits, [samples] rows of `stride` bytes. */
+  readonly address: number;
+  readonly stride: number;
+  /** Two scratch buffers of a row each: numbers, indices. */
+  readonly scratch: number;
+  readonly indices: number;
+}
+
+/** Room for the logits of a step, taken in the bank of the head. */
+export class LogitsBuffers {
+  readonly #rows: Region;
+  readonly #scratch: Region;
+  readonly #stride: number;
+
+  constructor({ vocabSize, maxSamples }: StateSpec) {
+    // A row is a whole number of vectors, so that scans may load past its end.
+    this.#stride = Math.ceil(vocabSize / 16) * 64;
+    this.#rows = new Region(this.#stride * maxSamples);
+    this.#scratch = new Region(this.#stride * 2);
+  }
+
+  in(bank: Bank): Logits {
+    const scratch = this.#scratch.write(bank);
+    return {
+      bank,
+      address: this.#rows.write(bank),
+      stride: this.#stride,
+      scratch,
+      indices: scratch + this.#stride,
+    };
+  }
+}
+
+/** Samples or scores the rows of one forward whose logits (of `localRows` tokens, this rank's) have been computed. */
+export function sampleRows(
+  { state, collective }: ForwardContext,
+  logits: Logits,
+  localRows: number,
+  plan: BatchPlan,
+  step: number,
+  tokens: StepTokens,
+): StepResult {
+  const { sampling } = plan, { vocabSize, contextLength } = state.spec;
+  const count = sampling.token.length;
+  const topCount = Math.max(0, ...Array.from(sampling.logprobs, (n) => n - 1));
+  if (collective !== null) {
+    for (let s = 0; s < count; s++) gather(logits, s, localRows, vocabSize, collective);
+  }
+  const result = {
+    id: plan.id,
+    tokens: new Uint32Array(count),
+    logprobs: new Float32Array(count).fill(NaN),
+    topCount,
+    topTokens: new Uint32Array(count * topCount),
+    topLogprobs: new Float32Array(count * topCount).fill(NaN),
+    milliseconds: 0,
+    ...(plan.returnLogits ? { logits: copyLogits(logits, count, vocabSize) } : {}),
+  };
+  for (let s = 0; s < count; s++) {
+    const row = new LogitRow(logits, s, vocabSize);
+    const token = sampling.token[s]!, sequence = sampling.sequence[s]!;
+    const position = tokens.positions[token]! + 1;
+    const start = tokens.rows[token]! * contextLength;
+    // What is reported is the model's own distribution; penalties then change the logits in place.
+    const wanted = sampling.logprobs[s]!;
+    const distribution = wanted > 0 ? row.distribution(wanted - 1) : null;
+    if (sampling.flags[s] === SampleFlag.Score) {
+      result.tokens[s] = state.tokenPool[start + position]!;
+    } else {
+      const length = plan.cachedLength[sequence]! + plan.extendLength[sequence]! + step;
+      row.penalize(rowParameters(plan, s), state.tokenPool.subarray(start, start + length));
+      const drawn = row.draw(rowParameters(plan, s), position);
+      result.tokens[s] = drawn;
+      if (position < contextLength) state.tokenPool[start + position] = drawn;
+    }
+    if (distribution) result.logprobs[s] = row.rawLogit(result.tokens[s]!) - distribution.logTotal;
+    distribution?.top.forEach((id, i) => {
+      result.topTokens[s * topCount + i] = id;
+      result.topLogprobs[s * topCount + i] = distribution.topLogprobs[i]!;
+    });
+  }
+  return result;
+}
+
+/** Parameters of sampled row s. */
+function rowParameters({ sampling }: BatchPlan, s: number): RowParameters {
+  const bias: [number, number][] = [];
+  sampling.biasRow.forEach((row, i) => {
+    if (row === s) bias.push([sampling.biasToken[i]!, sampling.biasValue[i]!]);
+  });
+  return {
+    temperature: sampling.temperature[s]!,
+    topK: sampling.topK[s]!,
+    topP: sampling.topP[s]!,
+    minP: sampling.minP[s]!,
+    presencePenalty: sampling.presencePenalty[s]!,
+    frequencyPenalty: sampling.frequencyPenalty[s]!,
+    repetitionPenalty: sampling.repetitionPenalty[s]!,
+    promptLength: sampling.promptLength[s]!,
+    seedLow: sampling.seed[2 * s]!,
+    seedHigh: sampling.seed[2 * s + 1]!,
+    bias,
+  };
+}
+
+function copyLogits({ bank, address, stride }: Logits, count: number, vocabSize: number): Float32Array {
+  const all = new Float32Array(count * vocabSize);
+  for (let s = 0; s < count; s++) {
+    const from = (address + s * stride) / 4;
+    all.set(bank.floats.subarray(from, from + vocabSize), s * vocabSize);
+  }
+  return all;
+}
+
+/** Replaces a row of this rank's logits by all ranks', cut to the vocabulary. */
+function gather(
+  { bank, address, stride }: Logits,
+  s: number,
+  localRows: number,
+  vocabSize: number,
+  collective: Collective,
+): void {
+  // The last rank's share may be shorter; every rank sends the same length.
+  const width = Math.ceil(vocabSize / collective.size);
+  const at = (address + s * stride) / 4;
+  const local = new Float32Array(width), all = new Float32Array(width * collective.size);
+  local.set(bank.floats.subarray(at, at + localRows));
+  collective.allGather(local, all);
+  bank.floats.set(all.subarray(0, vocabSize), at);
+}

@@ -1,0 +1,90 @@
+// Token pool, page table and key/value pages of the CPU backend.
+//
+// Token ids are needed by the executor's thread alone and stay in plain memory. Pages lie layer by layer wherever
+// a bank has room; each bank with pages has a copy of the page table.
+
+import type { BatchPlan } from "../../engine/plan.ts";
+import type { StateSpec } from "../ops.ts";
+import type { Bank } from "./bank.ts";
+
+/** Where a layer's pages are: keys [page][kv head][headDim][pageSize], values [page][kv head][pageSize][headDim]. */
+export interface LayerPages {
+  readonly bank: Bank;
+  readonly keys: number;
+  readonly values: number;
+}
+
+/** Everything that outlives a step. */
+export class CpuState {
+  /** [maxRows + 1, contextLength] */
+  readonly tokenPool: Uint32Array;
+  readonly layers: readonly LayerPages[];
+  readonly pagesPerRow: number;
+  readonly pageShift: number;
+  readonly byteLength: number;
+  readonly #tables = new Map<Bank, number>();
+  /** Numbers in one page of keys or of values. */
+  readonly #pageNumbers: number;
+
+  constructor(readonly spec: StateSpec, place: (bytes: number) => Bank) {
+    const { numKvHeads, headDim, numHeads } = spec.heads;
+    if (headDim % 8 !== 0) {
+      throw new RangeError(`the CPU kernels need heads of a multiple of 8, not ${headDim}`);
+    }
+    if (numHeads % numKvHeads !== 0) {
+      throw new RangeError(`${numHeads} heads do not divide into ${numKvHeads} groups`);
+    }
+    this.pageShift = Math.log2(spec.pageSize);
+    if (!Number.isInteger(this.pageShift)) {
+      throw new RangeError(`page size ${spec.pageSize} is not a power of two`);
+    }
+    this.tokenPool = new Uint32Array((spec.maxRows + 1) * spec.contextLength);
+    this.pagesPerRow = Math.ceil(spec.contextLength / spec.pageSize);
+    this.#pageNumbers = numKvHeads * headDim * spec.pageSize;
+    const bytes = (spec.numPages + 1) * this.#pageNumbers * 4;
+    this.byteLength = 2 * bytes * spec.numLayers;
+    this.layers = Array.from({ length: spec.numLayers }, () => {
+      const bank = place(2 * bytes);
+      return { bank, keys: bank.allocate(bytes), values: bank.allocate(bytes) };
+    });
+    const entries = (spec.maxRows + 1) * this.pagesPerRow;
+    for (const { bank } of this.layers) {
+      if (this.#tables.has(bank)) continue;
+      const table = bank.allocate(entries * 4);
+      bank.words.fill(spec.numPages, table / 4, table / 4 + entries);
+      this.#tables.set(bank, table);
+    }
+  }
+
+  /** Address of the page table, [maxRows + 1, pagesPerRow], in a bank that has pages. */
+  pageTable(bank: Bank): number {
+    return this.#tables.get(bank)!;
+  }
+
+  /** Applies a plan's page and token writes. */
+  apply(plan: BatchPlan): void {
+    for (let i = 0; i < plan.pageWrites.length; i += 3) {
+      const entry = plan.pageWrites[i]! * this.pagesPerRow + plan.pageWrites[i + 1]!;
+      for (const [bank, table] of this.#tables) bank.words[table / 4 + entry] = plan.pageWrites[i + 2]!;
+    }
+    let next = 0;
+    for (let i = 0; i < plan.tokenWrites.length; i += 3) {
+      const count = plan.tokenWrites[i + 2]!;
+      const at = plan.tokenWrites[i]! * this.spec.contextLength + plan.tokenWrites[i + 1]!;
+      this.tokenPool.set(plan.tokenIds.subarray(next, next + count), at);
+      next += count;
+    }
+  }
+
+  /** Fills pages with NaN in every layer. */
+  poison(pages: Uint32Array): void {
+    for (const { bank, keys, values } of this.layers) {
+      for (const page of pages) {
+        for (const base of [keys, values]) {
+          const at = base / 4 + page * this.#pageNumbers;
+          bank.floats.fill(NaN, at, at + this.#pageNumbers);
+        }
+      }
+    }
+  }
+}

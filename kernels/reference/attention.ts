@@ -1,0 +1,47 @@
+// Rotary positions and causal attention in float64.
+
+/**
+ * Rotates one head in place: pairs (x[i], x[i + half]) turn by the angle of position and i (Su et al. 2021,
+ * arXiv 2104.09864, in the "NeoX" order).
+ */
+export function rotate(head: Float64Array, cosine: Float32Array, sine: Float32Array, position: number): void {
+  const half = head.length / 2;
+  for (let i = 0; i < half; i++) {
+    const c = cosine[position * half + i]!, s = sine[position * half + i]!;
+    const a = head[i]!, b = head[i + half]!;
+    head[i] = a * c - b * s;
+    head[i + half] = b * c + a * s;
+  }
+}
+
+/**
+ * One query head over keys and values of earlier positions (Vaswani et al. 2017): softmax(scale · q·k) v over
+ * positions first … last.
+ */
+export function attend(
+  query: Float64Array,
+  keyAt: (position: number) => Float64Array,
+  valueAt: (position: number) => Float64Array,
+  first: number,
+  last: number,
+  scale: number,
+): Float64Array {
+  const scores: number[] = [];
+  for (let p = first; p <= last; p++) {
+    const key = keyAt(p);
+    let dot = 0;
+    for (let i = 0; i < query.length; i++) dot += query[i]! * key[i]!;
+    scores.push(dot * scale);
+  }
+  let max = -Infinity;
+  for (const s of scores) max = s > max || Number.isNaN(s) ? s : max;
+  let total = 0;
+  const output = new Float64Array(query.length);
+  for (let p = first; p <= last; p++) {
+    const weight = Math.exp(scores[p - first]! - max);
+    total += weight;
+    const value = valueAt(p);
+    for (let i = 0; i < output.length; i++) output[i]! += weight * value[i]!;
+  }
+  return output.map((v) => v / total);
+}

@@ -1,0 +1,369 @@
+// The reference backend: every operation in plain TypeScript and float64, as directly as it can be written. It is
+// what the other backends are tested against, and the place to read what an operation means.
+
+import { type BatchPlan, SampleFlag, type StepResult } from "../../engine/plan.ts";
+import type {
+  Activation,
+  AttentionArgs,
+  Backend,
+  Collective,
+  DeviceInfo,
+  HeadLayout,
+  LinearArgs,
+  Matrix,
+  MatrixSpec,
+  MoeArgs,
+  Norm,
+  Ops,
+  RecordedStep,
+  RopeStoreArgs,
+  RopeTable,
+  SampleArgs,
+  StateSpec,
+  Vector,
+} from "../ops.ts";
+import { dtypeBytes } from "../ops.ts";
+import { attend, rotate } from "./attention.ts";
+import { product, rmsNorm, route, siluMul } from "./linear.ts";
+import { decode } from "./numbers.ts";
+import { draw, largest, logSoftmax, penalize, type RowParameters } from "./sampling.ts";
+import { ReferenceState } from "./state.ts";
+
+class ReferenceMatrix implements Matrix {
+  readonly data: Float64Array;
+  constructor(readonly spec: MatrixSpec) {
+    this.data = new Float64Array(spec.rows * spec.columns * (spec.experts ?? 1));
+  }
+}
+
+class ReferenceVector implements Vector {
+  constructor(readonly data: Float64Array) {}
+  get length(): number {
+    return this.data.length;
+  }
+}
+
+class ReferenceActivation implements Activation {
+  readonly data: Float64Array;
+  constructor(readonly width: number, maxTokens: number) {
+    this.data = new Float64Array(width * maxTokens).fill(NaN);
+  }
+  row(t: number): Float64Array {
+    return this.data.subarray(t * this.width, (t + 1) * this.width);
+  }
+}
+
+class ReferenceRope implements RopeTable {
+  constructor(readonly cosine: Float32Array, readonly sine: Float32Array, readonly half: number) {}
+  get positions(): number {
+    return this.cosine.length / this.half;
+  }
+}
+
+const data = (vector: Vector) => (vector as ReferenceVector).data;
+const normalize = (x: Float64Array, norm: Norm) => rmsNorm(x, data(norm.weight), norm.epsilon);
+
+/** Plain-TypeScript backend; as slow as it is simple. */
+export class ReferenceBackend implements Backend {
+  readonly info: DeviceInfo = {
+    kind: "reference",
+    description: "plain TypeScript, float64",
+    software: true,
+    memoryBytes: null,
+  };
+  weightBytes = 0;
+  #state: ReferenceState | null = null;
+  readonly #collective: Collective | null;
+
+  constructor(collective: Collective | null = null) {
+    this.#collective = collective;
+  }
+
+  get #live(): ReferenceState {
+    if (this.#state === null) throw new Error("createState has not been called");
+    return this.#state;
+  }
+
+  createMatrix(spec: MatrixSpec): Matrix {
+    this.weightBytes += spec.rows * spec.columns * (spec.experts ?? 1) * dtypeBytes[spec.dtype];
+    return new ReferenceMatrix(spec);
+  }
+
+  writeRows(matrix: Matrix, firstRow: number, bytes: Uint8Array): void {
+    const { data, spec } = matrix as ReferenceMatrix;
+    data.set(decode(bytes, spec.dtype), firstRow * spec.columns);
+  }
+
+  createVector(values: Float32Array): Vector {
+    this.weightBytes += values.byteLength;
+    return new ReferenceVector(Float64Array.from(values));
+  }
+
+  createRopeTable(cosine: Float32Array, sine: Float32Array, half: number): RopeTable {
+    return new ReferenceRope(cosine.slice(), sine.slice(), half);
+  }
+
+  kvBytesPerToken(heads: HeadLayout, numLayers: number): number {
+    return 2 * heads.numKvHeads * heads.headDim * numLayers * 8;
+  }
+
+  createState(spec: StateSpec): void {
+    this.#state = new ReferenceState(spec);
+  }
+
+  createActivation(width: number, _kind: "residual" | "hidden"): Activation {
+    return new ReferenceActivation(width, this.#live.spec.maxTokens);
+  }
+
+  record(plan: BatchPlan, forward: (ops: Ops) => void): RecordedStep {
+    let started = 0;
+    return {
+      submit: () => void (started = performance.now()),
+      read: () => {
+        this.#live.apply(plan);
+        const results: StepResult[] = [];
+        for (let i = 0; i < plan.steps; i++) {
+          const ops = new ReferenceOps(this.#live, plan, i, this.#collective);
+          forward(ops);
+          if (ops.result) results.push(ops.result);
+        }
+        return { ...join(results, plan), milliseconds: performance.now() - started };
+      },
+    };
+  }
+
+  readActivation(activation: Activation, rows: number): Promise<Float32Array> {
+    const { data, width } = activation as ReferenceActivation;
+    return Promise.resolve(Float32Array.from(data.subarray(0, rows * width)));
+  }
+
+  writeActivation(activation: Activation, values: Float32Array): void {
+    (activation as ReferenceActivation).data.set(values);
+  }
+
+  poisonPages(pages: Uint32Array): void {
+    this.#live.poison(pages);
+  }
+
+  [Symbol.dispose](): void {
+    this.#state = null;
+  }
+}
+
+/** One forward of a plan. */
+class ReferenceOps implements Ops {
+  readonly #state: ReferenceState;
+  readonly #plan: BatchPlan;
+  readonly #step: number;
+  readonly #collective: Collective | null;
+  /** Row and position of each of the T tokens. */
+  readonly #tokens: { row: number; position: number }[] = [];
+  result: StepResult | null = null;
+
+  constructor(state: ReferenceState, plan: BatchPlan, step: number, collective: Collective | null) {
+    this.#state = state;
+    this.#plan = plan;
+    this.#step = step;
+    this.#collective = collective;
+    plan.row.forEach((row, b) => {
+      const first = plan.cachedLength[b]! + step;
+      for (let i = 0; i < plan.extendLength[b]!; i++) this.#tokens.push({ row, position: first + i });
+    });
+  }
+
+  embed(table: Matrix, output: Activation): void {
+    const { data, spec } = table as ReferenceMatrix;
+    this.#tokens.forEach(({ row, position }, t) => {
+      const id = this.#state.tokenPool[row * this.#state.spec.contextLength + position]! -
+        this.#state.spec.vocabStart;
+      const x = (output as ReferenceActivation).row(t);
+      if (id < 0 || id >= spec.rows) x.fill(0);
+      else x.set(data.subarray(id * spec.columns, (id + 1) * spec.columns));
+    });
+  }
+
+  linear({ input, norm, weight, bias, output, epilogue }: LinearArgs): void {
+    const { data: w, spec } = weight as ReferenceMatrix;
+    for (let t = 0; t < this.#tokens.length; t++) {
+      const row = (input as ReferenceActivation).row(t);
+      const x = norm ? normalize(row, norm) : row;
+      const y = product(x, w, spec.rows, bias ? data(bias) : null);
+      this.#store(output, t, epilogue === "silu-mul" ? siluMul(y) : y, epilogue === "add");
+    }
+  }
+
+  ropeStore({ qkv, heads, qNorm, kNorm, rope, layer }: RopeStoreArgs): void {
+    const { numHeads, numKvHeads, headDim } = heads;
+    const { cosine, sine } = rope as ReferenceRope;
+    this.#tokens.forEach(({ row, position }, t) => {
+      const x = (qkv as ReferenceActivation).row(t);
+      for (let h = 0; h < numHeads + numKvHeads; h++) {
+        const head = x.subarray(h * headDim, (h + 1) * headDim);
+        const norm = h < numHeads ? qNorm : kNorm;
+        if (norm) head.set(normalize(head, norm));
+        rotate(head, cosine, sine, position);
+      }
+      const kvWidth = numKvHeads * headDim;
+      const at = this.#state.offset(row, position);
+      const k = numHeads * headDim;
+      this.#state.keys[layer]!.set(x.subarray(k, k + kvWidth), at);
+      this.#state.values[layer]!.set(x.subarray(k + kvWidth, k + 2 * kvWidth), at);
+    });
+  }
+
+  attention({ qkv, heads, output, layer, scale, window }: AttentionArgs): void {
+    const { numHeads, numKvHeads, headDim } = heads;
+    const vector = (array: Float64Array, row: number, h: number) => (position: number) => {
+      const start = this.#state.offset(row, position) + h * headDim;
+      return array.subarray(start, start + headDim);
+    };
+    this.#tokens.forEach(({ row, position }, t) => {
+      const x = (qkv as ReferenceActivation).row(t);
+      const y = (output as ReferenceActivation).row(t);
+      const first = window === null ? 0 : Math.max(0, position - window + 1);
+      for (let h = 0; h < numHeads; h++) {
+        const kv = Math.floor(h / (numHeads / numKvHeads));
+        const keyAt = vector(this.#state.keys[layer]!, row, kv);
+        const valueAt = vector(this.#state.values[layer]!, row, kv);
+        const query = x.subarray(h * headDim, (h + 1) * headDim);
+        y.set(attend(query, keyAt, valueAt, first, position, scale), h * headDim);
+      }
+    });
+  }
+
+  moe(args: MoeArgs): void {
+    const router = args.router as ReferenceMatrix;
+    const gateUp = args.gateUp as ReferenceMatrix;
+    const down = args.down as ReferenceMatrix;
+    for (let t = 0; t < this.#tokens.length; t++) {
+      const x = normalize((args.input as ReferenceActivation).row(t), args.norm);
+      const logits = product(x, router.data, router.spec.rows, null);
+      const y = new Float64Array(x.length);
+      for (const { expert, weight } of route(logits, args.expertsPerToken, args.renormalize)) {
+        const { rows } = gateUp.spec;
+        const gated = siluMul(product(x, gateUp.data, rows, null, expert * rows));
+        const part = product(gated, down.data, down.spec.rows, null, expert * down.spec.rows);
+        part.forEach((v, i) => y[i]! += weight * v);
+      }
+      this.#store(args.output, t, y, args.epilogue === "add");
+    }
+  }
+
+  allReduce(partial: Activation, output: Activation, epilogue: "store" | "add"): void {
+    const rows = this.#tokens.length;
+    const sum = Float32Array.from((partial as ReferenceActivation).data.subarray(0, rows * partial.width));
+    this.#collective!.allReduce(sum);
+    for (let t = 0; t < rows; t++) {
+      const row = Float64Array.from(sum.subarray(t * partial.width, (t + 1) * partial.width));
+      this.#store(output, t, row, epilogue === "add");
+    }
+  }
+
+  sample({ input, norm, head }: SampleArgs): void {
+    const { sampling } = this.#plan;
+    const samples = sampling.token.length;
+    const topCount = Math.max(0, ...Array.from(sampling.logprobs, (n) => n - 1));
+    const result = {
+      id: this.#plan.id,
+      tokens: new Uint32Array(samples),
+      logprobs: new Float32Array(samples).fill(NaN),
+      topCount,
+      topTokens: new Uint32Array(samples * topCount),
+      topLogprobs: new Float32Array(samples * topCount).fill(NaN),
+      milliseconds: 0,
+    };
+    const all: number[] = [];
+    for (let s = 0; s < samples; s++) {
+      const x = normalize((input as ReferenceActivation).row(sampling.token[s]!), norm);
+      const local = product(x, (head as ReferenceMatrix).data, head.spec.rows, null);
+      const logits = this.#gather(local);
+      if (this.#plan.returnLogits) all.push(...logits);
+      result.tokens[s] = this.#choose(s, logits);
+      const wanted = sampling.logprobs[s]!;
+      if (wanted === 0) continue;
+      const logprobs = logSoftmax(logits);
+      result.logprobs[s] = logprobs[result.tokens[s]!]!;
+      largest(logprobs, wanted - 1).forEach((token, i) => {
+        result.topTokens[s * topCount + i] = token;
+        result.topLogprobs[s * topCount + i] = logprobs[token]!;
+      });
+    }
+    this.result = this.#plan.returnLogits ? { ...result, logits: Float32Array.from(all) } : result;
+  }
+
+  /** Draws, or looks up what is scored; a drawn token goes into the pool. */
+  #choose(s: number, logits: Float64Array): number {
+    const { sampling, cachedLength, extendLength, row } = this.#plan;
+    const { row: tokenRow, position } = this.#tokens[sampling.token[s]!]!;
+    const pool = this.#state.spec.contextLength * tokenRow + position + 1;
+    if (sampling.flags[s] === SampleFlag.Score) return this.#state.tokenPool[pool]!;
+    const b = sampling.sequence[s]!;
+    const length = cachedLength[b]! + extendLength[b]! + this.#step;
+    const parameters = rowParameters(this.#plan, s);
+    const history = this.#state.history(row[b]!, length);
+    const token = draw(
+      penalize(logits, parameters, history, sampling.promptLength[s]!),
+      parameters,
+      position + 1,
+    );
+    if (position + 1 < this.#state.spec.contextLength) this.#state.tokenPool[pool] = token;
+    return token;
+  }
+
+  /** All ranks' logits, cut to the vocabulary. */
+  #gather(local: Float64Array): Float64Array {
+    if (this.#collective === null) return local;
+    // The last rank's slice may be shorter; every rank sends the same length.
+    const width = Math.ceil(this.#state.spec.vocabSize / this.#collective.size);
+    const padded = new Float32Array(width);
+    padded.set(local);
+    const out = new Float32Array(width * this.#collective.size);
+    this.#collective.allGather(padded, out);
+    return Float64Array.from(out.subarray(0, this.#state.spec.vocabSize));
+  }
+
+  #store(output: Activation, t: number, y: Float64Array, add: boolean): void {
+    const row = (output as ReferenceActivation).row(t);
+    if (add) y.forEach((v, i) => row[i]! += v);
+    else row.set(y);
+  }
+}
+
+/** Parameters of sampled row s. */
+function rowParameters({ sampling }: BatchPlan, s: number): RowParameters {
+  const bias: [number, number][] = [];
+  sampling.biasRow.forEach((row, i) => {
+    if (row === s) bias.push([sampling.biasToken[i]!, sampling.biasValue[i]!]);
+  });
+  return {
+    temperature: sampling.temperature[s]!,
+    topK: sampling.topK[s]!,
+    topP: sampling.topP[s]!,
+    minP: sampling.minP[s]!,
+    presencePenalty: sampling.presencePenalty[s]!,
+    frequencyPenalty: sampling.frequencyPenalty[s]!,
+    repetitionPenalty: sampling.repetitionPenalty[s]!,
+    seedLow: sampling.seed[2 * s]!,
+    seedHigh: sampling.seed[2 * s + 1]!,
+    bias,
+  };
+}
+
+/** Results of a plan's forwards, one after the other. */
+function join(results: readonly StepResult[], plan: BatchPlan): Omit<StepResult, "milliseconds"> {
+  const last = results.at(-1);
+  return {
+    id: plan.id,
+    tokens: Uint32Array.from(results.flatMap((r) => [...r.tokens])),
+    logprobs: Float32Array.from(results.flatMap((r) => [...r.logprobs])),
+    topCount: last?.topCount ?? 0,
+    topTokens: Uint32Array.from(results.flatMap((r) => [...r.topTokens])),
+    topLogprobs: Float32Array.from(results.flatMap((r) => [...r.topLogprobs])),
+    ...(last?.logits ? { logits: last.logits } : {}),
+  };
+}
+
+/** Factory with the signature the other backends have. */
+export function createReferenceBackend(options: { collective?: Collective } = {}): Promise<Backend> {
+  return Promise.resolve(new ReferenceBackend(options.collective ?? null));
+}

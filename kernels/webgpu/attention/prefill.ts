@@ -1,0 +1,241 @@
+// Attention of prompt chunks over paged keys and values: flash attention (Dao et al. 2022, arXiv 2205.14135), causal,
+// with the query heads that share a key/value head stacked as rows, so that K and V are staged once for all of them.
+//
+// Grid: (kvHeads · head blocks, tiles), the last tiles first because they see the most keys; a tile is a few
+// consecutive tokens of one sequence. Workgroup: `rows` (token, head) rows; 4 rows × 4 keys of the scores per
+// thread, a row's keys spread over `lanes` neighbouring lanes, so that maximum and sum of the online softmax need
+// shuffles only, and the same 4 rows × a share of the columns of the output in registers. Q is staged in workgroup
+// memory as f16, then K and V of each block in turn as f32, rows padded against bank conflicts. The next operand is
+// loaded into registers while the one before it is multiplied. Slots behind a sequence's end are never read. Bound
+// by workgroup memory and arithmetic.
+
+import type { HeadLayout } from "../../ops.ts";
+import type { DeviceCaps, KernelCall } from "../kernel.ts";
+import { Word } from "../plan_buffer.ts";
+import { divideUp, float, input, kernelSource, load, output, store } from "../wgsl.ts";
+import { cacheType, octetHalf, slotFunction } from "./cache.ts";
+import { type AttentionShape, firstKey } from "./decode.ts";
+
+/** How a workgroup is laid out. */
+export interface PrefillTile {
+  /** Rows of (token, head), a multiple of 4. */
+  readonly rows: number;
+  /** Lanes that share a row; four keys each. */
+  readonly lanes: number;
+  /** Query heads of a key/value head in one workgroup, and tokens of a tile. */
+  readonly heads: number;
+  readonly tokens: number;
+}
+
+const candidates = [[64, 8], [32, 8], [16, 8], [8, 8], [32, 4], [16, 4], [8, 4], [4, 4]] as const;
+
+/** vec4s (of Q: packed quads) from one staged row to the next. */
+const stagedStride = (headDim: number) => headDim / 4 + 1;
+
+/** The largest tile that fits the device; null where none does (then every query goes through the decode kernel). */
+export function prefillTile(
+  { numHeads, numKvHeads, headDim }: HeadLayout,
+  caps: DeviceCaps,
+): PrefillTile | null {
+  const group = numHeads / numKvHeads;
+  for (const [rows, lanes] of candidates) {
+    const bytes = (8 * rows + 64 * lanes) * stagedStride(headDim) + 16 * rows * lanes;
+    if (bytes > caps.maxWorkgroupBytes || lanes > caps.minSubgroup || (caps.software && rows > 16)) continue;
+    const heads = Math.min(group, rows);
+    return { rows, lanes, heads, tokens: Math.floor(rows / heads) };
+  }
+  return null;
+}
+
+/** Attention of `tiles` tiles. */
+export function prefillAttention(
+  shape: AttentionShape,
+  tile: PrefillTile,
+  tiles: number,
+): KernelCall<"qkv" | "pageTable" | "keys" | "values" | "output"> {
+  const { heads, cache, window } = shape;
+  const blocks = divideUp(heads.numHeads / heads.numKvHeads, tile.heads);
+  const source = kernelSource(
+    `attention-prefill ${heads.numHeads}/${heads.numKvHeads}x${heads.headDim} ${tile.rows}x${tile.lanes} ` +
+      `${cache.key} ${shape.scale} ${window} ${shape.qkv} ${shape.output}`,
+    [
+      input("qkv", `array<${shape.qkv}>`),
+      input("pageTable", "array<u32>"),
+      input("keys", cacheType),
+      input("values", cacheType),
+      output("result", `array<${shape.output}>`),
+    ],
+    () => code(shape, tile, blocks),
+  );
+  return {
+    source,
+    bindings: ["qkv", "pageTable", "keys", "values", "output"],
+    workgroups: [heads.numKvHeads * blocks, tiles, 1],
+  };
+}
+
+const range = (n: number) => Array.from({ length: n }, (_, i) => i);
+const lines = (parts: readonly string[]) => parts.join("\n");
+
+function code(shape: AttentionShape, tile: PrefillTile, blocks: number): string {
+  const { heads: { numHeads, numKvHeads, headDim }, cache, window } = shape;
+  const { rows, lanes } = tile;
+  const threads = rows / 4 * lanes;
+  const group = numHeads / numKvHeads;
+  const width = (numHeads + 2 * numKvHeads) * headDim;
+  const quads = headDim / 4, octets = headDim / 8;
+  const stride = stagedStride(headDim);
+  const keys = 4 * lanes;
+  const N = range(divideUp(quads, lanes));
+  // Octets of K or V that a thread stages; the last round may be a partial one.
+  const M = range(divideUp(keys * octets, threads));
+  const I = range(4);
+  // Lanes beyond the head's columns repeat the first column and do not write it.
+  const column = (n: number) => (n + 1) * lanes > quads ? `select(0u, c${n}, c${n} < ${quads}u)` : `c${n}`;
+  const elements = range(4).map((e) => load(shape.qkv, `qkv[at + ${e}u]`)).join(", ");
+  const slots = (block: string) =>
+    lines(M.map((m) => `slot${m} = (slotOf(row, min(${block} + j${m}, last), kvHead) >> 3u) + octet${m};`));
+  const stage = lines(M.map((m) => {
+    const writes = `staged[place${m}] = ${octetHalf(`octets${m}`, 0)};
+    staged[place${m} + 1u] = ${octetHalf(`octets${m}`, 1)};`;
+    return (m + 1) * threads > keys * octets
+      ? `    if (thread < ${keys * octets - m * threads}u) {\n    ${writes}\n    }`
+      : `    ${writes}`;
+  }));
+  return `${slotFunction(cache)}
+var<workgroup> queries: array<vec2<u32>, ${rows * stride}>;
+var<workgroup> staged: array<vec4<f32>, ${keys * stride}>;
+var<workgroup> weights: array<vec4<f32>, ${rows * lanes}>;
+@compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_index) thread: u32) {
+  let entry = plan[${Word.TilesAt}] + 4u * (plan[${Word.Tiles}] - 1u - group.y);
+  let token = plan[entry];
+  let row = plan[entry + 1u];
+  let position = plan[entry + 2u];
+  let tokens = plan[entry + 3u];
+  let last = position + tokens - 1u;
+  let kvHead = group.x / ${blocks}u;
+  // The last block of a group may begin earlier and repeat heads of the one before it.
+  let head = kvHead * ${group}u + min((group.x % ${blocks}u) * ${tile.heads}u, ${group - tile.heads}u);
+  let lane = thread % ${lanes}u;
+  let rowAt = 4u * (thread / ${lanes}u);
+  let start = ${firstKey(window, "position")};
+${
+    lines(M.map((m) =>
+      `  let j${m} = min((thread + ${m * threads}u) / ${octets}u, ${keys - 1}u);
+  let octet${m} = (thread + ${m * threads}u) % ${octets}u;
+  let place${m} = j${m} * ${stride}u + 2u * octet${m};
+  var slot${m} = 0u;`
+    ))
+  }
+  ${slots("start")}
+${lines(M.map((m) => `  var octets${m} = keys[slot${m}];`))}
+  // Row r is head r % heads of token r / heads of the tile.
+  for (var i = thread; i < ${rows * quads}u; i += ${threads}u) {
+    let r = i / ${quads}u;
+    let quad = i % ${quads}u;
+    var q = vec4<f32>(0.0);
+    if (r < tokens * ${tile.heads}u) {
+      let at = (token + r / ${tile.heads}u) * ${width}u + (head + r % ${tile.heads}u) * ${headDim}u + 4u * quad;
+      q = ${float(shape.scale * Math.LOG2E)} * vec4<f32>(${elements});
+    }
+    queries[r * ${stride}u + quad] = vec2<u32>(pack2x16float(q.xy), pack2x16float(q.zw));
+  }
+${
+    lines(I.map((i) =>
+      `  let p${i} = position + (rowAt + ${i}u) / ${tile.heads}u;
+  var m${i} = -1e30;
+  var l${i} = 0.0;
+${lines(N.map((n) => `  var o${i}_${n} = vec4<f32>(0.0);`))}`
+    ))
+  }
+${lines(N.map((n) => `  let c${n} = lane + ${n * lanes}u;\n  let q${n} = ${column(n)};`))}
+  for (var block = start; block <= last; block += ${keys}u) {
+    workgroupBarrier();
+${stage}
+    workgroupBarrier();
+${lines(M.map((m) => `    octets${m} = values[slot${m}];`))}
+${lines(I.map((i) => `    var s${i} = vec4<f32>(0.0);`))}
+    for (var d = 0u; d < ${quads}u; d++) {
+${lines(I.map((j) => `      let k${j} = staged[(lane + ${j * lanes}u) * ${stride}u + d];`))}
+${
+    lines(I.map((i) =>
+      `      let y${i} = queries[(rowAt + ${i}u) * ${stride}u + d];
+      let x${i} = vec4<f32>(unpack2x16float(y${i}.x), unpack2x16float(y${i}.y));
+      s${i} += vec4<f32>(dot(x${i}, k0), dot(x${i}, k1), dot(x${i}, k2), dot(x${i}, k3));`
+    ))
+  }
+    }
+    let key = vec4<u32>(block + lane) + vec4<u32>(0u, ${lanes}u, ${2 * lanes}u, ${3 * lanes}u);
+${
+    lines(I.map((i) => {
+      const seen = window === null
+        ? `key <= vec4<u32>(p${i})`
+        : `(key <= vec4<u32>(p${i})) & (key + vec4<u32>(${window}u) > vec4<u32>(p${i}))`;
+      return `    s${i} = select(vec4<f32>(-3e38), s${i}, ${seen});
+    var t${i} = max(max(s${i}.x, s${i}.y), max(s${i}.z, s${i}.w));`;
+    }))
+  }
+${
+    lines(
+      range(Math.log2(lanes)).flatMap((step) =>
+        I.map((i) => `    t${i} = max(t${i}, subgroupShuffleXor(t${i}, ${1 << step}u));`)
+      ),
+    )
+  }
+${
+    lines(I.map((i) =>
+      `    let n${i} = max(m${i}, t${i});
+    let r${i} = exp2(m${i} - n${i});
+    m${i} = n${i};
+    let w${i} = exp2(s${i} - vec4<f32>(n${i}));
+    // Each lane sums its own keys; the lanes meet after the last block.
+    l${i} = l${i} * r${i} + w${i}.x + w${i}.y + w${i}.z + w${i}.w;
+    weights[(rowAt + ${i}u) * ${lanes}u + lane] = w${i};
+${lines(N.map((n) => `    o${i}_${n} *= r${i};`))}`
+    ))
+  }
+    workgroupBarrier();
+${stage}
+    workgroupBarrier();
+    ${slots(`block + ${keys}u`)}
+${lines(M.map((m) => `    octets${m} = keys[slot${m}];`))}
+    for (var j = 0u; j < ${lanes}u; j++) {
+${lines(I.map((i) => `      let y${i} = weights[(rowAt + ${i}u) * ${lanes}u + j];`))}
+${
+    lines(["x", "y", "z", "w"].flatMap((e, k) =>
+      N.map((n) =>
+        `      let v${k}_${n} = staged[(j + ${k * lanes}u) * ${stride}u + q${n}];
+${lines(I.map((i) => `      o${i}_${n} += y${i}.${e} * v${k}_${n};`))}`
+      )
+    ))
+  }
+    }
+  }
+${
+    lines(
+      range(Math.log2(lanes)).flatMap((step) =>
+        I.map((i) => `  l${i} += subgroupShuffleXor(l${i}, ${1 << step}u);`)
+      ),
+    )
+  }
+${
+    lines(I.map((i) =>
+      `  if (rowAt + ${i}u < tokens * ${tile.heads}u) {
+    let r = rowAt + ${i}u;
+    let base = ((token + r / ${tile.heads}u) * ${numHeads}u + head + r % ${tile.heads}u) * ${headDim}u;
+${
+        lines(N.map((n) => {
+          const writes = lines(
+            ["x", "y", "z", "w"].map((e, k) =>
+              `    result[base + 4u * c${n} + ${k}u] = ${store(shape.output, `o${i}_${n}.${e} / l${i}`)};`
+            ),
+          );
+          return (n + 1) * lanes > quads ? `    if (c${n} < ${quads}u) {\n${writes}\n    }` : writes;
+        }))
+      }
+  }`
+    ))
+  }
+}`;
+}

@@ -1,0 +1,261 @@
+// The WebGPU backend: owns device, weights and state, and turns batch plans into recorded steps.
+
+import type { BatchPlan } from "../../engine/plan.ts";
+import type {
+  Activation,
+  Backend,
+  Collective,
+  DeviceInfo,
+  HeadLayout,
+  Matrix,
+  MatrixSpec,
+  Ops,
+  RecordedStep,
+  RopeTable,
+  StateSpec,
+  Vector,
+} from "../ops.ts";
+import { cacheBytes } from "./attention/cache.ts";
+import { decodeCut } from "./attention/cut.ts";
+import { prefillTile } from "./attention/prefill.ts";
+import { BufferAllocator, type DeviceBuffer } from "./buffers.ts";
+import { type Context, DeviceActivation, DispatchMemory } from "./context.ts";
+import { GpuDevice } from "./device.ts";
+import type { DeviceCaps } from "./kernel.ts";
+import { DeviceOps } from "./operations.ts";
+import { probeMemory } from "./memory.ts";
+import { PipelineCache } from "./pipelines.ts";
+import { type PackOptions, packPlan, Word } from "./plan_buffer.ts";
+import { PlanSlot } from "./plan_slot.ts";
+import { Readback } from "./readback.ts";
+import { prepare, Recorder } from "./recorder.ts";
+import { resultBytes } from "./sample_operation.ts";
+import { scatter } from "./scatter/scatter.ts";
+import { DeviceState, SharedBuffers } from "./state.ts";
+import { DeviceStep, serialWords } from "./step.ts";
+import { DeviceMatrix, DeviceRope, DeviceVector, matrixBytes } from "./weights.ts";
+
+/** Bytes uploaded between two waits for the device, so that copies in flight do not fill the host's memory. */
+const uploadWindow = 256 * 2 ** 20;
+
+/** Sequences that extend by no more tokens go through the decode kernel, which splits long contexts. */
+const mostDecodeTokens = 4;
+
+/** Most bytes of logits at a time; more sampled rows go through the head in groups. */
+const mostLogitsBytes = 256 * 2 ** 20;
+
+/** Smallest result buffer, so that it need not grow for every other plan. */
+const leastResultBytes = 2 ** 16;
+
+/** How to open a backend; the defaults are right except in tests. */
+export interface WebGpuOptions {
+  /** The rank's end of a tensor-parallel group. */
+  readonly collective?: Collective;
+  /** What `DeviceInfo` says; found out by trying when absent, which can take seconds on a large GPU. */
+  readonly memoryBytes?: number | null;
+  /**
+   * Whether prompt chunks go through the tiled attention kernel; otherwise token by token through the decode kernel.
+   * Default: on a real GPU. A software driver is no faster with it, and compiles it for seconds.
+   */
+  readonly tiledPrefill?: boolean;
+  /** Replaces what is found out about the device. */
+  readonly caps?: Partial<DeviceCaps>;
+}
+
+/** A backend on a WebGPU device. */
+export class WebGpuBackend implements Backend {
+  readonly info: DeviceInfo;
+  readonly #gpu: GpuDevice;
+  readonly #readback: Readback;
+  readonly #allocator: BufferAllocator;
+  readonly #pipelines: PipelineCache;
+  readonly #collective: Collective | null;
+  readonly #tiledPrefill: boolean;
+  readonly #plans: PlanSlot;
+  #context: Context | null = null;
+  #weightBytes = 0;
+  #uploaded = 0;
+  #serial = 0;
+
+  constructor(gpu: GpuDevice, readback: Readback, memoryBytes: number | null, options: WebGpuOptions) {
+    this.#gpu = gpu;
+    this.#readback = readback;
+    const { collective } = options;
+    this.#collective = collective !== undefined && collective.size > 1 ? collective : null;
+    this.#tiledPrefill = options.tiledPrefill ?? !gpu.caps.software;
+    this.#allocator = new BufferAllocator(gpu);
+    this.#pipelines = new PipelineCache(gpu);
+    this.#plans = new PlanSlot(gpu, this.#pipelines);
+    this.info = gpu.describe(memoryBytes);
+  }
+
+  get weightBytes(): number {
+    return this.#weightBytes;
+  }
+
+  get #live(): Context {
+    if (this.#context === null) throw new Error("createState has not been called");
+    return this.#context;
+  }
+
+  createMatrix(spec: MatrixSpec): Matrix {
+    this.#gpu.check();
+    this.#weightBytes += matrixBytes(spec);
+    return new DeviceMatrix(spec, this.#allocator, this.#gpu.caps.maxBindingBytes);
+  }
+
+  writeRows(matrix: Matrix, firstRow: number, data: Uint8Array): void {
+    (matrix as DeviceMatrix).scatter(firstRow, data, (buffer, offset, bytes) => {
+      this.#gpu.queue.writeBuffer(buffer.gpu, offset, bytes as Uint8Array<ArrayBuffer>);
+    });
+    this.#uploaded += data.byteLength;
+    if (this.#uploaded < uploadWindow) return;
+    this.#uploaded = 0;
+    this.#gpu.queue.submit([]);
+    this.#readback.wait();
+  }
+
+  createVector(values: Float32Array): Vector {
+    this.#weightBytes += values.byteLength;
+    return new DeviceVector(values, (part) => this.#upload("vector", part));
+  }
+
+  createRopeTable(cosine: Float32Array, sine: Float32Array, half: number): RopeTable {
+    const positions = cosine.length / half;
+    return new DeviceRope(positions, half, this.#upload("cosine", cosine), this.#upload("sine", sine));
+  }
+
+  kvBytesPerToken(heads: HeadLayout, numLayers: number): number {
+    return 2 * numLayers * cacheBytes(heads);
+  }
+
+  async probeMemory(bytes: number): Promise<number> {
+    return this.#gpu.caps.software ? 0 : await this.#gpu.probeMemory(bytes);
+  }
+
+  createState(spec: StateSpec): void {
+    const state = new DeviceState(spec, this.#gpu, this.#allocator);
+    this.#context = {
+      gpu: this.#gpu,
+      allocator: this.#allocator,
+      pipelines: this.#pipelines,
+      state,
+      shared: new SharedBuffers(this.#allocator, this.#pipelines),
+      collective: this.#collective,
+      memory: new DispatchMemory(),
+    };
+  }
+
+  createActivation(width: number, _kind: "residual" | "hidden"): Activation {
+    const { maxTokens } = this.#live.state.spec;
+    const buffer = this.#allocator.create(`activation of width ${width}`, 4 * maxTokens * width);
+    return new DeviceActivation(width, "f32", buffer);
+  }
+
+  record(plan: BatchPlan, forward: (ops: Ops) => void): RecordedStep {
+    this.#gpu.check();
+    const context = this.#live;
+    const serial = ++this.#serial;
+    const packed = packPlan(plan, this.#packOptions(context));
+    packed.words[Word.Serial] = serial;
+    const slot = this.#plans.fit(packed);
+    const rows = resultBytes(packed.samples, plan.steps, packed.topCount);
+    const logits = plan.returnLogits ? packed.samples * context.state.spec.vocabSize : 0;
+    const staging = this.#readback.acquire(4 * (serialWords + logits) + rows);
+    const results = context.shared.get("results", Math.max(rows, leastResultBytes), serial);
+    const recorder = new Recorder(this.#gpu, this.#readback, slot.group);
+    const { needs, topCount } = packed;
+    const common = { context, recorder, serial, results, needs, topCount };
+    if (packed.pageWrites + packed.tokenWrites > 0) {
+      recorder.region(0);
+      recorder.dispatch(
+        prepare(this.#pipelines, scatter(packed.pageWrites + packed.tokenWrites), {
+          pageTable: context.state.pageTable,
+          tokenPool: context.state.tokenPool,
+        }),
+      );
+    }
+    const returned = logits === 0 ? null : { staging: staging.buffer, offset: 4 * serialWords + rows };
+    packed.forwards.forEach((shape, step) => {
+      forward(new DeviceOps({ ...common, shape, step, logits: returned }));
+    });
+    recorder.copy(slot.buffer, 4 * Word.Serial, staging.buffer, 0, 4);
+    if (rows > 0) recorder.copy(results.gpu, 0, staging.buffer, 4 * serialWords, rows);
+    const layout = { staging, serial, rows: rows / 4, logits };
+    return new DeviceStep(
+      this.#gpu,
+      this.#readback,
+      plan,
+      packed,
+      slot.buffer,
+      recorder.finish(),
+      layout,
+      (done) => context.shared.release(done),
+    );
+  }
+
+  async readActivation(activation: Activation, rows: number): Promise<Float32Array> {
+    const { buffer, width } = activation as DeviceActivation;
+    const bytes = 4 * rows * width;
+    const staging = this.#readback.acquire(bytes);
+    const encoder = this.#gpu.device.createCommandEncoder();
+    encoder.copyBufferToBuffer(buffer.gpu, 0, staging.buffer, 0, bytes);
+    this.#gpu.queue.submit([encoder.finish()]);
+    const data = await this.#readback.read(staging, bytes);
+    this.#gpu.check();
+    return new Float32Array(data);
+  }
+
+  writeActivation(activation: Activation, values: Float32Array): void {
+    const { buffer } = activation as DeviceActivation;
+    this.#gpu.queue.writeBuffer(buffer.gpu, 0, values as Float32Array<ArrayBuffer>);
+  }
+
+  poisonPages(pages: Uint32Array): void {
+    this.#live.state.poison(pages);
+  }
+
+  [Symbol.dispose](): void {
+    this.#context = null;
+    this.#allocator[Symbol.dispose]();
+    this.#gpu[Symbol.dispose]();
+  }
+
+  #packOptions({ state }: Context): PackOptions {
+    const { caps, offsetAlignment } = this.#gpu;
+    const rowBytes = 4 * state.spec.vocabSize;
+    const tile = this.#tiledPrefill ? prefillTile(state.spec.heads, caps) : null;
+    return {
+      state: state.spec,
+      alignWords: Math.max(64, offsetAlignment / 4),
+      maxGroup: Math.max(1, Math.floor(Math.min(caps.maxBindingBytes, mostLogitsBytes) / rowBytes)),
+      tileTokens: tile?.tokens ?? 1,
+      decodeTokens: tile === null ? Infinity : mostDecodeTokens,
+      cut: (lengths) => decodeCut(lengths, state.spec.heads, caps),
+    };
+  }
+
+  #upload(label: string, values: Float32Array): DeviceBuffer {
+    const buffer = this.#allocator.create(label, values.byteLength);
+    this.#gpu.queue.writeBuffer(buffer.gpu, 0, values as Float32Array<ArrayBuffer>);
+    return buffer;
+  }
+}
+
+/**
+ * Opens the fastest WebGPU adapter.
+ *
+ * @throws {NoAdapterError} where there is none, with what to install.
+ * @throws {DeviceError} where it cannot be used.
+ */
+export async function createWebGpuBackend(options: WebGpuOptions = {}): Promise<Backend> {
+  const gpu = await GpuDevice.open(options.caps);
+  const readback = await Readback.create(gpu, 4096);
+  return new WebGpuBackend(gpu, readback, await memoryOf(gpu, options), options);
+}
+
+async function memoryOf(gpu: GpuDevice, { memoryBytes, collective }: WebGpuOptions): Promise<number | null> {
+  if (memoryBytes !== undefined) return memoryBytes;
+  // Ranks that tried at the same time would each see a different rest, and must choose the same number of pages.
+  return collective === undefined ? await probeMemory(gpu) : null;
+}

@@ -1,0 +1,92 @@
+// What every operation of the backend works with, and the memory of what it has looked up.
+
+import type { Activation, Collective } from "../ops.ts";
+import type { BufferAllocator, DeviceBuffer } from "./buffers.ts";
+import type { GpuDevice } from "./device.ts";
+import type { ElementType, KernelCall } from "./kernel.ts";
+import type { PipelineCache } from "./pipelines.ts";
+import type { ForwardShape, SamplingNeeds } from "./plan_buffer.ts";
+import { prepare, type Prepared, type Recorder } from "./recorder.ts";
+import type { DeviceState, SharedBuffers, SharedRole } from "./state.ts";
+
+/** Room for [maxTokens, width] numbers. */
+export class DeviceActivation implements Activation {
+  constructor(readonly width: number, readonly element: ElementType, readonly buffer: DeviceBuffer) {}
+}
+
+/** Everything that lives as long as the backend's state. */
+export interface Context {
+  readonly gpu: GpuDevice;
+  readonly allocator: BufferAllocator;
+  readonly pipelines: PipelineCache;
+  readonly state: DeviceState;
+  readonly shared: SharedBuffers;
+  readonly collective: Collective | null;
+  readonly memory: DispatchMemory;
+}
+
+/** One forward being recorded. */
+export interface Forward {
+  readonly context: Context;
+  readonly recorder: Recorder;
+  readonly shape: ForwardShape;
+  /** Number of the step. */
+  readonly serial: number;
+  /** Which forward of the plan it is. */
+  readonly step: number;
+  /** Results of all forwards, and how many alternatives a row has. */
+  readonly results: DeviceBuffer;
+  readonly topCount: number;
+  readonly needs: SamplingNeeds;
+  /** Where to copy logits, if they are asked for. */
+  readonly logits?: { readonly staging: GPUBuffer; readonly offset: number } | null;
+}
+
+/** Most operations remembered; prefills of ever different lengths would fill the memory otherwise. */
+const mostRemembered = 16384;
+
+/** Dispatches of operations that were recorded before, by what they depend on. */
+export class DispatchMemory {
+  readonly #known = new Map<string, readonly Prepared[]>();
+  #generation = 0;
+
+  /** The dispatches of `key`, made by `make` unless known. */
+  recall(key: string, shared: SharedBuffers, make: () => readonly Prepared[]): readonly Prepared[] {
+    if (shared.generation === this.#generation) {
+      const known = this.#known.get(key);
+      if (known) return known;
+    }
+    let made = make();
+    if (shared.generation !== this.#generation || this.#known.size >= mostRemembered) {
+      // A shared buffer has been replaced, perhaps by `make` itself: what was looked up before may name the old one.
+      this.#known.clear();
+      this.#generation = shared.generation;
+      made = make();
+    }
+    this.#known.set(key, made);
+    return made;
+  }
+}
+
+/** Records the dispatches of an operation; `key` names all that they depend on. */
+export function recordOperation(
+  { context: { memory, shared }, recorder }: Forward,
+  key: string,
+  make: () => readonly Prepared[],
+): void {
+  for (const dispatch of memory.recall(key, shared, make)) recorder.dispatch(dispatch);
+}
+
+/** A shared buffer of at least `bytes`. */
+export function sharedBuffer({ context, serial }: Forward, role: SharedRole, bytes: number): DeviceBuffer {
+  return context.shared.get(role, bytes, serial);
+}
+
+/** Looks a kernel up. */
+export function look<Role extends string>(
+  { context }: Forward,
+  call: KernelCall<Role>,
+  buffers: Readonly<Record<Role, DeviceBuffer>>,
+): Prepared {
+  return prepare(context.pipelines, call, buffers);
+}

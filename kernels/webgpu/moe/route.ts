@@ -1,0 +1,64 @@
+// The router's choice: softmax over the experts' logits and the k largest, by repeated maximum.
+//
+// Grid: a workgroup per token. Memory: logits [T, experts]; routes [T, k] of (expert, weight as bits). The lowest
+// expert wins a tie. Bound by launch.
+
+import type { DeviceCaps, KernelCall } from "../kernel.ts";
+import { laneArguments, laneParameters, oneSubgroup, workgroupReduction } from "../reduce.ts";
+import { input, kernelSource, output } from "../wgsl.ts";
+
+/** Fixed properties. */
+export interface RouteShape {
+  readonly experts: number;
+  readonly expertsPerToken: number;
+  /** Divide the chosen weights by their sum. */
+  readonly renormalize: boolean;
+}
+
+/** Chooses experts for `tokens` tokens. */
+export function route(shape: RouteShape, tokens: number, caps: DeviceCaps): KernelCall<"logits" | "routes"> {
+  const { experts, expertsPerToken: k, renormalize } = shape;
+  const threads = oneSubgroup(caps);
+  const source = kernelSource(
+    `route ${experts} k${k} ${renormalize}`,
+    [input("logits", "array<f32>"), output("routes", "array<vec2<u32>>")],
+    () =>
+      `${workgroupReduction("largest", "max", threads, caps)}
+${workgroupReduction("total", "add", threads, caps)}
+${workgroupReduction("first", "minU32", threads, caps)}
+var<workgroup> chosen: array<vec2<u32>, ${k}>;
+@compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_index) thread: u32, ${laneParameters}) {
+  let base = group.x * ${experts}u;
+  var lastValue = 3.4e38;
+  var lastId = 0u;
+  var maximum = 0.0;
+  var sum = 0.0;
+  for (var n = 0u; n < ${k}u; n++) {
+    var best = -3.4e38;
+    var id = 0xffffffffu;
+    for (var i = thread; i < ${experts}u; i += ${threads}u) {
+      let value = logits[base + i];
+      if (value > best && (value < lastValue || (value == lastValue && i > lastId))) { best = value; id = i; }
+    }
+    lastValue = largest(best, ${laneArguments});
+    lastId = first(select(0xffffffffu, id, best == lastValue), ${laneArguments});
+    if (n == 0u) { maximum = lastValue; }
+    let weight = exp(lastValue - maximum);
+    sum += weight;
+    if (thread == 0u) { chosen[n] = vec2<u32>(lastId, bitcast<u32>(weight)); }
+  }
+${
+        renormalize ? "" : `  var part = 0.0;
+  for (var i = thread; i < ${experts}u; i += ${threads}u) { part += exp(logits[base + i] - maximum); }
+  sum = total(part, ${laneArguments});`
+      }
+  workgroupBarrier();
+  for (var n = thread; n < ${k}u; n += ${threads}u) {
+    let entry = chosen[n];
+    routes[group.x * ${k}u + n] = vec2<u32>(entry.x, bitcast<u32>(bitcast<f32>(entry.y) / sum));
+  }
+}`,
+  );
+  return { source, bindings: ["logits", "routes"], workgroups: [tokens, 1, 1] };
+}

@@ -1,0 +1,25 @@
+// What the kernels of a mixture of experts have in common. A pair is one of a token's chosen experts: number
+// token · expertsPerToken + rank.
+
+import type { DType } from "../../ops.ts";
+import type { ElementType } from "../kernel.ts";
+
+/** One of an expert's two products: gate/up with SiLU·mul (paired rows), or down. */
+export interface ExpertProduct {
+  readonly kind: "gate-up" | "down";
+  /** Output features: F for gate-up, H for down. */
+  readonly width: number;
+  /** Input features. */
+  readonly columns: number;
+  readonly dtype: DType;
+  readonly expertsPerToken: number;
+  /** Experts of the part of the matrix that is bound. */
+  readonly firstExpert: number;
+  readonly experts: number;
+  /** Of the result, when it is the layer's output. */
+  readonly output: ElementType;
+}
+
+/** Part of the pipeline key. */
+export const productKey = (p: ExpertProduct) =>
+  `${p.kind} ${p.width}x${p.columns} ${p.dtype} k${p.expertsPerToken} e${p.firstExpert}+${p.experts} ${p.output}`;

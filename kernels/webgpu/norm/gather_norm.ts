@@ -1,0 +1,59 @@
+// RMS norm (Zhang & Sennrich 2019) of whole rows: of the sampled ones, gathered so that the output head sees only
+// those whose logits are wanted, or of all (in front of experts, where several products share the result).
+//
+// Grid: a workgroup per row. Memory: input [T, columns], output [rows, columns]. Bound by launch.
+
+import type { DeviceCaps, ElementType, KernelCall } from "../kernel.ts";
+import { Sample, sampleWords, Word } from "../plan_buffer.ts";
+import { laneArguments, laneParameters, workgroupReduction } from "../reduce.ts";
+import { float, input, kernelSource, load, output, store } from "../wgsl.ts";
+
+/** Fixed properties. */
+export interface GatherNormShape {
+  /** Which rows: the plan's sampled ones, or all tokens. */
+  readonly rows: "sampled" | "all";
+  readonly columns: number;
+  readonly epsilon: number;
+  readonly input: ElementType;
+  readonly output: ElementType;
+}
+
+/** output[i] = norm(input[row i]) for `count` rows. */
+export function gatherNorm(
+  shape: GatherNormShape,
+  count: number,
+  caps: DeviceCaps,
+): KernelCall<"input" | "weight" | "output"> {
+  const { columns, epsilon } = shape;
+  const threads = caps.software ? 32 : 256;
+  const source = kernelSource(
+    `gather-norm ${shape.rows} ${columns} ${epsilon} ${shape.input} ${shape.output}`,
+    [
+      input("x", `array<${shape.input}>`),
+      input("weight", "array<f32>"),
+      output("result", `array<${shape.output}>`),
+    ],
+    () =>
+      `${workgroupReduction("sum", "add", threads, caps)}
+@compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_index) thread: u32, ${laneParameters}) {
+  let token = ${
+        shape.rows === "all"
+          ? "group.x"
+          : `plan[plan[${Word.SamplesAt}] + group.x * ${sampleWords}u + ${Sample.Token}u]`
+      };
+  let base = token * ${columns}u;
+  var squares = 0.0;
+  for (var i = thread; i < ${columns}u; i += ${threads}u) {
+    let v = ${load(shape.input, "x[base + i]")};
+    squares += v * v;
+  }
+  let scale = inverseSqrt(sum(squares, ${laneArguments}) / ${float(columns)} + ${float(epsilon)});
+  for (var i = thread; i < ${columns}u; i += ${threads}u) {
+    let v = ${load(shape.input, "x[base + i]")} * scale * weight[i];
+    result[group.x * ${columns}u + i] = ${store(shape.output, "v")};
+  }
+}`,
+  );
+  return { source, bindings: ["input", "weight", "output"], workgroups: [count, 1, 1] };
+}

@@ -1,0 +1,114 @@
+// Records dispatches into command buffers: one per step, or several where the host has to take part in between (the
+// ranks of a tensor-parallel group add up their results through host memory).
+
+import type { DeviceBuffer } from "./buffers.ts";
+import type { GpuDevice } from "./device.ts";
+import type { KernelCall } from "./kernel.ts";
+import type { Pipeline, PipelineCache } from "./pipelines.ts";
+import type { Readback, Staging } from "./readback.ts";
+
+/** A dispatch with everything looked up. */
+export interface Prepared {
+  readonly pipeline: Pipeline;
+  readonly bindGroup: GPUBindGroup;
+  readonly x: number;
+  readonly y: number;
+  readonly z: number;
+}
+
+/** Looks up a kernel's pipeline and bind group. */
+export function prepare<Role extends string>(
+  pipelines: PipelineCache,
+  { source, bindings, workgroups: [x, y, z] }: KernelCall<Role>,
+  buffers: Readonly<Record<Role, DeviceBuffer>>,
+): Prepared {
+  const pipeline = pipelines.pipeline(source);
+  return {
+    pipeline,
+    bindGroup: pipelines.bindGroup(pipeline, bindings.map((role) => buffers[role])),
+    x,
+    y,
+    z,
+  };
+}
+
+/** Commands, and what the host does once they are done. */
+export interface Segment {
+  readonly commands: GPUCommandBuffer;
+  /** Results that the host needs, and what it does with them; absent for a step's last segment. */
+  readonly then?: {
+    readonly staging: Staging;
+    readonly bytes: number;
+    readonly act: (data: ArrayBuffer) => void;
+  };
+}
+
+/** Records one step. */
+export class Recorder {
+  readonly #gpu: GpuDevice;
+  readonly #readback: Readback;
+  readonly #planGroup: GPUBindGroup;
+  readonly #segments: Segment[] = [];
+  readonly #offset = new Uint32Array(1);
+  #encoder: GPUCommandEncoder;
+  #pass: GPUComputePassEncoder | null = null;
+  #pipeline: Pipeline | null = null;
+
+  constructor(gpu: GpuDevice, readback: Readback, planGroup: GPUBindGroup) {
+    this.#gpu = gpu;
+    this.#readback = readback;
+    this.#planGroup = planGroup;
+    this.#encoder = gpu.device.createCommandEncoder();
+  }
+
+  /** The plan region that the next dispatches see, by its byte offset. */
+  region(offset: number): void {
+    this.#offset[0] = offset;
+    this.#pass?.setBindGroup(0, this.#planGroup, this.#offset, 0, 1);
+  }
+
+  dispatch({ pipeline, bindGroup, x, y, z }: Prepared): void {
+    let pass = this.#pass;
+    if (pass === null) {
+      pass = this.#pass = this.#encoder.beginComputePass();
+      pass.setBindGroup(0, this.#planGroup, this.#offset, 0, 1);
+      this.#pipeline = null;
+    }
+    if (this.#pipeline !== pipeline) {
+      pass.setPipeline(pipeline.gpu);
+      this.#pipeline = pipeline;
+    }
+    pass.setBindGroup(1, bindGroup);
+    pass.dispatchWorkgroups(x, y, z);
+  }
+
+  copy(
+    source: GPUBuffer,
+    sourceOffset: number,
+    target: GPUBuffer,
+    targetOffset: number,
+    bytes: number,
+  ): void {
+    this.#endPass();
+    this.#encoder.copyBufferToBuffer(source, sourceOffset, target, targetOffset, bytes);
+  }
+
+  /** Once everything so far is done, `act` gets the first `bytes` of a buffer; what follows waits for it. */
+  host(source: GPUBuffer, bytes: number, act: (data: ArrayBuffer) => void): void {
+    const staging = this.#readback.acquire(bytes);
+    this.copy(source, 0, staging.buffer, 0, bytes);
+    this.#segments.push({ commands: this.#encoder.finish(), then: { staging, bytes, act } });
+    this.#encoder = this.#gpu.device.createCommandEncoder();
+  }
+
+  finish(): readonly Segment[] {
+    this.#endPass();
+    this.#segments.push({ commands: this.#encoder.finish() });
+    return this.#segments;
+  }
+
+  #endPass(): void {
+    this.#pass?.end();
+    this.#pass = null;
+  }
+}

@@ -1,0 +1,169 @@
+// The draw: argmax of the logits, with Gumbel noise where there is a temperature (Gumbel 1954), in two stages.
+//
+// Noise is a hash of (seed, position, token), see `reference/random.ts`, so a row's draw does not depend on what it
+// is batched with. Stage one, grid (chunks, rows): the best token of each chunk of the vocabulary. Stage two, grid
+// (rows): the best of all; writes the token pool and the result. The lowest id wins a tie. Bound by reading the
+// logits.
+
+import { SampleFlag } from "../../../engine/plan.ts";
+import type { DeviceCaps, KernelCall } from "../kernel.ts";
+import { Sample, sampleWords, Word } from "../plan_buffer.ts";
+import { laneArguments, laneParameters, workgroupReduction } from "../reduce.ts";
+import { divideUp, input, kernelSource, output } from "../wgsl.ts";
+
+/** Logits [rows, stride] and how they are cut. */
+export interface LogitsShape {
+  readonly vocabSize: number;
+  readonly stride: number;
+}
+
+/** Tokens of a chunk. */
+export const chunkTokens = (caps: DeviceCaps) => caps.software ? 2048 : 4096;
+export const chunkCount = ({ vocabSize }: LogitsShape, caps: DeviceCaps) =>
+  divideUp(vocabSize, chunkTokens(caps));
+
+/** A value below every logit. */
+export const lowest = "-3.4e38";
+/** An id above every token. */
+export const noToken = "0xffffffffu";
+/** Bits of a quiet NaN: "not asked for". */
+export const nanBits = "0x7fc00000u";
+
+/** `field(row, word)` of a sampled row's record. */
+export const sampleRecord =
+  `fn field(row: u32, word: u32) -> u32 { return plan[plan[${Word.SamplesAt}] + row * ${sampleWords}u + word]; }
+fn fieldFloat(row: u32, word: u32) -> f32 { return bitcast<f32>(field(row, word)); }`;
+
+/** The same hash and noise as `reference/random.ts`. */
+const noise = `fn mixBits(value: u32) -> u32 {
+  var x = value;
+  x ^= x >> 16u;
+  x *= 0x7feb352du;
+  x ^= x >> 15u;
+  x *= 0x846ca68bu;
+  return x ^ (x >> 16u);
+}
+fn gumbel(h: u32) -> f32 {
+  let u = (f32(h) + 0.5) / 4294967296.0;
+  if (u < 0.01) { return -log(u * (1.0 + u * (0.5 + u * (1.0 / 3.0)))); }
+  // 1 - u from the hash's complement, exact where u is near 1.
+  return -log(-log((f32(~h) + 0.5) / 4294967296.0));
+}`;
+
+const threadsOf = (caps: DeviceCaps) => caps.software ? 32 : 256;
+
+/** Stage one; with `filtered`, tokens below a row's limit are left out. */
+export function drawChunks(
+  { vocabSize, stride }: LogitsShape,
+  filtered: boolean,
+  rows: number,
+  caps: DeviceCaps,
+): KernelCall<"logits" | "limits" | "candidates"> {
+  const threads = threadsOf(caps);
+  const chunk = chunkTokens(caps);
+  const chunks = divideUp(vocabSize, chunk);
+  const source = kernelSource(
+    `draw-chunks ${vocabSize}/${stride} ${filtered}`,
+    [
+      input("logits", "array<vec4<f32>>"),
+      ...(filtered ? [input("limits", "array<f32>")] : []),
+      output("candidates", "array<vec2<u32>>"),
+    ],
+    () =>
+      `${workgroupReduction("largest", "max", threads, caps)}
+${workgroupReduction("first", "minU32", threads, caps)}
+${sampleRecord}
+${noise}
+@compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_index) thread: u32, ${laneParameters}) {
+  let row = group.y;
+  let start = group.x * ${chunk}u;
+  let end = min(start + ${chunk}u, ${vocabSize}u);
+  let base = row * ${stride / 4}u;
+  let temperature = fieldFloat(row, ${Sample.Temperature}u);
+  let key = mixBits(field(row, ${Sample.SeedLow}u) ^ mixBits(field(row, ${Sample.SeedHigh}u) ^
+    mixBits(field(row, ${Sample.Position}u) + 1u + 0x9e3779b9u)));
+  var best = ${lowest};
+  var id = ${noToken};
+  if (temperature == 0.0) {
+    for (var i = start + 4u * thread; i < end; i += ${4 * threads}u) {
+      let four = logits[base + (i >> 2u)];
+${
+        ["x", "y", "z", "w"].map((e, n) =>
+          `      if (four.${e} > best && i + ${n}u < end) { best = four.${e}; id = i + ${n}u; }`
+        ).join("\n")
+      }
+    }
+  } else {
+    let limit = ${filtered ? "limits[row]" : lowest};
+    for (var i = start + 4u * thread; i < end; i += ${4 * threads}u) {
+      let four = logits[base + (i >> 2u)];
+${
+        ["x", "y", "z", "w"].map((e, n) =>
+          `      if (four.${e} >= limit && i + ${n}u < end) {
+        let noisy = four.${e} / temperature + gumbel(mixBits((i + ${n}u) ^ key));
+        if (noisy > best) { best = noisy; id = i + ${n}u; }
+      }`
+        ).join("\n")
+      }
+    }
+  }
+  let top = largest(best, ${laneArguments});
+  let winner = first(select(${noToken}, id, best == top), ${laneArguments});
+  if (thread == 0u) { candidates[row * ${chunks}u + group.x] = vec2<u32>(bitcast<u32>(top), winner); }
+}`,
+  );
+  const bindings = ["logits" as const, ...(filtered ? ["limits" as const] : []), "candidates" as const];
+  return { source, bindings, workgroups: [chunks, rows, 1] };
+}
+
+/** Stage two. */
+export function drawFinish(
+  shape: LogitsShape,
+  contextLength: number,
+  rows: number,
+  caps: DeviceCaps,
+): KernelCall<"candidates" | "tokenPool" | "results"> {
+  const threads = caps.software ? 16 : 64;
+  const chunks = chunkCount(shape, caps);
+  const source = kernelSource(
+    `draw-finish ${chunks} ${contextLength}`,
+    [
+      input("candidates", "array<vec2<u32>>"),
+      output("tokenPool", "array<u32>"),
+      output("results", "array<u32>"),
+    ],
+    () =>
+      `${workgroupReduction("largest", "max", threads, caps)}
+${workgroupReduction("first", "minU32", threads, caps)}
+${sampleRecord}
+@compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_index) thread: u32, ${laneParameters}) {
+  let row = group.x;
+  var best = ${lowest};
+  var id = ${noToken};
+  for (var i = thread; i < ${chunks}u; i += ${threads}u) {
+    let candidate = candidates[row * ${chunks}u + i];
+    let value = bitcast<f32>(candidate.x);
+    if (value > best) { best = value; id = candidate.y; }
+  }
+  let top = largest(best, ${laneArguments});
+  let winner = first(select(${noToken}, id, best == top), ${laneArguments});
+  if (thread != 0u) { return; }
+  let position = field(row, ${Sample.Position}u) + 1u;
+  let inside = position < ${contextLength}u;
+  let at = field(row, ${Sample.Row}u) * ${contextLength}u + position;
+  // Where nothing is above the lowest value, everything is forbidden: token 0.
+  var token = select(winner, 0u, winner == ${noToken});
+  if (field(row, ${Sample.Flags}u) == ${SampleFlag.Score}u) {
+    token = tokenPool[at];
+  } else if (inside) {
+    tokenPool[at] = token;
+  }
+  let result = plan[${Word.ResultsAt}] + row * (2u + 2u * plan[${Word.TopCount}]);
+  results[result] = token;
+  results[result + 1u] = ${nanBits};
+}`,
+  );
+  return { source, bindings: ["candidates", "tokenPool", "results"], workgroups: [rows, 1, 1] };
+}

@@ -1,0 +1,146 @@
+// The end of a forward: norm, head and sampling of the rows whose logits are wanted.
+
+import type { Norm } from "../ops.ts";
+import { recordGather } from "./collective_operation.ts";
+import { DeviceActivation, type Forward, look, recordOperation, sharedBuffer } from "./context.ts";
+import { PlanWord } from "./kernel.ts";
+import { recordLinear } from "./linear_operation.ts";
+import { gatherNorm } from "./norm/gather_norm.ts";
+import { resultWords, type SampleGroup } from "./plan_buffer.ts";
+import { chunkCount, drawChunks, drawFinish, type LogitsShape } from "./sample/draw.ts";
+import { chunkWords, logprobChunks, logprobFinish } from "./sample/logprobs.ts";
+import { applyBias, applyPenalties, countHistory } from "./sample/penalties.ts";
+import { sampleLimits } from "./sample/threshold.ts";
+import type { DeviceBuffer } from "./buffers.ts";
+import type { DeviceMatrix, DeviceVector } from "./weights.ts";
+import { divideUp } from "./wgsl.ts";
+
+/** Bytes of all results of a step. */
+export const resultBytes = (samples: number, steps: number, topCount: number) =>
+  4 * samples * steps * resultWords(topCount);
+
+/** Norm, head and draw, group after group of sampled rows. */
+export function recordSample(
+  forward: Forward,
+  input: DeviceActivation,
+  norm: Norm,
+  head: DeviceMatrix,
+): void {
+  for (const group of forward.shape.groups) {
+    forward.recorder.region(group.offset);
+    const { logits, shape } = recordLogits(forward, group, input, norm, head);
+    copyLogits(forward, group, logits, shape);
+    recordSampler(forward, group, logits, shape);
+  }
+}
+
+/** Logits [rows of the group, stride]; the stride is a multiple of four, so that rows can be read in fours. */
+function recordLogits(
+  forward: Forward,
+  { count }: SampleGroup,
+  input: DeviceActivation,
+  norm: Norm,
+  head: DeviceMatrix,
+): { logits: DeviceBuffer; shape: LogitsShape } {
+  const { context: { gpu, collective, state } } = forward;
+  const { rows, columns } = head.spec;
+  const vocabSize = collective === null ? rows : state.spec.vocabSize;
+  const stride = 4 * divideUp(vocabSize, 4);
+  const logits = sharedBuffer(forward, "logits", 4 * count * stride);
+  const localStride = 4 * divideUp(rows, 4);
+  const local = collective === null ? logits : sharedBuffer(forward, "localLogits", 4 * count * localStride);
+  const sampled = new DeviceActivation(columns, "f32", sharedBuffer(forward, "sampled", 4 * count * columns));
+  recordOperation(forward, `gather ${input.buffer.id} ${sampled.buffer.id} ${count}`, () => [
+    look(
+      forward,
+      gatherNorm(
+        { rows: "sampled", columns, epsilon: norm.epsilon, input: input.element, output: sampled.element },
+        count,
+        gpu.caps,
+      ),
+      { input: input.buffer, weight: (norm.weight as DeviceVector).buffer, output: sampled.buffer },
+    ),
+  ]);
+  recordLinear(forward, {
+    input: sampled,
+    norm: null,
+    weight: head,
+    bias: null,
+    output: new DeviceActivation(localStride, "f32", local),
+    epilogue: "store",
+    rows: count,
+    countWord: PlanWord.Samples,
+  });
+  if (collective !== null) {
+    recordGather(forward, collective, { rows: count, localStride, vocabSize, stride }, local, logits);
+  }
+  return { logits, shape: { vocabSize, stride } };
+}
+
+/** For a plan that returns logits: copies the group's rows to where they are read from. */
+function copyLogits(
+  { recorder, logits: target }: Forward,
+  { first, count }: SampleGroup,
+  logits: DeviceBuffer,
+  { vocabSize, stride }: LogitsShape,
+): void {
+  if (!target) return;
+  for (let i = 0; i < count; i++) {
+    const offset = target.offset + 4 * (first + i) * vocabSize;
+    recorder.copy(logits.gpu, 4 * i * stride, target.staging, offset, 4 * vocabSize);
+  }
+}
+
+/** Penalties, limits, draw and log-probabilities, as far as some row needs them. */
+function recordSampler(
+  forward: Forward,
+  { count }: SampleGroup,
+  logits: DeviceBuffer,
+  shape: LogitsShape,
+): void {
+  const { context: { gpu: { caps }, state: { spec, tokenPool } }, needs, topCount, step } = forward;
+  const { contextLength } = spec;
+  // Rounded up, so that a growing history does not look like a new operation every step.
+  const history = needs.history === 0
+    ? 0
+    : Math.min(contextLength, 1024 * divideUp(needs.history + step, 1024));
+  const changed = history > 0 || needs.biases > 0;
+  const key = `sample ${logits.id} ${shape.vocabSize} ${count} ${history} ${needs.biases} ${needs.limits} ` +
+    `${needs.logprobs ? topCount : -1}`;
+  const original = needs.logprobs && changed
+    ? sharedBuffer(forward, "rawLogits", 4 * count * shape.stride)
+    : logits;
+  // The log-probabilities are those of the model, not of the penalised distribution.
+  if (original !== logits) forward.recorder.copy(logits.gpu, 0, original.gpu, 0, 4 * count * shape.stride);
+  recordOperation(forward, key, () => {
+    const chunks = chunkCount(shape, caps);
+    const buffers = {
+      logits,
+      tokenPool,
+      counts: sharedBuffer(forward, "counts", history > 0 ? 4 * count * shape.vocabSize : 16),
+      limits: sharedBuffer(forward, "limits", 4 * count),
+      candidates: sharedBuffer(forward, "candidates", 8 * count * chunks),
+      chunkStats: sharedBuffer(
+        forward,
+        "chunkStats",
+        needs.logprobs ? 4 * count * chunks * chunkWords(topCount) : 16,
+      ),
+      results: forward.results,
+    };
+    const prepared = [];
+    if (history > 0) {
+      prepared.push(look(forward, countHistory(shape, contextLength, history, count), buffers));
+      prepared.push(look(forward, applyPenalties(shape, contextLength, history, count), buffers));
+    }
+    if (needs.biases > 0) prepared.push(look(forward, applyBias(shape, needs.biases, count), buffers));
+    if (needs.limits) prepared.push(look(forward, sampleLimits(shape, count, caps), buffers));
+    prepared.push(look(forward, drawChunks(shape, needs.limits, count, caps), buffers));
+    prepared.push(look(forward, drawFinish(shape, contextLength, count, caps), buffers));
+    if (needs.logprobs) {
+      const unpenalized = { ...buffers, logits: original };
+      prepared.push(look(forward, logprobChunks(shape, count, caps), unpenalized));
+      prepared.push(look(forward, logprobFinish(shape, count, caps), unpenalized));
+    }
+    return prepared;
+  });
+}

@@ -1,0 +1,141 @@
+// A recorded step: submitting it, and reading what it left behind.
+
+import type { BatchPlan, StepResult } from "../../engine/plan.ts";
+import type { RecordedStep } from "../ops.ts";
+import { DeviceError, type GpuDevice } from "./device.ts";
+import { type PackedPlan, resultWords } from "./plan_buffer.ts";
+import type { Readback, Staging } from "./readback.ts";
+import type { Segment } from "./recorder.ts";
+
+/** What a step's result buffer holds: the serial, then rows, then logits if asked for. */
+export interface ResultLayout {
+  readonly staging: Staging;
+  readonly serial: number;
+  /** Words of results, and of logits behind them. */
+  readonly rows: number;
+  readonly logits: number;
+}
+
+/** Words before the results. */
+export const serialWords = 4;
+
+/** A step of the WebGPU backend. */
+export class DeviceStep implements RecordedStep {
+  readonly #gpu: GpuDevice;
+  readonly #readback: Readback;
+  readonly #plan: BatchPlan;
+  readonly #packed: PackedPlan;
+  readonly #planBuffer: GPUBuffer;
+  readonly #segments: readonly Segment[];
+  readonly #layout: ResultLayout;
+  readonly #done: (serial: number) => void;
+  #started = 0;
+
+  constructor(
+    gpu: GpuDevice,
+    readback: Readback,
+    plan: BatchPlan,
+    packed: PackedPlan,
+    planBuffer: GPUBuffer,
+    segments: readonly Segment[],
+    layout: ResultLayout,
+    done: (serial: number) => void,
+  ) {
+    this.#gpu = gpu;
+    this.#readback = readback;
+    this.#plan = plan;
+    this.#packed = packed;
+    this.#planBuffer = planBuffer;
+    this.#segments = segments;
+    this.#layout = layout;
+    this.#done = done;
+  }
+
+  /** A step in which the host takes part is put off until `read`, where it may block. */
+  submit(): void {
+    this.#gpu.check();
+    this.#started = performance.now();
+    if (this.#segments.length === 1) this.#begin();
+  }
+
+  /** @throws {DeviceError} if the device failed since the step before. */
+  read(): StepResult | Promise<StepResult> {
+    this.#gpu.check();
+    if (this.#segments.length > 1) {
+      this.#begin();
+      const rest = this.#continue(0);
+      if (rest !== null) return rest.then(() => this.#collect());
+    }
+    return this.#collect();
+  }
+
+  #begin(): void {
+    // The plan goes in right before the commands that read it: an earlier step may still need the buffer.
+    this.#gpu.queue.writeBuffer(this.#planBuffer, 0, this.#packed.words);
+    this.#gpu.queue.submit([this.#segments[0]!.commands]);
+  }
+
+  /** Runs the host's parts from segment `from` on; a promise only where a readback has to be awaited. */
+  #continue(from: number): Promise<void> | null {
+    for (let i = from; i < this.#segments.length - 1; i++) {
+      const { staging, bytes, act } = this.#segments[i]!.then!;
+      const next = (data: ArrayBuffer) => {
+        act(data);
+        this.#gpu.queue.submit([this.#segments[i + 1]!.commands]);
+      };
+      const data = this.#readback.read(staging, bytes);
+      if (data instanceof Promise) {
+        return data.then((d) => {
+          next(d);
+          return this.#continue(i + 1) ?? undefined;
+        });
+      }
+      next(data);
+    }
+    return null;
+  }
+
+  #collect(): StepResult | Promise<StepResult> {
+    const { staging, rows, logits } = this.#layout;
+    const data = this.#readback.read(staging, 4 * (serialWords + rows + logits));
+    return data instanceof Promise ? data.then((d) => this.#decode(d)) : this.#decode(data);
+  }
+
+  #decode(data: ArrayBuffer): StepResult | Promise<StepResult> {
+    const { serial, rows, logits } = this.#layout;
+    const words = new Uint32Array(data);
+    if (words[0] !== serial) return this.#explain();
+    this.#done(serial);
+    const { samples, topCount } = this.#packed;
+    const floats = new Float32Array(data);
+    const total = samples * this.#plan.steps;
+    const stride = resultWords(topCount);
+    const result = {
+      id: this.#plan.id,
+      tokens: new Uint32Array(total),
+      logprobs: new Float32Array(total),
+      topCount,
+      topTokens: new Uint32Array(total * topCount),
+      topLogprobs: new Float32Array(total * topCount),
+      milliseconds: performance.now() - this.#started,
+    };
+    for (let i = 0; i < total; i++) {
+      const at = serialWords + i * stride;
+      result.tokens[i] = words[at]!;
+      result.logprobs[i] = floats[at + 1]!;
+      for (let j = 0; j < topCount; j++) {
+        result.topTokens[i * topCount + j] = words[at + 2 + j]!;
+        result.topLogprobs[i * topCount + j] = floats[at + 2 + topCount + j]!;
+      }
+    }
+    const end = serialWords + rows;
+    return logits > 0 ? { ...result, logits: floats.slice(end, end + logits) } : result;
+  }
+
+  /** The step did not run: the reason arrives as an event by the time the queue says that it is idle. */
+  async #explain(): Promise<never> {
+    await this.#gpu.queue.onSubmittedWorkDone();
+    this.#gpu.check();
+    throw new DeviceError("the device did not run the step, and gave no reason");
+  }
+}

@@ -1,0 +1,190 @@
+// A conversation in the terminal, without the terminal: lines in, text out. Lines that begin with a slash are
+// commands; the rest are messages. Ctrl-C (the `interrupt` signal of a turn) ends the answer, not the conversation.
+
+import type { SamplingParams } from "../../engine/params.ts";
+import type { ServedEngine } from "../http/engine_api.ts";
+import { ReasoningParser } from "../http/parsers/reasoning.ts";
+import type { ChatMessage } from "../messages.ts";
+
+export interface ConversationOptions {
+  readonly params: SamplingParams;
+  readonly system: string | null;
+  /** Shows tokens, speed and cached prompt tokens after each answer. */
+  readonly stats: boolean;
+  /** Escape sequences for dimmed text. */
+  readonly color: boolean;
+  /** Reasoning is shown, dimmed, before the answer. */
+  readonly showReasoning: boolean;
+}
+
+/** Where the conversation speaks to. */
+export interface ConversationOutput {
+  /** The answer. */
+  write(text: string): void;
+  /** Everything around it. */
+  note(text: string): void;
+  save(path: string, text: string): Promise<void>;
+}
+
+const help = [
+  "/reset            forget the conversation (the system message stays)",
+  "/system [TEXT]    set the system message and reset; without text remove it",
+  "/save PATH        write the conversation to a JSON file",
+  "/stats            show or hide speed and token counts",
+  "/exit             leave (also Ctrl-D); Ctrl-C ends an answer",
+].join("\n");
+
+export class Conversation {
+  readonly #engine: ServedEngine;
+  readonly #options: ConversationOptions;
+  readonly #output: ConversationOutput;
+  #system: string | null;
+  #stats: boolean;
+  #messages: ChatMessage[] = [];
+
+  constructor(engine: ServedEngine, options: ConversationOptions, output: ConversationOutput) {
+    this.#engine = engine;
+    this.#options = options;
+    this.#output = output;
+    this.#system = options.system;
+    this.#stats = options.stats;
+  }
+
+  /** What the template gets. */
+  get messages(): readonly ChatMessage[] {
+    const system = this.#system === null ? [] : [{ role: "system", content: this.#system }];
+    return [...system, ...this.#messages];
+  }
+
+  /** Takes a line; false when it was the last. */
+  async take(line: string, interrupt: AbortSignal): Promise<boolean> {
+    const text = line.trim();
+    if (text === "") return true;
+    if (text.startsWith("/")) return await this.#command(text);
+    await this.#answer(text, interrupt);
+    return true;
+  }
+
+  async #command(text: string): Promise<boolean> {
+    const [, name, argument = ""] = /^(\/\S*)\s*([^]*)$/.exec(text)!;
+    const { note } = this.#output;
+    switch (name) {
+      case "/exit":
+      case "/quit":
+        return false;
+      case "/reset":
+        this.#messages = [];
+        note("forgotten");
+        return true;
+      case "/system":
+        this.#system = argument === "" ? null : argument;
+        this.#messages = [];
+        note(argument === "" ? "no system message; forgotten" : "system message set; forgotten");
+        return true;
+      case "/stats":
+        this.#stats = !this.#stats;
+        note(this.#stats ? "stats on" : "stats off");
+        return true;
+      case "/save":
+        await this.#save(argument);
+        return true;
+      case "/help":
+        note(help);
+        return true;
+      default:
+        note(`there is no ${name}\n${help}`);
+        return true;
+    }
+  }
+
+  async #save(path: string): Promise<void> {
+    if (path === "") return this.#output.note("say where: /save PATH");
+    try {
+      await this.#output.save(path, JSON.stringify({ messages: this.messages }, null, 2) + "\n");
+      this.#output.note(`saved to ${path}`);
+    } catch (error) {
+      this.#output.note(`cannot write ${path}: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+
+  async #answer(question: string, interrupt: AbortSignal): Promise<void> {
+    const { write, note } = this.#output;
+    this.#messages.push({ role: "user", content: question });
+    const begun = performance.now();
+    const generation = this.#engine.submit({
+      input: { type: "chat", messages: this.messages },
+      params: this.#options.params,
+      signal: interrupt,
+    });
+    const printer = new AnswerPrinter(this.#options, write);
+    let tokens = 0, cached = 0, firstAt: number | null = null;
+    for await (const delta of generation) {
+      if (delta.tokens.length > 0) firstAt ??= performance.now();
+      tokens += delta.tokens.length;
+      cached = delta.cachedTokens;
+      printer.push(delta.text, delta.finish !== null);
+      if (delta.finish?.type === "error") {
+        this.#messages.pop();
+        printer.close();
+        return note(delta.finish.message);
+      }
+      if (delta.finish?.type === "abort") note("(stopped)");
+      if (delta.finish?.type === "length") {
+        note("(cut: the context or --max-tokens is full; /reset starts afresh)");
+      }
+    }
+    printer.close();
+    this.#messages.push({ role: "assistant", content: printer.content });
+    if (!this.#stats || firstAt === null) return;
+    const seconds = (performance.now() - firstAt) / 1000;
+    const rate = tokens > 1 && seconds > 0 ? `${((tokens - 1) / seconds).toFixed(1)} tokens/s, ` : "";
+    const prompt = (await generation.promptIds).length;
+    note(
+      `${tokens} tokens, ${rate}first after ${
+        Math.round(firstAt - begun)
+      } ms; prompt ${prompt}, cached ${cached}`,
+    );
+  }
+}
+
+/** Prints an answer as it comes, its reasoning dimmed. */
+class AnswerPrinter {
+  readonly #options: ConversationOptions;
+  readonly #write: (text: string) => void;
+  readonly #parser = new ReasoningParser(false);
+  #reasoning = false;
+  #last = "";
+  content = "";
+
+  constructor(options: ConversationOptions, write: (text: string) => void) {
+    this.#options = options;
+    this.#write = write;
+  }
+
+  push(text: string, last: boolean): void {
+    for (const piece of [...this.#parser.push(text), ...(last ? this.#parser.end() : [])]) {
+      if (piece.type === "reasoning") {
+        if (!this.#options.showReasoning) continue;
+        if (!this.#reasoning && this.#options.color) this.#write("\x1b[2m");
+        this.#reasoning = true;
+      } else {
+        this.#endReasoning("\n\n");
+        this.content += piece.text;
+      }
+      this.#write(piece.text);
+      this.#last = piece.text;
+    }
+  }
+
+  /** Ends the line and the dimming, whatever happened. */
+  close(): void {
+    this.#endReasoning("");
+    if (!this.#last.endsWith("\n")) this.#write("\n");
+  }
+
+  #endReasoning(separator: string): void {
+    if (!this.#reasoning) return;
+    this.#reasoning = false;
+    this.#write((this.#options.color ? "\x1b[22m" : "") + separator);
+  }
+}

@@ -1,0 +1,180 @@
+// `radish doctor`: what this machine can run on, and what is missing, with the command that mends it.
+
+import { adapterRemedy, probeWebGpu, type WebGpuReport } from "../../kernels/webgpu/device.ts";
+import type { Command, OptionValues } from "./command.ts";
+import { versionText } from "./version.ts";
+
+export const doctor: Command = {
+  name: "doctor",
+  summary: "what this machine can run on, and what is missing",
+  positionals: "",
+  maxPositionals: 0,
+  options: [
+    { name: "fix", kind: "flag", help: "install what is missing (as root on Debian or Ubuntu)" },
+    { name: "json", kind: "flag", help: "print one JSON object" },
+    { name: "verbose", kind: "flag", help: "stack traces with errors" },
+    { name: "help", short: "h", kind: "flag", help: "this text" },
+  ],
+  example: "radish doctor --fix",
+  run,
+};
+
+/** Something to mend: what it is and the command that does it, if there is one. */
+interface Finding {
+  readonly problem: string;
+  readonly remedy: string;
+  /** Arguments for apt-get, when that would do. */
+  readonly packages: readonly string[];
+}
+
+async function run(values: OptionValues): Promise<number> {
+  const gpu = await probeWebGpu();
+  const finding = gpu === null || gpu.software ? await examine(gpu) : null;
+  if (values.flag("fix") && finding !== null && finding.packages.length > 0) {
+    if (!canInstall()) {
+      console.error(`radish: cannot install here (not root, or no apt-get). Run: ${finding.remedy}`);
+      return 1;
+    }
+    await install(finding.packages);
+    // This process has already loaded its Vulkan libraries; a new one sees the new driver.
+    console.error("radish: installed; run `radish doctor` again to see the result");
+    return 0;
+  }
+  const memory = Deno.systemMemoryInfo();
+  const report = {
+    version: versionText(),
+    system: {
+      os: Deno.build.os,
+      architecture: Deno.build.arch,
+      cores: navigator.hardwareConcurrency,
+      memoryBytes: memory.total,
+      availableBytes: memory.available,
+    },
+    webgpu: gpu,
+    cpu: { threads: navigator.hardwareConcurrency, simd: supportsSimd(), relaxedSimd: supportsRelaxedSimd() },
+    auto: gpu !== null && !gpu.software ? "webgpu" : "cpu",
+    finding: finding && { problem: finding.problem, remedy: finding.remedy },
+  };
+  if (values.flag("json")) console.log(JSON.stringify(report, null, 2));
+  else print(report, gpu, finding);
+  return 0;
+}
+
+function print(
+  report: {
+    version: string;
+    system: { cores: number; memoryBytes: number; availableBytes: number };
+    auto: string;
+  },
+  gpu: WebGpuReport | null,
+  finding: Finding | null,
+): void {
+  const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+  const row = (name: string, text: string) => console.log(name.padEnd(10) + text);
+  const { cores, memoryBytes, availableBytes } = report.system;
+  console.log(report.version + "\n");
+  row(
+    "system",
+    `${Deno.build.os} ${Deno.build.arch}, ${cores} cores, ${gib(memoryBytes)} memory (${
+      gib(availableBytes)
+    } free)`,
+  );
+  if (gpu === null) row("WebGPU", "no adapter");
+  else {
+    const { subgroup, limits } = gpu;
+    row(
+      "WebGPU",
+      gpu.description + (gpu.software ? " — a software imitation, slower than the CPU backend" : ""),
+    );
+    row(
+      "",
+      `features: ${gpu.features.join(", ") || "none"}; subgroups of ${subgroup.min} to ${subgroup.max}`,
+    );
+    row(
+      "",
+      `buffers to ${gib(limits.maxBufferSize)}, bindings to ${gib(limits.maxStorageBufferBindingSize)}, ` +
+        `workgroup memory ${limits.maxComputeWorkgroupStorageSize / 1024} KiB`,
+    );
+  }
+  const simd = supportsRelaxedSimd()
+    ? "relaxed SIMD"
+    : supportsSimd()
+    ? "SIMD, not relaxed: slower"
+    : "no SIMD";
+  row("CPU", `${cores} threads, WebAssembly ${simd}`);
+  console.log(`\n--device auto takes the ${report.auto === "webgpu" ? "GPU" : "CPU"}.`);
+  if (finding !== null) console.log(`\n${finding.problem}\n  ${finding.remedy}`);
+}
+
+/** Why there is no real GPU, as far as it can be seen from here. */
+async function examine(gpu: WebGpuReport | null): Promise<Finding | null> {
+  if (Deno.build.os === "linux" && await exists("/dev/nvidiactl")) {
+    const packages = ["libvulkan1", "libegl1", "libgl1", "libx11-6", "libxext6"];
+    return {
+      problem:
+        "There is an NVIDIA GPU, but Vulkan does not find it: usually its driver lacks these libraries.",
+      remedy: `apt-get update && apt-get install -y ${packages.join(" ")}` +
+        (await exists("/usr/share/vulkan/icd.d/nvidia_icd.json")
+          ? ""
+          : "   (and point VK_DRIVER_FILES at nvidia_icd.json)"),
+      packages,
+    };
+  }
+  if (gpu !== null) return null;
+  return {
+    problem: "There is no WebGPU adapter. That is no problem for --device cpu; for --device webgpu:",
+    remedy: Deno.build.os === "linux" && await exists("/usr/bin/apt-get")
+      ? "apt-get update && apt-get install -y mesa-vulkan-drivers"
+      : adapterRemedy(),
+    packages: Deno.build.os === "linux" ? ["mesa-vulkan-drivers"] : [],
+  };
+}
+
+function canInstall(): boolean {
+  return Deno.build.os === "linux" && Deno.uid() === 0 && existsSync("/usr/bin/apt-get");
+}
+
+async function install(packages: readonly string[]): Promise<void> {
+  for (const args of [["update"], ["install", "-y", "--no-install-recommends", ...packages]]) {
+    console.error(`radish: apt-get ${args.join(" ")}`);
+    const { success } = await new Deno.Command("apt-get", { args, stdout: "null", stderr: "inherit" })
+      .output();
+    if (!success) throw new Error(`apt-get ${args[0]} failed; its messages are above`);
+  }
+}
+
+function existsSync(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(() => true, () => false);
+}
+
+/** A module whose only function is `body`, after the header. */
+function validates(...body: number[]): boolean {
+  const code = [0, ...body, 0x0b];
+  return WebAssembly.validate(
+    Uint8Array.of(
+      ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0], // magic, version
+      ...[1, 5, 1, 0x60, 0, 1, 0x7b], // one type: () → v128
+      ...[3, 2, 1, 0], // one function of it
+      ...[10, code.length + 2, 1, code.length, ...code],
+    ),
+  );
+}
+
+const zero = [0xfd, 0x0c, ...new Array<number>(16).fill(0)]; // v128.const 0
+
+function supportsSimd(): boolean {
+  return validates(...zero);
+}
+
+function supportsRelaxedSimd(): boolean {
+  return validates(...zero, ...zero, ...zero, 0xfd, 0x85, 0x02); // f32x4.relaxed_madd
+}

@@ -1,0 +1,69 @@
+// What every command with a model does first: find the model, start the engine, say what is going on.
+
+import { Engine } from "../../engine/engine.ts";
+import type { OptionValues } from "./command.ts";
+import type { HubSource } from "../../engine/hub/pull.ts";
+import { formatBytes } from "./format.ts";
+import { onInterrupt } from "./interrupt.ts";
+import { engineOptions } from "./engine_options.ts";
+import { Progress } from "./progress.ts";
+
+/** The model inside the program. */
+export const embeddedModel = decodeURIComponent(new URL("../../models/pocket", import.meta.url).pathname);
+
+/** A started engine and where to report. */
+export interface Session extends AsyncDisposable {
+  readonly engine: Engine;
+  readonly progress: Progress;
+  /** Milliseconds from the call to a ready engine. */
+  readonly loadMilliseconds: number;
+}
+
+/** Starts an engine from parsed options. Throws with one line when it cannot. */
+export async function startSession(values: OptionValues, warmUp: boolean): Promise<Session> {
+  const began = performance.now();
+  const progress = new Progress(values.flag("quiet"));
+  const name = values.text("model");
+  if (name === undefined) {
+    progress.note("radish: using the embedded toy model; --model Qwen/Qwen3-0.6B takes a real one");
+  }
+  const directory = name === undefined ? embeddedModel : await findModel(name, values, progress);
+  const engine = await Engine.start(engineOptions(values, directory), {
+    modelId: name ?? "pocket",
+    warmUp,
+    leaveDevices: true,
+    onProgress: ({ message, fraction }) => progress.update(message, fraction),
+  });
+  progress.clear();
+  const { model } = engine;
+  const tokens = model.numPages * model.pageSize;
+  progress.note(
+    `radish: ${model.device.description} (${engine.deviceReason}); weights ${
+      formatBytes(model.weightBytes)
+    }, ` +
+      `cache for ${tokens.toLocaleString("en")} tokens`,
+  );
+  return {
+    engine,
+    progress,
+    loadMilliseconds: performance.now() - began,
+    [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),
+  };
+}
+
+/** A directory as it is; a Hub id from the cache, or pulled when it is missing. */
+async function findModel(name: string, values: OptionValues, progress: Progress): Promise<string> {
+  // Loaded only for a model with a name: the embedded one should start at once.
+  const { resolveModel } = await import("../../engine/hub/cache.ts");
+  using interrupt = onInterrupt();
+  const directory = await resolveModel(name, {
+    source: (values.text("source") ?? "huggingface") as HubSource,
+    signal: interrupt.signal,
+    onProgress: ({ doneBytes, totalBytes }) => {
+      const message = `pulling ${name}, ${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}`;
+      progress.update(message, doneBytes / totalBytes);
+    },
+  });
+  progress.clear();
+  return directory;
+}

@@ -1,0 +1,61 @@
+// How a run of generations becomes an HTTP answer, whatever the API family: a stream or one JSON object, with the
+// run tied to the connection and the access log told how it went.
+
+import type { Context } from "hono";
+import { toApiError } from "./errors.ts";
+import type { RequestRecord } from "./request_log.ts";
+import type { Run, RunEvent } from "./run.ts";
+import type { Service } from "./service.ts";
+import { streamResponse } from "./sse.ts";
+
+/** What middleware leaves for the handlers. */
+export interface AppEnv {
+  Bindings: { readonly remote?: string };
+  Variables: { record: RequestRecord };
+}
+
+/** Makes an answer of a run's events. */
+export interface AnswerForm {
+  /** Server-sent events, ready to send, from the run's events to the closing `[DONE]`. */
+  stream(events: AsyncIterable<RunEvent>): AsyncGenerator<string>;
+  /** The JSON body. */
+  collect(events: AsyncIterable<RunEvent>): Promise<unknown>;
+}
+
+/** Answers with the run's output; a client that goes away aborts it. */
+export async function answer(
+  c: Context<AppEnv>,
+  service: Service,
+  run: Run,
+  stream: boolean,
+  form: AnswerForm,
+): Promise<Response> {
+  const record = c.get("record");
+  const { signal } = c.req.raw;
+  const gone = () => run.abort();
+  if (signal.aborted) gone();
+  signal.addEventListener("abort", gone, { once: true });
+  const summarize = async (error: unknown) => {
+    record.outcome = error === null
+      ? [...new Set(run.states.map((state) => state.finish?.type ?? "abort"))].join(",")
+      : toApiError(error).message;
+    record.usage = await run.usage().catch(() => null); // A refused prompt was never counted.
+  };
+  if (!stream) {
+    try {
+      const body = await form.collect(run.events());
+      await summarize(null);
+      return c.json(body as Record<string, unknown>);
+    } catch (error) {
+      await summarize(error);
+      throw error;
+    }
+  }
+  const response = await streamResponse(form.stream(run.events()), {
+    keepAliveMs: service.options.keepAliveMs,
+    onCancel: gone,
+    onEnd: (error) => void summarize(error).then(() => record.finish()),
+  });
+  record.streaming = true;
+  return response;
+}

@@ -1,0 +1,115 @@
+// From chat messages as clients send them to what chat templates expect: content is text, arguments of tool calls
+// are objects, and the newer role "developer" is what templates know as "system".
+
+import type { ModelInfo } from "../../engine/options.ts";
+import type { ChatMessage, PromptInput } from "../messages.ts";
+import { ApiError } from "./errors.ts";
+import type { ChatMessageInput, ChatRequest } from "./schemas/chat.ts";
+import type { Service } from "./service.ts";
+
+type ChatInput = PromptInput & { readonly type: "chat" };
+
+type ConversationRequest = Pick<
+  ChatRequest,
+  "messages" | "tools" | "chat_template_kwargs" | "add_generation_prompt" | "continue_final_message"
+>;
+
+/** @throws {ApiError} 400 if the model cannot chat or the request asks for an impossible continuation. */
+export function chatInput(request: ConversationRequest, model: ModelInfo): ChatInput {
+  if (!model.hasTokenizer || !model.hasChatTemplate) {
+    const lacks = model.hasTokenizer ? "chat template" : "tokenizer";
+    throw new ApiError(400, `${model.id} has no ${lacks} here; use POST /v1/completions or POST /generate`, {
+      param: "messages",
+      code: `no_${lacks.replace(" ", "_")}`,
+    });
+  }
+  const continueFinal = request.continue_final_message === true;
+  if (continueFinal && request.messages.at(-1)?.role !== "assistant") {
+    throw new ApiError(400, "continue_final_message needs an assistant message at the end", {
+      param: "continue_final_message",
+      code: "invalid_value",
+    });
+  }
+  if (request.add_generation_prompt === false && !continueFinal) {
+    throw new ApiError(400, "add_generation_prompt can be false only together with continue_final_message", {
+      param: "add_generation_prompt",
+      code: "invalid_value",
+    });
+  }
+  const tools = request.tools ?? [];
+  return {
+    type: "chat",
+    messages: request.messages.map(templateMessage),
+    ...(tools.length > 0 ? { tools } : {}),
+    ...(continueFinal ? { continueFinal } : {}),
+    ...(request.chat_template_kwargs ? { templateArgs: request.chat_template_kwargs } : {}),
+  };
+}
+
+/**
+ * A prompt whose answer already begins with `start`: the model has to go on from there. This is how a tool call is
+ * forced without constrained decoding.
+ */
+export async function promptWithStart(
+  service: Service,
+  input: ChatInput,
+  start: string,
+): Promise<PromptInput> {
+  const { rendered } = await service.ask(service.engine.encode(input));
+  // A conversation always has a rendering.
+  return { type: "text", text: rendered! + start, addSpecialTokens: false };
+}
+
+function templateMessage(message: ChatMessageInput): ChatMessage {
+  switch (message.role) {
+    case "system":
+    case "developer":
+    case "user":
+      return {
+        role: message.role === "user" ? "user" : "system",
+        content: textOf(message.content),
+        ...(message.name ? { name: message.name } : {}),
+      };
+    case "assistant": {
+      const calls = message.tool_calls ?? [];
+      return {
+        role: "assistant",
+        // Templates concatenate; for most of them a null would become the word "None".
+        content: message.content ? textOf(message.content) : "",
+        ...(message.reasoning_content ? { reasoning_content: message.reasoning_content } : {}),
+        ...(calls.length > 0
+          ? {
+            tool_calls: calls.map((call) => ({
+              ...(call.id ? { id: call.id } : {}),
+              type: "function",
+              function: { name: call.function.name, arguments: parsedArguments(call.function.arguments) },
+            })),
+          }
+          : {}),
+      };
+    }
+    case "tool":
+    case "function":
+      return {
+        role: "tool",
+        content: textOf(message.content),
+        ...(message.tool_call_id ? { tool_call_id: message.tool_call_id } : {}),
+        ...(message.name ? { name: message.name } : {}),
+      };
+  }
+}
+
+function textOf(content: string | readonly { readonly text: string }[]): string {
+  return typeof content === "string" ? content : content.map((part) => part.text).join("");
+}
+
+/** Clients send arguments as JSON text; templates print objects. What is no object stays as the model wrote it. */
+function parsedArguments(text: string | Record<string, unknown> | null | undefined): unknown {
+  if (typeof text !== "string") return text ?? {};
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? value : text;
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,32 @@
+// What the HTTP server and the terminal chat need of an engine, as an interface, so that tests can put a scripted
+// engine in its place and run in milliseconds.
+
+import type { GenerateRequest } from "../../engine/engine.ts";
+import type { ModelInfo } from "../../engine/options.ts";
+import type { SchedulerCounters } from "../../engine/scheduler/config.ts";
+import type { Delta, PromptInput } from "../messages.ts";
+
+/** A running generation. Its last delta, and only that one, has a finish reason. */
+export interface Generation extends AsyncIterable<Delta> {
+  readonly id: string;
+  /** The prompt's tokens; rejects if the request is refused before it has any. */
+  readonly promptIds: Promise<Uint32Array>;
+  abort(): void;
+}
+
+/** The engine's face. Faults of a request arrive as its finish reason and are never thrown by `submit`. */
+export interface ServedEngine {
+  readonly model: ModelInfo;
+  submit(request: GenerateRequest): Generation;
+  encode(input: PromptInput): Promise<{ readonly ids: Uint32Array; readonly rendered: string | null }>;
+  decode(ids: Uint32Array, skipSpecialTokens: boolean): Promise<string>;
+  /** Rejects if the engine is dead. */
+  counters(): Promise<SchedulerCounters>;
+  /** Resolves when the scheduler and every rank have answered. */
+  ping(): Promise<void>;
+  /** Empties the prefix cache; false while requests run. */
+  flush(): Promise<boolean>;
+  /** Resolves when a worker dies. */
+  readonly dead: Promise<Error>;
+  readonly health: "ready" | "dead";
+}

@@ -1,0 +1,92 @@
+// Errors as clients see them: OpenAI's shape, `{"error": {"message", "type", "param", "code"}}`, and a status that
+// tells a gateway whether trying again can help (429, 503) or not (everything that is the request's own fault).
+
+import type { ErrorCode, FinishReason } from "../../engine/params.ts";
+
+export type ErrorStatus = 400 | 401 | 403 | 404 | 405 | 408 | 413 | 429 | 500 | 503;
+
+export interface ErrorBody {
+  readonly error: {
+    readonly message: string;
+    readonly type: string;
+    readonly param: string | null;
+    readonly code: string | null;
+  };
+}
+
+interface ErrorDetails {
+  /** The field at fault, for example `messages[0].content`. */
+  readonly param?: string;
+  /** A stable word for programs, for example `model_not_found`. */
+  readonly code?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+const types: Readonly<Record<ErrorStatus, string>> = {
+  400: "invalid_request_error",
+  401: "authentication_error",
+  403: "permission_error",
+  404: "not_found_error",
+  405: "invalid_request_error",
+  408: "timeout_error",
+  413: "invalid_request_error",
+  429: "rate_limit_error",
+  500: "server_error",
+  503: "unavailable_error",
+};
+
+/** An error with a status; thrown anywhere below a handler, rendered in one place. */
+export class ApiError extends Error {
+  readonly status: ErrorStatus;
+  readonly param: string | null;
+  readonly code: string | null;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(status: ErrorStatus, message: string, details: ErrorDetails = {}) {
+    super(message);
+    this.name = "ApiError";
+    this.status = status;
+    this.param = details.param ?? null;
+    this.code = details.code ?? null;
+    // Everything that may pass by itself says when to come back.
+    const retry: Record<string, string> = status === 429 || status === 503 ? { "retry-after": "1" } : {};
+    this.headers = { ...retry, ...details.headers };
+  }
+
+  body(): ErrorBody {
+    return {
+      error: { message: this.message, type: types[this.status], param: this.param, code: this.code },
+    };
+  }
+
+  response(): Response {
+    return Response.json(this.body(), { status: this.status, headers: this.headers });
+  }
+}
+
+const statuses: Readonly<Record<ErrorCode, ErrorStatus>> = {
+  invalid: 400,
+  too_long: 400,
+  queue_full: 429,
+  unavailable: 503,
+  internal: 500,
+};
+
+const codes: Readonly<Record<ErrorCode, string>> = {
+  invalid: "invalid_value",
+  too_long: "context_length_exceeded",
+  queue_full: "queue_full",
+  unavailable: "unavailable",
+  internal: "internal_error",
+};
+
+/** The error of a generation that the engine refused or lost. */
+export function errorOfFinish(finish: FinishReason & { type: "error" }): ApiError {
+  return new ApiError(statuses[finish.code], finish.message, { code: codes[finish.code] });
+}
+
+/** Whatever was thrown, as an `ApiError`; unexpected ones keep their details out of the answer. */
+export function toApiError(error: unknown): ApiError {
+  if (error instanceof ApiError) return error;
+  return new ApiError(500, "internal error; the server's log says more", { code: "internal_error" });
+}

@@ -1,0 +1,92 @@
+// Latencies as clients see them, gathered where tokens leave the server. Cumulative histograms in Prometheus'
+// sense; the engine's own counters are asked for when a scrape comes.
+
+/** Upper bounds in seconds, as in SGLang. */
+const secondsBuckets = [
+  0.001,
+  0.005,
+  0.01,
+  0.02,
+  0.04,
+  0.06,
+  0.08,
+  0.1,
+  0.25,
+  0.5,
+  0.75,
+  1,
+  2.5,
+  5,
+  7.5,
+  10,
+  15,
+  20,
+  30,
+  60,
+  120,
+  300,
+];
+const tokenBuckets = [
+  0.0005,
+  0.001,
+  0.002,
+  0.004,
+  0.006,
+  0.008,
+  0.01,
+  0.015,
+  0.02,
+  0.025,
+  0.03,
+  0.04,
+  0.05,
+  0.075,
+  0.1,
+  0.15,
+  0.2,
+  0.3,
+  0.5,
+  1,
+  2,
+];
+
+/** Counts of observations at or below each bound. */
+export class Histogram {
+  readonly bounds: readonly number[];
+  readonly #counts: number[];
+  #sum = 0;
+  #count = 0;
+
+  constructor(bounds: readonly number[]) {
+    this.bounds = bounds;
+    this.#counts = bounds.map(() => 0);
+  }
+
+  observe(value: number, times = 1): void {
+    this.#sum += value * times;
+    this.#count += times;
+    const bucket = this.bounds.findIndex((bound) => value <= bound);
+    if (bucket >= 0) this.#counts[bucket]! += times;
+  }
+
+  /** Lines of the exposition format. */
+  lines(name: string, labels: string): string[] {
+    let below = 0;
+    const buckets = this.bounds.map((bound, i) => {
+      below += this.#counts[i]!;
+      return `${name}_bucket{${labels},le="${bound}"} ${below}`;
+    });
+    return [
+      ...buckets,
+      `${name}_bucket{${labels},le="+Inf"} ${this.#count}`,
+      `${name}_sum{${labels}} ${this.#sum}`,
+      `${name}_count{${labels}} ${this.#count}`,
+    ];
+  }
+}
+
+export class ServerMetrics {
+  readonly timeToFirstToken = new Histogram(secondsBuckets);
+  readonly interTokenLatency = new Histogram(tokenBuckets);
+  readonly requestLatency = new Histogram(secondsBuckets);
+}

@@ -1,0 +1,139 @@
+// From request fields to complete sampling parameters. A field counts if the client gave it, else the model's own
+// generation defaults, else the engine's.
+
+import type { ModelInfo } from "../../engine/options.ts";
+import { defaultSamplingParams, type SamplingParams } from "../../engine/params.ts";
+import { ApiError } from "./errors.ts";
+import { httpLimits } from "./limits.ts";
+
+/** What every API family has in common, under OpenAI's names. */
+export interface SamplingFields {
+  readonly temperature?: number | null | undefined;
+  readonly top_p?: number | null | undefined;
+  readonly top_k?: number | null | undefined;
+  readonly min_p?: number | null | undefined;
+  readonly presence_penalty?: number | null | undefined;
+  readonly frequency_penalty?: number | null | undefined;
+  readonly repetition_penalty?: number | null | undefined;
+  readonly logit_bias?: Readonly<Record<string, number>> | null | undefined;
+  readonly stop?: string | readonly string[] | null | undefined;
+  readonly stop_token_ids?: readonly number[] | null | undefined;
+  readonly ignore_eos?: boolean | null | undefined;
+  readonly skip_special_tokens?: boolean | null | undefined;
+}
+
+/** What the families name differently, already under the engine's names; undefined means not given. */
+export interface LengthFields {
+  readonly maxTokens: number | null;
+  readonly minTokens: number;
+  readonly seed: number | null;
+  readonly logprobs: number | null;
+  readonly promptLogprobs?: number | null;
+  readonly promptLogprobsStart?: number;
+}
+
+/** @throws {ApiError} 400 if fields contradict each other or the model. */
+export function samplingParams(
+  fields: SamplingFields,
+  lengths: LengthFields,
+  model: ModelInfo,
+): SamplingParams {
+  const base = { ...defaultSamplingParams, ...model.generationDefaults };
+  const { maxTokens, minTokens } = lengths;
+  if (maxTokens !== null && maxTokens > model.contextLength) {
+    throw new ApiError(
+      400,
+      `max_tokens is ${maxTokens}, but the context is ${model.contextLength} tokens long`,
+      { param: "max_tokens", code: "context_length_exceeded" },
+    );
+  }
+  if (maxTokens !== null && minTokens > maxTokens) {
+    throw new ApiError(400, `min_tokens (${minTokens}) is more than max_tokens (${maxTokens})`, {
+      param: "min_tokens",
+      code: "invalid_value",
+    });
+  }
+  const stop = typeof fields.stop === "string" ? [fields.stop] : fields.stop ?? base.stop;
+  if (stop.length > 0 && !model.hasTokenizer) {
+    throw new ApiError(400, "stop strings need a tokenizer, and the server was started without one", {
+      param: "stop",
+      code: "no_tokenizer",
+    });
+  }
+  return {
+    maxTokens,
+    minTokens,
+    temperature: fields.temperature ?? base.temperature,
+    topK: Math.max(0, fields.top_k ?? base.topK),
+    topP: fields.top_p ?? base.topP,
+    minP: fields.min_p ?? base.minP,
+    presencePenalty: fields.presence_penalty ?? base.presencePenalty,
+    frequencyPenalty: fields.frequency_penalty ?? base.frequencyPenalty,
+    repetitionPenalty: fields.repetition_penalty ?? base.repetitionPenalty,
+    logitBias: Object.entries(fields.logit_bias ?? {})
+      .map(([token, bias]) => [requireToken(Number(token), "logit_bias", model), bias] as const),
+    seed: lengths.seed === null ? base.seed : normalSeed(lengths.seed),
+    stop,
+    stopTokenIds: (fields.stop_token_ids ?? base.stopTokenIds)
+      .map((token) => requireToken(token, "stop_token_ids", model)),
+    ignoreEos: fields.ignore_eos ?? base.ignoreEos,
+    skipSpecialTokens: fields.skip_special_tokens ?? base.skipSpecialTokens,
+    logprobs: lengths.logprobs,
+    promptLogprobs: lengths.promptLogprobs ?? null,
+    promptLogprobsStart: lengths.promptLogprobsStart ?? 0,
+  };
+}
+
+/** Choices of one request differ although the request has one seed: choice i draws with seed + i. */
+export function choiceParams(params: SamplingParams, choice: number): SamplingParams {
+  if (choice === 0 || params.seed === null) return params;
+  return { ...params, seed: (params.seed + choice) % Number.MAX_SAFE_INTEGER };
+}
+
+/** Seeds are 53-bit and not negative inside; negative ones map to the upper half. */
+function normalSeed(seed: number): number {
+  return seed < 0 ? seed + Number.MAX_SAFE_INTEGER : seed;
+}
+
+/** @throws {ApiError} 400 unless the id is in the vocabulary. */
+export function requireToken(token: number, param: string, model: ModelInfo): number {
+  if (token < model.config.vocabSize) return token;
+  throw new ApiError(400, `${param}: token ${token} is not in the vocabulary of ${model.config.vocabSize}`, {
+    param,
+    code: "invalid_value",
+  });
+}
+
+/** Token ids of a prompt. @throws {ApiError} 400 unless all are in the vocabulary. */
+export function promptTokens(ids: readonly number[], param: string, model: ModelInfo): Uint32Array {
+  for (const id of ids) requireToken(id, param, model);
+  return Uint32Array.from(ids);
+}
+
+/** @throws {ApiError} 404 unless `model` is missing or names the served model. */
+export function requireModel(name: string | null | undefined, served: readonly string[]): void {
+  if (name === null || name === undefined || served.includes(name)) return;
+  throw new ApiError(404, `the model ${JSON.stringify(name)} is not served here; ${served[0]} is`, {
+    param: "model",
+    code: "model_not_found",
+  });
+}
+
+/** OpenAI refuses `stream_options` without a stream: the client expects something it will not get. */
+export function requireStreaming(
+  request: { readonly stream?: boolean | null | undefined; readonly stream_options?: unknown },
+): void {
+  if (request.stream_options && request.stream !== true) {
+    throw new ApiError(400, "stream_options needs stream: true", { param: "stream_options" });
+  }
+}
+
+/** @throws {ApiError} 400 for more generations than one request may start. */
+export function requireFewEnough(prompts: number, choices: number): void {
+  if (prompts * choices <= httpLimits.generations) return;
+  throw new ApiError(
+    400,
+    `${prompts} prompts with n = ${choices} are more than ${httpLimits.generations} generations in one request`,
+    { param: "n", code: "invalid_value" },
+  );
+}

@@ -1,0 +1,196 @@
+// The generations of one HTTP request (prompts × choices): submitted together, merged into one stream of events,
+// measured, and ended together. When a client goes away, or one generation fails, the others are aborted.
+
+import type { FinishReason, SamplingParams } from "../../engine/params.ts";
+import type { Delta, PromptInput } from "../messages.ts";
+import type { Generation, ServedEngine } from "./engine_api.ts";
+import { errorOfFinish } from "./errors.ts";
+import type { Service } from "./service.ts";
+
+/** One prompt and how often to continue it. */
+export interface PromptRequest {
+  readonly input: PromptInput;
+  /** One per choice. */
+  readonly params: readonly SamplingParams[];
+  readonly salt: string;
+  /** The id by which the client can abort it. */
+  readonly id: string;
+}
+
+/** A delta of the generation at `index` = prompt × choices + choice. */
+export interface RunEvent {
+  readonly index: number;
+  readonly delta: Delta;
+}
+
+/** Token counts of a finished or running request, as OpenAI reports them. */
+export interface Usage {
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly total_tokens: number;
+  readonly prompt_tokens_details: { readonly cached_tokens: number };
+}
+
+/** What is counted about one generation while it runs. */
+export interface GenerationState {
+  readonly id: string;
+  readonly generation: Generation;
+  /** Which prompt it continues. */
+  readonly prompt: number;
+  promptTokens: number;
+  completionTokens: number;
+  cachedTokens: number;
+  finish: FinishReason | null;
+  /** Milliseconds of `performance.now()`. */
+  lastTokenAt: number | null;
+  finishedAt: number | null;
+}
+
+export class Run {
+  readonly startedAt = performance.now();
+  readonly states: readonly GenerationState[];
+  readonly #service: Service;
+  readonly #queue: RunEvent[] = [];
+  #open: number;
+  #wake: (() => void) | null = null;
+  #left = false;
+
+  constructor(service: Service, engine: ServedEngine, prompts: readonly PromptRequest[]) {
+    this.#service = service;
+    this.states = prompts.flatMap((prompt, index) =>
+      prompt.params.map((params) => {
+        const generation = engine.submit({ input: prompt.input, params, salt: prompt.salt });
+        const state: GenerationState = {
+          id: prompt.id,
+          generation,
+          prompt: index,
+          promptTokens: 0,
+          completionTokens: 0,
+          cachedTokens: 0,
+          finish: null,
+          lastTokenAt: null,
+          finishedAt: null,
+        };
+        generation.promptIds.then(
+          (ids) => state.promptTokens = ids.length,
+          () => {}, // The refusal also arrives as a finish, which is where it is handled.
+        );
+        return state;
+      })
+    );
+    this.#open = this.states.length;
+    service.enter(this);
+    this.states.forEach((state, index) => void this.#pump(state, index));
+  }
+
+  hasId(id: string): boolean {
+    return this.states.some((state) => state.id === id);
+  }
+
+  /** Ends the generations with this id, or all; those that have ended stay as they are. */
+  abort(id: string | null = null): void {
+    for (const state of this.states) {
+      if (state.finish === null && (id === null || state.id === id)) state.generation.abort();
+    }
+  }
+
+  /**
+   * Everything that comes, in order of arrival, until every generation has finished.
+   *
+   * @throws {ApiError} when a generation fails; the others are aborted.
+   */
+  async *events(): AsyncGenerator<RunEvent> {
+    try {
+      while (true) {
+        const events = this.#queue.splice(0);
+        for (const event of events) {
+          if (event.delta.finish?.type === "error") throw errorOfFinish(event.delta.finish);
+          yield event;
+        }
+        if (this.#queue.length > 0) continue;
+        if (this.#open === 0) return;
+        await new Promise<void>((resolve) => this.#wake = resolve);
+      }
+    } finally {
+      this.abort();
+      this.#leaveIfDone();
+    }
+  }
+
+  /**
+   * Prompt tokens count once per prompt, whatever the number of choices; a request that was aborted before its
+   * prompt was encoded has none.
+   *
+   * @throws if a prompt was refused.
+   */
+  async usage(): Promise<Usage> {
+    let promptTokens = 0, completionTokens = 0, cachedTokens = 0;
+    let prompt = -1;
+    for (const state of this.states) {
+      completionTokens += state.completionTokens;
+      if (state.prompt === prompt) continue;
+      prompt = state.prompt;
+      if (state.finish?.type !== "abort") state.promptTokens = (await state.generation.promptIds).length;
+      promptTokens += state.promptTokens;
+      cachedTokens += state.cachedTokens;
+    }
+    return {
+      prompt_tokens: promptTokens,
+      completion_tokens: completionTokens,
+      total_tokens: promptTokens + completionTokens,
+      prompt_tokens_details: { cached_tokens: cachedTokens },
+    };
+  }
+
+  async #pump(state: GenerationState, index: number): Promise<void> {
+    try {
+      for await (const delta of state.generation) {
+        this.#measure(state, delta);
+        this.#push({ index, delta });
+      }
+      if (state.finish === null) throw new Error("the engine ended a generation without a reason");
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      const finish = { type: "error", code: "internal", message } as const;
+      state.finish = finish;
+      this.#push({ index, delta: emptyDelta(state.generation.id, finish) });
+    } finally {
+      this.#open--;
+      this.#wake?.();
+      this.#leaveIfDone();
+    }
+  }
+
+  #push(event: RunEvent): void {
+    this.#queue.push(event);
+    this.#wake?.();
+  }
+
+  #measure(state: GenerationState, delta: Delta): void {
+    const now = performance.now();
+    const { metrics } = this.#service;
+    const count = delta.tokens.length;
+    state.cachedTokens = delta.cachedTokens;
+    state.completionTokens += count;
+    if (count > 0) {
+      if (state.lastTokenAt === null) metrics.timeToFirstToken.observe((now - this.startedAt) / 1000);
+      else metrics.interTokenLatency.observe((now - state.lastTokenAt) / 1000 / count, count);
+      state.lastTokenAt = now;
+    }
+    if (delta.finish === null) return;
+    state.finish = delta.finish;
+    state.finishedAt = now;
+    if (delta.finish.type !== "error") metrics.requestLatency.observe((now - this.startedAt) / 1000);
+  }
+
+  /** The request counts as running until the engine has let go of all of it. */
+  #leaveIfDone(): void {
+    if (this.#left || this.#open > 0) return;
+    this.#left = true;
+    this.#service.leave(this);
+  }
+}
+
+function emptyDelta(id: string, finish: FinishReason): Delta {
+  return { id, text: "", tokens: [], logprobs: null, promptLogprobs: null, cachedTokens: 0, finish };
+}

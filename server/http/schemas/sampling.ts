@@ -1,0 +1,64 @@
+// The request fields that steer sampling, shared by chat and text completions: OpenAI's, and the extensions that
+// clients of SGLang and vLLM send. Null means the same as a missing field everywhere.
+
+import { z } from "zod";
+import { limits } from "../../../engine/params.ts";
+import { httpLimits } from "../limits.ts";
+
+export const stopSchema = z.union([
+  z.string().min(1).max(limits.stopStringLength),
+  z.array(z.string().min(1).max(limits.stopStringLength)).max(limits.stopStrings),
+]).nullish().describe("Ends the text; not part of the output.");
+
+export const tokenIdSchema = z.int().min(0).max(2 ** 31 - 1);
+
+export const logitBiasSchema = z.record(z.string().regex(/^\d{1,10}$/), z.number().min(-100).max(100))
+  .refine((bias) => Object.keys(bias).length <= limits.logitBias, `at most ${limits.logitBias} tokens`)
+  .nullish().describe("Added to the logits of token ids.");
+
+const name = z.string().max(httpLimits.nameLength);
+
+/** Fields that would change the output if they were obeyed: refused rather than ignored. */
+const unsupported = z.null({ error: "not supported" }).optional();
+const unsupportedSwitch = z.literal(false, { error: "not supported" }).nullish();
+
+/** Ranges of SGLang's native `sampling_params` as well. */
+export const sharedSampling = {
+  temperature: z.number().min(0).max(2).nullish().describe("0 is greedy."),
+  top_p: z.number().gt(0).max(1).nullish(),
+  top_k: z.int().min(-1).max(2 ** 31 - 1).nullish().describe("-1 and 0 keep all tokens."),
+  min_p: z.number().min(0).max(1).nullish(),
+  presence_penalty: z.number().min(-2).max(2).nullish(),
+  frequency_penalty: z.number().min(-2).max(2).nullish(),
+  repetition_penalty: z.number().gt(0).max(2).nullish(),
+  logit_bias: logitBiasSchema,
+  stop: stopSchema,
+  stop_token_ids: z.array(tokenIdSchema).max(limits.stopTokenIds).nullish(),
+  ignore_eos: z.boolean().nullish(),
+  skip_special_tokens: z.boolean().nullish(),
+  n: z.int().min(1).max(httpLimits.choices).nullish(),
+  regex: unsupported,
+  ebnf: unsupported,
+  json_schema: unsupported,
+  structural_tag: unsupported,
+};
+
+export const commonFields = {
+  ...sharedSampling,
+  model: name.nullish().describe("The id of the served model; anything else is a 404."),
+  max_tokens: z.int().min(0).max(2 ** 31 - 1).nullish().describe("Missing: what is left of the context."),
+  min_tokens: z.int().min(0).max(2 ** 31 - 1).nullish(),
+  seed: z.int().nullish().describe("The same seed gives the same text, whatever runs beside it."),
+  stream: z.boolean().nullish(),
+  stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
+  user: name.nullish(),
+  cache_salt: z.string().max(httpLimits.saltLength).nullish().describe(
+    "Prompts share cached prefixes only with prompts of the same salt.",
+  ),
+  guided_json: unsupported,
+  guided_regex: unsupported,
+  guided_choice: unsupported,
+  guided_grammar: unsupported,
+  structured_outputs: unsupported,
+  use_beam_search: unsupportedSwitch,
+};

@@ -1,0 +1,81 @@
+// Server-sent events, pulled: an event is made only when the connection has room for it, so a slow client slows
+// its own stream and nothing else. While nothing comes, a comment line keeps proxies from closing the connection.
+
+import { withDeadline } from "./deadline.ts";
+import { toApiError } from "./errors.ts";
+
+const encoder = new TextEncoder();
+const keepAliveLine = encoder.encode(": keep-alive\n\n");
+
+export interface StreamHooks {
+  readonly keepAliveMs: number;
+  /** The client went away. */
+  onCancel(): void;
+  /** Called once, when the stream has ended in whatever way; `error` if it failed on the way. */
+  onEnd(error: unknown): void;
+}
+
+/** `data: …` of one event. */
+export function event(value: unknown): string {
+  return `data: ${JSON.stringify(value)}\n\n`;
+}
+
+export const doneEvent = "data: [DONE]\n\n";
+
+/**
+ * A streaming response of ready-made events. It begins when the first event is there, so that a request that is
+ * refused gets a proper status; or after the keep-alive time, so that a proxy sees headers while it waits in the
+ * queue. A failure later on is sent as an event `{"error": …}`.
+ */
+export async function streamResponse(events: AsyncIterator<string>, hooks: StreamHooks): Promise<Response> {
+  let pending = events.next();
+  let first: IteratorResult<string> | null;
+  try {
+    first = await withDeadline(pending, hooks.keepAliveMs);
+  } catch (error) {
+    hooks.onEnd(error);
+    throw error;
+  }
+  let ended = false;
+  const end = (error: unknown) => {
+    if (ended) return;
+    ended = true;
+    hooks.onEnd(error);
+  };
+  const body = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      try {
+        const result = first ?? await withDeadline(pending, hooks.keepAliveMs);
+        first = null;
+        if (ended) return;
+        if (result === null) {
+          controller.enqueue(keepAliveLine);
+        } else if (result.done) {
+          end(null);
+          controller.close();
+        } else {
+          pending = events.next();
+          pending.catch(() => {}); // Looked at by the next pull; until then it has no other owner.
+          controller.enqueue(encoder.encode(result.value));
+        }
+      } catch (error) {
+        if (ended) return;
+        controller.enqueue(encoder.encode(event(toApiError(error).body()) + doneEvent));
+        end(error);
+        controller.close();
+      }
+    },
+    cancel() {
+      hooks.onCancel();
+      end(null);
+    },
+  }, { highWaterMark: 1 });
+  return new Response(body, {
+    headers: {
+      "content-type": "text/event-stream; charset=utf-8",
+      "cache-control": "no-cache, no-transform",
+      // nginx would otherwise collect the stream in a buffer.
+      "x-accel-buffering": "no",
+    },
+  });
+}

@@ -1,0 +1,186 @@
+// Starts the workers, joins them by channels, and watches over them.
+//
+// Order: all workers are created at once; tokenizer and detokenizer load the tokenizer while the executors load
+// weights; the scheduler is configured last, when the executors have said how much fits. The first worker to fail
+// settles `dead`, breaks the ranks' group so that none waits for ever, and everything is torn down by `close`.
+
+import { breakGroup, createGroupMemory } from "../engine/executor/collectives.ts";
+import type { Model } from "../engine/model/open.ts";
+import type { EngineOptions, StartProgress } from "../engine/options.ts";
+import type { SchedulerConfig, SchedulerCounters } from "../engine/scheduler/config.ts";
+import type {
+  DetokenizerAnswer,
+  ExecutorAnswer,
+  ExecutorReady,
+  SchedulerAnswer,
+  TokenizerAnswer,
+  TokenizerReady,
+} from "./messages.ts";
+import { WorkerHandle } from "./worker_handle.ts";
+
+/** A running set of workers, as the engine uses it. */
+export interface Launched {
+  readonly executor: ExecutorReady;
+  readonly tokenizer: TokenizerReady;
+  readonly scheduler: SchedulerConfig;
+  /** ToTokenizer / FromTokenizer */
+  readonly toTokenizer: MessagePort;
+  /** FromDetokenizer */
+  readonly fromDetokenizer: MessagePort;
+  /** Resolves when any worker fails; never rejects. */
+  readonly dead: Promise<Error>;
+  counters(): Promise<SchedulerCounters>;
+  /** Empties the prefix cache; false while requests run. */
+  flush(): Promise<boolean>;
+  /** Every rank answers; a rank in the middle of a long step answers after it. */
+  ping(): Promise<void>;
+  /** Lets the executors release their devices, then ends all workers. */
+  close(): Promise<void>;
+}
+
+/** Decode forwards per result at most, where nothing can change meanwhile. */
+const defaultDecodeSteps = 8;
+
+/**
+ * Starts everything. Rejects with the first worker's error, after closing the others.
+ *
+ * `leaveDevices`: the process exits after `close`, so executors only become idle and keep their devices. NVIDIA's
+ * driver crashes when a device is destroyed on one thread while the process exits on another (seen with 580.159).
+ */
+export async function launch(
+  model: Model,
+  options: EngineOptions,
+  start: { readonly warmUp: boolean; readonly leaveDevices: boolean },
+  onProgress: (progress: StartProgress) => void,
+): Promise<Launched> {
+  using stack = new DisposableStack();
+  const worker = <A extends { type: string; call?: number; message?: string }>(
+    path: string,
+    name: string,
+    notice?: (a: A) => void,
+  ) => new WorkerHandle<A>(new URL(path, import.meta.url), name, notice);
+
+  const ranks = Array.from({ length: options.tp }, (_, rank) =>
+    worker<ExecutorAnswer>(
+      "../engine/executor/worker.ts",
+      options.tp > 1 ? `executor of rank ${rank}` : "executor",
+      (notice) => {
+        if (notice.type === "progress") onProgress(notice.progress);
+      },
+    ));
+  const tokenizer = stack.use(worker<TokenizerAnswer>("./tokenizer/worker.ts", "tokenizer"));
+  const detokenizer = stack.use(worker<DetokenizerAnswer>("./detokenizer/worker.ts", "detokenizer"));
+  const scheduler = stack.use(worker<SchedulerAnswer>("../engine/scheduler/worker.ts", "scheduler"));
+  const endRanks = async () => {
+    const release = !start.leaveDevices;
+    await Promise.allSettled(ranks.map((handle) => handle.ask({ type: "close", release })));
+    if (release) { for (const handle of ranks) handle[Symbol.dispose](); }
+  };
+
+  const group = options.tp > 1 ? createGroupMemory(options.tp) : null;
+  const dead = Promise.race([...ranks, tokenizer, detokenizer, scheduler].map((handle) => handle.dead));
+  if (group) void dead.then(() => breakGroup(group));
+
+  const mainToTokenizer = new MessageChannel(), detokenizerToMain = new MessageChannel();
+  const tokenizerToScheduler = new MessageChannel(), schedulerToDetokenizer = new MessageChannel();
+  const schedulerToRank = ranks.map(() => new MessageChannel());
+
+  const modelDir = options.skipTokenizer ? null : options.modelDir;
+  const contextLength = options.contextLength ?? model.config.maxPositions;
+  const init = { type: "init", modelDir, contextLength, vocabSize: model.config.vocabSize };
+  const started = Promise.all([
+    tokenizer.ask(
+      { ...init, ports: { main: mainToTokenizer.port2, scheduler: tokenizerToScheduler.port1 } },
+      [
+        mainToTokenizer.port2,
+        tokenizerToScheduler.port1,
+      ],
+    ),
+    detokenizer.ask({
+      ...init,
+      ports: { main: detokenizerToMain.port1, scheduler: schedulerToDetokenizer.port2 },
+    }, [
+      detokenizerToMain.port1,
+      schedulerToDetokenizer.port2,
+    ]),
+    ...ranks.map((handle, rank) => {
+      const port = schedulerToRank[rank]!.port2;
+      return handle.ask({ type: "init", setup: { options, rank, group, port, warmUp: start.warmUp } }, [
+        port,
+      ]);
+    }),
+  ]);
+  const [tokenizerAnswer, , executorAnswer] = await started.catch(async (error) => {
+    await endRanks();
+    throw error;
+  });
+  if (tokenizerAnswer.type !== "ready" || executorAnswer?.type !== "ready" || !("ready" in executorAnswer)) {
+    throw new Error("a worker answered its initialisation with something else");
+  }
+  const executor = executorAnswer.ready;
+  const config = schedulerConfig(model, options, executor);
+  const ports = {
+    tokenizer: tokenizerToScheduler.port2,
+    detokenizer: schedulerToDetokenizer.port1,
+    executors: schedulerToRank.map((channel) => channel.port1),
+  };
+  await scheduler.ask({ type: "init", config, ports }, [
+    ports.tokenizer,
+    ports.detokenizer,
+    ...ports.executors,
+  ]);
+
+  const workers = stack.move();
+  return {
+    executor,
+    tokenizer: tokenizerAnswer.ready,
+    scheduler: config,
+    toTokenizer: mainToTokenizer.port1,
+    fromDetokenizer: detokenizerToMain.port2,
+    dead,
+    async counters() {
+      const answer = await scheduler.ask({ type: "counters" });
+      if (answer.type !== "counters") throw new Error(`unexpected answer ${answer.type}`);
+      return answer.counters;
+    },
+    async flush() {
+      const answer = await scheduler.ask({ type: "flush" });
+      return answer.type === "flushed" && answer.done;
+    },
+    async ping() {
+      await Promise.all(ranks.map((handle) => handle.ask({ type: "ping" })));
+    },
+    async close() {
+      mainToTokenizer.port1.close();
+      detokenizerToMain.port2.close();
+      if (group) breakGroup(group);
+      await endRanks();
+      workers.dispose();
+    },
+  };
+}
+
+function schedulerConfig(
+  model: Model,
+  options: EngineOptions,
+  executor: ExecutorReady,
+): SchedulerConfig {
+  return {
+    pageSize: options.pageSize,
+    numPages: executor.numPages,
+    maxRunningRequests: executor.maxRows,
+    maxQueuedRequests: options.maxQueuedRequests,
+    maxPrefillTokens: executor.maxTokens - executor.maxRows,
+    maxStepTokens: executor.maxTokens,
+    maxStepSamples: executor.maxSamples,
+    contextLength: executor.contextLength,
+    vocabSize: model.config.vocabSize,
+    eosIds: model.generation.eosIds,
+    cache: options.cache,
+    overlap: options.overlap,
+    maxDecodeSteps: options.maxDecodeSteps ?? defaultDecodeSteps,
+    targetStepMilliseconds: options.targetStepMilliseconds ?? 100,
+    outputReserve: options.outputReserve ?? 0.3,
+    poisonFreedPages: options.poisonFreedPages ?? false,
+  };
+}

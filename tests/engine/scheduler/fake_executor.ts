@@ -1,0 +1,221 @@
+// An executor that runs plans on the hash model and trusts nobody.
+//
+// It keeps token pool, page table and key/value slots exactly as a device would, from the plans alone. A plan is
+// executed as late as the protocol allows (when its result is read), while poisoned pages are emptied at once: so a
+// page freed too early is empty, or somebody else's, by the time a step in flight touches it. Every slot is written
+// at most once between two poisonings; a second write means that two owners share it.
+
+import assert from "node:assert/strict";
+import { type BatchPlan, SampleFlag, type StepResult, tokenCount } from "../../../engine/plan.ts";
+import type { SchedulerConfig } from "../../../engine/scheduler/config.ts";
+import type { ToExecutor } from "../../../server/messages.ts";
+import { draw, type DrawParams, keyValue, logprob } from "./fake_model.ts";
+
+const empty = 0;
+const unknown = -1;
+
+/** Checks the protocol and computes. Throws an assertion error on any violation. */
+export class FakeExecutor {
+  /** Results that the scheduler has not received yet. */
+  readonly results: StepResult[] = [];
+  /** Every plan so far. */
+  readonly plans: BatchPlan[] = [];
+  readonly #config: SchedulerConfig;
+  readonly #slots: Uint32Array;
+  readonly #table: Int32Array[];
+  readonly #pool: Int32Array[];
+  #running: BatchPlan | null = null;
+
+  constructor(config: SchedulerConfig) {
+    const { numPages, pageSize, maxRunningRequests, contextLength } = config;
+    this.#config = config;
+    this.#slots = new Uint32Array(numPages * pageSize).fill(empty);
+    const rows = Array.from({ length: maxRunningRequests });
+    this.#table = rows.map(() => new Int32Array(Math.ceil(contextLength / pageSize)).fill(unknown));
+    this.#pool = rows.map(() => new Int32Array(contextLength).fill(unknown));
+  }
+
+  /** Plans without an answer that the scheduler has seen. */
+  get unread(): number {
+    return this.results.length + (this.#running === null ? 0 : 1);
+  }
+
+  receive(message: ToExecutor): void {
+    switch (message.type) {
+      case "plan":
+        this.plans.push(message.plan);
+        this.#finish();
+        this.#running = message.plan;
+        assert.ok(this.unread <= (this.#config.overlap ? 2 : 1), "too many plans unread");
+        return;
+      case "drain":
+        assert.ok(this.#running !== null, "drain with nothing in flight");
+        this.#finish();
+        return;
+      case "poison":
+        for (const page of message.pages) {
+          const { pageSize } = this.#config;
+          this.#slots.fill(empty, page * pageSize, (page + 1) * pageSize);
+        }
+    }
+  }
+
+  #finish(): void {
+    if (this.#running === null) return;
+    this.results.push(this.#execute(this.#running));
+    this.#running = null;
+  }
+
+  #execute(plan: BatchPlan): StepResult {
+    this.#checkShape(plan);
+    this.#write(plan);
+    const samples = plan.sampling.token.length;
+    const topCount = Math.max(0, ...plan.sampling.logprobs.map((n) => Math.max(0, n - 1)));
+    const result = {
+      id: plan.id,
+      tokens: new Uint32Array(plan.steps * samples),
+      logprobs: new Float32Array(plan.steps * samples).fill(NaN),
+      topCount,
+      topTokens: new Uint32Array(plan.steps * samples * topCount),
+      topLogprobs: new Float32Array(plan.steps * samples * topCount),
+      // Fast for a while, then slow for a while, the same in every run.
+      milliseconds: plan.id % 64 < 48 ? 1 : 30,
+    };
+    for (let step = 0; step < plan.steps; step++) this.#forward(plan, step, result);
+    return result;
+  }
+
+  #checkShape(plan: BatchPlan): void {
+    const { maxStepTokens, maxStepSamples, maxDecodeSteps, maxPrefillTokens, maxRunningRequests } =
+      this.#config;
+    const { sampling, row, extendLength } = plan;
+    assert.ok(row.length > 0, "an empty plan");
+    assert.equal(new Set(row).size, row.length, "a row twice in a plan");
+    assert.ok(row.every((r) => r < maxRunningRequests));
+    assert.ok(extendLength.every((n) => n > 0));
+    assert.ok(tokenCount(plan) <= maxStepTokens, "more tokens than the executor has room for");
+    assert.ok(extendLength.filter((n) => n > 1).reduce((a, b) => a + b, 0) <= maxPrefillTokens);
+    assert.ok(sampling.token.length <= maxStepSamples, "more sampled rows than the executor has room for");
+    assert.ok(plan.steps >= 1 && plan.steps <= Math.max(1, maxDecodeSteps));
+    if (plan.steps > 1) {
+      assert.ok(extendLength.every((n) => n === 1) && sampling.token.length === row.length);
+      assert.ok(sampling.flags.every((flags) => flags === SampleFlag.Draw), "a burst only decodes");
+    }
+    assert.ok(sampling.token.every((t, i) => i === 0 || t > sampling.token[i - 1]!), "ascending");
+    assert.ok(sampling.biasRow.every((r, i) => i === 0 || r >= sampling.biasRow[i - 1]!), "ascending");
+  }
+
+  #write(plan: BatchPlan): void {
+    const seen = new Set<string>();
+    for (let i = 0; i < plan.pageWrites.length; i += 3) {
+      const [row, index, page] = plan.pageWrites.subarray(i, i + 3) as unknown as [number, number, number];
+      assert.ok(page < this.#config.numPages, "the dummy page was handed out");
+      assert.ok(!seen.has(`${row},${index}`), "a page-table entry is set twice");
+      seen.add(`${row},${index}`);
+      this.#table[row]![index] = page;
+    }
+    let at = 0;
+    const rows = new Set<number>();
+    for (let i = 0; i < plan.tokenWrites.length; i += 3) {
+      const [row, position, count] = plan.tokenWrites.subarray(i, i + 3) as unknown as [
+        number,
+        number,
+        number,
+      ];
+      assert.ok(!rows.has(row), "a row's ids are written twice");
+      rows.add(row);
+      // What a former owner of the row left behind must not be needed.
+      this.#pool[row]!.fill(unknown);
+      this.#pool[row]!.set(plan.tokenIds.subarray(at, at + count), position);
+      at += count;
+    }
+    assert.equal(at, plan.tokenIds.length);
+  }
+
+  #forward(plan: BatchPlan, step: number, result: StepResult): void {
+    const { contextLength } = this.#config;
+    // What counts as cached must be there before the forward, not written by a neighbour during it.
+    plan.row.forEach((row, i) => this.#checkCached(row, plan.cachedLength[i]! + step));
+    const tokenPosition: { row: number; position: number }[] = [];
+    plan.row.forEach((row, i) => {
+      const begin = plan.cachedLength[i]! + step;
+      for (let position = begin; position < begin + plan.extendLength[i]!; position++) {
+        assert.ok(position < contextLength, "a position beyond the context");
+        const token = this.#pool[row]![position]!;
+        assert.notEqual(token, unknown, "a token that nobody wrote is computed");
+        const slot = this.#slot(row, position);
+        assert.equal(this.#slots[slot], empty, "a slot that belongs to someone is overwritten");
+        const previous = position === 0 ? 0 : this.#slots[this.#slot(row, position - 1)]!;
+        this.#slots[slot] = keyValue(previous, token, position);
+        tokenPosition.push({ row, position });
+      }
+    });
+    plan.sampling.token.forEach((token, sample) => {
+      const { row, position } = tokenPosition[token]!;
+      assert.equal(plan.row[plan.sampling.sequence[sample]!], row, "a sampled row of another sequence");
+      this.#sample(plan, step, sample, row, position, result);
+    });
+  }
+
+  #sample(plan: BatchPlan, step: number, sample: number, row: number, position: number, result: StepResult) {
+    const { vocabSize, contextLength } = this.#config;
+    const { sampling } = plan;
+    const kv = this.#slots[this.#slot(row, position)]!;
+    const at = step * sampling.token.length + sample;
+    assert.ok(position + 1 < contextLength, "a token beyond the context");
+    if (sampling.flags[sample] === SampleFlag.Draw) {
+      this.#pool[row]![position + 1] = draw(kv, position, drawParams(plan, sample), vocabSize);
+    } else {
+      assert.equal(sampling.flags[sample], SampleFlag.Score);
+    }
+    const token = this.#pool[row]![position + 1]!;
+    assert.notEqual(token, unknown, "a token that nobody wrote is scored");
+    result.tokens[at] = token;
+    const asked = sampling.logprobs[sample]!;
+    if (asked === 0) return;
+    const { logprob: value, top } = logprob(kv, token, asked - 1, vocabSize);
+    result.logprobs[at] = value;
+    top.forEach((alternative, i) => {
+      result.topTokens[at * result.topCount + i] = alternative.id;
+      result.topLogprobs[at * result.topCount + i] = alternative.logprob;
+    });
+  }
+
+  /** Every visible slot must hold exactly what this row's own tokens give. */
+  #checkCached(row: number, length: number): void {
+    let kv = 0;
+    for (let position = 0; position < length; position++) {
+      const token = this.#pool[row]![position]!;
+      kv = keyValue(kv, token, position);
+      const found = this.#slots[this.#slot(row, position)]!;
+      assert.notEqual(found, empty, "a freed or unwritten slot is read");
+      assert.equal(found, kv, "a foreign slot is read");
+    }
+  }
+
+  #slot(row: number, position: number): number {
+    const { pageSize } = this.#config;
+    const page = this.#table[row]![Math.floor(position / pageSize)]!;
+    assert.notEqual(page, unknown, "a position without a page");
+    return page * pageSize + position % pageSize;
+  }
+}
+
+function drawParams({ sampling }: BatchPlan, sample: number): DrawParams {
+  const bias: [number, number][] = [];
+  sampling.biasRow.forEach((row, i) => {
+    if (row === sample) bias.push([sampling.biasToken[i]!, sampling.biasValue[i]!]);
+  });
+  return {
+    temperature: sampling.temperature[sample]!,
+    topK: sampling.topK[sample]!,
+    topP: sampling.topP[sample]!,
+    minP: sampling.minP[sample]!,
+    presencePenalty: sampling.presencePenalty[sample]!,
+    frequencyPenalty: sampling.frequencyPenalty[sample]!,
+    repetitionPenalty: sampling.repetitionPenalty[sample]!,
+    promptLength: sampling.promptLength[sample]!,
+    seed: [...sampling.seed.subarray(2 * sample, 2 * sample + 2)],
+    bias,
+  };
+}

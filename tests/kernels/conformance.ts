@@ -1,0 +1,446 @@
+// One suite for every backend: each operation, over a sweep of shapes and on random data, against the float64
+// reference. Called once per backend by the test files beside it.
+
+import assert from "node:assert/strict";
+import { SampleFlag } from "../../engine/plan.ts";
+import type {
+  Activation,
+  Backend,
+  DType,
+  HeadLayout,
+  Matrix,
+  MatrixSpec,
+  StateSpec,
+} from "../../kernels/ops.ts";
+import { ReferenceBackend } from "../../kernels/reference/backend.ts";
+import { encode } from "../../kernels/reference/numbers.ts";
+import { draw, penalize } from "../../kernels/reference/sampling.ts";
+import { Random, relativeError } from "../random.ts";
+import { plan, samplingRows, scatteredPages, type TestSampling, type TestSequence } from "./plans.ts";
+
+export type BackendFactory = () => Promise<Backend>;
+
+/** Largest ‖Δ‖/‖ref‖ of one operation: f16 products within a K-step are allowed, a wrong element is not. */
+const tolerance = 2e-3;
+
+const baseState: StateSpec = {
+  numLayers: 1,
+  heads: { numHeads: 2, numKvHeads: 1, headDim: 16 },
+  vocabSize: 64,
+  vocabStart: 0,
+  pageSize: 16,
+  numPages: 64,
+  maxRows: 16,
+  contextLength: 256,
+  maxTokens: 160,
+  maxSamples: 32,
+};
+
+/** The same calls on the backend under test and on the reference. */
+class Pair {
+  readonly backends: readonly [Backend, Backend];
+  constructor(tested: Backend, state: StateSpec) {
+    this.backends = [tested, new ReferenceBackend()];
+    for (const backend of this.backends) backend.createState(state);
+  }
+
+  each<T>(make: (backend: Backend) => T): [T, T] {
+    return [make(this.backends[0]), make(this.backends[1])];
+  }
+
+  matrix(spec: MatrixSpec, values: Float32Array): [Matrix, Matrix] {
+    return this.each((backend) => {
+      const matrix = backend.createMatrix(spec);
+      const bytes = encode(values, spec.dtype);
+      // In two pieces of whole rows, as a loader would.
+      const rows = spec.rows * (spec.experts ?? 1),
+        half = Math.ceil(rows / 2),
+        rowBytes = bytes.length / rows;
+      backend.writeRows(matrix, 0, bytes.subarray(0, half * rowBytes));
+      if (half < rows) backend.writeRows(matrix, half, bytes.subarray(half * rowBytes));
+      return matrix;
+    });
+  }
+
+  activation(
+    width: number,
+    values: Float32Array | null,
+    kind: "residual" | "hidden" = "residual",
+  ): [Activation, Activation] {
+    return this.each((backend) => {
+      const activation = backend.createActivation(width, kind);
+      if (values) backend.writeActivation(activation, values);
+      return activation;
+    });
+  }
+
+  /** Largest relative error of any one token's row. */
+  async error(activation: readonly [Activation, Activation], rows: number): Promise<number> {
+    const [tested, reference] = await Promise.all(
+      this.backends.map((b, i) => b.readActivation(activation[i]!, rows)),
+    );
+    const width = activation[0].width;
+    let worst = 0;
+    for (let t = 0; t < rows; t++) {
+      const row = [t * width, (t + 1) * width] as const;
+      worst = Math.max(worst, relativeError(tested!.subarray(...row), reference!.subarray(...row)));
+    }
+    return worst;
+  }
+}
+
+/** Decode rows (one token each) that give a step of T tokens. */
+const tokensOnly = (count: number): TestSequence[] => [{ row: 0, cached: 0, extend: count, sample: false }];
+
+/** Registers the suite under a name. */
+export function testBackend(name: string, create: BackendFactory): void {
+  const test = (title: string, body: (tested: Backend) => Promise<void>) =>
+    Deno.test(`${name}: ${title}`, async () => {
+      using tested = await create();
+      await body(tested);
+    });
+
+  test("linear equals the reference for every dtype, epilogue and number of tokens", async (tested) => {
+    const pair = new Pair(tested, baseState);
+    const random = new Random(1);
+    const shapes: [rows: number, columns: number, DType][] = [
+      [64, 96, "bf16"],
+      [336, 112, "bf16"],
+      [50, 8, "f32"],
+      [130, 264, "f16"],
+      [514, 192, "bf16"],
+      [96, 1032, "f32"],
+    ];
+    for (const [rows, columns, dtype] of shapes) {
+      const weights = random.normals(rows * columns, 1 / Math.sqrt(columns));
+      const plain = pair.matrix({ name: "w", rows, columns, dtype }, weights);
+      const paired = pair.matrix({ name: "p", rows, columns, dtype, layout: "paired" }, weights);
+      const biasValues = random.normals(rows, 0.5),
+        normValues = random.normals(columns, 0.3).map((v) => 1 + v);
+      const bias = pair.each((b) => b.createVector(biasValues));
+      const norm = pair.each((b) => b.createVector(normValues));
+      const cases = [
+        { epilogue: "store", bias: true, norm: false },
+        { epilogue: "store", bias: true, norm: true },
+        { epilogue: "store", bias: false, norm: true },
+        { epilogue: "add", bias: false, norm: false },
+        { epilogue: "add", bias: true, norm: false },
+        { epilogue: "silu-mul", bias: false, norm: true },
+        { epilogue: "silu-mul", bias: true, norm: true },
+      ] as const;
+      for (const c of cases) {
+        const width = c.epilogue === "silu-mul" ? rows / 2 : rows;
+        const kind = c.epilogue === "add" ? "residual" as const : "hidden" as const;
+        const inputKind = c.norm ? "residual" as const : "hidden" as const;
+        const tokens = random.pick([[1, 5, 64], [2, 8, 33], [3, 9, 130], [4, 16, 70], [1, 6, 7], [
+          2,
+          12,
+          100,
+        ]]);
+        for (const count of tokens) {
+          const input = pair.activation(columns, random.normals(count * columns, 2), inputKind);
+          const output = pair.activation(width, random.normals(count * width), kind);
+          const step = plan(1, tokensOnly(count));
+          for (const [i, backend] of pair.backends.entries()) {
+            const recorded = backend.record(step, (ops) =>
+              ops.linear({
+                input: input[i]!,
+                norm: c.norm ? { weight: norm[i]!, epsilon: 1e-5 } : undefined,
+                weight: (c.epilogue === "silu-mul" ? paired : plain)[i]!,
+                bias: c.bias ? bias[i]! : undefined,
+                output: output[i]!,
+                epilogue: c.epilogue,
+              }));
+            recorded.submit();
+            await recorded.read();
+          }
+          const error = await pair.error(output, count);
+          assert.ok(
+            error < tolerance,
+            `${rows}×${columns} ${dtype} ${JSON.stringify(c)} T=${count}: ${error}`,
+          );
+        }
+      }
+    }
+  });
+
+  test("embed gathers from the token pool, and gives zeros for other ranks' tokens", async (tested) => {
+    const pair = new Pair(tested, { ...baseState, vocabStart: 20 });
+    const random = new Random(2);
+    const table = pair.matrix({ name: "e", rows: 24, columns: 40, dtype: "bf16" }, random.normals(24 * 40));
+    const output = pair.activation(40, random.normals(3 * 40));
+    const ids = [19, 20, 43, 44, 30, 0, 63];
+    const step = plan(1, [{ row: 2, cached: 5, extend: 7, sample: false }], {
+      tokens: [{ row: 2, first: 5, ids }],
+    });
+    for (const [i, backend] of pair.backends.entries()) {
+      const recorded = backend.record(step, (ops) => ops.embed(table[i]!, output[i]!));
+      recorded.submit();
+      await recorded.read();
+    }
+    const [rows, expected] = await Promise.all(
+      pair.backends.map((b, i) => b.readActivation(output[i]!, ids.length)),
+    );
+    assert.deepEqual(rows, expected);
+    assert.ok(rows!.subarray(0, 40).every((v) => v === 0) && rows!.subarray(40, 80).some((v) => v !== 0));
+  });
+
+  const layouts: [HeadLayout, pageSize: number, qkNorm: boolean, window: number | null][] = [
+    [{ numHeads: 4, numKvHeads: 2, headDim: 32 }, 16, true, null],
+    [{ numHeads: 14, numKvHeads: 2, headDim: 16 }, 1, false, null],
+    [{ numHeads: 8, numKvHeads: 8, headDim: 48 }, 4, false, 24],
+    [{ numHeads: 16, numKvHeads: 2, headDim: 64 }, 64, true, null],
+    [{ numHeads: 6, numKvHeads: 2, headDim: 128 }, 32, true, 50],
+    [{ numHeads: 2, numKvHeads: 1, headDim: 256 }, 16, false, null],
+    [{ numHeads: 14, numKvHeads: 2, headDim: 8 }, 16, false, null],
+  ];
+  for (const [heads, pageSize, qkNorm, window] of layouts) {
+    const { numHeads, numKvHeads, headDim } = heads;
+    const title = `attention equals the reference: ${numHeads}/${numKvHeads} heads of ${headDim}, pages of ` +
+      `${pageSize}${qkNorm ? ", q/k norm" : ""}${window ? `, window ${window}` : ""}`;
+    test(title, async (tested) => {
+      const contextLength = 512;
+      const state: StateSpec = {
+        ...baseState,
+        heads,
+        pageSize,
+        numPages: 4 * Math.ceil(contextLength / pageSize),
+        contextLength,
+      };
+      const pair = new Pair(tested, state);
+      const random = new Random(headDim);
+      const width = (numHeads + 2 * numKvHeads) * headDim, half = headDim / 2;
+      const angles = Array.from(
+        { length: contextLength * half },
+        (_, i) => Math.floor(i / half) / 100 ** (i % half / half),
+      );
+      const rope = pair.each((b) =>
+        b.createRopeTable(Float32Array.from(angles, Math.cos), Float32Array.from(angles, Math.sin), half)
+      );
+      const qValues = random.normals(headDim, 0.2).map((v) => v + 1);
+      const norm = pair.each((b) => ({ weight: b.createVector(qValues), epsilon: 1e-6 }));
+      const pages = scatteredPages([0, 3, 1], Math.ceil(contextLength / pageSize), state.numPages);
+      const qkv = pair.activation(width, null, "hidden");
+      const output = pair.activation(numHeads * headDim, null, "hidden");
+      // Prefill from nothing, a chunk behind a cached prefix beside decodes, decodes with different lengths.
+      const batches: TestSequence[][] = [
+        [{ row: 0, cached: 0, extend: 33 }, { row: 3, cached: 0, extend: 1 }, {
+          row: 1,
+          cached: 0,
+          extend: 100,
+        }],
+        [{ row: 1, cached: 100, extend: 60 }, { row: 0, cached: 33, extend: 1 }, {
+          row: 3,
+          cached: 1,
+          extend: 7,
+        }],
+        [{ row: 1, cached: 160, extend: 150 }, { row: 3, cached: 8, extend: 1 }],
+        [{ row: 0, cached: 34, extend: 1 }, { row: 3, cached: 9, extend: 1 }, {
+          row: 1,
+          cached: 310,
+          extend: 1,
+        }],
+        [{ row: 1, cached: 311, extend: 1 }],
+        [{ row: 1, cached: 312, extend: 5 }, { row: 0, cached: 35, extend: 2 }],
+      ];
+      for (const [id, sequences] of batches.entries()) {
+        const count = sequences.reduce((sum, s) => sum + s.extend, 0);
+        const values = random.normals(count * width, 1.5);
+        const step = plan(id, sequences.map((s) => ({ ...s, sample: false })), id === 0 ? { pages } : {});
+        for (const [i, backend] of pair.backends.entries()) {
+          backend.writeActivation(qkv[i]!, values);
+          const recorded = backend.record(step, (ops) => {
+            const qkNorms = qkNorm ? { qNorm: norm[i]!, kNorm: norm[i]! } : {};
+            ops.ropeStore({ qkv: qkv[i]!, heads, ...qkNorms, rope: rope[i]!, layer: 0 });
+            ops.attention({
+              qkv: qkv[i]!,
+              heads,
+              output: output[i]!,
+              layer: 0,
+              scale: 1 / Math.sqrt(headDim),
+              window,
+            });
+          });
+          recorded.submit();
+          await recorded.read();
+        }
+        const error = await pair.error(output, count);
+        assert.ok(error < tolerance, `batch ${id}: ${error}`);
+      }
+    });
+  }
+
+  test("mixture of experts equals the reference", async (tested) => {
+    const pair = new Pair(tested, baseState);
+    const random = new Random(5);
+    for (
+      const [experts, perToken, hidden, inner, renormalize] of [[8, 2, 96, 64, true], [5, 3, 40, 24, false], [
+        16,
+        4,
+        64,
+        32,
+        true,
+      ]] as const
+    ) {
+      const router = pair.matrix(
+        { name: "r", rows: experts, columns: hidden, dtype: "f32" },
+        random.normals(experts * hidden, 0.3),
+      );
+      const gateUp = pair.matrix(
+        { name: "g", rows: 2 * inner, columns: hidden, dtype: "bf16", experts, layout: "paired" },
+        random.normals(experts * 2 * inner * hidden, 1 / Math.sqrt(hidden)),
+      );
+      const down = pair.matrix(
+        { name: "d", rows: hidden, columns: inner, dtype: "bf16", experts },
+        random.normals(experts * hidden * inner, 0.2),
+      );
+      const norm = pair.each((b) => ({
+        weight: b.createVector(new Float32Array(hidden).fill(1)),
+        epsilon: 1e-6,
+      }));
+      for (const [count, epilogue] of [[1, "add"], [3, "store"], [8, "add"], [65, "add"]] as const) {
+        const input = pair.activation(hidden, random.normals(count * hidden));
+        const output = pair.activation(hidden, random.normals(count * hidden));
+        for (const [i, backend] of pair.backends.entries()) {
+          const recorded = backend.record(plan(1, tokensOnly(count)), (ops) =>
+            ops.moe({
+              input: input[i]!,
+              norm: norm[i]!,
+              router: router[i]!,
+              gateUp: gateUp[i]!,
+              down: down[i]!,
+              expertsPerToken: perToken,
+              renormalize,
+              output: output[i]!,
+              epilogue,
+            }));
+          recorded.submit();
+          await recorded.read();
+        }
+        const error = await pair.error(output, count);
+        assert.ok(error < tolerance, `${experts} experts, T=${count}: ${error}`);
+      }
+    }
+  });
+
+  for (const vocabSize of [64, 1000, 5003]) {
+    test(`sampling chooses what the reference chooses from the same logits, vocabulary ${vocabSize}`, async (tested) => {
+      const hidden = 32, rows = 12;
+      tested.createState({ ...baseState, vocabSize });
+      const random = new Random(vocabSize);
+      const head = tested.createMatrix({ name: "h", rows: vocabSize, columns: hidden, dtype: "f32" });
+      tested.writeRows(head, 0, encode(random.normals(vocabSize * hidden, 0.6), "f32"));
+      const norm = { weight: tested.createVector(new Float32Array(hidden).fill(1)), epsilon: 1e-6 };
+      const input = tested.createActivation(hidden, "residual");
+      for (let round = 0; round < 6; round++) {
+        const parameters: TestSampling[] = Array.from({ length: rows }, (_, s) => ({
+          temperature: random.pick([0, 0.3, 0.7, 1, 1.5]),
+          topK: random.pick([0, 0, 1, 5, 40, vocabSize]),
+          topP: random.pick([1, 1, 0.9, 0.5, 0.05]),
+          minP: random.pick([0, 0, 0.05, 0.3]),
+          presencePenalty: random.pick([0, 0.5, -1]),
+          frequencyPenalty: random.pick([0, 0.4]),
+          repetitionPenalty: random.pick([1, 1.3]),
+          promptLength: 6,
+          seed: [random.int(0, 2 ** 32 - 1), random.int(0, 5)] as const,
+          logprobs: random.pick([0, 1, 4, 21]),
+          bias: s % 3 === 0 ? [[s, -Infinity], [s + 1, 2.5]] as const : [],
+        }));
+        const sequences = parameters.map((_, row) => ({ row, cached: 12, extend: 1 }));
+        const tokens = sequences.map(({ row }) => ({
+          row,
+          first: 0,
+          // Repeats, and tokens that stand in prompt and output.
+          ids: Array.from({ length: 13 }, (_, i) => (row * 5 + (i % 5) * 3) % vocabSize),
+        }));
+        const sampling = samplingRows(sequences, parameters);
+        tested.writeActivation(input, random.normals(rows * hidden));
+        const recorded = tested.record(
+          plan(round, sequences, { tokens, sampling, returnLogits: true }),
+          (ops) => ops.sample({ input, norm, head }),
+        );
+        recorded.submit();
+        const result = await recorded.read();
+        parameters.forEach((p, s) => {
+          const logits = Float64Array.from(result.logits!.subarray(s * vocabSize, (s + 1) * vocabSize));
+          const row = { ...p, seedLow: p.seed![0], seedHigh: p.seed![1], bias: p.bias! } as Parameters<
+            typeof draw
+          >[1];
+          const penalized = penalize(logits, row, Uint32Array.from(tokens[s]!.ids), p.promptLength!);
+          const expected = draw(penalized, row, 13);
+          assert.equal(result.tokens[s], expected, `round ${round} row ${s} ${JSON.stringify(p)}`);
+          assertLogprobs(result, s, p.logprobs!, logits);
+        });
+      }
+    });
+  }
+
+  test("a scored row reports the token that stands there and leaves the pool alone", async (tested) => {
+    const vocabSize = 64, hidden = 16;
+    tested.createState(baseState);
+    const random = new Random(9);
+    const head = tested.createMatrix({ name: "h", rows: vocabSize, columns: hidden, dtype: "f32" });
+    tested.writeRows(head, 0, encode(random.normals(vocabSize * hidden), "f32"));
+    const norm = { weight: tested.createVector(new Float32Array(hidden).fill(1)), epsilon: 1e-6 };
+    const input = tested.createActivation(hidden, "residual");
+    tested.writeActivation(input, random.normals(5 * hidden));
+    const ids = [7, 3, 9, 1, 4];
+    const base = samplingRows([{ row: 0, cached: 0, extend: 1 }, { row: 0, cached: 0, extend: 1 }, {
+      row: 0,
+      cached: 0,
+      extend: 3,
+    }]);
+    const sampling = {
+      ...base,
+      token: Uint32Array.of(0, 1, 4),
+      sequence: Uint32Array.of(0, 0, 0),
+      flags: Uint32Array.of(SampleFlag.Score, SampleFlag.Score, SampleFlag.Draw),
+      logprobs: Uint32Array.of(3, 1, 1),
+    };
+    const recorded = tested.record(
+      plan(1, [{ row: 0, cached: 0, extend: 5 }], {
+        tokens: [{ row: 0, first: 0, ids }],
+        sampling,
+        returnLogits: true,
+      }),
+      (ops) => ops.sample({ input, norm, head }),
+    );
+    recorded.submit();
+    const result = await recorded.read();
+    assert.deepEqual([...result.tokens.subarray(0, 2)], [3, 9]);
+    [3, 1, 1].forEach((n, s) =>
+      assertLogprobs(
+        result,
+        s,
+        n,
+        Float64Array.from(result.logits!.subarray(s * vocabSize, (s + 1) * vocabSize)),
+      )
+    );
+  });
+}
+
+/** The reported log-probabilities of a sampled row are those of its logits. */
+function assertLogprobs(
+  result: {
+    tokens: Uint32Array;
+    logprobs: Float32Array;
+    topCount: number;
+    topTokens: Uint32Array;
+    topLogprobs: Float32Array;
+  },
+  s: number,
+  wanted: number,
+  logits: Float64Array,
+): void {
+  if (wanted === 0) return assert.ok(Number.isNaN(result.logprobs[s]));
+  const max = Math.max(...logits);
+  const logTotal = max + Math.log(logits.reduce((sum, v) => sum + Math.exp(v - max), 0));
+  assert.ok(Math.abs(result.logprobs[s]! - (logits[result.tokens[s]!]! - logTotal)) < 1e-3);
+  const order = Array.from(logits.keys()).sort((a, b) => logits[b]! - logits[a]! || a - b);
+  for (let i = 0; i < wanted - 1; i++) {
+    assert.equal(result.topTokens[s * result.topCount + i], order[i]);
+    assert.ok(
+      Math.abs(result.topLogprobs[s * result.topCount + i]! - (logits[order[i]!]! - logTotal)) < 1e-3,
+    );
+  }
+}

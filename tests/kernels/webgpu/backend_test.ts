@@ -1,0 +1,6 @@
+// The conformance suite on whatever WebGPU adapter there is.
+
+import { createWebGpuBackend } from "../../../kernels/webgpu/backend.ts";
+import { testBackend } from "../conformance.ts";
+
+testBackend("webgpu", () => createWebGpuBackend({ memoryBytes: null }));

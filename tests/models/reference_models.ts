@@ -1,0 +1,89 @@
+// Whole models against logits and greedy tokens that an independent implementation computed in float32. Registered
+// once per backend by the test files beside it.
+
+import assert from "node:assert/strict";
+import type { BackendFactory } from "../kernels/conformance.ts";
+import { relativeError } from "../random.ts";
+import { LoadedModel, readReference } from "./harness.ts";
+
+const tolerance = 5e-3;
+/** A greedy token may differ where the reference's own choice is this close to our maximum. */
+const tie = 0.05;
+
+const root = new URL("../data/reference/", import.meta.url).pathname;
+const pocket = new URL("../../models/pocket/", import.meta.url).pathname;
+
+/** All reference models on one backend. */
+export function testReferenceModels(name: string, create: BackendFactory): void {
+  const names = [...Deno.readDirSync(root)].filter((entry) => entry.isDirectory).map((entry) => entry.name)
+    .sort();
+  for (const model of names) {
+    for (const pageSize of [1, 16, 64]) {
+      Deno.test(`${name}: ${model} gives the reference's logits and greedy tokens, alone and batched, pages of ${pageSize}`, async () => {
+        await checkModel(create, root + model, pageSize);
+      });
+    }
+  }
+
+  Deno.test(`${name}: pocket gives the reference's logits and 64 greedy tokens from tokens that stay on the device`, async () => {
+    using backend = await create();
+    const loaded = await LoadedModel.load(pocket, backend, 16);
+    for (const { prompt, logits, greedy } of await readReference(pocket + "reference.safetensors")) {
+      const first = await loaded.prefill([{ row: 0, ids: prompt, everyPosition: false }]);
+      assert.ok(relativeError(first.logits!, logits.slice(-2048)) <= tolerance);
+      const tokens = [...first.tokens];
+      while (tokens.length < greedy.length) {
+        const steps = Math.min(5, greedy.length - tokens.length);
+        const result = await loaded.decode([{ row: 0, position: prompt.length + tokens.length - 1 }], steps);
+        tokens.push(...result.tokens);
+      }
+      assert.deepEqual(tokens, greedy);
+    }
+  });
+}
+
+async function checkModel(create: BackendFactory, directory: string, pageSize: number): Promise<void> {
+  using backend = await create();
+  const loaded = await LoadedModel.load(directory, backend, pageSize, { castFrequencies: true });
+  const { vocabSize } = loaded.model.config;
+  const cases = await readReference(`${directory}/reference.safetensors`);
+  assert.equal(cases.length, 4);
+  const prompts = cases.map(({ prompt, logits }, row) => ({
+    row,
+    ids: prompt,
+    everyPosition: logits.length > vocabSize,
+  }));
+  const check = (logits: Float32Array, expected: Float32Array, what: string) => {
+    const error = relativeError(logits, expected);
+    assert.ok(error <= tolerance, `${what}: ${error}`);
+  };
+  for (const [i, prompt] of prompts.entries()) {
+    const result = await loaded.prefill([prompt]);
+    check(result.logits!, cases[i]!.logits, `prompt ${i} alone`);
+  }
+  const together = await loaded.prefill(prompts);
+  let at = 0;
+  for (const [i, { logits }] of cases.entries()) {
+    check(together.logits!.subarray(at, at + logits.length), logits, `prompt ${i} in a batch`);
+    at += logits.length;
+  }
+  // Greedy continuation of all four in one batch, fed with the reference's tokens so that a tie does not derail it.
+  const length = Math.min(...cases.map(({ greedy }) => greedy.length));
+  for (let step = 0; step + 1 < length; step++) {
+    const rows = cases.map(({ prompt, greedy }, row) => ({
+      row,
+      position: prompt.length + step,
+      id: greedy[step]!,
+    }));
+    const result = await loaded.decode(rows);
+    cases.forEach(({ greedy }, i) => {
+      const logits = result.logits!.subarray(i * vocabSize, (i + 1) * vocabSize);
+      const expected = greedy[step + 1]!;
+      const chosen = result.tokens[i]!;
+      assert.ok(
+        chosen === expected || logits[chosen]! - logits[expected]! <= tie,
+        `prompt ${i}, token ${step + 1}: ${chosen} instead of ${expected}`,
+      );
+    });
+  }
+}

@@ -1,0 +1,196 @@
+import assert from "node:assert/strict";
+import { defaultSamplingParams } from "../../../engine/params.ts";
+import { Conversation, type ConversationOptions } from "../../../server/cli/conversation.ts";
+import { StreamReader } from "../../../server/cli/line_reader.ts";
+import { FakeEngine, type Script } from "../http/fake_engine.ts";
+
+const main = decodeURIComponent(new URL("../../../main.ts", import.meta.url).pathname);
+const running = () => new AbortController().signal;
+
+interface Talk {
+  readonly engine: FakeEngine;
+  readonly conversation: Conversation;
+  readonly said: string[];
+  readonly noted: string[];
+  readonly saved: [string, string][];
+}
+
+function talk(script?: Script, options: Partial<ConversationOptions> = {}): Talk {
+  const engine = new FakeEngine(script);
+  const said: string[] = [], noted: string[] = [], saved: [string, string][] = [];
+  const conversation = new Conversation(engine, {
+    params: defaultSamplingParams,
+    system: null,
+    stats: false,
+    color: false,
+    showReasoning: true,
+    ...options,
+  }, {
+    write: (text) => said.push(text),
+    note: (text) => noted.push(text),
+    save: (path, text) => {
+      if (path === "/forbidden") return Promise.reject(new Error("no"));
+      saved.push([path, text]);
+      return Promise.resolve();
+    },
+  });
+  return { engine, conversation, said, noted, saved };
+}
+
+Deno.test("a conversation remembers what was said, until it is reset", async () => {
+  const { conversation, said } = talk((prompt) => ({ pieces: [`${prompt.split("\n").length - 1} lines`] }), {
+    system: "be kind",
+  });
+  assert.equal(await conversation.take("one", running()), true);
+  assert.equal(await conversation.take("two", running()), true);
+  assert.equal(said.join(""), "2 lines\n4 lines\n");
+  assert.deepEqual(conversation.messages.map((message) => message.role), [
+    "system",
+    "user",
+    "assistant",
+    "user",
+    "assistant",
+  ]);
+  await conversation.take("/reset", running());
+  assert.deepEqual(conversation.messages, [{ role: "system", content: "be kind" }]);
+  await conversation.take("/system  answer in verse ", running());
+  assert.deepEqual(conversation.messages, [{ role: "system", content: "answer in verse" }]);
+  await conversation.take("/system", running());
+  assert.deepEqual(conversation.messages, []);
+});
+
+Deno.test("commands: exit ends, save writes JSON, unknown ones explain, empty lines do nothing", async () => {
+  const { conversation, engine, noted, saved } = talk();
+  for (const line of ["/exit", "/quit"]) assert.equal(await conversation.take(line, running()), false);
+  await conversation.take("hello", running());
+  await conversation.take("/save talk.json", running());
+  assert.equal(saved[0]![0], "talk.json");
+  assert.equal(JSON.parse(saved[0]![1]).messages.length, 2);
+  await conversation.take("/save /forbidden", running());
+  assert.equal(noted.at(-1), "cannot write /forbidden: no");
+  await conversation.take("/save", running());
+  await conversation.take("/dance", running());
+  assert.match(noted.at(-1)!, /^there is no \/dance\n[^]*\/reset/);
+  await conversation.take("   ", running());
+  assert.equal(engine.requests.length, 1);
+});
+
+Deno.test("an interrupt ends the answer, keeps what was said, and the conversation goes on", async () => {
+  const { conversation, noted, engine } = talk(
+    (prompt) => prompt.includes("for ever") ? { forever: "and " } : { pieces: ["fine"] },
+    { params: { ...defaultSamplingParams, maxTokens: 1_000_000 } },
+  );
+  const controller = new AbortController();
+  const answer = conversation.take("for ever", controller.signal);
+  while ((await engine.counters()).generatedTokensTotal < 100) await new Promise((r) => setTimeout(r, 0));
+  controller.abort();
+  assert.equal(await answer, true);
+  assert.deepEqual(noted, ["(stopped)"]);
+  assert.match(conversation.messages[1]!.content!, /^(and ){25,}$/);
+  await conversation.take("/reset", running());
+  await conversation.take("well?", running());
+  assert.equal(conversation.messages[1]!.content, "fine");
+});
+
+Deno.test("reasoning is dimmed, apart from the answer, and not sent back to the model", async () => {
+  const script: Script = () => ({ pieces: ["<think>\nhm", "m</think>", "\n\nyes"] });
+  const plain = talk(script);
+  await plain.conversation.take("x", running());
+  assert.equal(plain.said.join(""), "hmm\n\nyes\n");
+  assert.equal(plain.conversation.messages[1]!.content, "yes");
+  const colored = talk(script, { color: true });
+  await colored.conversation.take("x", running());
+  assert.equal(colored.said.join(""), "\x1b[2mhmm\x1b[22m\n\nyes\n");
+  const hidden = talk(script, { showReasoning: false });
+  await hidden.conversation.take("x", running());
+  assert.equal(hidden.said.join(""), "yes\n");
+});
+
+Deno.test("a refused message is explained and forgotten", async () => {
+  const { conversation, noted } = talk(() => ({
+    pieces: [],
+    finish: { type: "error", code: "too_long", message: "9 tokens, 8 fit" },
+  }));
+  await conversation.take("long", running());
+  assert.deepEqual(noted, ["9 tokens, 8 fit"]);
+  assert.deepEqual(conversation.messages, []);
+});
+
+Deno.test("stats tell tokens, speed and cached prompt tokens", async () => {
+  const { conversation, noted } = talk(() => ({ pieces: [..."abc"] }), { stats: true });
+  await conversation.take("x", running());
+  assert.match(noted[0]!, /^4 tokens, .*first after \d+ ms; prompt 19, cached 9$/);
+});
+
+Deno.test("lines are read whole however the bytes come, the last without its end too", async () => {
+  const bytes = new TextEncoder().encode("één\r\n\ntwee\nlast");
+  const input = new ReadableStream<Uint8Array>({
+    start(controller) {
+      for (const byte of bytes) controller.enqueue(Uint8Array.of(byte));
+      controller.close();
+    },
+  });
+  await using reader = new StreamReader(input);
+  const lines: string[] = [];
+  for (let line = await reader.read(); line !== null; line = await reader.read()) lines.push(line.text);
+  assert.deepEqual(lines, ["één", "", "twee", "last"]);
+});
+
+Deno.test("piped into, chat answers line by line with nothing but answers on standard output", async () => {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", main, "chat", "--quiet"],
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode("My name is Kim.\nWhat is my name?\n/exit\nnot read"));
+  await writer.close();
+  const { code, stdout, stderr } = await child.output();
+  assert.equal(new TextDecoder().decode(stderr), "");
+  assert.equal(new TextDecoder().decode(stdout), "Nice to meet you, Kim.\nYour name is Kim.\n");
+  assert.equal(code, 0);
+});
+
+const hasScript = await new Deno.Command("script", { args: ["--version"], stdout: "null", stderr: "null" })
+  .output()
+  .then(({ success }) => success, () => false);
+if (!hasScript) {
+  console.warn("chat is not tested on a terminal: there is no script(1) here (apt-get install -y bsdutils)");
+}
+
+Deno.test({
+  name: "on a terminal Ctrl-C ends the answer and not the program, and Ctrl-D ends it with exit code 0",
+  ignore: !hasScript,
+  fn: async () => {
+    const child = new Deno.Command("script", {
+      args: ["-qec", `${Deno.execPath()} run -A ${main} chat --ignore-eos`, "/dev/null"],
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "null",
+    }).spawn();
+    const output = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    const keys = child.stdin.getWriter();
+    const type = (text: string) => keys.write(new TextEncoder().encode(text));
+    let screen = "";
+    const see = async (pattern: RegExp) => {
+      while (!pattern.test(screen)) {
+        const { done, value } = await output.read();
+        assert.ok(!done, `the program ended before ${pattern} was seen: ${screen}`);
+        screen += value;
+      }
+      screen = screen.slice(pattern.exec(screen)!.index + pattern.exec(screen)![0].length);
+    };
+    await see(/> /);
+    await type("Tell me a story about a fox named Ida.\r");
+    await see(/Once upon a time/);
+    await type("\x03");
+    await see(/\(stopped\)/);
+    await see(/> /);
+    await type("\x04");
+    const { code } = await child.status;
+    for (let part = await output.read(); !part.done; part = await output.read());
+    await keys.close().catch(() => {}); // The other end is gone.
+    assert.equal(code, 0);
+  },
+});

@@ -1,0 +1,134 @@
+// `radish serve` as a process: how it starts, how it ends, and what it says.
+
+import assert from "node:assert/strict";
+
+const main = decodeURIComponent(new URL("../../../main.ts", import.meta.url).pathname);
+
+interface Serving extends AsyncDisposable {
+  readonly url: string;
+  readonly child: Deno.ChildProcess;
+  /** Standard error so far. */
+  readonly log: () => string;
+  /** Resolves when standard error has a match. */
+  seen(pattern: RegExp): Promise<void>;
+}
+
+async function serve(...args: string[]): Promise<Serving> {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", main, "serve", "--port", "0", ...args],
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  let log = "";
+  let look = () => {};
+  const reading = (async () => {
+    for await (const part of child.stderr.pipeThrough(new TextDecoderStream())) {
+      log += part;
+      look();
+    }
+    look();
+  })();
+  let ended = false;
+  void child.status.then(() => ended = true);
+  const seen = async (pattern: RegExp) => {
+    while (!pattern.test(log)) {
+      if (ended) throw new Error(`ended before ${pattern}: ${log}`);
+      await new Promise<void>((resolve) => look = resolve);
+    }
+  };
+  await seen(/listening on http:\S+/);
+  return {
+    url: /listening on (http:\S+)/.exec(log)![1]!,
+    child,
+    log: () => log,
+    seen,
+    async [Symbol.asyncDispose]() {
+      if (!ended) child.kill("SIGKILL");
+      await child.status;
+      await reading;
+    },
+  };
+}
+
+function ask(url: string, body: Record<string, unknown>): Promise<Response> {
+  return fetch(`${url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({
+      messages: [{ role: "user", content: "Tell me a story about a fox named Ida." }],
+      ...body,
+    }),
+  });
+}
+
+Deno.test("SIGTERM under load: running requests finish, new ones get 503, the exit code is 0", async () => {
+  await using serving = await serve();
+  await serving.seen(/ready: pocket/);
+  const running = Array.from(
+    { length: 4 },
+    (_, i) => ask(serving.url, { ignore_eos: true, max_tokens: 300, stream: i % 2 === 0 }),
+  );
+  const stream = await running[0]!;
+  const accepted = async () => {
+    const metrics = await (await fetch(`${serving.url}/metrics`)).text();
+    return Number(/^sglang:num_requests_total\S* (\d+)$/m.exec(metrics)![1]);
+  };
+  while (await accepted() < running.length) await new Promise((resolve) => setTimeout(resolve, 5));
+  serving.child.kill("SIGTERM");
+  await serving.seen(/finishing \d requests?/);
+  const refused = await ask(serving.url, {});
+  assert.equal(refused.status, 503);
+  assert.equal((await refused.json()).error.code, "draining");
+  const health = await fetch(`${serving.url}/health`);
+  assert.equal(health.status, 503);
+  await health.body?.cancel();
+  assert.match(await stream.text(), /"finish_reason":"length"[^]*\[DONE\]/);
+  for (const response of await Promise.all(running.slice(1))) {
+    const text = await response.text();
+    assert.match(text, /"finish_reason":"length"/);
+  }
+  assert.equal((await serving.child.status).code, 0);
+});
+
+Deno.test("a second signal ends at once", async () => {
+  await using serving = await serve("--log-format", "none");
+  await serving.seen(/ready: pocket/);
+  const running = ask(serving.url, { ignore_eos: true, stream: true });
+  const response = await running;
+  serving.child.kill("SIGINT");
+  await serving.seen(/finishing 1 request;/);
+  serving.child.kill("SIGINT");
+  assert.equal((await serving.child.status).code, 130);
+  await response.text().catch(() => null);
+});
+
+Deno.test("when the drain timeout is over, what runs is aborted, and the exit code is still 0", async () => {
+  await using serving = await serve("--drain-timeout", "0");
+  await serving.seen(/ready: pocket/);
+  const response = await ask(serving.url, { ignore_eos: true, stream: true });
+  serving.child.kill("SIGTERM");
+  assert.match(await response.text(), /"finish_reason":"abort"/);
+  assert.equal((await serving.child.status).code, 0);
+  assert.match(serving.log(), /some requests were aborted/);
+});
+
+Deno.test("a model that cannot be loaded ends the server with one line and exit code 1", async () => {
+  const output = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", main, "serve", "--port", "0", "--quiet", "--model", "/nonexistent/model"],
+    stderr: "piped",
+  }).output();
+  assert.equal(output.code, 1);
+  assert.match(new TextDecoder().decode(output.stderr), /^radish: [^\n]*\/nonexistent\/model[^\n]*\n$/);
+});
+
+Deno.test("a public address without a key gives a warning, with a key none", async () => {
+  await using open = await serve("--host", "0.0.0.0");
+  await open.seen(/warning: anyone who can reach 0.0.0.0/);
+  await using closed = await serve("--host", "0.0.0.0", "--api-key", "k");
+  await closed.seen(/ready/);
+  assert.doesNotMatch(closed.log(), /warning/);
+  const port = new URL(closed.url).port;
+  const response = await fetch(`http://127.0.0.1:${port}/v1/models`);
+  assert.equal(response.status, 401);
+  await response.body?.cancel();
+});
