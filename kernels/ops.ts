@@ -216,6 +216,11 @@ export interface Backend extends Disposable {
 
   /** Bytes of keys and values per token over all layers, for sizing the page pool before `createState`. */
   kvBytesPerToken(heads: HeadLayout, numLayers: number): number;
+  /**
+   * How many of these bytes can be allocated now, found by trying; absent where memory is known or not the
+   * device's own.
+   */
+  probeMemory?(bytes: number): Promise<number>;
   /** Allocates pages, token pool, page table and step buffers. Once, before any activation. */
   createState(state: StateSpec): void;
   /** [maxTokens, width]. "residual" is float32; "hidden" is whatever serves the backend best. */

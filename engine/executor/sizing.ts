@@ -1,6 +1,6 @@
 // How big the engine's tables are: context, rows, tokens a step, and pages of key/value cache, from what the model
-// needs, what the device has and what the caller asked for. WebGPU does not tell how much memory is free, so the
-// default stays modest there unless `--memory` or `--num-pages` says more.
+// needs, what the device has and what the caller asked for. WebGPU does not tell how much memory is free, so on a
+// real GPU it is found by trying.
 
 import type { Backend, HeadLayout, StateSpec } from "../../kernels/ops.ts";
 import type { ModelConfig } from "../model/config.ts";
@@ -12,26 +12,25 @@ export type SizeOptions = Pick<
   "contextLength" | "memoryBytes" | "numPages" | "pageSize" | "maxRunningRequests" | "maxPrefillTokens"
 >;
 
-/** Share of the memory left after the weights that pages take by default. */
-const cacheShare = 0.7;
-/** By default no more tokens than this many full contexts. */
-const defaultContexts = { gpu: 256, cpu: 16 } as const;
+/** Share of what could be allocated that pages take by default: activations and others need room too. */
+const cacheShare = 0.8;
+/** By default no more tokens than so many full contexts, and on a GPU at least `generousTokens`. */
+const defaultContexts = 16;
+const generousTokens = 1 << 19;
 /** By default no more bytes of cache than this on a CPU or a software GPU, whose memory is everybody's. */
-const modestCacheBytes = 1 << 30;
-/** Assumed when the device does not say what it has. */
-const assumedBytes = 4 * 2 ** 30;
+const modestCacheBytes = 2 ** 30;
 
 /** A size that cannot work; the message names the numbers and what to change. */
 export class SizeError extends Error {}
 
-/** Chooses everything `createState` needs. Throws `SizeError` when the pool would hold less than one page. */
-export function chooseSizes(
+/** Chooses everything `createState` needs. Rejects with `SizeError` when the pool would hold less than one page. */
+export async function chooseSizes(
   backend: Backend,
   config: ModelConfig,
   heads: HeadLayout,
   vocabStart: number,
   options: SizeOptions,
-): StateSpec {
+): Promise<StateSpec> {
   const { pageSize } = options;
   if (pageSize < 1 || (pageSize & (pageSize - 1)) !== 0) {
     throw new SizeError(`the page size must be a power of two, not ${pageSize}`);
@@ -46,8 +45,14 @@ export function chooseSizes(
   const maxRows = options.maxRunningRequests ?? (small ? 64 : 256);
   const prefill = options.maxPrefillTokens ?? (small ? 512 : 2048);
   const bytesPerPage = backend.kvBytesPerToken(heads, config.numLayers) * pageSize;
-  const numPages = options.numPages ??
-    defaultPages(backend, bytesPerPage, Math.ceil(contextLength / pageSize), small, options.memoryBytes);
+  const wantedPages = Math.ceil(contextLength / pageSize) * defaultContexts;
+  const numPages = options.numPages ?? await pagesThatFit(
+    backend,
+    bytesPerPage,
+    small ? wantedPages : Math.max(wantedPages, Math.ceil(generousTokens / pageSize)),
+    options.memoryBytes,
+    small,
+  );
   return {
     numLayers: config.numLayers,
     heads,
@@ -62,23 +67,56 @@ export function chooseSizes(
   };
 }
 
-function defaultPages(
+async function pagesThatFit(
   backend: Backend,
   bytesPerPage: number,
-  pagesPerContext: number,
-  small: boolean,
+  wantedPages: number,
   memoryBytes: number | null,
-): number {
-  const total = memoryBytes ?? backend.info.memoryBytes ?? assumedBytes;
-  const left = total - backend.weightBytes;
-  let bytes = memoryBytes === null ? left * cacheShare : left;
-  if (memoryBytes === null && small) bytes = Math.min(bytes, modestCacheBytes);
-  const most = pagesPerContext * (small ? defaultContexts.cpu : defaultContexts.gpu);
-  const pages = Math.min(most, Math.floor(bytes / bytesPerPage));
+  small: boolean,
+): Promise<number> {
+  const wanted = wantedPages * bytesPerPage;
+  let bytes: number, found: string;
+  if (memoryBytes !== null) {
+    bytes = memoryBytes - backend.weightBytes;
+    found = `--memory leaves ${formatBytes(bytes)} beside weights of ${formatBytes(backend.weightBytes)}`;
+  } else if (small) {
+    const left = backend.info.memoryBytes === null ? modestCacheBytes : backend.info.memoryBytes * cacheShare;
+    bytes = Math.min(left, modestCacheBytes);
+    found = `there are ${formatBytes(left)} left`;
+  } else {
+    const free = await backend.probeMemory?.(wanted / cacheShare) ?? modestCacheBytes;
+    bytes = free * cacheShare;
+    found = `the device gives ${formatBytes(free)} beside weights of ${formatBytes(backend.weightBytes)}`;
+  }
+  const pages = Math.min(wantedPages, Math.floor(bytes / bytesPerPage));
   if (pages >= 1) return pages;
-  const gib = (n: number) => `${(n / 2 ** 30).toFixed(2)} GiB`;
   throw new SizeError(
-    `no memory left for the cache: the weights take ${gib(backend.weightBytes)} of ${gib(total)}; ` +
-      `give --memory more, or choose a smaller model or --dtype`,
+    `no memory left for the cache: ${found}; a page takes ${formatBytes(bytesPerPage)}. ` +
+      "Give --memory more, or choose a smaller model or --dtype",
   );
+}
+
+/**
+ * Refuses a model whose weights cannot fit, before any of them is loaded.
+ * @throws {SizeError} with both numbers and what to change
+ */
+export async function checkWeightsFit(
+  backend: Backend,
+  weightBytes: number,
+  memoryBytes: number | null,
+): Promise<void> {
+  const { kind, software, memoryBytes: known } = backend.info;
+  const probed = kind === "webgpu" && !software && memoryBytes === null;
+  const free = memoryBytes ?? (probed ? await backend.probeMemory?.(weightBytes) : known) ?? Infinity;
+  if (weightBytes <= free) return;
+  throw new SizeError(
+    `the weights take ${formatBytes(weightBytes)}, but there ${
+      memoryBytes === null ? "are" : "may be used"
+    } only ` +
+      `${formatBytes(free)}: choose a smaller model, a smaller --dtype, or split it with --tp`,
+  );
+}
+
+function formatBytes(bytes: number): string {
+  return bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toFixed(1)} MiB` : `${(bytes / 2 ** 30).toFixed(2)} GiB`;
 }

@@ -15,13 +15,14 @@ import type {
 } from "../../server/messages.ts";
 import { Decoder } from "../model/decoder.ts";
 import { loadDecoderWeights } from "../model/load.ts";
-import { openModel } from "../model/open.ts";
+import { deviceType, estimateWeightBytes, openModel } from "../model/open.ts";
 import { ropeTables } from "../model/rope.ts";
 import type { StartProgress } from "../options.ts";
 import { headLayout, vocabRange } from "../weights/shard.ts";
 import { SharedMemoryCollective } from "./collectives.ts";
 import { Executor } from "./executor.ts";
-import { chooseSizes } from "./sizing.ts";
+import { warmUpPlans } from "./warm_up.ts";
+import { checkWeightsFit, chooseSizes } from "./sizing.ts";
 
 const post = (answer: ExecutorAnswer) => self.postMessage(answer);
 
@@ -78,16 +79,28 @@ async function start(setup: ExecutorSetup): Promise<Running> {
   stack.use(backend);
   progress("device", backend.info.description, 1);
 
+  const weightBytes = estimateWeightBytes(config, deviceType(model, options.dtype), shard);
+  await checkWeightsFit(backend, weightBytes, options.memoryBytes);
   const weights = await loadDecoderWeights(model, backend, {
     dtype: options.dtype,
     shard,
     onProgress: (done, total) => progress("weights", "loading weights", done / total),
   });
-  const sizes = chooseSizes(backend, config, heads, vocabRange(config, shard).start, options);
+  const sizes = await chooseSizes(backend, config, heads, vocabRange(config, shard).start, options);
   backend.createState(sizes);
   const { cosine, sine, half } = ropeTables(config, sizes.contextLength);
   const rope = backend.createRopeTable(cosine, sine, half);
   const decoder = new Decoder(backend, config, weights, heads, rope, shard);
+
+  if (setup.warmUp && backend.info.kind === "webgpu") {
+    const plans = [...warmUpPlans(sizes, backend.info.software ? 64 : Infinity)];
+    for (const [i, plan] of plans.entries()) {
+      const step = backend.record(plan, (ops) => decoder.forward(ops));
+      step.submit();
+      await step.read();
+      progress("warm-up", "compiling kernels", (i + 1) / plans.length);
+    }
+  }
 
   const send = (message: FromExecutor) => port.postMessage(message);
   const executor = new Executor(backend, decoder, rank === 0 ? send : () => {});

@@ -237,7 +237,7 @@ export class Forward implements Ops {
       if (count === 1 && norm === null && rows === 0) {
         packed = start;
       } else if (!own) {
-        packed = workspace.packed(columns);
+        packed = workspace.packed();
         this.push(Kind.Pack, [...input, packed]);
       }
       // A single token streams the weights: longer runs of panels keep the prefetcher going.

@@ -21,7 +21,9 @@ import { prefillTile } from "./attention/prefill.ts";
 import { BufferAllocator, type DeviceBuffer } from "./buffers.ts";
 import { type Context, DeviceActivation, DispatchMemory } from "./context.ts";
 import { GpuDevice } from "./device.ts";
+import type { DeviceCaps } from "./kernel.ts";
 import { DeviceOps } from "./operations.ts";
+import { probeMemory } from "./memory.ts";
 import { PipelineCache } from "./pipelines.ts";
 import { type PackOptions, packPlan, Word } from "./plan_buffer.ts";
 import { PlanSlot } from "./plan_slot.ts";
@@ -45,6 +47,21 @@ const mostLogitsBytes = 256 * 2 ** 20;
 /** Smallest result buffer, so that it need not grow for every other plan. */
 const leastResultBytes = 2 ** 16;
 
+/** How to open a backend; the defaults are right except in tests. */
+export interface WebGpuOptions {
+  /** The rank's end of a tensor-parallel group. */
+  readonly collective?: Collective;
+  /** What `DeviceInfo` says; found out by trying when absent, which can take seconds on a large GPU. */
+  readonly memoryBytes?: number | null;
+  /**
+   * Whether prompt chunks go through the tiled attention kernel; otherwise token by token through the decode kernel.
+   * Default: on a real GPU. A software driver is no faster with it, and compiles it for seconds.
+   */
+  readonly tiledPrefill?: boolean;
+  /** Replaces what is found out about the device. */
+  readonly caps?: Partial<DeviceCaps>;
+}
+
 /** A backend on a WebGPU device. */
 export class WebGpuBackend implements Backend {
   readonly info: DeviceInfo;
@@ -53,20 +70,23 @@ export class WebGpuBackend implements Backend {
   readonly #allocator: BufferAllocator;
   readonly #pipelines: PipelineCache;
   readonly #collective: Collective | null;
+  readonly #tiledPrefill: boolean;
   readonly #plans: PlanSlot;
   #context: Context | null = null;
   #weightBytes = 0;
   #uploaded = 0;
   #serial = 0;
 
-  constructor(gpu: GpuDevice, readback: Readback, collective: Collective | null) {
+  constructor(gpu: GpuDevice, readback: Readback, memoryBytes: number | null, options: WebGpuOptions) {
     this.#gpu = gpu;
     this.#readback = readback;
-    this.#collective = collective;
+    const { collective } = options;
+    this.#collective = collective !== undefined && collective.size > 1 ? collective : null;
+    this.#tiledPrefill = options.tiledPrefill ?? !gpu.caps.software;
     this.#allocator = new BufferAllocator(gpu);
     this.#pipelines = new PipelineCache(gpu);
     this.#plans = new PlanSlot(gpu, this.#pipelines);
-    this.info = gpu.describe(null);
+    this.info = gpu.describe(memoryBytes);
   }
 
   get weightBytes(): number {
@@ -106,18 +126,22 @@ export class WebGpuBackend implements Backend {
   }
 
   kvBytesPerToken(heads: HeadLayout, numLayers: number): number {
-    return 2 * numLayers * cacheBytes(heads, "f16");
+    return 2 * numLayers * cacheBytes(heads);
+  }
+
+  async probeMemory(bytes: number): Promise<number> {
+    return this.#gpu.caps.software ? 0 : await this.#gpu.probeMemory(bytes);
   }
 
   createState(spec: StateSpec): void {
-    const state = new DeviceState(spec, "f16", this.#gpu, this.#allocator);
+    const state = new DeviceState(spec, this.#gpu, this.#allocator);
     this.#context = {
       gpu: this.#gpu,
       allocator: this.#allocator,
       pipelines: this.#pipelines,
       state,
       shared: new SharedBuffers(this.#allocator, this.#pipelines),
-      collective: this.#collective !== null && this.#collective.size > 1 ? this.#collective : null,
+      collective: this.#collective,
       memory: new DispatchMemory(),
     };
   }
@@ -200,7 +224,7 @@ export class WebGpuBackend implements Backend {
   #packOptions({ state }: Context): PackOptions {
     const { caps, offsetAlignment } = this.#gpu;
     const rowBytes = 4 * state.spec.vocabSize;
-    const tile = prefillTile(state.spec.heads, caps);
+    const tile = this.#tiledPrefill ? prefillTile(state.spec.heads, caps) : null;
     return {
       state: state.spec,
       alignWords: Math.max(64, offsetAlignment / 4),
@@ -224,8 +248,14 @@ export class WebGpuBackend implements Backend {
  * @throws {NoAdapterError} where there is none, with what to install.
  * @throws {DeviceError} where it cannot be used.
  */
-export async function createWebGpuBackend(options: { collective?: Collective } = {}): Promise<Backend> {
-  const gpu = await GpuDevice.open();
+export async function createWebGpuBackend(options: WebGpuOptions = {}): Promise<Backend> {
+  const gpu = await GpuDevice.open(options.caps);
   const readback = await Readback.create(gpu, 4096);
-  return new WebGpuBackend(gpu, readback, options.collective ?? null);
+  return new WebGpuBackend(gpu, readback, await memoryOf(gpu, options), options);
+}
+
+async function memoryOf(gpu: GpuDevice, { memoryBytes, collective }: WebGpuOptions): Promise<number | null> {
+  if (memoryBytes !== undefined) return memoryBytes;
+  // Ranks that tried at the same time would each see a different rest, and must choose the same number of pages.
+  return collective === undefined ? await probeMemory(gpu) : null;
 }

@@ -3,8 +3,8 @@
 // Weights lie in panels of 32 output rows: [panel][k][32], rows in the order that unpacking yields (see
 // `../matrix.ts`). Activations are packed four tokens at a time, [token panel][k][4]; a rest of one or two tokens
 // makes a narrower panel, a rest of three is filled up with zeros. A unit of work is one weight panel times all
-// tokens; sums stand in the thread's scratch, [tokens][32], while k advances in blocks that fit the first-level
-// cache. So for few tokens every weight is read once from memory, for many it is reused from the cache.
+// tokens; sums stand in the thread's scratch, [tokens][32]. So every weight is read once from memory, and for many
+// tokens again from the second-level cache.
 
 import { rmsScale } from "./norm";
 import { claim, real, word } from "./program";
@@ -149,38 +149,46 @@ export function panelProduct(
     else memory.fill(row, 0, 128);
   }
   if (tokens == 1) return wideProduct(packed, w, dtype, sums, k);
-  // A block of the panel stays in the first-level cache while the tokens pass over it. With few tokens it is
-  // small, so that reading ahead keeps up with the products.
-  const block: usize = (tokens <= 8 ? 4096 : 16384) / line;
   const whole = padded & ~3, rest = padded & 3;
-  for (let k0: usize = 0; k0 < k; k0 += block) {
-    const n = min(block, k - k0);
-    const b = w + k0 * line;
+  for (let k0: usize = 0; k0 < k; k0 += stripBytes / line) {
+    const n = min(stripBytes / line, k - k0), b = w + k0 * line;
     for (let t: usize = 0; t < whole; t += 4) {
-      const a = packed + packedOffset(t, k) + k0 * 16, c = sums + t * 128;
-      for (let s: usize = 0; s < 4; s++) narrowProduct(a, b + s * (line >> 2), dtype, c + s * 32, n);
+      stripProduct(packed + packedOffset(t, k) + k0 * 16, b, line, dtype, sums + t * 128, n);
     }
-    if (rest == 2) {
-      const a = packed + packedOffset(whole, k) + k0 * 8, c = sums + whole * 128;
-      halfProduct(a, b, dtype, c, n);
-      halfProduct(a, b + (line >> 1), dtype, c + 64, n);
-    } else if (rest == 1) {
-      wideProduct(packed + packedOffset(whole, k) + k0 * 4, b, dtype, sums + whole * 128, n);
+    const a = packed + packedOffset(whole, k) + k0 * rest * 4, c = sums + whole * 128;
+    if (rest == 2) pairProduct(a, b, line, dtype, c, n);
+    else if (rest == 1) wideProduct(a, b, dtype, c, n);
+  }
+}
+
+/** A strip of a panel stays in the second-level cache while the tokens pass over it, a block of it in the first. */
+const stripBytes: usize = 262144;
+const blockBytes: usize = 4096;
+
+/** Four tokens times a strip: four passes over each block, so that reading ahead keeps up with the products. */
+function stripProduct(a: usize, b: usize, line: usize, dtype: usize, c: usize, k: usize): void {
+  const block = blockBytes / line;
+  for (let k0: usize = 0; k0 < k; k0 += block, a += block * 16, b += block * line) {
+    const n = min(block, k - k0);
+    for (let s: usize = 0; s < 4; s++) {
+      if (dtype == bf16) tile4Bf16(a, b + s * 16, 64, c + s * 32, 128, n);
+      else if (dtype == f16) tile4F16(a, b + s * 16, 64, c + s * 32, 128, n);
+      else tile4F32(a, b + s * 32, 128, c + s * 32, 128, n);
     }
   }
 }
 
-@inline
-function narrowProduct(a: usize, b: usize, dtype: usize, c: usize, n: usize): void {
-  if (dtype == bf16) tile4Bf16(a, b, 64, c, 128, n);
-  else if (dtype == f16) tile4F16(a, b, 64, c, 128, n);
-  else tile4F32(a, b, 128, c, 128, n);
-}
-
-function halfProduct(a: usize, b: usize, dtype: usize, c: usize, n: usize): void {
-  if (dtype == bf16) tile2x16Bf16(a, b, c, n);
-  else if (dtype == f16) tile2x16F16(a, b, c, n);
-  else tile2x16F32(a, b, c, n);
+/** Two tokens times a strip: two passes over each block. */
+function pairProduct(a: usize, b: usize, line: usize, dtype: usize, c: usize, k: usize): void {
+  const block = blockBytes / line;
+  for (let k0: usize = 0; k0 < k; k0 += block, a += block * 8, b += block * line) {
+    const n = min(block, k - k0);
+    for (let h: usize = 0; h < 2; h++) {
+      if (dtype == bf16) tile2x16Bf16(a, b + h * 32, c + h * 64, n);
+      else if (dtype == f16) tile2x16F16(a, b + h * 32, c + h * 64, n);
+      else tile2x16F32(a, b + h * 64, c + h * 64, n);
+    }
+  }
 }
 
 function wideProduct(a: usize, b: usize, dtype: usize, c: usize, n: usize): void {

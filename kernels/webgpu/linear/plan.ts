@@ -58,19 +58,19 @@ export function gemmTile(shape: LinearShape, tokens: number, caps: DeviceCaps): 
   const half = caps.f16 && !caps.software && shape.dtype !== "f32";
   const arithmetic = half ? "f16" as const : "f32" as const;
   const base = caps.software
-    ? { arithmetic, tileTokens: 16, tileRows: 32, step: 16, threadTokens: 4, threadRows: 4 }
+    ? { tileTokens: 16, tileRows: 32, step: 16, threadTokens: 4, threadRows: 4 }
     : tokens <= 16
-    ? { arithmetic, tileTokens: 16, tileRows: 64, step: 32, threadTokens: 4, threadRows: 4 }
+    ? { tileTokens: 16, tileRows: 64, step: 32, threadTokens: 4, threadRows: 2 }
     : tokens <= 32
-    ? { arithmetic, tileTokens: 32, tileRows: 64, step: 32, threadTokens: 4, threadRows: 4 }
+    ? { tileTokens: 32, tileRows: 64, step: 32, threadTokens: 4, threadRows: 4 }
     : tokens <= 64
-    ? { arithmetic, tileTokens: 64, tileRows: 64, step: half ? 32 : 16, threadTokens: 4, threadRows: 8 }
-    : { arithmetic, tileTokens: 128, tileRows: 128, step: half ? 32 : 16, threadTokens: 8, threadRows: 8 };
+    ? { tileTokens: 64, tileRows: 64, step: 32, threadTokens: 8, threadRows: 4 }
+    : { tileTokens: 128, tileRows: 64, step: 32, threadTokens: 8, threadRows: 4 };
   const workgroups = Math.ceil(shape.rows / base.tileRows) * Math.ceil(tokens / base.tileTokens);
   const most = Math.max(1, Math.min(8, Math.floor(shape.columns / (base.step * 4))));
   const split = caps.software
     ? 1
     : Math.min(most, Math.max(1, Math.floor(2 * caps.parallelism / workgroups)));
   const lanesX = Math.min(8, base.tileRows / base.threadRows);
-  return { ...base, split, lanesX, wide: false, buffers: 2 };
+  return { ...base, arithmetic, split, lanesX, buffers: 2, unroll: caps.software ? 1 : 4 };
 }
