@@ -108,10 +108,10 @@ export class DeviceOps implements Ops {
 
   attention({ qkv, heads, output, layer, scale, window }: AttentionArgs): void {
     const { context: { state, gpu }, shape } = this.#forward;
-    const { decodes, splits } = shape;
+    const { decodes, splits, threads } = shape;
     const from = activation(qkv), to = activation(output);
     const key =
-      `attention ${layer} ${from.buffer.id} ${to.buffer.id} ${scale} ${window} ${decodes} ${splits} ` +
+      `attention ${layer} ${from.buffer.id} ${to.buffer.id} ${scale} ${window} ${decodes} ${splits} ${threads} ` +
       `${shape.tiles}`;
     recordOperation(this.#forward, key, () => {
       const fixed = {
@@ -133,7 +133,9 @@ export class DeviceOps implements Ops {
       };
       const prepared = [];
       if (decodes > 0) {
-        prepared.push(look(this.#forward, decodeAttention(fixed, decodes, splits, gpu.caps), buffers));
+        prepared.push(
+          look(this.#forward, decodeAttention(fixed, decodes, splits, threads, gpu.caps), buffers),
+        );
       }
       const tile = prefillTile(heads, gpu.caps);
       if (tile !== null && shape.tiles > 0) {

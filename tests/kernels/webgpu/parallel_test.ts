@@ -7,8 +7,7 @@ const pocket = new URL("../../../models/pocket/", import.meta.url).pathname;
 
 for (const size of [1, 2]) {
   Deno.test(`${size} WebGPU ranks that share a model give the reference's greedy tokens, each of them`, async () => {
-    const { prompt, greedy } =
-      (await readReference(`${pocket}reference.safetensors`))[1]!;
+    const { prompt, greedy } = (await readReference(`${pocket}reference.safetensors`))[1]!;
     const memory = createGroupMemory(size);
     const workers = Array.from(
       { length: size },

@@ -1,14 +1,6 @@
 import assert from "node:assert/strict";
-import {
-  type PackOptions,
-  packPlan,
-} from "../../../kernels/webgpu/plan/pack.ts";
-import {
-  contentAt,
-  Sample,
-  sampleWords,
-  Word,
-} from "../../../kernels/webgpu/plan/words.ts";
+import { type PackOptions, packPlan } from "../../../kernels/webgpu/plan/pack.ts";
+import { contentAt, Sample, sampleWords, Word } from "../../../kernels/webgpu/plan/words.ts";
 import { plan, samplingRows } from "../plans.ts";
 
 const options: PackOptions = {
@@ -28,12 +20,11 @@ const options: PackOptions = {
   maxGroup: 2,
   tileTokens: 8,
   decodeTokens: 2,
-  cut: (lengths) => ({ splitKeys: 32, splits: lengths.length }),
+  cut: (lengths) => ({ splitKeys: 32, splits: lengths.length, threads: 32 }),
 };
 
 /** Words of the region at a byte offset. */
-const region = (words: Uint32Array, offset: number) =>
-  words.subarray(offset / 4);
+const region = (words: Uint32Array, offset: number) => words.subarray(offset / 4);
 
 Deno.test("regions begin at multiples of the alignment and the window covers the longest", () => {
   const packed = packPlan(

@@ -2,13 +2,7 @@
 // matrices are split.
 
 import assert from "node:assert/strict";
-import type {
-  Activation,
-  Backend,
-  Matrix,
-  MatrixSpec,
-  Ops,
-} from "../../../kernels/ops.ts";
+import type { Activation, Backend, Matrix, MatrixSpec, Ops } from "../../../kernels/ops.ts";
 import { ReferenceBackend } from "../../../kernels/reference/backend.ts";
 import { encode } from "../../../kernels/reference/numbers.ts";
 import { createWebGpuBackend } from "../../../kernels/webgpu/backend.ts";

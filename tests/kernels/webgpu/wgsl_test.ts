@@ -6,39 +6,20 @@ import { addRows } from "../../../kernels/webgpu/add/add.ts";
 import { cacheLayout } from "../../../kernels/webgpu/attention/cache.ts";
 import { decodeAttention } from "../../../kernels/webgpu/attention/decode.ts";
 import { mergeSplits } from "../../../kernels/webgpu/attention/merge.ts";
-import {
-  prefillAttention,
-  prefillTile,
-} from "../../../kernels/webgpu/attention/prefill.ts";
+import { prefillAttention, prefillTile } from "../../../kernels/webgpu/attention/prefill.ts";
 import { embed } from "../../../kernels/webgpu/embed/embed.ts";
-import type {
-  DeviceCaps,
-  KernelSource,
-} from "../../../kernels/webgpu/kernel.ts";
+import type { DeviceCaps, KernelSource } from "../../../kernels/webgpu/kernel.ts";
 import { planLinear } from "../../../kernels/webgpu/linear/plan.ts";
 import { combineExperts } from "../../../kernels/webgpu/moe/combine.ts";
-import {
-  groupedProduct,
-  groupedTile,
-} from "../../../kernels/webgpu/moe/grouped.ts";
-import {
-  expertDown,
-  expertGateUp,
-} from "../../../kernels/webgpu/moe/matvec.ts";
+import { groupedProduct, groupedTile } from "../../../kernels/webgpu/moe/grouped.ts";
+import { expertDown, expertGateUp } from "../../../kernels/webgpu/moe/matvec.ts";
 import { route } from "../../../kernels/webgpu/moe/route.ts";
 import { listTiles } from "../../../kernels/webgpu/moe/tiles.ts";
 import { gatherNorm } from "../../../kernels/webgpu/norm/gather_norm.ts";
 import { ropeStore } from "../../../kernels/webgpu/rope/rope_store.ts";
 import { drawChunks, drawFinish } from "../../../kernels/webgpu/sample/draw.ts";
-import {
-  logprobChunks,
-  logprobFinish,
-} from "../../../kernels/webgpu/sample/logprobs.ts";
-import {
-  applyBias,
-  applyPenalties,
-  countHistory,
-} from "../../../kernels/webgpu/sample/penalties.ts";
+import { logprobChunks, logprobFinish } from "../../../kernels/webgpu/sample/logprobs.ts";
+import { applyBias, applyPenalties, countHistory } from "../../../kernels/webgpu/sample/penalties.ts";
 import { sampleLimits } from "../../../kernels/webgpu/sample/threshold.ts";
 import { scatter } from "../../../kernels/webgpu/scatter/scatter.ts";
 
@@ -95,10 +76,8 @@ function sources(
         qkv: "f32",
         output: "f16",
       } as const;
-      found.push(
-        decodeAttention(shape, 2, 4, caps),
-        mergeSplits(shape, 2, caps),
-      );
+      for (const threads of [32, 128, 512]) found.push(decodeAttention(shape, 2, 4, threads, caps));
+      found.push(mergeSplits(shape, 2, caps));
       const tile = prefillTile(heads, caps);
       if (tile) found.push(prefillAttention(shape, tile, 3));
     }
