@@ -87,7 +87,7 @@ Deno.test("the kernels chosen for a GPU compute the same products", async () => 
   const random = seeded(11);
   // Few workgroups fill this imaginary device, so that small shapes get the tiles of large ones.
   for (const parallelism of [4, 512]) {
-    const caps: DeviceCaps = { ...device.caps, software: false, parallelism };
+    const caps: DeviceCaps = { ...device.caps, software: false, parallelism, halfFrom: 0 };
     for (const tokens of [1, 4, 12, 20, 50, 100, ...(parallelism === 4 ? [513] : [])]) {
       const shape = randomShape(random, "bf16");
       const error = await measure(device, shape, tokens, planLinear(shape, tokens, caps));
@@ -155,6 +155,7 @@ const small = {
   lanesX: 8,
   slices: 1,
   unroll: 1,
+  flush: 2,
 };
 const tiles: readonly GemmTile[] = [
   { ...small, arithmetic: "f16", buffers: 2, split: 2 },

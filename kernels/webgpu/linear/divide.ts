@@ -36,6 +36,15 @@ export function matvecTile(shape: LinearShape, tokens: number, caps: DeviceCaps)
   return shape.epilogue === "silu-mul" ? tile(1, 1, 4, 2) : tile(1, most, 1, 4);
 }
 
+/** Octets between flushes to float32: 16 products, which leaves the rounding of the activations the larger error. */
+const FLUSH = 2;
+
+/**
+ * Weights with fewer elements are multiplied in float32 whatever the number of activation rows: the time is latency
+ * anyway, and results hardly depend on the batch.
+ */
+const EXACT_BELOW = 1 << 20;
+
 /** Classes of activation rows that share tiles, so that few shaders serve all steps. */
 const CLASSES = [16, 32, 64, 128, 256, 512];
 
@@ -65,8 +74,10 @@ function split(shape: LinearShape, tokens: number, tile: GemmTile, workgroups: n
 }
 
 function preferredTile(shape: LinearShape, tokens: number, caps: DeviceCaps): GemmTile {
+  const { f16, software, minSubgroup, halfFrom = EXACT_BELOW } = caps;
   // Activations are scaled over the eight lanes that load a step of a row.
-  const half = caps.f16 && !caps.software && shape.dtype !== "f32" && caps.minSubgroup >= 8;
+  const half = f16 && !software && minSubgroup >= 8 && shape.dtype !== "f32" &&
+    shape.rows * shape.columns >= halfFrom;
   const plain = {
     arithmetic: half ? "f16" : "f32",
     tileTokens: 64,
@@ -78,6 +89,7 @@ function preferredTile(shape: LinearShape, tokens: number, caps: DeviceCaps): Ge
     buffers: 2,
     slices: 1,
     unroll: 4,
+    flush: FLUSH,
     split: 1,
   } as const satisfies GemmTile;
   if (caps.software) return { ...plain, tileTokens: 16, tileRows: 32, unroll: 1 };
