@@ -21,6 +21,7 @@ import type { StartProgress } from "../options.ts";
 import { headLayout, vocabRange } from "../weights/shard.ts";
 import { SharedMemoryCollective } from "./collectives.ts";
 import { Executor } from "./executor.ts";
+import { warmUpPlans } from "./warm_up.ts";
 import { checkWeightsFit, chooseSizes } from "./sizing.ts";
 
 const post = (answer: ExecutorAnswer) => self.postMessage(answer);
@@ -90,6 +91,16 @@ async function start(setup: ExecutorSetup): Promise<Running> {
   const { cosine, sine, half } = ropeTables(config, sizes.contextLength);
   const rope = backend.createRopeTable(cosine, sine, half);
   const decoder = new Decoder(backend, config, weights, heads, rope, shard);
+
+  if (setup.warmUp && backend.info.kind === "webgpu") {
+    const plans = [...warmUpPlans(sizes, backend.info.software ? 64 : Infinity)];
+    for (const [i, plan] of plans.entries()) {
+      const step = backend.record(plan, (ops) => decoder.forward(ops));
+      step.submit();
+      await step.read();
+      progress("warm-up", "compiling kernels", (i + 1) / plans.length);
+    }
+  }
 
   const send = (message: FromExecutor) => port.postMessage(message);
   const executor = new Executor(backend, decoder, rank === 0 ? send : () => {});

@@ -21,10 +21,13 @@ import { prefillTile } from "./attention/prefill.ts";
 import { BufferAllocator, type DeviceBuffer } from "./buffers.ts";
 import { type Context, DeviceActivation, DispatchMemory } from "./context.ts";
 import { GpuDevice } from "./device.ts";
+import type { DeviceCaps } from "./kernel.ts";
 import { DeviceOps } from "./operations.ts";
+import { probeMemory } from "./memory.ts";
 import { PipelineCache } from "./pipelines.ts";
-import { type PackOptions, packPlan, Word } from "./plan_buffer.ts";
-import { PlanSlot } from "./plan_slot.ts";
+import { type PackOptions, packPlan } from "./plan/pack.ts";
+import { Word } from "./plan/words.ts";
+import { PlanSlot } from "./plan/slot.ts";
 import { Readback } from "./readback.ts";
 import { prepare, Recorder } from "./recorder.ts";
 import { resultBytes } from "./sample_operation.ts";
@@ -45,6 +48,23 @@ const mostLogitsBytes = 256 * 2 ** 20;
 /** Smallest result buffer, so that it need not grow for every other plan. */
 const leastResultBytes = 2 ** 16;
 
+/** How to open a backend; the defaults are right except in tests. */
+export interface WebGpuOptions {
+  /** The rank's end of a tensor-parallel group. */
+  readonly collective?: Collective;
+  /** What `DeviceInfo` says; found out by trying when absent, which can take seconds on a large GPU. */
+  readonly memoryBytes?: number | null;
+  /** What the weights will take, if that is known: makes finding out faster. */
+  readonly neededBytes?: number;
+  /**
+   * Whether prompt chunks go through the tiled attention kernel; otherwise token by token through the decode kernel.
+   * Default: on a real GPU. A software driver is no faster with it, and compiles it for seconds.
+   */
+  readonly tiledPrefill?: boolean;
+  /** Replaces what is found out about the device. */
+  readonly caps?: Partial<DeviceCaps>;
+}
+
 /** A backend on a WebGPU device. */
 export class WebGpuBackend implements Backend {
   readonly info: DeviceInfo;
@@ -53,20 +73,23 @@ export class WebGpuBackend implements Backend {
   readonly #allocator: BufferAllocator;
   readonly #pipelines: PipelineCache;
   readonly #collective: Collective | null;
+  readonly #tiledPrefill: boolean;
   readonly #plans: PlanSlot;
   #context: Context | null = null;
   #weightBytes = 0;
   #uploaded = 0;
   #serial = 0;
 
-  constructor(gpu: GpuDevice, readback: Readback, collective: Collective | null) {
+  constructor(gpu: GpuDevice, readback: Readback, memoryBytes: number | null, options: WebGpuOptions) {
     this.#gpu = gpu;
     this.#readback = readback;
-    this.#collective = collective;
+    const { collective } = options;
+    this.#collective = collective !== undefined && collective.size > 1 ? collective : null;
+    this.#tiledPrefill = options.tiledPrefill ?? !gpu.caps.software;
     this.#allocator = new BufferAllocator(gpu);
     this.#pipelines = new PipelineCache(gpu);
     this.#plans = new PlanSlot(gpu, this.#pipelines);
-    this.info = gpu.describe(null);
+    this.info = gpu.describe(memoryBytes);
   }
 
   get weightBytes(): number {
@@ -86,7 +109,7 @@ export class WebGpuBackend implements Backend {
 
   writeRows(matrix: Matrix, firstRow: number, data: Uint8Array): void {
     (matrix as DeviceMatrix).scatter(firstRow, data, (buffer, offset, bytes) => {
-      this.#gpu.queue.writeBuffer(buffer.gpu, offset, bytes as Uint8Array<ArrayBuffer>);
+      this.#allocator.write(buffer, offset, bytes);
     });
     this.#uploaded += data.byteLength;
     if (this.#uploaded < uploadWindow) return;
@@ -106,7 +129,7 @@ export class WebGpuBackend implements Backend {
   }
 
   kvBytesPerToken(heads: HeadLayout, numLayers: number): number {
-    return 2 * numLayers * cacheBytes(heads, "f16");
+    return 2 * numLayers * cacheBytes(heads);
   }
 
   async probeMemory(bytes: number): Promise<number> {
@@ -114,14 +137,14 @@ export class WebGpuBackend implements Backend {
   }
 
   createState(spec: StateSpec): void {
-    const state = new DeviceState(spec, "f16", this.#gpu, this.#allocator);
+    const state = new DeviceState(spec, this.#allocator);
     this.#context = {
       gpu: this.#gpu,
       allocator: this.#allocator,
       pipelines: this.#pipelines,
       state,
       shared: new SharedBuffers(this.#allocator, this.#pipelines),
-      collective: this.#collective !== null && this.#collective.size > 1 ? this.#collective : null,
+      collective: this.#collective,
       memory: new DispatchMemory(),
     };
   }
@@ -188,7 +211,7 @@ export class WebGpuBackend implements Backend {
 
   writeActivation(activation: Activation, values: Float32Array): void {
     const { buffer } = activation as DeviceActivation;
-    this.#gpu.queue.writeBuffer(buffer.gpu, 0, values as Float32Array<ArrayBuffer>);
+    this.#allocator.write(buffer, 0, values);
   }
 
   poisonPages(pages: Uint32Array): void {
@@ -204,7 +227,7 @@ export class WebGpuBackend implements Backend {
   #packOptions({ state }: Context): PackOptions {
     const { caps, offsetAlignment } = this.#gpu;
     const rowBytes = 4 * state.spec.vocabSize;
-    const tile = prefillTile(state.spec.heads, caps);
+    const tile = this.#tiledPrefill ? prefillTile(state.spec.heads, caps) : null;
     return {
       state: state.spec,
       alignWords: Math.max(64, offsetAlignment / 4),
@@ -217,7 +240,7 @@ export class WebGpuBackend implements Backend {
 
   #upload(label: string, values: Float32Array): DeviceBuffer {
     const buffer = this.#allocator.create(label, values.byteLength);
-    this.#gpu.queue.writeBuffer(buffer.gpu, 0, values as Float32Array<ArrayBuffer>);
+    this.#allocator.write(buffer, 0, values);
     return buffer;
   }
 }
@@ -228,8 +251,17 @@ export class WebGpuBackend implements Backend {
  * @throws {NoAdapterError} where there is none, with what to install.
  * @throws {DeviceError} where it cannot be used.
  */
-export async function createWebGpuBackend(options: { collective?: Collective } = {}): Promise<Backend> {
-  const gpu = await GpuDevice.open();
+export async function createWebGpuBackend(options: WebGpuOptions = {}): Promise<Backend> {
+  const gpu = await GpuDevice.open(options.caps);
   const readback = await Readback.create(gpu, 4096);
-  return new WebGpuBackend(gpu, readback, options.collective ?? null);
+  return new WebGpuBackend(gpu, readback, await memoryOf(gpu, options), options);
+}
+
+async function memoryOf(
+  gpu: GpuDevice,
+  { memoryBytes, neededBytes, collective }: WebGpuOptions,
+): Promise<number | null> {
+  if (memoryBytes !== undefined) return memoryBytes;
+  // Ranks that tried at the same time would each see a different rest, and must choose the same number of pages.
+  return collective === undefined ? await probeMemory(gpu, neededBytes ?? null) : null;
 }

@@ -74,7 +74,7 @@ export async function requestAdapter(): Promise<GPUAdapter | null> {
 }
 
 /** A device with as many of the wanted features as it grants, limits raised to the adapter's. */
-async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
+export async function openDevice(adapter: GPUAdapter): Promise<GPUDevice> {
   const requiredLimits: Record<string, number> = {};
   for (const name of raisedLimits) requiredLimits[name] = adapter.limits[name];
   let refusal: unknown = null;
@@ -107,7 +107,7 @@ export class GpuDevice implements Disposable {
   #failure: DeviceError | null = null;
   #disposed = false;
 
-  private constructor(device: GPUDevice, info: GPUAdapterInfo) {
+  private constructor(device: GPUDevice, info: GPUAdapterInfo, pretended: Partial<DeviceCaps>) {
     this.device = device;
     this.queue = device.queue;
     this.info = info;
@@ -122,6 +122,7 @@ export class GpuDevice implements Disposable {
       maxBindingBytes: limits.maxStorageBufferBindingSize,
       parallelism: software ? navigator.hardwareConcurrency : 512,
       software,
+      ...pretended,
     };
     this.offsetAlignment = limits.minStorageBufferOffsetAlignment;
     this.maxBufferBytes = limits.maxBufferSize;
@@ -135,20 +136,21 @@ export class GpuDevice implements Disposable {
   }
 
   /**
-   * Opens the fastest adapter.
+   * Opens the fastest adapter. `pretended` replaces what was found out about it, for tests of the kernels that
+   * another device would get.
    *
    * @throws {NoAdapterError} where there is none.
    * @throws {DeviceError} where it cannot be used.
    */
-  static async open(): Promise<GpuDevice> {
+  static async open(pretended: Partial<DeviceCaps> = {}): Promise<GpuDevice> {
     const adapter = await requestAdapter();
     if (adapter === null) throw new NoAdapterError();
-    const device = await requestDevice(adapter);
+    const device = await openDevice(adapter);
     if (!device.features.has("subgroups") || adapter.info.subgroupMinSize < 4) {
       device.destroy();
       throw new DeviceError(`${describe(adapter.info)} has no subgroup operations, which the kernels need`);
     }
-    return new GpuDevice(device, adapter.info);
+    return new GpuDevice(device, adapter.info, pretended);
   }
 
   /** The first error is the cause; what follows from it is noise. */
@@ -207,7 +209,7 @@ export interface WebGpuReport {
 export async function probeWebGpu(): Promise<WebGpuReport | null> {
   const adapter = await requestAdapter();
   if (adapter === null) return null;
-  const device = await requestDevice(adapter);
+  const device = await openDevice(adapter);
   const { info } = adapter;
   const limits = Object.fromEntries(raisedLimits.map((name) => [name, device.limits[name]]));
   const report: WebGpuReport = {

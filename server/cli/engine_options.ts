@@ -15,6 +15,14 @@ export const engineOptionSpecs: readonly OptionSpec[] = [
     fallback: "the embedded toy model",
   },
   {
+    name: "source",
+    kind: "text",
+    choices: ["huggingface", "modelscope"],
+    env: "RADISH_SOURCE",
+    help: "hub to pull a missing model from",
+    fallback: "huggingface",
+  },
+  {
     name: "device",
     kind: "text",
     choices: ["auto", "webgpu", "cpu"],

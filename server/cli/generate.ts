@@ -4,7 +4,8 @@
 import { runBatch } from "./generate_batch.ts";
 import { type Command, type OptionValues, UsageError } from "./command.ts";
 import { commonOptionSpecs, engineOptionSpecs } from "./engine_options.ts";
-import { finishName, runOne } from "./generate_one.ts";
+import { runOne } from "./generate_one.ts";
+import { onInterrupt } from "./interrupt.ts";
 import { promptInput, type PromptOptions } from "./prompt.ts";
 import { samplingOptionSpecs, samplingParams } from "./sampling_options.ts";
 import { type Session, startSession } from "./session.ts";
@@ -68,7 +69,7 @@ function finish(session: Session, outcome: Awaited<ReturnType<typeof runOne>>, j
   if (json) {
     console.log(JSON.stringify({
       text: completion.text,
-      finish_reason: finishName(completion.finish),
+      finish_reason: completion.finish.type,
       ...(completion.finish.type === "stop" ? { matched: completion.finish.matched } : {}),
       model: session.engine.model.id,
       device: session.engine.model.device.description,
@@ -108,18 +109,4 @@ async function readText(path: string): Promise<string> {
       `cannot read ${path}: ${error instanceof Error ? error.message.split(" (os")[0] : error}`,
     );
   }
-}
-
-/** The first Ctrl-C aborts what runs, so that its output stays; the second ends the program. */
-function onInterrupt(): { signal: AbortSignal } & Disposable {
-  const controller = new AbortController();
-  const listener = () => {
-    if (controller.signal.aborted) Deno.exit(130);
-    controller.abort();
-  };
-  Deno.addSignalListener("SIGINT", listener);
-  return {
-    signal: controller.signal,
-    [Symbol.dispose]: () => Deno.removeSignalListener("SIGINT", listener),
-  };
 }

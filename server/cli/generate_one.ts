@@ -51,11 +51,6 @@ export async function runOne(
   };
 }
 
-/** OpenAI's names, for output. */
-export function finishName(finish: FinishReason): string {
-  return finish.type;
-}
-
 function writeAll(text: string): void {
   let bytes = encoder.encode(text);
   while (bytes.length > 0) bytes = bytes.subarray(Deno.stdout.writeSync(bytes));

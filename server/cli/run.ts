@@ -17,11 +17,32 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: "a conversation in the terminal",
     load: async () => (await import("./chat.ts")).chat,
   },
+  pull: {
+    summary: "download a model from the Hugging Face Hub or ModelScope",
+    load: async () => (await import("./pull.ts")).pull,
+  },
+  list: {
+    summary: "models in the cache, and whether they can run",
+    load: async () => (await import("./list.ts")).list,
+  },
+  bench: {
+    summary: "prefill and decode speed of a model on this machine",
+    load: async () => (await import("./bench.ts")).bench,
+  },
   doctor: {
     summary: "what this machine can run on, and what is missing",
     load: async () => (await import("./doctor.ts")).doctor,
   },
+  completions: {
+    summary: "a completion script for your shell",
+    load: async () => (await import("./completions.ts")).completions(allCommands),
+  },
 };
+
+/** Every subcommand, loaded. */
+export async function allCommands(): Promise<readonly Command[]> {
+  return await Promise.all(Object.values(commands).map(({ load }) => load()));
+}
 
 function overview(): string {
   const width = Math.max(...Object.keys(commands).map((name) => name.length)) + 2;

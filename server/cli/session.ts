@@ -2,6 +2,9 @@
 
 import { Engine } from "../../engine/engine.ts";
 import type { OptionValues } from "./command.ts";
+import type { HubSource } from "../../engine/hub/pull.ts";
+import { formatBytes } from "./format.ts";
+import { onInterrupt } from "./interrupt.ts";
 import { engineOptions } from "./engine_options.ts";
 import { Progress } from "./progress.ts";
 
@@ -24,7 +27,7 @@ export async function startSession(values: OptionValues, warmUp: boolean): Promi
   if (name === undefined) {
     progress.note("radish: using the embedded toy model; --model Qwen/Qwen3-0.6B takes a real one");
   }
-  const directory = name ?? embeddedModel;
+  const directory = name === undefined ? embeddedModel : await findModel(name, values, progress);
   const engine = await Engine.start(engineOptions(values, directory), {
     modelId: name ?? "pocket",
     warmUp,
@@ -36,7 +39,7 @@ export async function startSession(values: OptionValues, warmUp: boolean): Promi
   const tokens = model.numPages * model.pageSize;
   progress.note(
     `radish: ${model.device.description} (${engine.deviceReason}); weights ${
-      mebibytes(model.weightBytes)
+      formatBytes(model.weightBytes)
     }, ` +
       `cache for ${tokens.toLocaleString("en")} tokens`,
   );
@@ -48,6 +51,20 @@ export async function startSession(values: OptionValues, warmUp: boolean): Promi
   };
 }
 
-function mebibytes(bytes: number): string {
-  return bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toFixed(0)} MiB` : `${(bytes / 2 ** 30).toFixed(2)} GiB`;
+/** A directory as it is; a Hub id from the cache, or pulled when it is missing. */
+async function findModel(name: string, values: OptionValues, progress: Progress): Promise<string> {
+  if (await Deno.stat(name).then((entry) => entry.isDirectory, () => false)) return name;
+  // Loaded only for a model with a Hub name: a folder should open at once.
+  const { resolveModel } = await import("../../engine/hub/cache.ts");
+  using interrupt = onInterrupt();
+  const directory = await resolveModel(name, {
+    source: (values.text("source") ?? "huggingface") as HubSource,
+    signal: interrupt.signal,
+    onProgress: ({ doneBytes, totalBytes }) => {
+      const message = `pulling ${name}, ${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}`;
+      progress.update(message, doneBytes / totalBytes);
+    },
+  });
+  progress.clear();
+  return directory;
 }

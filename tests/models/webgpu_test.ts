@@ -1,4 +1,4 @@
 import { createWebGpuBackend } from "../../kernels/webgpu/backend.ts";
 import { testReferenceModels } from "./reference_models.ts";
 
-testReferenceModels("webgpu", () => createWebGpuBackend());
+testReferenceModels("webgpu", () => createWebGpuBackend({ memoryBytes: null }));

@@ -1,12 +1,11 @@
-// Layout of a layer's keys or values on the device: [page][kvHead][slot][headDim], so that the keys of one head in
-// one page are one run of memory. Elements are f16 (packed in pairs; needs no device feature) or f32.
+// Layout of a layer's keys or values on the device: [page][kvHead][slot][headDim] in f16, so that the keys of one
+// head in one page are one run of memory. Kernels pack and unpack pairs of elements themselves, which needs no
+// device feature, and load eight at a time.
 
 import type { HeadLayout, StateSpec } from "../../ops.ts";
-import type { ElementType } from "../kernel.ts";
 
 /** What kernels need to know to find a key. */
 export interface CacheLayout {
-  readonly element: ElementType;
   readonly numKvHeads: number;
   readonly headDim: number;
   /** Tokens per page, a power of two. */
@@ -17,16 +16,16 @@ export interface CacheLayout {
   readonly key: string;
 }
 
-export function cacheLayout(state: StateSpec, element: ElementType): CacheLayout {
+export function cacheLayout(state: StateSpec): CacheLayout {
   const { heads: { numKvHeads, headDim }, pageSize, contextLength } = state;
   const pagesPerRow = Math.ceil(contextLength / pageSize);
-  const key = `${element} page ${pageSize} row ${pagesPerRow}`;
-  return { element, numKvHeads, headDim, pageSize, pagesPerRow, key };
+  const key = `page ${pageSize} row ${pagesPerRow}`;
+  return { numKvHeads, headDim, pageSize, pagesPerRow, key };
 }
 
 /** Bytes of keys (or of values) per token and layer. */
-export function cacheBytes({ numKvHeads, headDim }: HeadLayout, element: ElementType): number {
-  return numKvHeads * headDim * (element === "f16" ? 2 : 4);
+export function cacheBytes({ numKvHeads, headDim }: HeadLayout): number {
+  return 2 * numKvHeads * headDim;
 }
 
 /** WGSL of `slotOf(row, position, kvHead)`: index of the first element; needs a buffer `pageTable`. */
@@ -37,3 +36,12 @@ export function slotFunction({ numKvHeads, headDim, pageSize, pagesPerRow }: Cac
   return ((page * ${numKvHeads}u + kvHead) * ${pageSize}u + (position & ${pageSize - 1}u)) * ${headDim}u;
 }`;
 }
+
+/** WGSL type of a buffer of keys or values: octets of elements. */
+export const cacheType = "array<vec4<u32>>";
+
+/** Elements 0–3 and 4–7 of a loaded octet. */
+export const octetHalf = (octet: string, half: 0 | 1) =>
+  half === 0
+    ? `vec4<f32>(unpack2x16float(${octet}.x), unpack2x16float(${octet}.y))`
+    : `vec4<f32>(unpack2x16float(${octet}.z), unpack2x16float(${octet}.w))`;

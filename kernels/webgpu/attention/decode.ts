@@ -3,14 +3,16 @@
 //
 // Grid: (splits, kvHeads · head blocks, queries). Workgroup: threads in gangs of L lanes; a gang takes every n-th
 // batch of keys, its lanes share a key's elements (16 bytes a load) and keep the running maximum, sum and output of
-// an online softmax (Milakov & Gimelshein 2018) in registers; gangs are merged at the end. A sequence with a single
-// split writes its output at once, others leave partial results for `merge`. Bound by reading K and V.
+// an online softmax (Milakov & Gimelshein 2018) in registers. All loads of a batch are issued before the first is
+// used, and the next batch's page-table entries with them. Gangs meet by shuffles within a subgroup, then through
+// workgroup memory. A sequence with a single split writes its output at once, others leave partial results for
+// `merge`. Bound by reading K and V.
 
 import type { HeadLayout } from "../../ops.ts";
 import type { DeviceCaps, ElementType, KernelCall } from "../kernel.ts";
-import { Word } from "../plan_buffer.ts";
+import { contentAt, Word } from "../plan/words.ts";
 import { divideUp, float, input, kernelSource, load, output, powerOfTwo, store } from "../wgsl.ts";
-import { type CacheLayout, slotFunction } from "./cache.ts";
+import { type CacheLayout, cacheType, octetHalf, slotFunction } from "./cache.ts";
 
 /** Fixed properties of a layer's attention. */
 export interface AttentionShape {
@@ -33,10 +35,15 @@ interface Tuning {
   readonly chunks: number;
   /** Query heads of a key/value head that one workgroup handles. */
   readonly headBlock: number;
-  readonly gangs: number;
+  readonly threads: number;
   /** Keys of a batch, taken together before the maximum is updated. */
   readonly batch: number;
+  /** Lanes that meet by shuffles: a subgroup, or a part of one. */
+  readonly bundle: number;
 }
+
+/** Most bytes of workgroup memory for the meeting of the bundles; more heads take turns. */
+const meetingBytes = 8192;
 
 function tune({ numHeads, numKvHeads, headDim }: HeadLayout, caps: DeviceCaps): Tuning {
   const total = headDim / 8;
@@ -44,9 +51,8 @@ function tune({ numHeads, numKvHeads, headDim }: HeadLayout, caps: DeviceCaps): 
   const chunks = divideUp(total, lanes);
   // Registers: 16 numbers (query and output) per head and chunk.
   const headBlock = Math.min(numHeads / numKvHeads, Math.max(1, Math.floor(8 / chunks)));
-  const threads = Math.max(lanes, caps.software ? 32 : 128);
   const batch = caps.software ? 2 : headBlock * chunks <= 4 ? 4 : 2;
-  return { lanes, chunks, headBlock, gangs: threads / lanes, batch };
+  return { lanes, chunks, headBlock, threads: caps.software ? 32 : 128, batch, bundle: caps.minSubgroup };
 }
 
 /** Workgroups per query and split. */
@@ -75,12 +81,12 @@ export function decodeAttention(
     [
       input("qkv", `array<${shape.qkv}>`),
       input("pageTable", "array<u32>"),
-      input("keys", cache.element === "f16" ? "array<vec4<u32>>" : "array<vec4<f32>>"),
-      input("values", cache.element === "f16" ? "array<vec4<u32>>" : "array<vec4<f32>>"),
+      input("keys", cacheType),
+      input("values", cacheType),
       output("partials", "array<f32>"),
       output("result", `array<${shape.output}>`),
     ],
-    () => decodeCode(shape, tune(heads, caps)),
+    () => code(shape, tune(heads, caps)),
   );
   return {
     source,
@@ -89,23 +95,15 @@ export function decodeAttention(
   };
 }
 
-/** Statements that load chunk c of a key or value as two vec4, named by prefix. */
-function loadChunk(buffer: string, element: ElementType, index: string, name: string): string {
-  return element === "f16"
-    ? `    let ${name}w = ${buffer}[${index}];
-    let ${name}a = vec4<f32>(unpack2x16float(${name}w.x), unpack2x16float(${name}w.y));
-    let ${name}b = vec4<f32>(unpack2x16float(${name}w.z), unpack2x16float(${name}w.w));`
-    : `    let ${name}a = ${buffer}[2u * (${index})];
-    let ${name}b = ${buffer}[2u * (${index}) + 1u];`;
-}
-
-function decodeCode(shape: AttentionShape, tuning: Tuning): string {
+function code(shape: AttentionShape, tuning: Tuning): string {
   const { heads: { numHeads, numKvHeads, headDim }, cache } = shape;
-  const { lanes, chunks, headBlock, gangs, batch } = tuning;
+  const { lanes, chunks, headBlock, threads, batch, bundle } = tuning;
+  const gangs = threads / lanes, bundles = threads / bundle;
   const group = numHeads / numKvHeads;
   const blocks = divideUp(group, headBlock);
   const width = (numHeads + 2 * numKvHeads) * headDim;
   const H = range(headBlock), C = range(chunks), J = range(batch);
+  const sides = ["a", "b"] as const;
   const partial = chunks * lanes * 8 !== headDim;
   // Lanes past the end of a head repeat its first chunk with a query of zeros, and drop their output.
   const chunkOf = (c: number) => {
@@ -116,15 +114,18 @@ function decodeCode(shape: AttentionShape, tuning: Tuning): string {
     const elements = range(4).map((i) => load(shape.qkv, `qkv[at${h}_${c} + ${offset + i}u]`)).join(", ");
     return `  let q${h}_${c}${side} = factor${c} * vec4<f32>(${elements});`;
   };
+  const slots = (at: string) =>
+    lines(J.map((i) => `slot${i} = slotOf(row, min(${at} + ${i}u, end - 1u), kvHead) >> 3u;`));
+  const meetingHeads = Math.max(1, Math.min(headBlock, Math.floor(meetingBytes / (4 * bundles * headDim))));
   return `${slotFunction(cache)}
 // Scores are in units of log2, so that the softmax uses exp2.
 const least = -1e30;
-var<workgroup> gangOutput: array<f32, ${gangs * headDim}>;
-var<workgroup> gangMaximum: array<f32, ${gangs * headBlock}>;
-var<workgroup> gangSum: array<f32, ${gangs * headBlock}>;
-@compute @workgroup_size(${lanes * gangs}) fn main(@builtin(workgroup_id) group: vec3<u32>,
+var<workgroup> meetingOutput: array<f32, ${meetingHeads * bundles * headDim}>;
+var<workgroup> meetingMaximum: array<f32, ${bundles * headBlock}>;
+var<workgroup> meetingSum: array<f32, ${bundles * headBlock}>;
+@compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) thread: u32) {
-  let entry = plan[${Word.DecodesAt}] + 3u * group.z;
+  let entry = ${contentAt}u + 3u * group.z;
   let token = plan[entry];
   let row = plan[entry + 1u];
   let position = plan[entry + 2u];
@@ -138,7 +139,9 @@ var<workgroup> gangSum: array<f32, ${gangs * headBlock}>;
   // The last block of a group may begin earlier and repeat heads of the one before it.
   let head = kvHead * ${group}u + min((group.y % ${blocks}u) * ${headBlock}u, ${group - headBlock}u);
   let part = thread % ${lanes}u;
-  let gang = thread / ${lanes}u;
+  let begin = first + (thread / ${lanes}u) * ${batch}u;
+${lines(J.map((i) => `  var slot${i} = 0u;`))}
+  ${slots("begin")}
 ${
     lines(C.map((c) =>
       `  let chunk${c} = ${chunkOf(c)};
@@ -159,26 +162,28 @@ ${query(h, c, "b", 4)}
     ))
   }
 ${lines(H.map((h) => `  var m${h} = least;\n  var l${h} = 0.0;`))}
-  for (var j = first + gang * ${batch}u; j < end; j += ${gangs * batch}u) {
+  for (var j = begin; j < end; j += ${gangs * batch}u) {
+${lines(J.flatMap((i) => C.map((c) => `    let k${i}_${c} = keys[slot${i} + chunk${c}];`)))}
+${lines(J.flatMap((i) => C.map((c) => `    let v${i}_${c} = values[slot${i} + chunk${c}];`)))}
+    ${slots(`j + ${gangs * batch}u`)}
 ${
-    lines(J.map((i) =>
-      `    let slot${i} = slotOf(row, min(j + ${i}u, end - 1u), kvHead) >> 3u;
-${lines(C.map((c) => loadChunk("keys", cache.element, `slot${i} + chunk${c}`, `k${i}_${c}`)))}
-${
-        lines(H.map((h) =>
-          `    var s${i}_${h} = ${
-            C.map((c) => `dot(q${h}_${c}a, k${i}_${c}a) + dot(q${h}_${c}b, k${i}_${c}b)`).join(" + ")
-          };`
-        ))
-      }`
-    ))
+    lines(J.flatMap((i) => [
+      ...C.map((c) =>
+        `    let k${i}_${c}a = ${octetHalf(`k${i}_${c}`, 0)};\n    let k${i}_${c}b = ${
+          octetHalf(`k${i}_${c}`, 1)
+        };`
+      ),
+      ...H.map((h) =>
+        `    var s${i}_${h} = ${
+          C.map((c) => `dot(q${h}_${c}a, k${i}_${c}a) + dot(q${h}_${c}b, k${i}_${c}b)`).join(" + ")
+        };`
+      ),
+    ]))
   }
 ${
     lines(
-      range(Math.log2(lanes)).map((step) =>
-        lines(
-          J.flatMap((i) => H.map((h) => `    s${i}_${h} += subgroupShuffleXor(s${i}_${h}, ${1 << step}u);`)),
-        )
+      range(Math.log2(lanes)).flatMap((step) =>
+        J.flatMap((i) => H.map((h) => `    s${i}_${h} += subgroupShuffleXor(s${i}_${h}, ${1 << step}u);`))
       ),
     )
   }
@@ -195,82 +200,126 @@ ${
     let r${h} = exp2(m${h} - n${h});
     m${h} = n${h};
 ${lines(J.map((i) => `    let p${i}_${h} = exp2(s${i}_${h} - n${h});`))}
-    l${h} = l${h} * r${h} + ${J.map((i) => `p${i}_${h}`).join(" + ")};`
+    l${h} = l${h} * r${h} + ${J.map((i) => `p${i}_${h}`).join(" + ")};
+${lines(C.flatMap((c) => sides.map((side) => `    o${h}_${c}${side} *= r${h};`)))}`
     ))
   }
 ${
-    lines(
-      J.flatMap((i) =>
-        C.map((c) => loadChunk("values", cache.element, `slot${i} + chunk${c}`, `v${i}_${c}`))
-      ),
-    )
-  }
-${
-    lines(H.flatMap((h) =>
+    lines(J.flatMap((i) =>
       C.flatMap((c) =>
-        ["a", "b"].map((side) =>
-          `    o${h}_${c}${side} = o${h}_${c}${side} * r${h} + ${
-            J.map((i) => `p${i}_${h} * v${i}_${c}${side}`).join(" + ")
-          };`
+        sides.map((side, half) =>
+          `    let v${i}_${c}${side} = ${octetHalf(`v${i}_${c}`, half as 0 | 1)};
+${
+            lines(H.map((h) => `    o${h}_${c}${side} += p${i}_${h} * v${i}_${c}${side};`))
+          }`
         )
       )
     ))
   }
   }
-  if (part == 0u) {
+${
+    lines(
+      range(Math.log2(bundle / lanes)).flatMap((step) => {
+        const mask = `${lanes << step}u`;
+        return H.map((h) =>
+          `  {
+    let n = max(m${h}, subgroupShuffleXor(m${h}, ${mask}));
+    let r = exp2(m${h} - n);
+    m${h} = n;
+    l${h} *= r;
+    l${h} += subgroupShuffleXor(l${h}, ${mask});
+${
+            lines(C.flatMap((c) =>
+              sides.map((side) => {
+                const o = `o${h}_${c}${side}`;
+                return `    ${o} *= r;\n    ${o} += subgroupShuffleXor(${o}, ${mask});`;
+              })
+            ))
+          }
+  }`
+        );
+      }),
+    )
+  }
+  let lead = thread % ${bundle}u < ${lanes}u;
+  let ownBundle = thread / ${bundle}u;
+  if (lead && part == 0u) {
 ${
     lines(H.map((h) =>
-      `    gangMaximum[gang * ${headBlock}u + ${h}u] = m${h};
-    gangSum[gang * ${headBlock}u + ${h}u] = l${h};`
+      `    meetingMaximum[ownBundle * ${headBlock}u + ${h}u] = m${h};
+    meetingSum[ownBundle * ${headBlock}u + ${h}u] = l${h};`
     ))
   }
   }
-${lines(H.map((h) => mergeGangs(shape, tuning, h)))}
+${
+    lines(
+      range(divideUp(headBlock, meetingHeads)).map((i) =>
+        meeting(shape, tuning, i * meetingHeads, meetingHeads)
+      ),
+    )
+  }
 }`;
 }
 
-/** Adds up the gangs' outputs of head h of the block and writes them. */
-function mergeGangs(shape: AttentionShape, { lanes, chunks, headBlock, gangs }: Tuning, h: number): string {
+/** The bundles' outputs of heads `from` … `from + count − 1` of the block, added up and written. */
+function meeting(shape: AttentionShape, tuning: Tuning, from: number, count: number): string {
   const { heads: { numHeads, headDim } } = shape;
-  const parts = range(chunks).map((c) =>
-    `  if (part + ${c * lanes}u < ${headDim / 8}u) {
-    let at = gang * ${headDim}u + (part + ${c * lanes}u) * 8u;
-${
-      ["a", "b"].flatMap((side, s) =>
-        ["x", "y", "z", "w"].map((e, i) => `    gangOutput[at + ${4 * s + i}u] = o${h}_${c}${side}.${e};`)
-      ).join("\n")
-    }
-  }`
-  ).join("\n");
+  const { lanes, chunks, headBlock, threads, bundle } = tuning;
+  const bundles = threads / bundle;
   const words = partialWords(headDim);
+  const heads = range(Math.min(count, headBlock - from));
+  const writes = lines(
+    range(chunks).map((c) =>
+      `    if (part + ${c * lanes}u < ${headDim / 8}u) {
+${
+        lines(heads.map((h) =>
+          `      {
+        let at = (ownBundle * ${heads.length}u + ${h}u) * ${headDim}u + (part + ${c * lanes}u) * 8u;
+${
+            lines(["a", "b"].flatMap((side, s) =>
+              ["x", "y", "z", "w"].map((e, i) =>
+                `        meetingOutput[at + ${4 * s + i}u] = o${from + h}_${c}${side}.${e};`
+              )
+            ))
+          }
+      }`
+        ))
+      }
+    }`
+    ),
+  );
   return `  workgroupBarrier();
-${parts}
+  if (lead) {
+${writes}
+  }
   workgroupBarrier();
-  {
-    var maximum = least;
-    for (var i = 0u; i < ${gangs}u; i++) { maximum = max(maximum, gangMaximum[i * ${headBlock}u + ${h}u]); }
+  for (var i = thread; i < ${heads.length * headDim}u; i += ${threads}u) {
+    let h = i / ${headDim}u + ${from}u;
+    let d = i % ${headDim}u;
+${lines(range(bundles).map((b) => `    let m${b} = meetingMaximum[${b * headBlock}u + h];`))}
+    let maximum = ${range(bundles).slice(1).reduce((text, b) => `max(${text}, m${b})`, "m0")};
     var sum = 0.0;
-    for (var i = 0u; i < ${gangs}u; i++) {
-      let at = i * ${headBlock}u + ${h}u;
-      sum += gangSum[at] * exp2(gangMaximum[at] - maximum);
-    }
-    let base = ((group.z * ${numHeads}u + head + ${h}u) * plan[${Word.Splits}] + group.x) * ${words}u;
-    for (var d = thread; d < ${headDim}u; d += ${lanes * gangs}u) {
-      var total = 0.0;
-      for (var i = 0u; i < ${gangs}u; i++) {
-        total += gangOutput[i * ${headDim}u + d] * exp2(gangMaximum[i * ${headBlock}u + ${h}u] - maximum);
+    var total = 0.0;
+${
+    lines(
+      range(bundles).map((b) =>
+        `    {
+      let factor = exp2(m${b} - maximum);
+      sum += factor * meetingSum[${b * headBlock}u + h];
+      total += factor * meetingOutput[${b * heads.length * headDim}u + i];
+    }`
+      ),
+    )
+  }
+    if (single) {
+      result[(token * ${numHeads}u + head + h) * ${headDim}u + d] = ${store(shape.output, "total / sum")};
+    } else {
+      let base = ((group.z * ${numHeads}u + head + h) * plan[${Word.Splits}] + group.x) * ${words}u;
+      partials[base + d] = total;
+      if (d == 0u) {
+        partials[base + ${headDim}u] = maximum;
+        partials[base + ${headDim + 1}u] = sum;
       }
-      if (single) {
-        result[(token * ${numHeads}u + head + ${h}u) * ${headDim}u + d] = ${
-    store(shape.output, "total / sum")
-  };
-      } else {
-        partials[base + d] = total;
-      }
-    }
-    if (!single && thread == 0u) {
-      partials[base + ${headDim}u] = maximum;
-      partials[base + ${headDim + 1}u] = sum;
     }
   }`;
 }

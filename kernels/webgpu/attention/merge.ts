@@ -1,12 +1,17 @@
 // Merges the splits of decode attention: rescales each split's output to the common maximum and adds them up.
 //
-// Grid: (query heads, queries). Memory: partials [query][head][split][headDim outputs, maximum, sum] in f32. Only
-// recorded when some sequence has several splits; those with one have been written already. Bound by launch.
+// Grid: (query heads, queries). Memory: partials [query][head][split][headDim outputs, maximum, sum] in f32. The
+// splits' factors are found once, a split per thread, then every thread adds up its columns, four splits in flight.
+// Only recorded when some sequence has several splits; those with one have been written already. Bound by latency.
 
 import type { DeviceCaps, KernelCall } from "../kernel.ts";
-import { Word } from "../plan_buffer.ts";
+import { contentAt, Word } from "../plan/words.ts";
+import { laneArguments, laneParameters, workgroupReduction } from "../reduce.ts";
 import { input, kernelSource, output, store } from "../wgsl.ts";
 import { type AttentionShape, firstKey, partialWords } from "./decode.ts";
+
+/** Most splits of a sequence. */
+export const mostSplits = 256;
 
 /** Merges `queries` queries. */
 export function mergeSplits(
@@ -15,35 +20,49 @@ export function mergeSplits(
   caps: DeviceCaps,
 ): KernelCall<"partial" | "output"> {
   const { heads: { numHeads, headDim }, window } = shape;
-  const threads = caps.software ? Math.min(headDim, 32) : headDim;
+  const threads = caps.software ? 32 : Math.max(64, headDim);
   const words = partialWords(headDim);
   const source = kernelSource(
     `attention-merge ${numHeads}x${headDim} ${window} ${shape.output}`,
     [input("partials", "array<f32>"), output("result", `array<${shape.output}>`)],
     () =>
-      `@compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32) {
-  let entry = plan[${Word.DecodesAt}] + 3u * group.y;
+      `${workgroupReduction("largest", "max", threads, caps)}
+${workgroupReduction("total", "add", threads, caps)}
+var<workgroup> factors: array<f32, ${mostSplits + 4}>;
+@compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_index) thread: u32, ${laneParameters}) {
+  let entry = ${contentAt}u + 3u * group.y;
   let position = plan[entry + 2u];
   let splitKeys = plan[${Word.SplitKeys}];
   let keys = position + 1u - ${firstKey(window, "position")};
   if (keys <= splitKeys) { return; }
   let splits = (keys + splitKeys - 1u) / splitKeys;
   let base = (group.y * ${numHeads}u + group.x) * plan[${Word.Splits}] * ${words}u;
-  var maximum = -1e30;
-  for (var s = 0u; s < splits; s++) { maximum = max(maximum, partials[base + s * ${words}u + ${headDim}u]); }
-  var sum = 0.0;
-  for (var s = 0u; s < splits; s++) {
-    let at = base + s * ${words}u + ${headDim}u;
-    sum += partials[at + 1u] * exp2(partials[at] - maximum);
+  var greatest = -1e30;
+  for (var s = thread; s < splits; s += ${threads}u) {
+    greatest = max(greatest, partials[base + s * ${words}u + ${headDim}u]);
   }
+  let maximum = largest(greatest, ${laneArguments});
+  var part = 0.0;
+  // Factors behind the last split are zero, so that four splits can be taken at a time.
+  for (var s = thread; s < ((splits + 3u) & ~3u); s += ${threads}u) {
+    let at = base + min(s, splits - 1u) * ${words}u + ${headDim}u;
+    let factor = select(0.0, exp2(partials[at] - maximum), s < splits);
+    factors[s] = factor;
+    part += partials[at + 1u] * factor;
+  }
+  let sum = total(part, ${laneArguments});
+  workgroupBarrier();
   for (var d = thread; d < ${headDim}u; d += ${threads}u) {
-    var total = 0.0;
-    for (var s = 0u; s < splits; s++) {
-      let at = base + s * ${words}u;
-      total += partials[at + d] * exp2(partials[at + ${headDim}u] - maximum);
+    var value = 0.0;
+    for (var s = 0u; s < splits; s += 4u) {
+      let a = partials[base + s * ${words}u + d];
+      let b = partials[base + min(s + 1u, splits - 1u) * ${words}u + d];
+      let c = partials[base + min(s + 2u, splits - 1u) * ${words}u + d];
+      let e = partials[base + min(s + 3u, splits - 1u) * ${words}u + d];
+      value += (a * factors[s] + b * factors[s + 1u]) + (c * factors[s + 2u] + e * factors[s + 3u]);
     }
-    result[(plan[entry] * ${numHeads}u + group.x) * ${headDim}u + d] = ${store(shape.output, "total / sum")};
+    result[(plan[entry] * ${numHeads}u + group.x) * ${headDim}u + d] = ${store(shape.output, "value / sum")};
   }
 }`,
   );

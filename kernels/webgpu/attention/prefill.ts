@@ -1,17 +1,19 @@
 // Attention of prompt chunks over paged keys and values: flash attention (Dao et al. 2022, arXiv 2205.14135), causal,
 // with the query heads that share a key/value head stacked as rows, so that K and V are staged once for all of them.
 //
-// Grid: (tiles, kvHeads · head blocks); a tile is a few consecutive tokens of one sequence. Workgroup: `rows`
-// (token, head) rows; 4 rows × 4 keys of the scores per thread, a row's keys spread over `lanes` neighbouring lanes,
-// so that maximum and sum of the online softmax need shuffles only, and the same 4 rows × a share of the columns of
-// the output in registers. Q, then K and V in turn, are staged in workgroup memory as f32, rows padded against bank
-// conflicts. Slots behind a sequence's end are never read. Bound by workgroup memory and arithmetic.
+// Grid: (kvHeads · head blocks, tiles), the last tiles first because they see the most keys; a tile is a few
+// consecutive tokens of one sequence. Workgroup: `rows` (token, head) rows; 4 rows × 4 keys of the scores per
+// thread, a row's keys spread over `lanes` neighbouring lanes, so that maximum and sum of the online softmax need
+// shuffles only, and the same 4 rows × a share of the columns of the output in registers. Q is staged in workgroup
+// memory as f16, then K and V of each block in turn as f32, rows padded against bank conflicts. The next operand is
+// loaded into registers while the one before it is multiplied. Slots behind a sequence's end are never read. Bound
+// by workgroup memory and arithmetic.
 
 import type { HeadLayout } from "../../ops.ts";
 import type { DeviceCaps, KernelCall } from "../kernel.ts";
-import { Word } from "../plan_buffer.ts";
+import { Word } from "../plan/words.ts";
 import { divideUp, float, input, kernelSource, load, output, store } from "../wgsl.ts";
-import { slotFunction } from "./cache.ts";
+import { cacheType, octetHalf, slotFunction } from "./cache.ts";
 import { type AttentionShape, firstKey } from "./decode.ts";
 
 /** How a workgroup is laid out. */
@@ -25,9 +27,9 @@ export interface PrefillTile {
   readonly tokens: number;
 }
 
-const candidates = [[32, 8], [16, 8], [8, 8], [16, 4], [8, 4], [4, 4]] as const;
+const candidates = [[64, 8], [32, 8], [16, 8], [8, 8], [32, 4], [16, 4], [8, 4], [4, 4]] as const;
 
-/** vec4s from one staged row to the next. */
+/** vec4s (of Q: packed quads) from one staged row to the next. */
 const stagedStride = (headDim: number) => headDim / 4 + 1;
 
 /** The largest tile that fits the device; null where none does (then every query goes through the decode kernel). */
@@ -37,7 +39,7 @@ export function prefillTile(
 ): PrefillTile | null {
   const group = numHeads / numKvHeads;
   for (const [rows, lanes] of candidates) {
-    const bytes = 16 * (rows + 4 * lanes) * stagedStride(headDim) + 16 * rows * lanes;
+    const bytes = (8 * rows + 64 * lanes) * stagedStride(headDim) + 16 * rows * lanes;
     if (bytes > caps.maxWorkgroupBytes || lanes > caps.minSubgroup || (caps.software && rows > 16)) continue;
     const heads = Math.min(group, rows);
     return { rows, lanes, heads, tokens: Math.floor(rows / heads) };
@@ -59,8 +61,8 @@ export function prefillAttention(
     [
       input("qkv", `array<${shape.qkv}>`),
       input("pageTable", "array<u32>"),
-      input("keys", cache.element === "f16" ? "array<vec4<u32>>" : "array<vec4<f32>>"),
-      input("values", cache.element === "f16" ? "array<vec4<u32>>" : "array<vec4<f32>>"),
+      input("keys", cacheType),
+      input("values", cacheType),
       output("result", `array<${shape.output}>`),
     ],
     () => code(shape, tile, blocks),
@@ -68,36 +70,12 @@ export function prefillAttention(
   return {
     source,
     bindings: ["qkv", "pageTable", "keys", "values", "output"],
-    workgroups: [tiles, heads.numKvHeads * blocks, 1],
+    workgroups: [heads.numKvHeads * blocks, tiles, 1],
   };
 }
 
 const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 const lines = (parts: readonly string[]) => parts.join("\n");
-
-/** A loop that stages `lanes · 4` keys or values from position `block` on; zeros behind the last position. */
-function stage(buffer: string, { cache }: AttentionShape, { lanes }: PrefillTile, threads: number): string {
-  const octets = cache.headDim / 8;
-  const stride = stagedStride(cache.headDim);
-  const loads = cache.element === "f16"
-    ? `let w = ${buffer}[slot];
-        a = vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y));
-        b = vec4<f32>(unpack2x16float(w.z), unpack2x16float(w.w));`
-    : `a = ${buffer}[2u * slot];
-        b = ${buffer}[2u * slot + 1u];`;
-  return `for (var i = thread; i < ${4 * lanes * octets}u; i += ${threads}u) {
-      let j = i / ${octets}u;
-      let octet = i % ${octets}u;
-      var a = vec4<f32>(0.0);
-      var b = vec4<f32>(0.0);
-      if (block + j <= last) {
-        let slot = (slotOf(row, block + j, kvHead) >> 3u) + octet;
-        ${loads}
-      }
-      staged[j * ${stride}u + 2u * octet] = a;
-      staged[j * ${stride}u + 2u * octet + 1u] = b;
-    }`;
-}
 
 function code(shape: AttentionShape, tile: PrefillTile, blocks: number): string {
   const { heads: { numHeads, numKvHeads, headDim }, cache, window } = shape;
@@ -105,30 +83,53 @@ function code(shape: AttentionShape, tile: PrefillTile, blocks: number): string 
   const threads = rows / 4 * lanes;
   const group = numHeads / numKvHeads;
   const width = (numHeads + 2 * numKvHeads) * headDim;
-  const quads = headDim / 4;
+  const quads = headDim / 4, octets = headDim / 8;
   const stride = stagedStride(headDim);
+  const keys = 4 * lanes;
   const N = range(divideUp(quads, lanes));
+  // Octets of K or V that a thread stages; the last round may be a partial one.
+  const M = range(divideUp(keys * octets, threads));
   const I = range(4);
   // Lanes beyond the head's columns repeat the first column and do not write it.
   const column = (n: number) => (n + 1) * lanes > quads ? `select(0u, c${n}, c${n} < ${quads}u)` : `c${n}`;
   const elements = range(4).map((e) => load(shape.qkv, `qkv[at + ${e}u]`)).join(", ");
+  const slots = (block: string) =>
+    lines(M.map((m) => `slot${m} = (slotOf(row, min(${block} + j${m}, last), kvHead) >> 3u) + octet${m};`));
+  const stage = lines(M.map((m) => {
+    const writes = `staged[place${m}] = ${octetHalf(`octets${m}`, 0)};
+    staged[place${m} + 1u] = ${octetHalf(`octets${m}`, 1)};`;
+    return (m + 1) * threads > keys * octets
+      ? `    if (thread < ${keys * octets - m * threads}u) {\n    ${writes}\n    }`
+      : `    ${writes}`;
+  }));
   return `${slotFunction(cache)}
-var<workgroup> queries: array<vec4<f32>, ${rows * stride}>;
-var<workgroup> staged: array<vec4<f32>, ${4 * lanes * stride}>;
+var<workgroup> queries: array<vec2<u32>, ${rows * stride}>;
+var<workgroup> staged: array<vec4<f32>, ${keys * stride}>;
 var<workgroup> weights: array<vec4<f32>, ${rows * lanes}>;
 @compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) thread: u32) {
-  let entry = plan[${Word.TilesAt}] + 4u * group.x;
+  let entry = plan[${Word.TilesAt}] + 4u * (plan[${Word.Tiles}] - 1u - group.y);
   let token = plan[entry];
   let row = plan[entry + 1u];
   let position = plan[entry + 2u];
   let tokens = plan[entry + 3u];
   let last = position + tokens - 1u;
-  let kvHead = group.y / ${blocks}u;
+  let kvHead = group.x / ${blocks}u;
   // The last block of a group may begin earlier and repeat heads of the one before it.
-  let head = kvHead * ${group}u + min((group.y % ${blocks}u) * ${tile.heads}u, ${group - tile.heads}u);
+  let head = kvHead * ${group}u + min((group.x % ${blocks}u) * ${tile.heads}u, ${group - tile.heads}u);
   let lane = thread % ${lanes}u;
   let rowAt = 4u * (thread / ${lanes}u);
+  let start = ${firstKey(window, "position")};
+${
+    lines(M.map((m) =>
+      `  let j${m} = min((thread + ${m * threads}u) / ${octets}u, ${keys - 1}u);
+  let octet${m} = (thread + ${m * threads}u) % ${octets}u;
+  let place${m} = j${m} * ${stride}u + 2u * octet${m};
+  var slot${m} = 0u;`
+    ))
+  }
+  ${slots("start")}
+${lines(M.map((m) => `  var octets${m} = keys[slot${m}];`))}
   // Row r is head r % heads of token r / heads of the tile.
   for (var i = thread; i < ${rows * quads}u; i += ${threads}u) {
     let r = i / ${quads}u;
@@ -138,7 +139,7 @@ var<workgroup> weights: array<vec4<f32>, ${rows * lanes}>;
       let at = (token + r / ${tile.heads}u) * ${width}u + (head + r % ${tile.heads}u) * ${headDim}u + 4u * quad;
       q = ${float(shape.scale * Math.LOG2E)} * vec4<f32>(${elements});
     }
-    queries[r * ${stride}u + quad] = q;
+    queries[r * ${stride}u + quad] = vec2<u32>(pack2x16float(q.xy), pack2x16float(q.zw));
   }
 ${
     lines(I.map((i) =>
@@ -149,16 +150,18 @@ ${lines(N.map((n) => `  var o${i}_${n} = vec4<f32>(0.0);`))}`
     ))
   }
 ${lines(N.map((n) => `  let c${n} = lane + ${n * lanes}u;\n  let q${n} = ${column(n)};`))}
-  for (var block = ${firstKey(window, "position")}; block <= last; block += ${4 * lanes}u) {
+  for (var block = start; block <= last; block += ${keys}u) {
     workgroupBarrier();
-    ${stage("keys", shape, tile, threads)}
+${stage}
     workgroupBarrier();
+${lines(M.map((m) => `    octets${m} = values[slot${m}];`))}
 ${lines(I.map((i) => `    var s${i} = vec4<f32>(0.0);`))}
     for (var d = 0u; d < ${quads}u; d++) {
 ${lines(I.map((j) => `      let k${j} = staged[(lane + ${j * lanes}u) * ${stride}u + d];`))}
 ${
     lines(I.map((i) =>
-      `      let x${i} = queries[(rowAt + ${i}u) * ${stride}u + d];
+      `      let y${i} = queries[(rowAt + ${i}u) * ${stride}u + d];
+      let x${i} = vec4<f32>(unpack2x16float(y${i}.x), unpack2x16float(y${i}.y));
       s${i} += vec4<f32>(dot(x${i}, k0), dot(x${i}, k1), dot(x${i}, k2), dot(x${i}, k3));`
     ))
   }
@@ -193,8 +196,10 @@ ${lines(N.map((n) => `    o${i}_${n} *= r${i};`))}`
     ))
   }
     workgroupBarrier();
-    ${stage("values", shape, tile, threads)}
+${stage}
     workgroupBarrier();
+    ${slots(`block + ${keys}u`)}
+${lines(M.map((m) => `    octets${m} = keys[slot${m}];`))}
     for (var j = 0u; j < ${lanes}u; j++) {
 ${lines(I.map((i) => `      let y${i} = weights[(rowAt + ${i}u) * ${lanes}u + j];`))}
 ${

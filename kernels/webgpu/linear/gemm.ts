@@ -2,15 +2,19 @@
 // row-major ("NT": both are walked along the sum).
 //
 // Grid: (tiles of the weight's rows, tiles of tokens, parts of the sum). Workgroup: one thread per
-// `threadTokens × threadRows` results. Layout in workgroup memory: [k][4-row units], so that a thread reads the
-// operands of one k with a few 8-byte loads; a unit's place is xor-ed with its octet number, which keeps the
-// transposing stores free of bank conflicts. The next tile travels to registers while this one is multiplied, and
-// two buffers leave one barrier per step.
-// In f16 a `vec2<f16>` holds two neighbouring rows of the weight (or a gate/up pair), one fused multiply–add for both
-// at twice the float32 rate; sums stay in f16 for one step of the sum (`step`), then are added to float32. Activations
-// are first scaled by a power of two per token and step, so that neither they nor the sums leave f16's range.
+// `threadTokens × threadRows` results, which lie `threads` apart so that neighbours read neighbouring rows. Layout in
+// workgroup memory: [octet of the sum][row], 16 bytes each, the row xor-ed with the octet, so that neither the stores
+// (octets of a row side by side) nor the loads (rows side by side) collide in a bank. The next tile travels to
+// registers while this one is multiplied; two buffers leave one barrier per step.
+// In f16 a `vec2<f16>` sums even and odd terms, one fused multiply–add for both; the sums stay in f16 for one step
+// (`step / slices / 2` terms a lane) and are then added in float32. Activations may be scaled by a power of two per token and
+// step, so that neither they nor the sums leave f16's range, whatever their size.
+// With few activation rows a tile is small and the sum is divided within the workgroup: `slices` sets of threads own
+// the same results and different octets of each step, and meet in workgroup memory at the end.
+// The RMS norm in front may be fused: octets are multiplied by its weight on their way, Σ x² is kept beside them, and
+// results are divided by the root at the end.
 // Bound by: arithmetic. Register blocking as in the usual SGEMM ladder (S. Boehm, "How to optimize a CUDA matmul
-// kernel"); the f16 step with a float32 flush is ours.
+// kernel"); the f16 step with a float32 flush and its scaling are ours.
 
 import type { DType } from "../../ops.ts";
 import type { KernelCall } from "../kernel.ts";
@@ -26,7 +30,10 @@ import {
   unpackFunctions,
 } from "./wgsl.ts";
 
-/** How a tiled product divides its work. */
+/** Workgroup memory in which slices meet. */
+const SLICE_BYTES = 8192;
+
+/** How a tiled product divides its work; all numbers are powers of two. */
 export interface GemmTile {
   /** Arithmetic of one step of the sum. */
   readonly arithmetic: "f16" | "f32";
@@ -35,25 +42,29 @@ export interface GemmTile {
   readonly tileRows: number;
   /** Columns per step; a multiple of 8. */
   readonly step: number;
-  /** Results per thread: multiples of 4. */
+  /** Results per thread. */
   readonly threadTokens: number;
   readonly threadRows: number;
-  /** Parts the sum is divided into; with more than one, partial sums go to scratchB as [part][token][row]. */
-  readonly split: number;
   /** Threads side by side along the rows within 32 neighbouring ones. */
   readonly lanesX: number;
-  /** Read eight rows at a time from workgroup memory (f16 only). */
-  readonly wide: boolean;
   /** Copies of the tiles in workgroup memory: 2 needs one barrier a step, 1 needs two. */
   readonly buffers: 1 | 2;
+  /** Sets of threads that divide a step's octets among them. */
+  readonly slices: number;
+  /** Octets of a slice's step whose code is written out; the rest is a loop. */
+  readonly unroll: number;
+  /** Parts the sum is divided into; with more than one, partial sums go to scratchB as [part][token][row]. */
+  readonly split: number;
 }
 
-/** Where the activations come from and whether they are normalised on the way. */
+/** Where the activations come from. */
 export interface GemmInput {
   readonly role: "input" | "scratchA";
   readonly type: "f32" | "f16";
   /** Scale per token and step so that f16 arithmetic cannot overflow. */
   readonly scaled: boolean;
+  /** Multiply by the norm's weight on the way; "full": divide by the root of the mean square, too. */
+  readonly norm: "none" | "weight" | "full";
 }
 
 /** The product for up to `tokens` activation rows. */
@@ -65,6 +76,7 @@ export function gemmCall(
 ): KernelCall<LinearRole> {
   const partial = tile.split > 1;
   const bindings: LinearRole[] = [input.role, "weight"];
+  if (input.norm !== "none") bindings.push("normWeight");
   if (shape.bias && !partial) bindings.push("bias");
   bindings.push(partial ? "scratchB" : "output");
   const tileColumns = shape.epilogue === "silu-mul" ? tile.tileRows / 2 : tile.tileRows;
@@ -74,13 +86,13 @@ export function gemmCall(
     shape.dtype,
     shape.epilogue,
     shape.bias ? "bias" : "",
-    `${input.type}${input.scaled ? "scaled" : ""}-${partial ? "partial" : shape.output}`,
+    `${input.type}${input.scaled ? "scaled" : ""}${
+      input.norm === "full" ? `norm${shape.normEpsilon}` : input.norm
+    }-${partial ? "partial" : shape.output}`,
     `s${shape.outputStride}+${shape.outputOffset}`,
     `n${shape.countWord}`,
     `${tile.arithmetic}:${tile.tileTokens}x${tile.tileRows}x${tile.step}`,
-    `${tile.threadTokens}x${tile.threadRows}k${tile.split}x${tile.lanesX}${
-      tile.wide ? "w" : ""
-    }b${tile.buffers}`,
+    `${tile.threadTokens}x${tile.threadRows}x${tile.lanesX}b${tile.buffers}n${tile.unroll}s${tile.slices}k${tile.split}`,
   ].join("/");
   return {
     source: {
@@ -102,301 +114,386 @@ export function partColumns(columns: number, tile: GemmTile): number {
   return Math.ceil(columns / (tile.step * tile.split)) * tile.step;
 }
 
-/** One side of the product: its rows are loaded four at a time, eight columns each, and stored transposed. */
-interface Side {
-  readonly prefix: string;
-  readonly buffer: string;
-  /** Loads of one octet: variables, statements and the expression of element k in the tile's type. */
-  readonly element: string;
-  readonly load: (name: string, index: string) => string;
-  readonly declare: (name: string) => string;
-  readonly at: (name: string, k: number) => string;
-  /** Units of four rows in a tile. */
-  readonly units: number;
-  /** Expression for the number of row j of unit u in the operand. */
-  readonly row: (unit: string, j: number) => string;
+/** One operand: how its tile travels from memory through registers to workgroup memory. */
+class Side {
+  readonly name: "a" | "b";
+  readonly #buffer: string;
+  readonly #type: DType;
+  readonly #half: boolean;
+  /** Rows of the tile, rows a thread multiplies, and threads along them. */
+  readonly rows: number;
+  readonly perThread: number;
+  readonly #threads: number;
+  readonly #tile: GemmTile;
+  readonly #norm: GemmInput["norm"];
+  readonly #row: (local: string) => string;
+
+  constructor(
+    name: "a" | "b",
+    buffer: string,
+    type: DType,
+    tile: GemmTile,
+    norm: GemmInput["norm"],
+    row: (local: string) => string,
+  ) {
+    this.name = name;
+    this.#buffer = buffer;
+    this.#type = type;
+    this.#half = tile.arithmetic === "f16";
+    this.#tile = tile;
+    this.#norm = norm;
+    this.#row = row;
+    this.rows = name === "a" ? tile.tileTokens : tile.tileRows;
+    this.perThread = name === "a" ? tile.threadTokens : tile.threadRows;
+    this.#threads = threadCount(tile);
+  }
+
+  /** Type of the buffer's elements. */
+  get element(): string {
+    return octets(this.#type).element;
+  }
+
+  get #stepOctets(): number {
+    return this.#tile.step / 8;
+  }
+
+  /** 16-byte units of an octet in workgroup memory. */
+  get #units(): number {
+    return this.#half ? 1 : 2;
+  }
+
+  get #across(): number {
+    return this.rows / this.perThread;
+  }
+
+  /**
+   * The tile in workgroup memory. Nested arrays, because every dynamic index is clamped: this way the indices that
+   * differ between unrolled statements are constants, and the clamp of the others is computed once.
+   */
+  get declaration(): string {
+    const unit = this.#half ? "mat2x4<f16>" : "vec4<f32>";
+    const row = `array<array<${unit}, ${this.#across}>, ${this.perThread}>`;
+    return `var<workgroup> s${this.name}: array<array<${row}, ${
+      this.#stepOctets * this.#units
+    }>, ${this.#tile.buffers}>;`;
+  }
+
+  /** Octets of the tile are dealt to threads in rounds, the weight's from the other end. */
+  get #rounds(): number {
+    return Math.ceil(this.rows * this.#stepOctets / this.#threads);
+  }
+
+  #eachTask(body: (round: number) => string): string {
+    const worker = this.name === "a" ? "thread" : `(${this.#threads - 1}u - thread)`;
+    return repeat(this.#rounds, (i) => {
+      const left = this.rows * this.#stepOctets - i * this.#threads;
+      const names = `let task = ${worker} + ${i * this.#threads}u; let octet = task % ${this.#stepOctets}u;
+      let row = task / ${this.#stepOctets}u;`;
+      return `{ ${names} ${
+        left >= this.#threads ? body(i) : `if (task < ${this.rows * this.#stepOctets}u) { ${body(i)} }`
+      } }`;
+    });
+  }
+
+  #variables(round: number): string[] {
+    const name = `${this.name}${round}`;
+    return octets(this.#type).loads === 1 ? [`${name}_0`] : [`${name}_0`, `${name}_1`];
+  }
+
+  /** Where each of a thread's octets begins, and the registers they travel in. */
+  get preparation(): string {
+    const normed = this.#norm !== "none";
+    return `${normed ? "var g_0 = vec4<f32>(); var g_1 = vec4<f32>();" : ""}
+  ${this.#norm === "full" ? repeat(this.#rounds, (i) => `var squares${i} = 0.0;`) : ""}
+  ${repeat(this.#rounds, (i) => `var ${this.name}from${i} = 0u;`)}
+  ${this.#eachTask((i) => `${this.name}from${i} = (${this.#row("row")}) * COLUMN_OCTETS + octet;`)}
+  ${repeat(this.#rounds, (i) => this.#variables(i).map((v) => `var ${v} = ${this.element}();`).join(" "))}`;
+  }
+
+  /** Loads the octets of the step at `at`; zeros behind `end` unless every step is whole. */
+  fetch(whole: boolean): string {
+    // All of a thread's octets lie at the same place of the step, so they share the norm's weights.
+    const place = `thread % ${this.#stepOctets}u`;
+    const weights = this.#norm === "none"
+      ? ""
+      : `${whole ? "" : `if (at + ${place} < end) `}{ ${
+        loadOctet("f32", "normWeight", "g", `at + ${place}`, "")
+      } }`;
+    return weights + this.#eachTask((i) => {
+      const from = `${this.name}from${i} + at`;
+      const load = loadOctet(this.#type, this.#buffer, `${this.name}${i}`, from, "");
+      const zeros = this.#variables(i).map((v) => `${v} = ${this.element}();`).join(" ");
+      return whole ? load : `if (at + octet < end) { ${load} } else { ${zeros} }`;
+    });
+  }
+
+  /** Puts the loaded octets into workgroup memory, scaled if asked for. */
+  commit(scaled: boolean): string {
+    return this.#eachTask((i) => {
+      const name = `${this.name}${i}`;
+      const spread = swizzle(this.#tile, this.#across);
+      const place = (unit: number) =>
+        `s${this.name}[buffer][octet * ${this.#units}u + ${unit}u][row / ${this.#across}u][(row % ${this.#across}u) ^ ${
+          spread("octet")
+        }]`;
+      const [low, high] = octetHalves(this.#type, name);
+      const values = `let x_0 = ${low}; let x_1 = ${high};
+      ${this.#norm === "full" ? `squares${i} += dot(x_0, x_0) + dot(x_1, x_1);` : ""}
+      ${
+        this.#norm === "none"
+          ? "let low = x_0; let high = x_1;"
+          : "let low = x_0 * g_0; let high = x_1 * g_1;"
+      }`;
+      if (!this.#half) return `${values} ${place(0)} = low; ${place(1)} = high;`;
+      if (!scaled) return `${values} ${place(0)} = mat2x4<f16>(vec4<f16>(low), vec4<f16>(high));`;
+      const sliceOctets = this.#stepOctets / this.#tile.slices;
+      const shuffles = Array.from({ length: Math.log2(sliceOctets) }, (_, n) => 1 << n);
+      return `${values}
+      let most = max(abs(low), abs(high));
+      var top = max(max(most.x, most.y), max(most.z, most.w));
+      ${shuffles.map((n) => `top = max(top, subgroupShuffleXor(top, ${n}u));`).join("\n")}
+      let power = clamp(bitcast<u32>(top) & 0x7f800000u, 0x04000000u, 0x7a000000u);
+      let shrink = bitcast<f32>(0x7f000000u - power);
+      if (octet % ${sliceOctets}u == 0u) {
+        scales[buffer][octet / ${sliceOctets}u][row / ${this.#across}u][row % ${this.#across}u] = bitcast<f32>(power);
+      }
+      ${place(0)} = mat2x4<f16>(vec4<f16>(low * shrink), vec4<f16>(high * shrink));`;
+    });
+  }
+
+  /** After the last step: leaves 1 / rms of each token of the tile in `roots`. */
+  finishNorm(columns: number, epsilon: number): string {
+    return `${this.#eachTask((i) => `squares[row][octet] = squares${i};`)}
+  workgroupBarrier();
+  for (var i = thread; i < ${this.rows}u; i += ${this.#threads}u) {
+    var sum = 0.0;
+    for (var o = 0u; o < ${this.#stepOctets}u; o++) { sum += squares[i][o]; }
+    roots[i] = inverseSqrt(sum / ${columns}.0 + ${epsilon});
+  }
+  workgroupBarrier();`;
+  }
+
+  get normDeclaration(): string {
+    return `var<workgroup> squares: array<array<f32, ${this.#stepOctets}>, ${this.rows}>;
+var<workgroup> roots: array<f32, ${this.rows}>;`;
+  }
+
+  /** The scales of a tile's tokens, beside it. */
+  get scaleDeclaration(): string {
+    const row = `array<array<f32, ${this.#across}>, ${this.perThread}>`;
+    return `var<workgroup> scales: array<array<${row}, ${this.#tile.slices}>, ${this.#tile.buffers}>;`;
+  }
+
+  /** Reads the thread's units of octet `octet` into registers `a0…` or `b0…`. */
+  read(octet: string, unit: number): string {
+    const thread = this.name === "a" ? "ty" : "tx";
+    const spread = swizzle(this.#tile, this.#across);
+    const at = `${octet} * ${this.#units}u + ${unit}u`;
+    return repeat(
+      this.perThread,
+      (i) => `let ${this.name}${i} = s${this.name}[buffer][${at}][${i}u][${thread} ^ ${spread(octet)}];`,
+    );
+  }
+}
+
+function threadCount(tile: GemmTile): number {
+  return tile.tileTokens / tile.threadTokens * (tile.tileRows / tile.threadRows) * tile.slices;
+}
+
+/** How far an octet's rows are displaced: eight neighbouring lanes store to eight different banks of 16 bytes. */
+function swizzle(tile: GemmTile, across: number): (octet: string) => string {
+  const stepOctets = tile.step / 8;
+  const shift = Math.max(0, 3 - Math.log2(stepOctets));
+  const mask = Math.min(stepOctets, across >> shift) - 1;
+  return (octet) => mask <= 0 ? "0u" : `((${octet} & ${mask}u) << ${shift}u)`;
 }
 
 function gemmCode(shape: LinearShape, tile: GemmTile, input: GemmInput): string {
   const { columns, dtype } = shape;
-  const { arithmetic, tileTokens, tileRows, step, threadTokens, threadRows } = tile;
-  const half = arithmetic === "f16";
+  const { tileTokens, tileRows, step, threadTokens, threadRows, lanesX, slices } = tile;
+  const half = tile.arithmetic === "f16";
   const paired = shape.epilogue === "silu-mul";
   const partial = tile.split > 1;
+  const scaled = input.scaled && half;
   const width = outputWidth(shape);
   const threadsX = tileRows / threadRows;
   const threadsY = tileTokens / threadTokens;
-  const threads = threadsX * threadsY;
-  const octetsPerRow = columns / 8;
   const stepOctets = step / 8;
   const perPart = partColumns(columns, tile);
-  const lastPart = columns - perPart * (tile.split - 1);
-  const whole = columns % step === 0 && lastPart === perPart;
-  const scaled = input.scaled && half;
+  const whole = perPart * tile.split === columns;
+  const tileColumns = paired ? tileRows / 2 : tileRows;
 
-  const access = (name: string, k: number, type: DType): string => {
-    const [low, high] = octetHalves(type, name);
-    return `${k < 4 ? low : high}.${"xyzw"[k & 3]}`;
-  };
-  const side = (
-    prefix: string,
-    buffer: string,
-    type: DType,
-    units: number,
-    row: Side["row"],
-  ): Side => {
-    if (type === "f16" && half) {
-      return {
-        prefix,
-        buffer,
-        units,
-        row,
-        element: "mat2x4<f16>",
-        declare: (name) => `var ${name} = mat2x4<f16>();`,
-        load: (name, index) => `${name} = ${buffer}[${index}];`,
-        at: (name, k) => `${name}[${k >> 2}].${"xyzw"[k & 3]}`,
-      };
-    }
-    const { element, loads } = octets(type);
-    return {
-      prefix,
-      buffer,
-      units,
-      row,
-      element,
-      declare: (name) => repeat(loads, (i) => `var ${name}_${i} = ${element}();`),
-      load: (name, index) => loadOctet(type, buffer, name, index, ""),
-      at: (name, k) => access(name, k, type),
-    };
-  };
-  const a = side(
+  const a = new Side(
     "a",
     "input",
     input.type,
-    tileTokens / 4,
-    (unit, j) => `min(token0 + ${unit} * 4u + ${j}u, tokens - 1u)`,
+    tile,
+    input.norm,
+    (row) => `min(token0 + ${row}, tokens - 1u)`,
   );
-  const b = side(
+  const b = new Side(
     "b",
     "weight",
     dtype,
-    tileRows / 4,
-    (unit, j) =>
+    tile,
+    "none",
+    (row) =>
       paired
-        ? `min(column0 + ${unit} * 2u + ${j >> 1}u, ${width - 1}u) + ${(j & 1) * width}u`
-        : `min(column0 + ${unit} * 4u + ${j}u, ${width - 1}u)`,
+        ? `min(column0 + ${row} % ${tileColumns}u, ${width - 1}u) + ${row} / ${tileColumns}u * ${width}u`
+        : `min(column0 + ${row}, ${width - 1}u)`,
   );
 
-  // A task is one octet of four rows; tasks of a side are dealt to threads in rounds, the weight's from the other end
-  // so that both sides' incomplete rounds fall on different threads.
-  const tasks = (s: Side) => s.units * stepOctets;
-  const rounds = (s: Side) => Math.ceil(tasks(s) / threads);
-  const worker = (s: Side) => s.prefix === "a" ? "thread" : `(${threads - 1}u - thread)`;
-  const guard = (s: Side, i: number, body: string) => {
-    const left = tasks(s) - i * threads;
-    return left >= threads ? `{ ${body} }` : `if (${worker(s)} < ${left}u) { ${body} }`;
-  };
-  const eachTask = (s: Side, body: (i: number) => string) => repeat(rounds(s), (i) => guard(s, i, body(i)));
-  const taskNames = (s: Side, i: number) =>
-    `let task = ${worker(s)} + ${
-      i * threads
-    }u; let octet = task % ${stepOctets}u; let unit = task / ${stepOctets}u;`;
-
-  const bases = (s: Side) =>
-    repeat(
-      rounds(s),
-      (i) =>
-        `var ${s.prefix}base${i} = vec4<u32>(0u); ${
-          guard(
-            s,
-            i,
-            `${taskNames(s, i)} ${s.prefix}base${i} = vec4<u32>(${
-              [0, 1, 2, 3].map((j) => `(${s.row("unit", j)}) * ${octetsPerRow}u`).join(", ")
-            }) + octet;`,
-          )
-        }`,
-    );
-  const declareStage = (s: Side) =>
-    repeat(rounds(s), (i) => repeat(4, (j) => s.declare(`${s.prefix}${i}_${j}`)));
-  const clear = (s: Side, name: string) => s.declare(name).replaceAll("var ", "");
-  const fetch = (s: Side) =>
-    eachTask(s, (i) => {
-      const loads = repeat(4, (j) => s.load(`${s.prefix}${i}_${j}`, `${s.prefix}base${i}.${"xyzw"[j]} + at`));
-      if (whole) return loads;
-      const zeros = repeat(4, (j) => clear(s, `${s.prefix}${i}_${j}`));
-      return `let octet = (${worker(s)} + ${i * threads}u) % ${stepOctets}u;
-        if (at + octet < end) { ${loads} } else { ${zeros} }`;
-    });
-  const type = half ? "f16" : "f32";
-  /** Rows of a side that one read from workgroup memory brings. */
-  const reach = (s: Side) =>
-    tile.wide && half && (s.prefix === "a" ? threadTokens : threadRows) % 8 === 0 ? 8 : 4;
-  const perK = (s: Side) => s.units * 4 / reach(s);
-  const swizzle = (s: Side) => {
-    const spread = Math.min(stepOctets, s.units / 4);
-    return spread < 2 ? "0u" : `((octet & ${spread - 1}u) << ${reach(s) === 8 ? 1 : 2}u)`;
-  };
-  const twice = tile.buffers === 2;
-  const origin = (s: Side) => `${twice ? `buffer * ${step * perK(s)}u + ` : ""}octet * ${8 * perK(s)}u`;
-  const placeStart = (s: Side) =>
-    `let to = ${origin(s)} + (${reach(s) === 8 ? "(unit >> 1u)" : "unit"} ^ ${swizzle(s)});`;
-  const place = (s: Side, k: number) =>
-    `s${s.prefix}[to + ${k * perK(s)}u]${reach(s) === 8 ? "[unit & 1u]" : ""}`;
-  const commitPlain = (s: Side) =>
-    eachTask(s, (i) =>
-      `${taskNames(s, i)}
-      ${placeStart(s)}
+  const results = (line: (token: number, row: number) => string) =>
+    repeat(threadTokens, (m) => Array.from({ length: threadRows }, (_, n) => line(m, n)).join(" "));
+  const multiplyOctet = (octet: string): string =>
+    half
+      ? `{ ${a.read(octet, 0)} ${b.read(octet, 0)}
       ${
-        repeat(8, (k) =>
-          `${place(s, k)} = vec4<${type}>(vec4<${s.element === "mat2x4<f16>" ? "f16" : "f32"}>(${
-            [0, 1, 2, 3].map((j) => s.at(`${s.prefix}${i}_${j}`, k)).join(", ")
-          }));`)
-      }`);
-  const commitScaled = (s: Side) =>
-    eachTask(s, (i) => {
-      const value = (k: number) =>
-        `vec4<f32>(${[0, 1, 2, 3].map((j) => `f32(${s.at(`${s.prefix}${i}_${j}`, k)})`).join(", ")})`;
-      const neighbours = stepOctets === 1
-        ? []
-        : Array.from({ length: Math.log2(stepOctets) }, (_, n) => 1 << n);
-      return `${taskNames(s, i)}
-      ${repeat(8, (k) => `let v${k} = ${value(k)};`)}
-      var top = max(max(max(abs(v0), abs(v1)), max(abs(v2), abs(v3))), max(max(abs(v4), abs(v5)), max(abs(v6), abs(v7))));
-      ${neighbours.map((n) => `top = max(top, subgroupShuffleXor(top, ${n}u));`).join("\n")}
-      let power = clamp(bitcast<vec4<u32>>(top) & vec4<u32>(0x7f800000u), vec4<u32>(0x04000000u), vec4<u32>(0x7a000000u));
-      let shrink = bitcast<vec4<f32>>(vec4<u32>(0x7f000000u) - power);
-      if (octet == 0u) { scales[${twice ? `buffer * ${s.units}u + ` : ""}unit] = bitcast<vec4<f32>>(power); }
-      ${placeStart(s)}
-      ${repeat(8, (k) => `${place(s, k)} = vec4<f16>(v${k} * shrink);`)}`;
-    });
-
-  const accumulators = threadTokens * threadRows / 2;
-  const pairs = threadRows / 2;
-  // A thread's units are interleaved with its neighbours', so that neighbouring lanes read neighbouring units.
-  const reads = { a: threadTokens / reach(a), b: threadRows / reach(b) };
-  const unitOf = (s: Side, i: number) => s.prefix === "a" ? `ty + ${i * threadsY}u` : `tx + ${i * threadsX}u`;
-  /** Place of a thread's i-th row in the tile. */
-  const rowOf = (s: Side, i: number) => {
-    const n = reach(s);
-    return `(${unitOf(s, Math.floor(i / n))}) * ${n}u + ${i % n}u`;
-  };
-  /** The four rows of a side that contain the thread's i-th, at one k. */
-  const quad = (s: Side, i: number) =>
-    reach(s) === 8 ? `${s.prefix}${i >> 3}[${(i >> 2) & 1}]` : `${s.prefix}${i >> 2}`;
-  const multiply = (target: string) =>
-    repeat(8, (k) =>
-      `{
-      ${repeat(reads.a, (i) => `let a${i} = sa[atA + ${k * perK(a)}u + ua${i}];`)}
-      ${repeat(reads.b, (j) => `let b${j} = sb[atB + ${k * perK(b)}u + ub${j}];`)}
+        repeat(4, (p) => {
+          const pair = `[${p >> 1}].${p & 1 ? "zw" : "xy"}`;
+          return results((m, n) => `part${m}_${n} = fma(a${m}${pair}, b${n}${pair}, part${m}_${n});`);
+        })
+      } }`
+      : repeat(2, (unit) =>
+        `{ ${a.read(octet, unit)} ${b.read(octet, unit)}
       ${
-        repeat(threadTokens, (m) =>
-          Array.from({ length: pairs }, (_, p) => {
-            const acc = `${target}${m * pairs + p}`;
-            return `${acc} = fma(vec2<${type}>(${quad(a, m)}.${"xyzw"[m & 3]}), ${quad(b, 2 * p)}.${
-              p & 1 ? "zw" : "xy"
-            }, ${acc});`;
-          }).join(" "))
-      } }`);
+          repeat(4, (k) => {
+            const e = "xyzw"[k];
+            return results((m, n) => `sum${m}_${n} = fma(a${m}.${e}, b${n}.${e}, sum${m}_${n});`);
+          })
+        } }`);
+  const sliceOctets = stepOctets / slices;
+  const unroll = Math.min(tile.unroll, sliceOctets);
+  const own = slices === 1 ? "" : `slice * ${sliceOctets}u + `;
+  const multiply = unroll === sliceOctets
+    ? repeat(sliceOctets, (o) => multiplyOctet(`(${own}${o}u)`))
+    : `for (var o = 0u; o < ${sliceOctets}u; o += ${unroll}u) {
+      ${repeat(unroll, (u) => multiplyOctet(`(${own}o + ${u}u)`))}
+    }`;
   const flush = half
-    ? repeat(accumulators, (i) => {
-      const m = Math.floor(i / pairs);
-      return scaled
-        ? `sum${i} = fma(vec2<f32>(part${i}), vec2<f32>(scale${m >> 2}.${"xyzw"[m & 3]}), sum${i});`
-        : `sum${i} += vec2<f32>(part${i});`;
-    })
+    ? results((m, n) =>
+      scaled
+        ? `sum${m}_${n} = fma(f32(part${m}_${n}.x) + f32(part${m}_${n}.y), scale${m}, sum${m}_${n});`
+        : `sum${m}_${n} += f32(part${m}_${n}.x) + f32(part${m}_${n}.y);`
+    )
     : "";
 
-  const store = (m: number, p: number) => {
-    const sum = `sum${m * pairs + p}`;
-    const start = `let token = token0 + ${rowOf(a, m)}; let column = column0 + (${rowOf(b, 2 * p)})${
-      paired ? " / 2u" : ""
-    };`;
-    const at = `(group.z * tokens + token) * ${shape.rows}u + column`;
-    if (paired) {
-      return `{ ${start} if (token < tokens && column < ${width}u) { ${
-        partial
-          ? `scratchB[${at}] = ${sum}.x; scratchB[${at} + ${width}u] = ${sum}.y;`
-          : `finish(token, column, ${sum}.x, ${sum}.y);`
-      } } }`;
+  const write = (gate: string, up: string) => {
+    if (partial) {
+      const at = `(group.z * tokens + token) * ${shape.rows}u + column`;
+      return `scratchB[${at}] = ${gate}; ${paired ? `scratchB[${at} + ${width}u] = ${up};` : ""}`;
     }
-    const one = (offset: number, value: string) =>
-      `if (column + ${offset}u < ${width}u) { ${
-        partial ? `scratchB[${at} + ${offset}u] = ${value};` : `finish(token, column + ${offset}u, ${value});`
-      } }`;
-    return `{ ${start} if (token < tokens) { ${one(0, `${sum}.x`)} ${one(1, `${sum}.y`)} } }`;
+    return paired ? `finish(token, column, ${gate}, ${up});` : `finish(token, column, ${gate});`;
   };
+  const normed = input.norm === "full";
+  /** Results of one slice, straight from registers. */
+  const store = (m: number) => {
+    const root = normed ? `* roots[ty + ${m * threadsY}u]` : "";
+    const one = (n: number) =>
+      `{ let column = column0 + tx + ${n * threadsX}u; if (column < ${width}u) {
+      ${write(`sum${m}_${n}${root}`, `sum${m}_${n + threadRows / 2}${root}`)} } }`;
+    return `{ let token = token0 + ty + ${m * threadsY}u; if (token < tokens) {
+    ${repeat(paired ? threadRows / 2 : threadRows, one)} } }`;
+  };
+  /** Results of several slices meet in workgroup memory, `batch` of a thread's tokens at a time. */
+  const batch = Math.max(1, Math.min(threadTokens, SLICE_BYTES / (4 * slices * threadsY * tileRows)));
+  const meet = (first: number) => {
+    const total = (column: string) =>
+      Array.from({ length: slices }, (_, i) => `slabs[${i}][local][${column}]`).join(" + ");
+    return `${first === 0 ? "" : "workgroupBarrier();"}
+  ${
+      repeat(batch, (m) =>
+        repeat(threadRows, (n) =>
+          `slabs[slice][ty + ${m * threadsY}u][tx + ${n * threadsX}u] = sum${first + m}_${n};`))
+    }
+  workgroupBarrier();
+  for (var i = thread; i < ${batch * threadsY * tileColumns}u; i += ${threadCount(tile)}u) {
+    let local = i / ${tileColumns}u;
+    let own = i % ${tileColumns}u;
+    let token = token0 + ${first * threadsY}u + local;
+    let column = column0 + own;
+    if (token < tokens && column < ${width}u) {
+      ${normed ? `let root = roots[${first * threadsY}u + local];` : "let root = 1.0;"}
+      let gate = (${total("own")}) * root;
+      ${paired ? `let up = (${total(`own + ${tileColumns}u`)}) * root;` : ""}
+      ${write("gate", "up")}
+    }
+  }`;
+  };
+  const ending = slices === 1
+    ? repeat(threadTokens, store)
+    : repeat(threadTokens / batch, (i) => meet(i * batch));
 
-  const repeatSides = (line: (s: Side) => string) => [a, b].map(line).join("\n");
-  const lanesY = 32 / tile.lanesX;
-  const groupsX = threadsX / tile.lanesX;
+  const lanesY = 32 / lanesX;
+  const groupsX = threadsX / lanesX;
+  const twice = tile.buffers === 2;
   const needsF16 = half || input.type === "f16" || (!partial && shape.output === "f16");
   return `${needsF16 ? "enable f16;" : ""}
 ${
     declareBuffers([
       { name: "input", element: a.element },
       { name: "weight", element: b.element },
+      ...(input.norm !== "none" ? [{ name: "normWeight", element: "vec4<f32>" }] : []),
       ...(shape.bias && !partial ? [{ name: "bias", element: "f32" }] : []),
       partial
         ? { name: "scratchB", element: "f32", write: true }
         : { name: "output", element: shape.output, write: true },
     ])
   }
+const COLUMN_OCTETS = ${columns / 8}u;
+${a.declaration}
+${b.declaration}
+${scaled ? a.scaleDeclaration : ""}
+${normed ? a.normDeclaration : ""}
 ${
-    repeatSides((s) =>
-      `var<workgroup> s${s.prefix}: array<${reach(s) === 8 ? "mat2x4<f16>" : `vec4<${type}>`}, ${
-        tile.buffers * step * perK(s)
-      }>;`
-    )
+    slices > 1
+      ? `var<workgroup> slabs: array<array<array<f32, ${tileRows}>, ${batch * threadsY}>, ${slices}>;`
+      : ""
   }
-${scaled ? `var<workgroup> scales: array<vec4<f32>, ${tile.buffers * a.units}>;` : ""}
 ${unpackFunctions([dtype, input.type])}
 ${partial ? "" : finishFunction(shape)}
-@compute @workgroup_size(${threads})
+@compute @workgroup_size(${threadCount(tile)})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
   let tokens = plan[${shape.countWord}];
   let token0 = group.y * ${tileTokens}u;
-  let column0 = group.x * ${paired ? tileRows / 2 : tileRows}u;
+  let column0 = group.x * ${tileColumns}u;
   // Uniform for the workgroup: all of it leaves before the first barrier.
   if (token0 >= tokens) { return; }
-  let tx = (thread / 32u) % ${groupsX}u * ${tile.lanesX}u + thread % ${tile.lanesX}u;
-  let ty = thread / ${32 * groupsX}u * ${lanesY}u + thread / ${tile.lanesX}u % ${lanesY}u;
-  ${bases(a)}
-  ${bases(b)}
-  ${declareStage(a)}
-  ${declareStage(b)}
-  ${repeat(accumulators, (i) => `var sum${i} = vec2<f32>();`)}
+  let tx = thread / 32u % ${groupsX}u * ${lanesX}u + thread % ${lanesX}u;
+  let ty = thread / ${32 * groupsX}u % ${threadsY / lanesY}u * ${lanesY}u + thread / ${lanesX}u % ${lanesY}u;
+  ${slices > 1 ? `let slice = thread / ${threadsX * threadsY}u;` : ""}
+  ${a.preparation}
+  ${b.preparation}
+  ${results((m, n) => `var sum${m}_${n} = 0.0;`)}
   var at = group.z * ${perPart / 8}u;
-  let end = min(at + ${perPart / 8}u, ${octetsPerRow}u);
-  ${fetch(a)}
-  ${fetch(b)}
-  var buffer = 0u;
+  let end = min(at + ${perPart / 8}u, COLUMN_OCTETS);
+  ${a.fetch(whole)}
+  ${b.fetch(whole)}
+  ${twice ? "var buffer = 0u;" : "let buffer = 0u;"}
   while (at < end) {
-    ${scaled ? commitScaled(a) : commitPlain(a)}
-    ${commitPlain(b)}
+    ${a.commit(scaled)}
+    ${b.commit(false)}
     workgroupBarrier();
     at += ${stepOctets}u;
     if (at < end) {
-      ${fetch(a)}
-      ${fetch(b)}
+      ${a.fetch(whole)}
+      ${b.fetch(whole)}
     }
-    ${half ? repeat(accumulators, (i) => `var part${i} = vec2<f16>();`) : ""}
-    for (var octet = 0u; octet < ${stepOctets}u; octet++) {
-      let atA = ${origin(a)};
-      let atB = ${origin(b)};
-      ${repeat(reads.a, (i) => `let ua${i} = (${unitOf(a, i)}) ^ ${swizzle(a)};`)}
-      ${repeat(reads.b, (j) => `let ub${j} = (${unitOf(b, j)}) ^ ${swizzle(b)};`)}
-      ${multiply(half ? "part" : "sum")}
-    }
+    ${half ? results((m, n) => `var part${m}_${n} = vec2<f16>();`) : ""}
+    ${multiply}
     ${
     scaled
-      ? repeat(threadTokens / 4, (i) =>
-        `let scale${i} = scales[${twice ? `buffer * ${a.units}u + ` : ""}(${rowOf(a, 4 * i)}) / 4u];`)
+      ? repeat(
+        threadTokens,
+        (m) => `let scale${m} = scales[buffer][${slices > 1 ? "slice" : "0"}][${m}u][ty];`,
+      )
       : ""
   }
     ${flush}
     ${twice ? "buffer = buffer ^ 1u;" : "workgroupBarrier();"}
   }
-  ${repeat(threadTokens, (m) => repeat(pairs, (p) => store(m, p)))}
+  ${normed ? a.finishNorm(columns, shape.normEpsilon!) : ""}
+  ${ending}
 }
 `;
 }

@@ -20,19 +20,29 @@ export const planLinear: PlanLinear = (shape, tokens, caps): LinearPlan => {
   return planGemm(shape, tokens, gemmTile(shape, tokens, caps));
 };
 
-/** A tiled product with the norm before and the sum of its parts after, as needed. */
+/** From this many activation rows on, normalising once in a kernel of its own beats doing it in every tile. */
+const SEPARATE_NORM_TOKENS = 128;
+
+/** A tiled product with the norm before it and the sum of its parts after it, as needed. */
 export function planGemm(shape: LinearShape, tokens: number, tile: GemmTile): LinearPlan {
   const half = tile.arithmetic === "f16";
-  const norm = shape.normEpsilon !== null;
-  const input: GemmInput = norm
-    ? { role: "scratchA", type: tile.arithmetic, scaled: false }
-    : { role: "input", type: shape.input, scaled: half };
+  const separate = shape.normEpsilon !== null && tokens >= SEPARATE_NORM_TOKENS;
+  const input: GemmInput = separate
+    ? { role: "scratchA", type: tile.arithmetic, scaled: false, norm: "none" }
+    : {
+      role: "input",
+      type: shape.input,
+      scaled: half,
+      norm: shape.normEpsilon === null ? "none" : tile.split > 1 ? "weight" : "full",
+    };
   const calls = [gemmCall(shape, tokens, tile, input)];
-  if (norm) calls.unshift(normCall(shape, tokens, tile.arithmetic, shape.columns >= 1024 ? 128 : 32));
-  if (tile.split > 1) calls.push(reduceCall(shape, tokens, tile.split));
+  if (separate) calls.unshift(normCall(shape, tokens, tile.arithmetic, shape.columns >= 1024 ? 128 : 32));
+  if (tile.split > 1) {
+    calls.push(reduceCall(separate ? { ...shape, normEpsilon: null } : shape, tokens, tile.split));
+  }
   return {
     calls,
-    scratchA: norm ? tokens * shape.columns * (half ? 2 : 4) : 0,
+    scratchA: separate ? tokens * shape.columns * (half ? 2 : 4) : 0,
     scratchB: tile.split > 1 ? tile.split * tokens * shape.rows * 4 : 0,
   };
 }
@@ -58,19 +68,19 @@ export function gemmTile(shape: LinearShape, tokens: number, caps: DeviceCaps): 
   const half = caps.f16 && !caps.software && shape.dtype !== "f32";
   const arithmetic = half ? "f16" as const : "f32" as const;
   const base = caps.software
-    ? { arithmetic, tileTokens: 16, tileRows: 32, step: 16, threadTokens: 4, threadRows: 4 }
+    ? { tileTokens: 16, tileRows: 32, step: 16, threadTokens: 4, threadRows: 4 }
     : tokens <= 16
-    ? { arithmetic, tileTokens: 16, tileRows: 64, step: 32, threadTokens: 4, threadRows: 4 }
+    ? { tileTokens: 16, tileRows: 64, step: 32, threadTokens: 4, threadRows: 2 }
     : tokens <= 32
-    ? { arithmetic, tileTokens: 32, tileRows: 64, step: 32, threadTokens: 4, threadRows: 4 }
+    ? { tileTokens: 32, tileRows: 64, step: 32, threadTokens: 4, threadRows: 4 }
     : tokens <= 64
-    ? { arithmetic, tileTokens: 64, tileRows: 64, step: half ? 32 : 16, threadTokens: 4, threadRows: 8 }
-    : { arithmetic, tileTokens: 128, tileRows: 128, step: half ? 32 : 16, threadTokens: 8, threadRows: 8 };
+    ? { tileTokens: 64, tileRows: 64, step: 32, threadTokens: 8, threadRows: 4 }
+    : { tileTokens: 128, tileRows: 64, step: 32, threadTokens: 8, threadRows: 4 };
   const workgroups = Math.ceil(shape.rows / base.tileRows) * Math.ceil(tokens / base.tileTokens);
   const most = Math.max(1, Math.min(8, Math.floor(shape.columns / (base.step * 4))));
   const split = caps.software
     ? 1
     : Math.min(most, Math.max(1, Math.floor(2 * caps.parallelism / workgroups)));
   const lanesX = Math.min(8, base.tileRows / base.threadRows);
-  return { ...base, split, lanesX, wide: false, buffers: 2 };
+  return { ...base, arithmetic, split, lanesX, buffers: 2, slices: 1, unroll: caps.software ? 1 : 4 };
 }

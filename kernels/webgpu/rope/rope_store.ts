@@ -8,7 +8,7 @@
 
 import type { HeadLayout } from "../../ops.ts";
 import type { DeviceCaps, ElementType, KernelCall } from "../kernel.ts";
-import { Word } from "../plan_buffer.ts";
+import { Word } from "../plan/words.ts";
 import { laneArguments, laneParameters, oneSubgroup, workgroupReduction } from "../reduce.ts";
 import { float, input, kernelSource, load, output, store } from "../wgsl.ts";
 import { type CacheLayout, slotFunction } from "../attention/cache.ts";
@@ -66,13 +66,8 @@ export function ropeStore(shape: RopeStoreShape, tokens: number, caps: DeviceCap
     return;
   }`;
   const put = (buffer: string) =>
-    cache.element === "f16"
-      ? `    ${buffer}[(slot + i) >> 1u] = pack2x16float(v.xy);
-    ${buffer}[(slot + i + ${half}u) >> 1u] = pack2x16float(v.zw);`
-      : `    ${buffer}[slot + i] = bitcast<u32>(v.x);
-    ${buffer}[slot + i + 1u] = bitcast<u32>(v.y);
-    ${buffer}[slot + i + ${half}u] = bitcast<u32>(v.z);
-    ${buffer}[slot + i + ${half + 1}u] = bitcast<u32>(v.w);`;
+    `    ${buffer}[(slot + i) >> 1u] = pack2x16float(v.xy);
+    ${buffer}[(slot + i + ${half}u) >> 1u] = pack2x16float(v.zw);`;
   const back = ["x", "y", "z", "w"].map((c, j) =>
     `    qkv[base + i + ${(j & 1) + (j >> 1) * half}u] = ${store(qkv, `v.${c}`)};`
   ).join("\n");

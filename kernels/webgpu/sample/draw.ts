@@ -7,7 +7,7 @@
 
 import { SampleFlag } from "../../../engine/plan.ts";
 import type { DeviceCaps, KernelCall } from "../kernel.ts";
-import { Sample, sampleWords, Word } from "../plan_buffer.ts";
+import { contentAt, Sample, sampleWords, Word } from "../plan/words.ts";
 import { laneArguments, laneParameters, workgroupReduction } from "../reduce.ts";
 import { divideUp, input, kernelSource, output } from "../wgsl.ts";
 
@@ -31,7 +31,7 @@ export const nanBits = "0x7fc00000u";
 
 /** `field(row, word)` of a sampled row's record. */
 export const sampleRecord =
-  `fn field(row: u32, word: u32) -> u32 { return plan[plan[${Word.SamplesAt}] + row * ${sampleWords}u + word]; }
+  `fn field(row: u32, word: u32) -> u32 { return plan[${contentAt}u + row * ${sampleWords}u + word]; }
 fn fieldFloat(row: u32, word: u32) -> f32 { return bitcast<f32>(field(row, word)); }`;
 
 /** The same hash and noise as `reference/random.ts`. */
@@ -65,7 +65,7 @@ export function drawChunks(
   const source = kernelSource(
     `draw-chunks ${vocabSize}/${stride} ${filtered}`,
     [
-      input("logits", "array<f32>"),
+      input("logits", "array<vec4<f32>>"),
       ...(filtered ? [input("limits", "array<f32>")] : []),
       output("candidates", "array<vec2<u32>>"),
     ],
@@ -79,24 +79,33 @@ ${noise}
   let row = group.y;
   let start = group.x * ${chunk}u;
   let end = min(start + ${chunk}u, ${vocabSize}u);
-  let base = row * ${stride}u;
+  let base = row * ${stride / 4}u;
   let temperature = fieldFloat(row, ${Sample.Temperature}u);
   let key = mixBits(field(row, ${Sample.SeedLow}u) ^ mixBits(field(row, ${Sample.SeedHigh}u) ^
     mixBits(field(row, ${Sample.Position}u) + 1u + 0x9e3779b9u)));
   var best = ${lowest};
   var id = ${noToken};
   if (temperature == 0.0) {
-    for (var i = start + thread; i < end; i += ${threads}u) {
-      let value = logits[base + i];
-      if (value > best) { best = value; id = i; }
+    for (var i = start + 4u * thread; i < end; i += ${4 * threads}u) {
+      let four = logits[base + (i >> 2u)];
+${
+        ["x", "y", "z", "w"].map((e, n) =>
+          `      if (four.${e} > best && i + ${n}u < end) { best = four.${e}; id = i + ${n}u; }`
+        ).join("\n")
+      }
     }
   } else {
     let limit = ${filtered ? "limits[row]" : lowest};
-    for (var i = start + thread; i < end; i += ${threads}u) {
-      let value = logits[base + i];
-      if (value < limit) { continue; }
-      let noisy = value / temperature + gumbel(mixBits(i ^ key));
-      if (noisy > best) { best = noisy; id = i; }
+    for (var i = start + 4u * thread; i < end; i += ${4 * threads}u) {
+      let four = logits[base + (i >> 2u)];
+${
+        ["x", "y", "z", "w"].map((e, n) =>
+          `      if (four.${e} >= limit && i + ${n}u < end) {
+        let noisy = four.${e} / temperature + gumbel(mixBits((i + ${n}u) ^ key));
+        if (noisy > best) { best = noisy; id = i + ${n}u; }
+      }`
+        ).join("\n")
+      }
     }
   }
   let top = largest(best, ${laneArguments});

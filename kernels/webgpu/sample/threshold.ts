@@ -8,7 +8,7 @@
 // Bound by three or four passes of one workgroup over its row of logits.
 
 import type { DeviceCaps, KernelCall } from "../kernel.ts";
-import { Sample } from "../plan_buffer.ts";
+import { Sample } from "../plan/words.ts";
 import { laneArguments, laneParameters, workgroupReduction } from "../reduce.ts";
 import { divideUp, float, input, kernelSource, output } from "../wgsl.ts";
 import { type LogitsShape, lowest, sampleRecord } from "./draw.ts";
@@ -37,24 +37,37 @@ export function sampleLimits(
   return { source, bindings: ["logits", "limits"], workgroups: [rows, 1, 1] };
 }
 
+/** Loads in flight per thread: with a single workgroup per row, latency is what a pass costs. */
+const unroll = (caps: DeviceCaps) => caps.software ? 1 : 4;
+
 /** A loop over all logits of the row, four at a time; `body` sees each as x. */
-function eachLogit(vocabSize: number, threads: number, body: string): string {
+function eachLogit(vocabSize: number, threads: number, loads: number, body: string): string {
   const whole = Math.floor(vocabSize / 4);
   const rest = vocabSize % 4;
-  const each = (component: string) => `{ let x = four.${component}; ${body} }`;
+  const each = (name: string, count: number) =>
+    ["x", "y", "z", "w"].slice(0, count).map((e) => `{ let x = ${name}.${e}; ${body} }`).join("\n        ");
+  const numbers = Array.from({ length: loads }, (_, n) => n);
   const tail = rest === 0
     ? ""
-    : `\n    if (thread == 0u) { let four = logits[base + ${whole}u]; ${
-      ["x", "y", "z"].slice(0, rest).map(each).join(" ")
-    } }`;
-  return `for (var i = thread; i < ${whole}u; i += ${threads}u) {
-      let four = logits[base + i];
-      ${["x", "y", "z", "w"].map(each).join("\n      ")}
+    : `\n    if (thread == 0u) {\n        let four = logits[base + ${whole}u];\n        ${
+      each("four", rest)
+    }\n    }`;
+  return `for (var i = thread; i < ${whole}u; i += ${loads * threads}u) {
+${
+    numbers.map((n) =>
+      `      let four${n} = logits[base + min(i + ${n * threads}u, ${Math.max(0, whole - 1)}u)];`
+    ).join("\n")
+  }
+${
+    numbers.map((n) =>
+      `      if (i + ${n * threads}u < ${whole}u) {\n        ${each(`four${n}`, 4)}\n      }`
+    ).join("\n")
+  }
     }${tail}`;
 }
 
 function code(vocabSize: number, stride: number, threads: number, caps: DeviceCaps): string {
-  const each = (body: string) => eachLogit(vocabSize, threads, body);
+  const each = (body: string) => eachLogit(vocabSize, threads, unroll(caps), body);
   const perThread = divideUp(bins, threads);
   return `${workgroupReduction("largest", "max", threads, caps)}
 ${workgroupReduction("sumFloat", "add", threads, caps)}

@@ -3,4 +3,4 @@
 import { createWebGpuBackend } from "../../../kernels/webgpu/backend.ts";
 import { testBackend } from "../conformance.ts";
 
-testBackend("webgpu", () => createWebGpuBackend());
+testBackend("webgpu", () => createWebGpuBackend({ memoryBytes: null }));

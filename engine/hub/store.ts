@@ -1,0 +1,105 @@
+// Where a pulled model's files lie: in Hugging Face's cache, shared with its other tools, or in ModelScope's.
+
+import type { RemoteFile } from "./sources.ts";
+
+/** Where a model's files go. */
+export interface Store {
+  /** The folder that the model can be opened from. */
+  readonly directory: string;
+  /** Whether the file is there, whole. */
+  has(file: RemoteFile): Promise<boolean>;
+  /** The path that its data is downloaded to. */
+  target(file: RemoteFile): string;
+  /** The path of a file to lock while that goes on. */
+  lock(file: RemoteFile): string;
+  /** Called when the target is there: makes the file appear in the folder. */
+  publish(file: RemoteFile): Promise<void>;
+}
+
+/** Hugging Face's cache: content by hash, named by links of a snapshot. */
+export class HuggingFaceStore implements Store {
+  readonly directory: string;
+  readonly #root: string;
+  readonly #locks: string;
+  readonly #commit: string;
+
+  private constructor(cache: string, folder: string, commit: string) {
+    this.#root = `${cache}/${folder}`;
+    this.#locks = `${cache}/.locks/${folder}`;
+    this.#commit = commit;
+    this.directory = `${this.#root}/snapshots/${commit}`;
+  }
+
+  static async open(cache: string, folder: string, commit: string): Promise<HuggingFaceStore> {
+    const store = new HuggingFaceStore(cache, folder, commit);
+    for (const directory of [`${store.#root}/blobs`, store.directory, store.#locks]) {
+      await Deno.mkdir(directory, { recursive: true });
+    }
+    return store;
+  }
+
+  async has(file: RemoteFile): Promise<boolean> {
+    if (await sizeOf(this.target(file)) !== file.size) return false;
+    await this.publish(file);
+    return true;
+  }
+
+  target(file: RemoteFile): string {
+    return `${this.#root}/blobs/${file.hash.value}`;
+  }
+
+  lock(file: RemoteFile): string {
+    return `${this.#locks}/${file.hash.value}.lock`;
+  }
+
+  async publish(file: RemoteFile): Promise<void> {
+    const path = `${this.directory}/${file.name}`;
+    if (await sizeOf(path) === file.size) return;
+    // Made under another name first: another pull may be publishing the same file.
+    const link = `${this.directory}/.${crypto.randomUUID()}`;
+    try {
+      await Deno.symlink(`../../blobs/${file.hash.value}`, link);
+    } catch {
+      // Windows without the right to make links
+      await Deno.copyFile(this.target(file), link);
+    }
+    await Deno.rename(link, path);
+  }
+
+  /** Remembers which commit a branch stood for; written last, so that it names complete snapshots. */
+  async writeRef(revision: string): Promise<void> {
+    const path = `${this.#root}/refs/${revision}`;
+    await Deno.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
+    await Deno.writeTextFile(path, this.#commit);
+  }
+}
+
+/** ModelScope's cache: the files in a folder. */
+export class PlainStore implements Store {
+  constructor(readonly directory: string) {}
+
+  async has(file: RemoteFile): Promise<boolean> {
+    return await sizeOf(this.target(file)) === file.size;
+  }
+
+  target(file: RemoteFile): string {
+    return `${this.directory}/${file.name}`;
+  }
+
+  lock(file: RemoteFile): string {
+    return `${this.directory}/${file.name}.lock`;
+  }
+
+  async publish(file: RemoteFile): Promise<void> {
+    await Deno.remove(this.lock(file)).catch(() => {}); // who waits for it will find the file
+  }
+}
+
+async function sizeOf(path: string): Promise<number | null> {
+  try {
+    return (await Deno.stat(path)).size;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
+}

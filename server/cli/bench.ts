@@ -1,0 +1,204 @@
+// `radish bench`: how fast a model is on this machine — prompts at several lengths, answers at several numbers of
+// requests at once — through the same engine that serves.
+
+import { defaultSamplingParams } from "../../engine/params.ts";
+import { type Command, type OptionValues, UsageError } from "./command.ts";
+import { commonOptionSpecs, engineOptionSpecs } from "./engine_options.ts";
+import { type Session, startSession } from "./session.ts";
+
+export const bench: Command = {
+  name: "bench",
+  summary: "prefill and decode speed of a model on this machine",
+  positionals: "",
+  maxPositionals: 0,
+  options: [
+    {
+      name: "prompts",
+      kind: "text",
+      value: "N,N,…",
+      help: "prompt lengths in tokens",
+      fallback: "128,512,2048",
+    },
+    { name: "batches", kind: "text", value: "N,N,…", help: "requests at once", fallback: "1,4,16,64" },
+    {
+      name: "context",
+      kind: "integer",
+      value: "TOKENS",
+      min: 1,
+      max: 1 << 20,
+      help: "prompt before the answers",
+      fallback: "128",
+    },
+    {
+      name: "tokens",
+      short: "n",
+      kind: "integer",
+      value: "N",
+      min: 2,
+      max: 1 << 20,
+      help: "tokens per answer",
+      fallback: "128",
+    },
+    {
+      name: "repeat",
+      kind: "integer",
+      value: "N",
+      min: 1,
+      max: 100,
+      help: "runs of each; the median counts",
+      fallback: "3",
+    },
+    { name: "json", kind: "flag", help: "print one JSON object" },
+    ...engineOptionSpecs,
+    ...commonOptionSpecs,
+  ],
+  example: "radish bench --model Qwen/Qwen3-0.6B --batches 1,8",
+  run,
+};
+
+/** One line of the result. */
+interface Measurement {
+  readonly what: "prefill" | "decode";
+  /** Prompt tokens, or requests at once. */
+  readonly size: number;
+  readonly tokens_per_second: number;
+  /** Of a prompt to its first token; of a decode step. */
+  readonly milliseconds: number;
+}
+
+async function run(values: OptionValues): Promise<number> {
+  const prompts = sizes(values.text("prompts") ?? "128,512,2048", "prompts");
+  const batches = sizes(values.text("batches") ?? "1,4,16,64", "batches");
+  const context = values.number("context") ?? 128;
+  const tokens = values.number("tokens") ?? 128;
+  const repeat = values.number("repeat") ?? 3;
+  await using session = await startSession(values, true);
+  const { model } = session.engine;
+  const room = Math.min(model.contextLength, model.numPages * model.pageSize);
+  const measurements: Measurement[] = [];
+  const random = tokenSource(model.config.vocabSize);
+
+  for (const length of prompts.filter((n) => n < room)) {
+    const times = await repeated(repeat, () => prefill(session, random(length)));
+    const milliseconds = median(times);
+    measurements.push({
+      what: "prefill",
+      size: length,
+      tokens_per_second: length / milliseconds * 1000,
+      milliseconds,
+    });
+    session.progress.update("measuring", measurements.length / (prompts.length + batches.length));
+  }
+  const fitting = (n: number) =>
+    n <= model.maxRunningRequests && n * (context + tokens) <= model.numPages * model.pageSize;
+  for (const batch of batches.filter(fitting)) {
+    const times = await repeated(repeat, () => decode(session, batch, random, context, tokens));
+    const milliseconds = median(times);
+    measurements.push({
+      what: "decode",
+      size: batch,
+      tokens_per_second: batch / milliseconds * 1000,
+      milliseconds,
+    });
+    session.progress.update("measuring", measurements.length / (prompts.length + batches.length));
+  }
+  session.progress.clear();
+  const left = prompts.length + batches.length - measurements.length;
+  if (left > 0) {
+    session.progress.note(
+      `radish: ${left} sizes left out: they do not fit the context, the rows or the cache`,
+    );
+  }
+  const about = { model: model.id, device: model.device.description, context, tokens, repeat };
+  if (values.flag("json")) console.log(JSON.stringify({ ...about, measurements }, null, 2));
+  else print(about, measurements);
+  return 0;
+}
+
+function print(
+  about: { model: string; device: string; context: number },
+  measurements: readonly Measurement[],
+): void {
+  console.log(`${about.model} on ${about.device}, context ${about.context}\n`);
+  console.log("            size   tokens/s         ms");
+  for (const { what, size, tokens_per_second, milliseconds } of measurements) {
+    const rate = tokens_per_second.toFixed(tokens_per_second < 100 ? 1 : 0);
+    console.log(
+      `${what.padEnd(8)} ${String(size).padStart(7)} ${rate.padStart(10)} ${
+        milliseconds.toFixed(2).padStart(10)
+      }`,
+    );
+  }
+  console.log(
+    "\nsize: prompt tokens (prefill) or requests at once (decode); ms: to the first token, or per step",
+  );
+}
+
+/** Milliseconds from a prompt to its first token. */
+async function prefill({ engine }: Session, ids: Uint32Array): Promise<number> {
+  const began = performance.now();
+  const params = { ...defaultSamplingParams, temperature: 0, maxTokens: 1, ignoreEos: true };
+  const { finish } = await engine.submit({ input: { type: "ids", ids }, params }).complete();
+  if (finish.type === "error") throw new Error(finish.message);
+  return performance.now() - began;
+}
+
+/**
+ * Milliseconds per step while `batch` requests decode together: from when all have begun to when the first ends.
+ * Their prompts are put into the prefix cache first, so that they begin together.
+ */
+async function decode(
+  { engine }: Session,
+  batch: number,
+  random: (length: number) => Uint32Array,
+  context: number,
+  tokens: number,
+): Promise<number> {
+  const params = { ...defaultSamplingParams, temperature: 0, maxTokens: tokens, ignoreEos: true };
+  const inputs = Array.from({ length: batch }, () => ({ type: "ids" as const, ids: random(context) }));
+  await engine.generate(inputs, { ...params, maxTokens: 1 });
+  let waiting = batch, beganAt = 0, endedAt = Infinity, before = 0, after = 0;
+  await Promise.all(inputs.map(async (input) => {
+    let count = 0;
+    for await (const delta of engine.submit({ input, params })) {
+      if (delta.finish?.type === "error") throw new Error(delta.finish.message);
+      if (count === 0 && delta.tokens.length > 0 && --waiting === 0) beganAt = performance.now();
+      count += delta.tokens.length;
+      if (waiting === 0 && endedAt === Infinity) after += delta.tokens.length;
+      else before += delta.tokens.length;
+      if (delta.finish) endedAt = Math.min(endedAt, performance.now());
+    }
+  }));
+  if (before + after !== batch * tokens || after === 0) throw new Error("the answers were too short to time");
+  return (endedAt - beganAt) * batch / after;
+}
+
+async function repeated(times: number, measure: () => Promise<number>): Promise<number[]> {
+  await measure(); // the first run is for caches and clocks
+  const results: number[] = [];
+  for (let i = 0; i < times; i++) results.push(await measure());
+  return results;
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)]!;
+}
+
+/** Random prompts, different each time so that the prefix cache cannot help. */
+function tokenSource(vocabSize: number): (length: number) => Uint32Array {
+  let state = 12345;
+  return (length) =>
+    Uint32Array.from({ length }, () => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      return Math.floor(state / 2 ** 32 * vocabSize);
+    });
+}
+
+function sizes(text: string, name: string): number[] {
+  return text.split(",").map((part) => {
+    const value = Number(part);
+    if (Number.isInteger(value) && value > 0 && value <= 1 << 20) return value;
+    throw new UsageError(`--${name} is a list of whole numbers such as 128,512, not "${text}"`);
+  });
+}

@@ -1,0 +1,107 @@
+// Names to folders, and the list of what is in the caches.
+
+import assert from "node:assert/strict";
+import { listModels, resolveModel } from "../../../engine/hub/cache.ts";
+import { huggingFaceCache, isWanted, modelScopeCache } from "../../../engine/hub/names.ts";
+import { safetensors, temporaryFolder } from "../weights/files.ts";
+import { tiny, tinyTensors } from "../weights/tiny_model.ts";
+import { HubStandIn, name } from "./stand_in.ts";
+
+const retry = { attempts: 1, delay: 1, longestDelay: 1, stall: 1000 };
+
+Deno.test("a folder is itself, a name is pulled once and then opens without the network", async () => {
+  await using hub = new HubStandIn();
+  await using home = await temporaryFolder({});
+  hub.add("config.json", JSON.stringify(tiny)).add("model.safetensors", safetensors(tinyTensors()).slice());
+  const env = (key: string) => ({ HF_HOME: home.path, HF_ENDPOINT: hub.url })[key];
+  assert.equal(await resolveModel(home.path, { env, retry }), home.path);
+  const directory = await resolveModel(name, { env, retry });
+  assert.ok(directory.startsWith(`${home.path}/hub/models--owner--model-1/snapshots/`));
+  const requests = hub.seen.length;
+  assert.equal(await resolveModel(name, { env, retry }), directory);
+  assert.equal(hub.seen.length, requests);
+  // A cache that lacks the weights is not a model: the rest is pulled.
+  await Deno.remove(await Deno.realPath(`${directory}/model.safetensors`));
+  assert.equal(await resolveModel(name, { env, retry }), directory);
+  assert.equal(hub.transfers("model.safetensors").length, 2);
+  await assert.rejects(resolveModel("no-such-folder", { env, retry }), {
+    message: "no-such-folder: no such folder, and not the name of a model on a hub (owner/name)",
+  });
+});
+
+Deno.test("the list tells architecture, size and whether a model can run", async () => {
+  await using home = await temporaryFolder({});
+  const put = async (folder: string, files: Record<string, string | Uint8Array>) => {
+    await Deno.mkdir(`${home.path}/${folder}`, { recursive: true });
+    for (const [file, content] of Object.entries(files)) {
+      await Deno.writeFile(
+        `${home.path}/${folder}/${file}`,
+        typeof content === "string" ? new TextEncoder().encode(content) : content,
+      );
+    }
+  };
+  const commit = "a".repeat(40);
+  const weights = safetensors(tinyTensors());
+  await put(`hub/models--b--llama/snapshots/${commit}`, {
+    "config.json": JSON.stringify(tiny),
+    "model.safetensors": weights,
+  });
+  await put("hub/models--b--llama/refs", { main: commit });
+  await put(`hub/models--a--bert/snapshots/${commit}`, {
+    "config.json": '{"architectures":["BertModel"]}',
+  });
+  await put(`hub/models--c--empty/snapshots/${commit}`, {});
+  await put("hub/datasets--d--data/snapshots/x", { "config.json": "{}" });
+  await put("scope/models/q/cut", {
+    "config.json": JSON.stringify(tiny),
+    "model.safetensors": weights.slice(0, -1),
+  });
+  const env = (key: string) => ({ HF_HOME: home.path, MODELSCOPE_CACHE: `${home.path}/scope` })[key];
+  const models = await listModels(env);
+  assert.deepEqual(
+    models.map(({ name, source, architecture }) => [name, source, architecture]),
+    [
+      ["a/bert", "huggingface", "BertModel"],
+      ["b/llama", "huggingface", "LlamaForCausalLM"],
+      ["q/cut", "modelscope", "LlamaForCausalLM"],
+    ],
+  );
+  assert.match(models[0]!.problem!, /^config\.json: unsupported architecture "BertModel"/);
+  assert.equal(models[1]!.problem, null);
+  assert.equal(models[1]!.bytes, weights.length + JSON.stringify(tiny).length);
+  assert.match(models[2]!.problem!, /^model\.safetensors: .*truncated/);
+});
+
+Deno.test("the caches are where the environment says", () => {
+  const cache = (variables: Record<string, string>) => huggingFaceCache((key) => variables[key]);
+  assert.equal(cache({ HOME: "/h" }), "/h/.cache/huggingface/hub");
+  assert.equal(cache({ HOME: "/h", XDG_CACHE_HOME: "/x" }), "/x/huggingface/hub");
+  assert.equal(cache({ HF_HOME: "/hf" }), "/hf/hub");
+  assert.equal(cache({ HF_HOME: "/hf", HF_HUB_CACHE: "/c" }), "/c");
+  assert.throws(() => cache({}), /HOME is not set/);
+  assert.equal(modelScopeCache((key) => ({ HOME: "/h" })[key]), "/h/.cache/modelscope/hub/models");
+});
+
+Deno.test("only files that a model needs are wanted", () => {
+  const wanted = [
+    "config.json",
+    "model.safetensors",
+    "model-00001-of-00002.safetensors",
+    "chat_template.jinja",
+    "model.safetensors.index.json",
+  ];
+  const unwanted = [
+    "README.md",
+    "a/config.json",
+    "../config.json",
+    ".json",
+    "x..json",
+    "consolidated.safetensors",
+    "model.gguf",
+    "/etc/x.json",
+    "model.safetensors/..",
+    "",
+  ];
+  assert.deepEqual(wanted.filter(isWanted), wanted);
+  assert.deepEqual(unwanted.filter(isWanted), []);
+});
