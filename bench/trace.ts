@@ -101,7 +101,10 @@ class Tracer {
     const encoder = device.createCommandEncoder();
     encoder.resolveQuerySet(this.#queries!, 0, 2 * this.names.length, resolved, 0);
     encoder.copyBufferToBuffer(resolved, 0, target, 0, bytes);
+    device.pushErrorScope("validation");
     device.queue.submit([encoder.finish()]);
+    const error = await device.popErrorScope();
+    if (error) throw new Error(error.message);
     await target.mapAsync(GPUMapMode.READ);
     return [...new BigUint64Array(target.getMappedRange().slice(0))];
   }

@@ -24,7 +24,7 @@ import { Bank } from "./bank.ts";
 import { Forward, ForwardContext } from "./forward.ts";
 import { CpuMatrix, CpuRopeTable, CpuVector, stagingRoom } from "./matrix.ts";
 import { compileKernels, type Kernels } from "./module.ts";
-import { CpuState } from "./state.ts";
+import { bytesPerToken, CpuState } from "./state.ts";
 import { ThreadGroup } from "./threads.ts";
 import { CpuActivation } from "./workspace.ts";
 
@@ -120,8 +120,8 @@ class CpuBackend implements Backend {
     return new CpuRopeTable(cosine, sine, half);
   }
 
-  kvBytesPerToken({ numKvHeads, headDim }: HeadLayout, numLayers: number): number {
-    return 2 * numKvHeads * headDim * numLayers * 4;
+  kvBytesPerToken(heads: HeadLayout, numLayers: number): number {
+    return bytesPerToken(heads, numLayers);
   }
 
   createState(spec: StateSpec): void {

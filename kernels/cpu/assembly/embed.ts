@@ -1,7 +1,8 @@
 // Rows of the embedding table, out of the panels in which `linear.ts` keeps matrices.
 
 import { claim, word } from "./program";
-import { lanePosition, toFloat } from "./weights";
+import { clear } from "./vector";
+import { lineIndex, toFloat } from "./weights";
 
 /**
  * Words: 2 row numbers (0xffffffff: not ours, zeros), 3 tokens, 4 weights, 5 dtype, 6 columns, 7 output,
@@ -13,11 +14,11 @@ export function embed(op: usize): void {
     const row = load<usize>(word(op, 2) + t * 4);
     const y: usize = word(op, 7) + word(op, 8) * t;
     if (row == 0xffffffff) {
-      memory.fill(y, 0, columns * 4);
+      clear(y, columns * 4);
       continue;
     }
     const size: usize = dtype < 2 ? 2 : 4, line = 32 * size;
-    let from: usize = word(op, 4) + (row >> 5) * columns * line + lanePosition(row & 31, size) * size;
+    let from: usize = word(op, 4) + (row >> 5) * columns * line + lineIndex(row & 31, size) * size;
     for (let i: usize = 0; i < columns * 4; i += 4, from += line) store<f32>(y + i, toFloat(from, dtype));
   }
 }

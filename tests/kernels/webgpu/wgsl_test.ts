@@ -1,5 +1,6 @@
 // Rules that every generated shader must keep, because the compiler does not enforce them (see docs of naga 29).
 
+import { gpuTest } from "../../gpu.ts";
 import assert from "node:assert/strict";
 import type { DType, HeadLayout } from "../../../kernels/ops.ts";
 import { addRows } from "../../../kernels/webgpu/add/add.ts";
@@ -221,7 +222,7 @@ Deno.test("no shader enables subgroups, which naga refuses, or divides its acces
   }
 });
 
-Deno.test("equal keys mean equal code, on a device", () => {
+gpuTest("equal keys mean equal code, on a device", () => {
   for (const { sources } of all) {
     const seen = new Map<string, string>();
     for (const source of sources) {
