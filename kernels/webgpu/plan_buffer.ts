@@ -7,6 +7,7 @@
 
 import { type BatchPlan, tokenCount } from "../../engine/plan.ts";
 import type { StateSpec } from "../ops.ts";
+import { needsWholeRow } from "../vocabulary.ts";
 import { PlanWord } from "./kernel.ts";
 
 /** Words of a region's header. */
@@ -101,6 +102,8 @@ export interface SamplingNeeds {
   /** Top-k, top-p or min-p. */
   readonly limits: boolean;
   readonly logprobs: boolean;
+  /** Ranks that share the vocabulary cannot settle every row by their best candidates. */
+  readonly wholeRows: boolean;
 }
 
 /** A plan, packed. */
@@ -211,10 +214,10 @@ export function packPlan(plan: BatchPlan, options: PackOptions): PackedPlan {
 }
 
 function samplingNeeds(
-  { sampling, cachedLength, extendLength }: BatchPlan,
+  { sampling, cachedLength, extendLength, returnLogits }: BatchPlan,
   bias: ReadonlyMap<number, ReadonlyMap<number, number>>,
 ): SamplingNeeds {
-  let history = 0, biases = 0, limits = false, logprobs = false;
+  let history = 0, biases = 0, limits = false, logprobs = false, wholeRows = returnLogits === true;
   for (let s = 0; s < sampling.token.length; s++) {
     const penalized = sampling.presencePenalty[s] !== 0 || sampling.frequencyPenalty[s] !== 0 ||
       sampling.repetitionPenalty[s] !== 1;
@@ -224,8 +227,9 @@ function samplingNeeds(
     const filtered = sampling.topK[s]! > 0 || sampling.topP[s]! < 1 || sampling.minP[s]! > 0;
     limits ||= sampling.temperature[s]! > 0 && filtered;
     logprobs ||= sampling.logprobs[s]! > 0;
+    wholeRows ||= needsWholeRow(sampling, s);
   }
-  return { history, biases, limits, logprobs };
+  return { history, biases, limits, logprobs, wholeRows };
 }
 
 /** The first region: page-table and token-pool entries to set. */

@@ -46,7 +46,7 @@ for (const size of [2, 4]) {
 Deno.test("ranks that wait for one that never comes end with an error when the group is broken", async () => {
   using group = startRanks(3, [0, 1], [8]);
   // Both are in, or on their way to, the barrier; either way they must see it.
-  breakGroup(group.memory);
+  breakGroup(group.memory, "failed");
   for (const { error } of await group.outcomes) {
     assert.match(error ?? "", /another rank of the group has failed/);
   }

@@ -11,7 +11,7 @@ interface Task {
 
 self.onmessage = ({ data: { memory, rank, size, lengths } }: MessageEvent<Task>) => {
   try {
-    const collective = new SharedMemoryCollective(memory, rank, size);
+    const collective = new SharedMemoryCollective(memory, rank);
     const sums = lengths.map((length, round) => {
       const data = Float32Array.from({ length }, (_, i) => (rank + 1) * (i % 17) + round);
       collective.allReduce(data);

@@ -36,7 +36,7 @@ self.onmessage = async ({ data }: MessageEvent<RankTask>) => {
 async function run({ directory, memory, rank, size, prompt, tokens }: RankTask): Promise<RankOutcome> {
   const shard = { rank, size };
   const model = await openModel(directory);
-  using backend = await createWebGpuBackend({ collective: new SharedMemoryCollective(memory, rank, size) });
+  using backend = await createWebGpuBackend({ collective: new SharedMemoryCollective(memory, rank) });
   const weights = await loadDecoderWeights(model, backend, { dtype: "auto", shard });
   const heads = headLayout(model.config, shard);
   backend.createState({

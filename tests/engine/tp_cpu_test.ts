@@ -1,0 +1,3 @@
+import { testTensorParallel } from "./tp.ts";
+
+testTensorParallel("cpu", 8);

@@ -1,0 +1,3 @@
+import { testTensorParallel } from "./tp.ts";
+
+testTensorParallel("webgpu", 8);
