@@ -1,3 +1,3 @@
 import { testTensorParallel } from "./tp.ts";
 
-testTensorParallel("cpu", 8);
+testTensorParallel("cpu", { longest: 120, maxTokens: 8 });

@@ -1,3 +1,3 @@
 import { testTensorParallel } from "./tp.ts";
 
-testTensorParallel("reference", 8);
+testTensorParallel("reference", { longest: 33, maxTokens: 8 });

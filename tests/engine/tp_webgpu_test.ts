@@ -1,3 +1,3 @@
 import { testTensorParallel } from "./tp.ts";
 
-testTensorParallel("webgpu", 8);
+testTensorParallel("webgpu", { longest: 16, maxTokens: 8 });
