@@ -77,10 +77,8 @@ function sources(
         qkv: "f32",
         output: "f16",
       } as const;
-      found.push(
-        decodeAttention(shape, 2, 4, caps),
-        mergeSplits(shape, 2, caps),
-      );
+      for (const threads of [32, 128, 512]) found.push(decodeAttention(shape, 2, 4, threads, caps));
+      found.push(mergeSplits(shape, 2, caps));
       const tile = prefillTile(heads, caps);
       if (tile) found.push(prefillAttention(shape, tile, 3));
     }
