@@ -35,6 +35,8 @@ self.onmessage = async ({ data }: MessageEvent<RankTask>) => {
     outcome = { error: error instanceof Error ? error.message : String(error) };
   }
   self.postMessage(outcome);
+  // A worker that is terminated from outside while the process ends crashes in some drivers.
+  self.close();
 };
 
 async function run(

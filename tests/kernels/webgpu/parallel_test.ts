@@ -19,31 +19,27 @@ for (const size of [1, 2]) {
             type: "module",
           }),
       );
-      try {
-        const outcomes = await Promise.all(
-          workers.map((worker, rank) =>
-            new Promise<RankOutcome>((resolve) => {
-              worker.onmessage = ({ data }) => resolve(data);
-              const task: RankTask = {
-                directory: pocket,
-                memory,
-                rank,
-                size,
-                prompt,
-                tokens: 12,
-              };
-              worker.postMessage(task);
-            })
-          ),
-        );
-        for (const outcome of outcomes) {
-          if ("error" in outcome) throw new Error(outcome.error);
-          assert.deepEqual(outcome.tokens, greedy.slice(0, 12));
-          assert.ok(outcome.logprob < 0 && outcome.logprob > -20);
-          assert.equal(outcome.logits, 2048);
-        }
-      } finally {
-        workers.forEach((worker) => worker.terminate());
+      const outcomes = await Promise.all(
+        workers.map((worker, rank) =>
+          new Promise<RankOutcome>((resolve) => {
+            worker.onmessage = ({ data }) => resolve(data);
+            const task: RankTask = {
+              directory: pocket,
+              memory,
+              rank,
+              size,
+              prompt,
+              tokens: 12,
+            };
+            worker.postMessage(task);
+          })
+        ),
+      );
+      for (const outcome of outcomes) {
+        if ("error" in outcome) throw new Error(outcome.error);
+        assert.deepEqual(outcome.tokens, greedy.slice(0, 12));
+        assert.ok(outcome.logprob < 0 && outcome.logprob > -20);
+        assert.equal(outcome.logits, 2048);
       }
     },
   );
