@@ -95,6 +95,55 @@ async function benchProducts(): Promise<void> {
   }
 }
 
+/** Attention of 16 query and 8 key/value heads of 128, one layer: single tokens and a prompt. */
+async function benchAttention(): Promise<void> {
+  const heads = { numHeads: 16, numKvHeads: 8, headDim: 128 }, contextLength = 4096, width = 32 * 128;
+  using backend = await createCpuBackend({ threads });
+  backend.createState({ ...smallState, heads, numPages: 2048, maxRows: 8, contextLength });
+  const qkv = backend.createActivation(width, "hidden"),
+    output = backend.createActivation(16 * 128, "hidden");
+  backend.writeActivation(qkv, new Float32Array(512 * width).fill(0.5));
+  const pages = Array.from(
+    { length: 2048 },
+    (_, i) => [Math.floor(i / 256), i % 256, i] as const,
+  );
+  console.log("\nattention                        µs      GB/s   GFLOP/s");
+  const cases: [string, TestSequence[]][] = [
+    ...[256, 1024, 4095].map((cached): [string, TestSequence[]] => [
+      `1 token behind ${cached}`,
+      [{ row: 0, cached, extend: 1 }],
+    ]),
+    ["8 × 1 token behind 512", Array.from({ length: 8 }, (_, row) => ({ row, cached: 512, extend: 1 }))],
+    ["512 tokens", [{ row: 0, cached: 0, extend: 512 }]],
+    ["512 tokens behind 2048", [{ row: 0, cached: 2048, extend: 512 }]],
+  ];
+  let first = true;
+  for (const [name, sequences] of cases) {
+    const step = plan(1, sequences.map((s) => ({ ...s, sample: false })), first ? { pages } : {});
+    first = false;
+    const repeat = sequences[0]!.extend > 1 ? 1 : 20;
+    const seconds = await best(10, () => {
+      const recorded = backend.record(step, (ops) => {
+        for (let i = 0; i < repeat; i++) {
+          ops.attention({ qkv, heads, output, layer: 0, scale: 0.09, window: null });
+        }
+      });
+      recorded.submit();
+      return recorded.read();
+    }) / repeat;
+    let keys = 0, pairs = 0;
+    for (const { cached, extend } of sequences) {
+      keys += cached + extend;
+      pairs += extend * cached + extend * (extend + 1) / 2;
+    }
+    const gigabytes = keys * backend.kvBytesPerToken(heads, 1) / seconds / 1e9;
+    console.log(
+      `${name.padEnd(26)}${(seconds * 1e6).toFixed(0).padStart(9)}${gigabytes.toFixed(1).padStart(10)}` +
+        `${(4 * pairs * 16 * 128 / seconds / 1e9).toFixed(1).padStart(10)}`,
+    );
+  }
+}
+
 /** A model of random weights. */
 async function openShape(backend: Backend, contextLength: number, rows: number) {
   const model = await openModel(new URL(`shapes/${options.shape}`, import.meta.url).pathname, {
@@ -175,4 +224,5 @@ async function benchModel(): Promise<void> {
 }
 
 await benchProducts();
+await benchAttention();
 if (!options["kernels-only"]) await benchModel();

@@ -151,7 +151,7 @@ class SegmentDownload {
     client.signal?.throwIfAborted();
     const watch = new StallWatch(client.retry.stall, client.signal);
     try {
-      const headers = new Headers({ range: `bytes=${first}-${last}` });
+      const headers = new Headers({ range: `bytes=${first}-${last}`, "accept-encoding": "identity" });
       const response = await client.open(file.url, headers, watch.signal);
       this.#checkAnswer(response, first, last);
       await output.seek(first, Deno.SeekMode.Start);

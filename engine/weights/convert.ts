@@ -27,7 +27,8 @@ const storedAs: Readonly<Record<Exclude<StoredType, "F8_E4M3">, DType>> = {
   F16: "f16",
   F32: "f32",
 };
-const largestHalf = 65504;
+/** Bits of float16's infinity. */
+const infiniteHalf = 0x7c00;
 
 /** The device type that holds a stored type without change; fp8 expands to bf16. */
 export function nativeType(stored: StoredType): DType {
@@ -39,8 +40,12 @@ export function toFloat32(data: Uint8Array, from: StoredType): Float32Array {
   switch (from) {
     case "F32":
       return new Float32Array(data.buffer, data.byteOffset, data.byteLength / 4);
-    case "F16":
-      return Float32Array.from(new Float16Array(data.buffer, data.byteOffset, data.byteLength / 2));
+    case "F16": {
+      const halves = new Float16Array(data.buffer, data.byteOffset, data.byteLength / 2);
+      const values = new Float32Array(halves.length);
+      values.set(halves); // native, unlike access to single elements of a Float16Array
+      return values;
+    }
     case "BF16": {
       const halves = new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2);
       const bits = new Uint32Array(halves.length);
@@ -62,9 +67,11 @@ export function fromFloat32(values: Float32Array, to: DType): Uint8Array {
       return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
     case "f16": {
       const halves = new Float16Array(values.length);
-      for (let i = 0; i < values.length; i++) {
-        const value = values[i]!;
-        halves[i] = value > largestHalf ? largestHalf : value < -largestHalf ? -largestHalf : value;
+      halves.set(values);
+      const bits = new Uint16Array(halves.buffer);
+      for (let i = 0; i < bits.length; i++) {
+        const word = bits[i]!;
+        if ((word & 0x7fff) === infiniteHalf) bits[i] = word - 1; // the largest finite number
       }
       return new Uint8Array(halves.buffer);
     }
@@ -82,9 +89,14 @@ export function fromFloat32(values: Float32Array, to: DType): Uint8Array {
   }
 }
 
-/** Bytes of a stored type (not fp8) as bytes of a device type; the same bytes where nothing changes. */
+/** Bytes of a stored type as bytes of a device type; the same bytes where nothing changes. */
 export function convert(data: Uint8Array, from: StoredType, to: DType): Uint8Array {
-  return nativeType(from) === to && from !== "F8_E4M3" ? data : fromFloat32(toFloat32(data, from), to);
+  if (nativeType(from) === to && from !== "F8_E4M3") return data;
+  if (from !== "BF16" || to !== "f16") return fromFloat32(toFloat32(data, from), to);
+  const source = new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2);
+  const halves = new Uint16Array(source.length);
+  for (let i = 0; i < source.length; i++) halves[i] = halfOfBfloat[source[i]!]!;
+  return new Uint8Array(halves.buffer);
 }
 
 /**
@@ -112,6 +124,12 @@ export function expandFp8(
   }
   return out;
 }
+
+/** float16 of every bfloat16: the common conversion deserves a table. */
+const halfOfBfloat: Uint16Array = (() => {
+  const bfloats = new Uint8Array(Uint16Array.from({ length: 65536 }, (_, bits) => bits).buffer);
+  return new Uint16Array(fromFloat32(toFloat32(bfloats, "BF16"), "f16").buffer);
+})();
 
 /** All 256 values of fp8 e4m3: 4 bits of exponent (bias 7), 3 of mantissa, no infinities, NaN at ±0x7f. */
 const e4m3 = Float32Array.from({ length: 256 }, (_, code) => {

@@ -4,8 +4,9 @@
 // tens of gigabytes is ready as fast as the device takes the bytes. Where a matrix begins depends on its name
 // alone, so ranks agree on what they replicate (the router).
 
-import { type DType, dtypeBytes } from "../../kernels/ops.ts";
+import { type DType, dtypeBytes, type Matrix } from "../../kernels/ops.ts";
 import type { MatrixPlan, VectorPlan } from "./plan.ts";
+import type { WeightSource, WriteRows } from "./source.ts";
 import { fromFloat32 } from "./convert.ts";
 
 /** Elements in the block: prime, so that successive rows do not repeat. */
@@ -14,7 +15,7 @@ const blockElements = 2_097_143;
 const amplitude = 0.03;
 
 /** Source of dummy weights of one type. */
-export class DummyWeights {
+class DummyWeights {
   readonly #block: Uint8Array;
   readonly #bytes: number;
 
@@ -56,6 +57,24 @@ export class DummyWeights {
       at += part.length;
     }
     return data;
+  }
+}
+
+/** Fills every matrix of a plan with dummy weights. */
+export class DummySource implements WeightSource {
+  async fill(
+    matrices: ReadonlyMap<MatrixPlan, Matrix>,
+    _vectors: ReadonlyMap<VectorPlan, Float32Array>,
+    write: WriteRows,
+    onProgress: (done: number, total: number) => void,
+  ): Promise<void> {
+    let dummy: DummyWeights | null = null;
+    let done = 0;
+    for (const [plan, matrix] of matrices) {
+      dummy ??= new DummyWeights(plan.spec.dtype);
+      dummy.fill(plan, (row, data) => write(matrix, row, data));
+      onProgress(++done, matrices.size);
+    }
   }
 }
 

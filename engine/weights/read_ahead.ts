@@ -13,7 +13,7 @@ export interface ReadJob {
 }
 
 /** Reads in flight; enough to keep a fast disk or the page cache busy beside the device. */
-const depth = 4;
+const depth = 8;
 
 /** Performs the jobs, calling `use` in their order. Rejects with the first error, when nothing is in flight any more. */
 export async function readAhead(jobs: Iterable<ReadJob>): Promise<void> {

@@ -24,7 +24,7 @@ import { Bank } from "./bank.ts";
 import { Forward, ForwardContext } from "./forward.ts";
 import { CpuMatrix, CpuRopeTable, CpuVector, stagingRoom } from "./matrix.ts";
 import { compileKernels, type Kernels } from "./module.ts";
-import { CpuState } from "./state.ts";
+import { bytesPerToken, CpuState } from "./state.ts";
 import { ThreadGroup } from "./threads.ts";
 import { CpuActivation } from "./workspace.ts";
 
@@ -33,6 +33,10 @@ export interface CpuOptions {
   /** Threads, the caller's included; the default is the number of logical processors. */
   readonly threads?: number;
   readonly collective?: Collective;
+  /** For tests: size of a memory in pages of 64 KiB, so that small models take several. */
+  readonly memoryPages?: number;
+  /** For tests: the build without relaxed SIMD. */
+  readonly plain?: boolean;
 }
 
 /** More threads than this do not pay, and each takes scratch. */
@@ -44,7 +48,8 @@ export async function createCpuBackend(options: CpuOptions = {}): Promise<Backen
   if (!Number.isInteger(threads) || threads < 1 || threads > mostThreads) {
     throw new RangeError(`the number of threads must be 1 to ${mostThreads}, not ${threads}`);
   }
-  return new CpuBackend(await compileKernels(), threads, options.collective ?? null);
+  const kernels = compileKernels(options.memoryPages, options.plain);
+  return new CpuBackend(kernels, threads, options.collective ?? null);
 }
 
 class CpuBackend implements Backend {
@@ -115,8 +120,8 @@ class CpuBackend implements Backend {
     return new CpuRopeTable(cosine, sine, half);
   }
 
-  kvBytesPerToken({ numKvHeads, headDim }: HeadLayout, numLayers: number): number {
-    return 2 * numKvHeads * headDim * numLayers * 4;
+  kvBytesPerToken(heads: HeadLayout, numLayers: number): number {
+    return bytesPerToken(heads, numLayers);
   }
 
   createState(spec: StateSpec): void {

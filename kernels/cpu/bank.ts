@@ -17,6 +17,8 @@ export class Bank {
   readonly bytes: Uint8Array;
   readonly words: Uint32Array;
   readonly floats: Float32Array;
+  /** Columns of the widest matrix here, for sizing packed inputs. */
+  widest = 0;
   #next = firstFree;
   readonly #limit: number;
   /** Kept free by `fits` for step buffers. */
@@ -30,7 +32,7 @@ export class Bank {
     this.floats = new Float32Array(this.memory.buffer);
     // The last page stays empty, so that "one past the end" is still an address.
     this.#limit = (kernels.pages - 1) * wasmPageBytes;
-    this.#reserve = Math.min(2 ** 29, this.#limit / 8);
+    this.#reserve = Math.min(2 ** 29, this.#limit / 2);
   }
 
   /** Whether so many bytes of weights or pages go in. */

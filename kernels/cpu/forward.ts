@@ -130,7 +130,7 @@ export class Forward implements Ops {
 
   ropeStore({ qkv, heads, qNorm, kNorm, rope, layer }: RopeStoreArgs): void {
     const { state } = this.context;
-    const { bank, keys, values } = state.layers[layer]!;
+    const { bank, keys, values, keyScales, valueScales } = state.layers[layer]!;
     const workspace = this.enter(bank);
     const { count } = this.tokens, table = rope as CpuRopeTable;
     const norms = [qNorm, kNorm].flatMap((norm) => normArgs(norm ?? null, bank));
@@ -138,13 +138,13 @@ export class Forward implements Ops {
       ...[(qkv as CpuActivation).read(bank, count * qkv.width * 4), qkv.width * 4, count],
       ...[heads.numHeads, heads.numKvHeads, heads.headDim, workspace.rows, workspace.positions],
       ...[table.cosine.in(bank), table.sine.in(bank), ...norms],
-      ...[keys, values, state.pageTable(bank), state.pagesPerRow, state.pageShift],
+      ...[keys, values, state.pageTable(bank), state.pagesPerRow, state.pageShift, keyScales, valueScales],
     ]);
   }
 
   attention({ qkv, heads, output, layer, scale, window }: AttentionArgs): void {
     const { state } = this.context;
-    const { bank, keys, values } = state.layers[layer]!;
+    const { bank, keys, values, keyScales, valueScales } = state.layers[layer]!;
     const workspace = this.enter(bank);
     this.push(Kind.Attention, [
       ...[(qkv as CpuActivation).read(bank, this.tokens.count * qkv.width * 4), qkv.width * 4],
@@ -152,6 +152,7 @@ export class Forward implements Ops {
       ...[(output as CpuActivation).write(bank), output.width * 4],
       ...[keys, values, state.pageTable(bank), state.pagesPerRow, state.pageShift],
       ...[new Real(scale), window ?? 0, workspace.scratch, workspace.scratchBytes, rowsPerUnit(heads)],
+      ...[keyScales, valueScales],
     ]);
   }
 
@@ -237,7 +238,7 @@ export class Forward implements Ops {
       if (count === 1 && norm === null && rows === 0) {
         packed = start;
       } else if (!own) {
-        packed = workspace.packed(columns);
+        packed = workspace.packed();
         this.push(Kind.Pack, [...input, packed]);
       }
       // A single token streams the weights: longer runs of panels keep the prefetcher going.

@@ -15,7 +15,7 @@ const panelRows = 32;
 export const dtypeCode: Readonly<Record<DType, number>> = { bf16: 0, f16: 1, f32: 2 };
 
 /** Rows that `writeRows` copies into the memory at a time, in bytes. */
-const stagingBytes = 1 << 20;
+const stagingBytes = 1 << 18;
 
 export class CpuMatrix implements Matrix {
   /** Panels of one expert. */
@@ -31,6 +31,7 @@ export class CpuMatrix implements Matrix {
     this.byteLength = this.expertBytes * (spec.experts ?? 1);
     this.bank = place(this.byteLength);
     this.address = this.bank.allocate(this.byteLength);
+    this.bank.widest = Math.max(this.bank.widest, spec.columns);
   }
 
   readonly bank: Bank;

@@ -4,14 +4,24 @@
 // a bank has room; each bank with pages has a copy of the page table.
 
 import type { BatchPlan } from "../../engine/plan.ts";
-import type { StateSpec } from "../ops.ts";
+import type { HeadLayout, StateSpec } from "../ops.ts";
 import type { Bank } from "./bank.ts";
 
-/** Where a layer's pages are: keys [page][kv head][headDim][pageSize], values [page][kv head][pageSize][headDim]. */
+/**
+ * Where a layer's pages are: keys [page][kv head][headDim][pageSize] and values [page][kv head][pageSize][headDim],
+ * 16-bit integers, with float32 scales [page][kv head][pageSize].
+ */
 export interface LayerPages {
   readonly bank: Bank;
   readonly keys: number;
   readonly values: number;
+  readonly keyScales: number;
+  readonly valueScales: number;
+}
+
+/** Bytes of keys and values per token over all layers. */
+export function bytesPerToken({ numKvHeads, headDim }: HeadLayout, numLayers: number): number {
+  return 2 * numKvHeads * (headDim * 2 + 4) * numLayers;
 }
 
 /** Everything that outlives a step. */
@@ -21,10 +31,9 @@ export class CpuState {
   readonly layers: readonly LayerPages[];
   readonly pagesPerRow: number;
   readonly pageShift: number;
-  readonly byteLength: number;
   readonly #tables = new Map<Bank, number>();
-  /** Numbers in one page of keys or of values. */
-  readonly #pageNumbers: number;
+  /** Scales in one page of keys or of values. */
+  readonly #pageScales: number;
 
   constructor(readonly spec: StateSpec, place: (bytes: number) => Bank) {
     const { numKvHeads, headDim, numHeads } = spec.heads;
@@ -40,12 +49,17 @@ export class CpuState {
     }
     this.tokenPool = new Uint32Array((spec.maxRows + 1) * spec.contextLength);
     this.pagesPerRow = Math.ceil(spec.contextLength / spec.pageSize);
-    this.#pageNumbers = numKvHeads * headDim * spec.pageSize;
-    const bytes = (spec.numPages + 1) * this.#pageNumbers * 4;
-    this.byteLength = 2 * bytes * spec.numLayers;
+    this.#pageScales = numKvHeads * spec.pageSize;
+    const scales = (spec.numPages + 1) * this.#pageScales * 4, numbers = scales / 4 * headDim * 2;
     this.layers = Array.from({ length: spec.numLayers }, () => {
-      const bank = place(2 * bytes);
-      return { bank, keys: bank.allocate(bytes), values: bank.allocate(bytes) };
+      const bank = place(2 * (numbers + scales));
+      return {
+        bank,
+        keys: bank.allocate(numbers),
+        values: bank.allocate(numbers),
+        keyScales: bank.allocate(scales),
+        valueScales: bank.allocate(scales),
+      };
     });
     const entries = (spec.maxRows + 1) * this.pagesPerRow;
     for (const { bank } of this.layers) {
@@ -76,13 +90,13 @@ export class CpuState {
     }
   }
 
-  /** Fills pages with NaN in every layer. */
+  /** Fills pages with NaN in every layer: a NaN scale makes NaN of all that it applies to. */
   poison(pages: Uint32Array): void {
-    for (const { bank, keys, values } of this.layers) {
+    for (const { bank, keyScales, valueScales } of this.layers) {
       for (const page of pages) {
-        for (const base of [keys, values]) {
-          const at = base / 4 + page * this.#pageNumbers;
-          bank.floats.fill(NaN, at, at + this.#pageNumbers);
+        for (const base of [keyScales, valueScales]) {
+          const at = base / 4 + page * this.#pageScales;
+          bank.floats.fill(NaN, at, at + this.#pageScales);
         }
       }
     }

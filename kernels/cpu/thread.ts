@@ -2,7 +2,7 @@
 // The other half of `threads.ts`, where the words of the control block are explained.
 
 import { instantiate, type KernelExports } from "./module.ts";
-import { type AttachMessage, Control } from "./threads.ts";
+import { type AttachMessage, Control, failureBytes } from "./threads.ts";
 
 /** Loads of the signal before the thread sleeps: some tens of microseconds. */
 const spins = 20_000;
@@ -20,14 +20,25 @@ addEventListener("message", (event: MessageEvent<AttachMessage>) => {
     Atomics.notify(control, Control.Attached + thread);
     serve(control, thread, threads);
   } catch (error) {
+    report(control, error);
     Atomics.store(control, Control.Attached + thread, -1);
+    Atomics.notify(control, Control.Attached + thread);
     for (const bank of banks) bank.fail();
-    throw error;
+    close();
   }
 });
 
+/** Leaves the reason of a failure where the executor's thread finds it; the first one counts. */
+function report(control: Int32Array<SharedArrayBuffer>, error: unknown): void {
+  if (Atomics.load(control, Control.FailureLength) !== 0) return;
+  const text = new TextEncoder().encode(String(error)).subarray(0, failureBytes);
+  new Uint8Array(control.buffer, Control.FailureText * 4).set(text);
+  Atomics.store(control, Control.FailureLength, text.length);
+  Atomics.store(control, Control.Failed, 1);
+}
+
 /** Runs forks until told to leave, or until a further memory waits among the messages. */
-function serve(control: Int32Array, thread: number, threads: number): void {
+function serve(control: Int32Array<SharedArrayBuffer>, thread: number, threads: number): void {
   for (;;) {
     const signal = Atomics.load(control, Control.Signal);
     if (Atomics.load(control, Control.Stop) !== 0) return close();
@@ -43,7 +54,7 @@ function serve(control: Int32Array, thread: number, threads: number): void {
   }
 }
 
-function awaitSignal(control: Int32Array, signal: number): void {
+function awaitSignal(control: Int32Array<SharedArrayBuffer>, signal: number): void {
   for (let i = 0; i < spins; i++) {
     if (Atomics.load(control, Control.Signal) !== signal) return;
   }

@@ -4,8 +4,9 @@
 // The executor's own thread is thread 0. A fork writes what to run and raises a signal; workers spin on it for
 // some tens of microseconds after their last work and then sleep in `Atomics.wait`, so an idle engine burns
 // nothing. The join is the barrier behind the program's last operation (`assembly/program.ts`). A worker that
-// throws makes every barrier fail; one that is gone without a word is noticed by a barrier that sees no progress
-// for ten seconds. Either way the fork throws, and so does every later one.
+// throws leaves its reason in shared memory and makes every barrier fail; one that is gone without a word is
+// noticed by a barrier that sees no progress for ten seconds. Either way the fork throws, and so does every later
+// one.
 
 import type { Bank } from "./bank.ts";
 import type { Kernels } from "./module.ts";
@@ -23,9 +24,16 @@ export const Control = {
   Banks: 5,
   /** 1: leave. */
   Stop: 6,
+  /** 1 after a worker has failed; then why, as UTF-8 with its length before it. */
+  Failed: 7,
+  FailureLength: 8,
+  FailureText: 9,
   /** First of the words in which thread i says how many banks it has. */
-  Attached: 16,
+  Attached: 64,
 } as const;
+
+/** Most bytes of a failure's text. */
+export const failureBytes = (Control.Attached - Control.FailureText) * 4;
 
 /** Sent once per bank. */
 export interface AttachMessage {
@@ -101,9 +109,16 @@ export class ThreadGroup implements Disposable {
       throw error;
     }
     if (!finished) {
-      this.#fail("a kernel thread failed or ended while it was needed");
+      this.#fail(this.#workerFailure() ?? "a kernel thread ended while it was needed");
       throw new Error(this.#failure!);
     }
+  }
+
+  #workerFailure(): string | null {
+    if (Atomics.load(this.#control, Control.Failed) === 0) return null;
+    const length = Atomics.load(this.#control, Control.FailureLength);
+    const text = new Uint8Array(this.#control.buffer, Control.FailureText * 4, length).slice();
+    return `a kernel thread failed: ${new TextDecoder().decode(text)}`;
   }
 
   #signal(): void {
@@ -124,7 +139,7 @@ export class ThreadGroup implements Disposable {
         if (attached === this.#banks.length) break;
         const left = deadline - performance.now();
         if (left <= 0 || attached < 0) {
-          this.#fail(`kernel thread ${thread} did not start`);
+          this.#fail(this.#workerFailure() ?? `kernel thread ${thread} did not start`);
           throw new Error(this.#failure!);
         }
         Atomics.wait(this.#control, Control.Attached + thread, attached, left);

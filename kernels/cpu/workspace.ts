@@ -39,15 +39,17 @@ export class Workspace {
   readonly runs: number;
   readonly samples: number;
   #packed = 0;
-  #packedBytes = 0;
+  #packedColumns = 0;
+  readonly #chunk: number;
   #filledFor: StepTokens | null = null;
 
   constructor(readonly bank: Bank, spec: StateSpec, threads: number) {
     const { headDim } = spec.heads;
     const most = rowsPerUnit(spec.heads);
     // As `assembly/linear.ts` and `assembly/attention.ts` lay it out.
-    const product = (ownPackNumbers + (maxChunk + 4) * 32) * 4;
-    const attention = 2 * most * headDim * 4 + 2 * most * 4 + 2 * 4 * 64 * 4 + 64 + 64 * headDim * 4;
+    this.#chunk = Math.min(maxChunk, spec.maxTokens);
+    const product = (ownPackNumbers + (this.#chunk + 4) * 32) * 4;
+    const attention = 2 * most * headDim * 4 + 2 * most * 4 + (2 * 4 + 2) * 64 * 4 + 64 + 64 * headDim * 2;
     this.scratchBytes = Math.ceil(Math.max(product, attention) / 4096) * 4096;
     this.scratch = bank.allocate(this.scratchBytes * threads);
     this.program = new Program(bank);
@@ -58,12 +60,11 @@ export class Workspace {
     this.samples = bank.allocate(spec.maxSamples * 4);
   }
 
-  /** Room for a chunk of packed inputs. */
-  packed(columns: number): number {
-    const bytes = (maxChunk + 4) * columns * 4;
-    if (bytes > this.#packedBytes) {
-      this.#packed = this.bank.allocate(bytes);
-      this.#packedBytes = bytes;
+  /** Room for a chunk of packed inputs of any matrix here. */
+  packed(): number {
+    if (this.bank.widest > this.#packedColumns) {
+      this.#packedColumns = this.bank.widest;
+      this.#packed = this.bank.allocate((this.#chunk + 4) * this.#packedColumns * 4);
     }
     return this.#packed;
   }

@@ -21,11 +21,13 @@ import { prefillTile } from "./attention/prefill.ts";
 import { BufferAllocator, type DeviceBuffer } from "./buffers.ts";
 import { type Context, DeviceActivation, DispatchMemory } from "./context.ts";
 import { GpuDevice } from "./device.ts";
+import type { DeviceCaps } from "./kernel.ts";
 import { DeviceOps } from "./operations.ts";
 import { probeMemory } from "./memory.ts";
 import { PipelineCache } from "./pipelines.ts";
-import { type PackOptions, packPlan, Word } from "./plan_buffer.ts";
-import { PlanSlot } from "./plan_slot.ts";
+import { type PackOptions, packPlan } from "./plan/pack.ts";
+import { Word } from "./plan/words.ts";
+import { PlanSlot } from "./plan/slot.ts";
 import { Readback } from "./readback.ts";
 import { prepare, Recorder } from "./recorder.ts";
 import { resultBytes } from "./sample_operation.ts";
@@ -52,11 +54,15 @@ export interface WebGpuOptions {
   readonly collective?: Collective;
   /** What `DeviceInfo` says; found out by trying when absent, which can take seconds on a large GPU. */
   readonly memoryBytes?: number | null;
+  /** What the weights will take, if that is known: makes finding out faster. */
+  readonly neededBytes?: number;
   /**
    * Whether prompt chunks go through the tiled attention kernel; otherwise token by token through the decode kernel.
    * Default: on a real GPU. A software driver is no faster with it, and compiles it for seconds.
    */
   readonly tiledPrefill?: boolean;
+  /** Replaces what is found out about the device. */
+  readonly caps?: Partial<DeviceCaps>;
 }
 
 /** A backend on a WebGPU device. */
@@ -103,7 +109,7 @@ export class WebGpuBackend implements Backend {
 
   writeRows(matrix: Matrix, firstRow: number, data: Uint8Array): void {
     (matrix as DeviceMatrix).scatter(firstRow, data, (buffer, offset, bytes) => {
-      this.#gpu.queue.writeBuffer(buffer.gpu, offset, bytes as Uint8Array<ArrayBuffer>);
+      this.#allocator.write(buffer, offset, bytes);
     });
     this.#uploaded += data.byteLength;
     if (this.#uploaded < uploadWindow) return;
@@ -131,7 +137,7 @@ export class WebGpuBackend implements Backend {
   }
 
   createState(spec: StateSpec): void {
-    const state = new DeviceState(spec, this.#gpu, this.#allocator);
+    const state = new DeviceState(spec, this.#allocator);
     this.#context = {
       gpu: this.#gpu,
       allocator: this.#allocator,
@@ -205,7 +211,7 @@ export class WebGpuBackend implements Backend {
 
   writeActivation(activation: Activation, values: Float32Array): void {
     const { buffer } = activation as DeviceActivation;
-    this.#gpu.queue.writeBuffer(buffer.gpu, 0, values as Float32Array<ArrayBuffer>);
+    this.#allocator.write(buffer, 0, values);
   }
 
   poisonPages(pages: Uint32Array): void {
@@ -234,7 +240,7 @@ export class WebGpuBackend implements Backend {
 
   #upload(label: string, values: Float32Array): DeviceBuffer {
     const buffer = this.#allocator.create(label, values.byteLength);
-    this.#gpu.queue.writeBuffer(buffer.gpu, 0, values as Float32Array<ArrayBuffer>);
+    this.#allocator.write(buffer, 0, values);
     return buffer;
   }
 }
@@ -246,13 +252,16 @@ export class WebGpuBackend implements Backend {
  * @throws {DeviceError} where it cannot be used.
  */
 export async function createWebGpuBackend(options: WebGpuOptions = {}): Promise<Backend> {
-  const gpu = await GpuDevice.open();
+  const gpu = await GpuDevice.open(options.caps);
   const readback = await Readback.create(gpu, 4096);
   return new WebGpuBackend(gpu, readback, await memoryOf(gpu, options), options);
 }
 
-async function memoryOf(gpu: GpuDevice, { memoryBytes, collective }: WebGpuOptions): Promise<number | null> {
+async function memoryOf(
+  gpu: GpuDevice,
+  { memoryBytes, neededBytes, collective }: WebGpuOptions,
+): Promise<number | null> {
   if (memoryBytes !== undefined) return memoryBytes;
   // Ranks that tried at the same time would each see a different rest, and must choose the same number of pages.
-  return collective === undefined ? await probeMemory(gpu) : null;
+  return collective === undefined ? await probeMemory(gpu, neededBytes ?? null) : null;
 }

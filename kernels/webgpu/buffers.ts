@@ -47,6 +47,12 @@ export class BufferAllocator implements Disposable {
     return buffer;
   }
 
+  /** Writes to a buffer, in the order of submissions. Nothing at all is not passed on: it ends the process. */
+  write(buffer: DeviceBuffer, offset: number, data: Uint8Array | Uint32Array | Float32Array): void {
+    if (data.byteLength === 0) return;
+    this.#gpu.queue.writeBuffer(buffer.gpu, offset, data as Uint8Array<ArrayBuffer>);
+  }
+
   /** Gives a buffer's memory back once the work that uses it is done. */
   release(buffer: DeviceBuffer): void {
     if (!this.#live.delete(buffer)) return;

@@ -5,7 +5,8 @@ import type { BufferAllocator, DeviceBuffer } from "./buffers.ts";
 import type { GpuDevice } from "./device.ts";
 import type { ElementType, KernelCall } from "./kernel.ts";
 import type { PipelineCache } from "./pipelines.ts";
-import type { ForwardShape, SamplingNeeds } from "./plan_buffer.ts";
+import type { ForwardShape } from "./plan/pack.ts";
+import type { SamplingNeeds } from "./plan/pack_sampling.ts";
 import { prepare, type Prepared, type Recorder } from "./recorder.ts";
 import type { DeviceState, SharedBuffers, SharedRole } from "./state.ts";
 

@@ -107,7 +107,7 @@ export class GpuDevice implements Disposable {
   #failure: DeviceError | null = null;
   #disposed = false;
 
-  private constructor(device: GPUDevice, info: GPUAdapterInfo) {
+  private constructor(device: GPUDevice, info: GPUAdapterInfo, pretended: Partial<DeviceCaps>) {
     this.device = device;
     this.queue = device.queue;
     this.info = info;
@@ -122,6 +122,7 @@ export class GpuDevice implements Disposable {
       maxBindingBytes: limits.maxStorageBufferBindingSize,
       parallelism: software ? navigator.hardwareConcurrency : 512,
       software,
+      ...pretended,
     };
     this.offsetAlignment = limits.minStorageBufferOffsetAlignment;
     this.maxBufferBytes = limits.maxBufferSize;
@@ -135,12 +136,13 @@ export class GpuDevice implements Disposable {
   }
 
   /**
-   * Opens the fastest adapter.
+   * Opens the fastest adapter. `pretended` replaces what was found out about it, for tests of the kernels that
+   * another device would get.
    *
    * @throws {NoAdapterError} where there is none.
    * @throws {DeviceError} where it cannot be used.
    */
-  static async open(): Promise<GpuDevice> {
+  static async open(pretended: Partial<DeviceCaps> = {}): Promise<GpuDevice> {
     const adapter = await requestAdapter();
     if (adapter === null) throw new NoAdapterError();
     const device = await openDevice(adapter);
@@ -148,7 +150,7 @@ export class GpuDevice implements Disposable {
       device.destroy();
       throw new DeviceError(`${describe(adapter.info)} has no subgroup operations, which the kernels need`);
     }
-    return new GpuDevice(device, adapter.info);
+    return new GpuDevice(device, adapter.info, pretended);
   }
 
   /** The first error is the cause; what follows from it is noise. */

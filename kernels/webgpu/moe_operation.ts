@@ -6,7 +6,7 @@ import { DeviceActivation, type Forward, look, recordOperation, sharedBuffer } f
 import { PlanWord } from "./kernel.ts";
 import { recordLinear } from "./linear_operation.ts";
 import { combineExperts } from "./moe/combine.ts";
-import { groupedProduct } from "./moe/grouped.ts";
+import { groupedProduct, groupedTile } from "./moe/grouped.ts";
 import { expertDown, expertGateUp } from "./moe/matvec.ts";
 import { route } from "./moe/route.ts";
 import type { ExpertProduct } from "./moe/shape.ts";
@@ -127,7 +127,7 @@ function manyTokens(forward: Forward, layer: Layer): Prepared[] {
   const { gateUp, down, inner, gateUpOf, downOf } = products(layer);
   const { expertsPerToken, epilogue } = args;
   const width = down.spec.rows;
-  const tile = caps.software ? { pairs: 16, rows: 32 } : { pairs: 32, rows: 64 };
+  const tile = groupedTile(tokens * expertsPerToken, experts, caps);
   const mostBytes = Math.min(mostPairBytes, caps.maxBindingBytes);
   const piece = Math.max(1, Math.floor(mostBytes / (4 * expertsPerToken * Math.max(width, inner))));
   const prepared: Prepared[] = [];

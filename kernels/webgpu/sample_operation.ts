@@ -6,7 +6,8 @@ import { DeviceActivation, type Forward, look, recordOperation, sharedBuffer } f
 import { PlanWord } from "./kernel.ts";
 import { recordLinear } from "./linear_operation.ts";
 import { gatherNorm } from "./norm/gather_norm.ts";
-import { resultWords, type SampleGroup } from "./plan_buffer.ts";
+import { resultWords } from "./plan/words.ts";
+import { type SampleGroup } from "./plan/pack_sampling.ts";
 import { chunkCount, drawChunks, drawFinish, type LogitsShape } from "./sample/draw.ts";
 import { chunkWords, logprobChunks, logprobFinish } from "./sample/logprobs.ts";
 import { applyBias, applyPenalties, countHistory } from "./sample/penalties.ts";

@@ -6,7 +6,6 @@
 import type { StateSpec } from "../ops.ts";
 import { cacheBytes, type CacheLayout, cacheLayout } from "./attention/cache.ts";
 import type { BufferAllocator, DeviceBuffer } from "./buffers.ts";
-import type { GpuDevice } from "./device.ts";
 import type { PipelineCache } from "./pipelines.ts";
 import { powerOfTwo } from "./wgsl.ts";
 
@@ -84,19 +83,19 @@ export class DeviceState {
   readonly pageTable: DeviceBuffer;
   readonly keys: readonly DeviceBuffer[];
   readonly values: readonly DeviceBuffer[];
-  readonly #queue: GPUQueue;
+  readonly #allocator: BufferAllocator;
 
   /** @throws {DeviceError} if the pages of a layer do not fit a binding. */
-  constructor(spec: StateSpec, gpu: GpuDevice, allocator: BufferAllocator) {
+  constructor(spec: StateSpec, allocator: BufferAllocator) {
     this.spec = spec;
     this.cache = cacheLayout(spec);
-    this.#queue = gpu.queue;
+    this.#allocator = allocator;
     const { numLayers, heads, numPages, pageSize, maxRows, contextLength } = spec;
     const rows = maxRows + 1;
     this.tokenPool = allocator.create("token pool", 4 * rows * contextLength);
     const entries = new Uint32Array(rows * this.cache.pagesPerRow).fill(numPages);
     this.pageTable = allocator.create("page table", entries.byteLength);
-    gpu.queue.writeBuffer(this.pageTable.gpu, 0, entries);
+    allocator.write(this.pageTable, 0, entries);
     const bytes = (numPages + 1) * pageSize * cacheBytes(heads);
     const layers = Array.from({ length: numLayers }, (_, i) => i);
     this.keys = layers.map((i) => allocator.create(`keys of layer ${i} (${numPages} pages)`, bytes));
@@ -109,7 +108,7 @@ export class DeviceState {
     const bytes = pageSize * cacheBytes(heads);
     const nan = new Uint32Array(bytes / 4).fill(0x7e007e00);
     for (const page of pages) {
-      for (const { gpu } of [...this.keys, ...this.values]) this.#queue.writeBuffer(gpu, page * bytes, nan);
+      for (const buffer of [...this.keys, ...this.values]) this.#allocator.write(buffer, page * bytes, nan);
     }
   }
 }

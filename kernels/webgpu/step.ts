@@ -3,7 +3,8 @@
 import type { BatchPlan, StepResult } from "../../engine/plan.ts";
 import type { RecordedStep } from "../ops.ts";
 import { DeviceError, type GpuDevice } from "./device.ts";
-import { type PackedPlan, resultWords } from "./plan_buffer.ts";
+import { type PackedPlan } from "./plan/pack.ts";
+import { resultWords } from "./plan/words.ts";
 import type { Readback, Staging } from "./readback.ts";
 import type { Segment } from "./recorder.ts";
 

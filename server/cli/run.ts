@@ -33,7 +33,16 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: "what this machine can run on, and what is missing",
     load: async () => (await import("./doctor.ts")).doctor,
   },
+  completions: {
+    summary: "a completion script for your shell",
+    load: async () => (await import("./completions.ts")).completions(allCommands),
+  },
 };
+
+/** Every subcommand, loaded. */
+export async function allCommands(): Promise<readonly Command[]> {
+  return await Promise.all(Object.values(commands).map(({ load }) => load()));
+}
 
 function overview(): string {
   const width = Math.max(...Object.keys(commands).map((name) => name.length)) + 2;

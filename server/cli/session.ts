@@ -53,7 +53,8 @@ export async function startSession(values: OptionValues, warmUp: boolean): Promi
 
 /** A directory as it is; a Hub id from the cache, or pulled when it is missing. */
 async function findModel(name: string, values: OptionValues, progress: Progress): Promise<string> {
-  // Loaded only for a model with a name: the embedded one should start at once.
+  if (await Deno.stat(name).then((entry) => entry.isDirectory, () => false)) return name;
+  // Loaded only for a model with a Hub name: a folder should open at once.
   const { resolveModel } = await import("../../engine/hub/cache.ts");
   using interrupt = onInterrupt();
   const directory = await resolveModel(name, {

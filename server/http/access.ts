@@ -39,20 +39,22 @@ export function originCheck(options: ServerOptions): MiddlewareHandler<AppEnv> {
         code: "forbidden_origin",
       });
     }
-    if (cors) {
-      c.header("access-control-allow-origin", any ? "*" : origin);
-      c.header("access-control-expose-headers", "x-request-id, retry-after");
-      if (!any) c.header("vary", "origin");
-    }
-    if (c.req.method === "OPTIONS" && c.req.header("access-control-request-method") !== undefined) {
-      c.header("access-control-allow-methods", "GET, POST");
-      c.header("access-control-allow-headers", "authorization, content-type, x-request-id");
-      c.header("access-control-max-age", "86400");
-      return c.body(null, 204);
-    }
-    await next();
+    const preflight = c.req.method === "OPTIONS" &&
+      c.req.header("access-control-request-method") !== undefined;
+    if (preflight) c.res = new Response(null, { status: 204, headers: preflightHeaders });
+    else await next();
+    if (!cors) return;
+    c.res.headers.set("access-control-allow-origin", any ? "*" : origin);
+    c.res.headers.set("access-control-expose-headers", "x-request-id, retry-after");
+    if (!any) c.res.headers.append("vary", "origin");
   };
 }
+
+const preflightHeaders = {
+  "access-control-allow-methods": "GET, POST",
+  "access-control-allow-headers": "authorization, content-type, x-request-id",
+  "access-control-max-age": "86400",
+};
 
 /**
  * The key, as `Authorization: Bearer` or as the password of `Basic` (that is how a browser can open the page at

@@ -47,8 +47,8 @@ export function createApp(
       if (logFormat !== "none") log(logLine(entry, logFormat));
     });
     c.set("record", record);
-    c.header("x-request-id", id);
     await next();
+    c.res.headers.set("x-request-id", id);
     record.status = c.res.status;
     if (!record.streaming) record.finish();
   });
@@ -91,9 +91,7 @@ export function createApp(
     const apiError = toApiError(error);
     const record = c.get("record");
     record.outcome ??= apiError.message;
-    const response = apiError.response();
-    for (const [name, value] of response.headers) c.header(name, value);
-    return c.json(apiError.body(), apiError.status);
+    return apiError.response();
   });
 
   return {

@@ -37,11 +37,11 @@ export function chatRoutes(service: Service): Hono<AppEnv> {
       });
     }
 
-    const choice = toolChoice(request, service);
-    const conversation = chatInput(choice.use ? request : { ...request, tools: null }, engine.model);
-    const input: PromptInput = choice.start === ""
+    const tools = toolUse(request, service);
+    const conversation = chatInput(tools.offered ? request : { ...request, tools: null }, engine.model);
+    const input: PromptInput = tools.start === ""
       ? conversation
-      : await promptWithStart(engine, conversation, choice.start);
+      : await promptWithStart(service, conversation, tools.start);
     const count = request.n ?? 1;
     const { id } = c.get("record");
     const run = new Run(service, service.readyEngine, [{
@@ -52,8 +52,8 @@ export function chatRoutes(service: Service): Hono<AppEnv> {
     }]);
     const parsing = async (): Promise<ChoiceParsing> => ({
       reasoning: await reasoningParsing(request, service, run),
-      tools: choice.use ? (request.tools ?? []).map((tool) => tool.function.name) : null,
-      start: choice.start,
+      tools: tools.parsed,
+      start: tools.start,
       parallelToolCalls: request.parallel_tool_calls ?? true,
     });
     const form = new ChatForm(
@@ -68,20 +68,26 @@ export function chatRoutes(service: Service): Hono<AppEnv> {
   return app;
 }
 
-/** Whether tools are offered and parsed, and how the answer is made to begin if a call is demanded. */
-function toolChoice(
-  request: ChatRequest,
-  service: Service,
-): { readonly use: boolean; readonly start: string } {
+interface ToolUse {
+  /** Tools go to the template. */
+  readonly offered: boolean;
+  /** Names of the tools whose calls are parsed; null if none are. */
+  readonly parsed: readonly string[] | null;
+  /** How the answer is made to begin, if a call is demanded. */
+  readonly start: string;
+}
+
+/** @throws {ApiError} 400 if a call is demanded that cannot be made. */
+function toolUse(request: ChatRequest, service: Service): ToolUse {
   const names = (request.tools ?? []).map((tool) => tool.function.name);
   const choice = request.tool_choice ?? "auto";
-  const parse = service.options.toolParser === "auto";
-  if (choice === "none" || (choice === "auto" && (names.length === 0 || !parse))) {
-    return { use: choice !== "none" && names.length > 0, start: "" };
+  const parsing = service.options.toolParser === "auto";
+  if (choice === "none" || (choice === "auto" && names.length === 0)) {
+    return { offered: false, parsed: null, start: "" };
   }
-  if (choice === "auto") return { use: true, start: "" };
+  if (choice === "auto") return { offered: true, parsed: parsing ? names : null, start: "" };
   const wanted = choice === "required" ? null : choice.function.name;
-  if (!parse) {
+  if (!parsing) {
     throw new ApiError(400, "the server was started without a tool parser", { param: "tool_choice" });
   }
   if (names.length === 0 || (wanted !== null && !names.includes(wanted))) {
@@ -90,7 +96,11 @@ function toolChoice(
   }
   // Ends where a token naturally ends, so that the model sees what it was trained on.
   const start = '<tool_call>\n{"name": "';
-  return { use: true, start: wanted === null ? start : `${start}${wanted}", "arguments":` };
+  return {
+    offered: true,
+    parsed: names,
+    start: wanted === null ? start : `${start}${wanted}", "arguments":`,
+  };
 }
 
 /** Null if reasoning is not to be split off; `open` if the prompt ends inside a block that the template opened. */
@@ -102,8 +112,9 @@ async function reasoningParsing(
   if (service.options.reasoningParser === "none" || request.separate_reasoning === false) return null;
   const { engine } = service;
   if (!engine.model.chatTemplate?.includes("<think>")) return { open: false };
-  const ids = await run.states[0]!.generation.promptIds;
-  const end = await engine.decode(ids.slice(-8), false);
+  const [state] = run.states;
+  if (state!.finish?.type === "abort") return { open: false }; // Perhaps before there were any tokens.
+  const end = await service.ask(engine.decode((await state!.generation.promptIds).slice(-8), false));
   return { open: end.trimEnd().endsWith("<think>") };
 }
 

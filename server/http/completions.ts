@@ -69,9 +69,11 @@ export function completionRoutes(service: Service): Hono<AppEnv> {
   return app;
 }
 
-function promptInputs(request: CompletionRequest, engine: ServedEngine): PromptInput[] {
+type CompletionPrompt = Exclude<PromptInput, { readonly type: "chat" }>;
+
+function promptInputs(request: CompletionRequest, engine: ServedEngine): CompletionPrompt[] {
   const { prompt } = request;
-  const text = (each: string): PromptInput => {
+  const text = (each: string): CompletionPrompt => {
     if (engine.model.hasTokenizer) {
       return { type: "text", text: each, addSpecialTokens: request.add_special_tokens ?? true };
     }
@@ -84,7 +86,7 @@ function promptInputs(request: CompletionRequest, engine: ServedEngine): PromptI
       },
     );
   };
-  const ids = (each: readonly number[]): PromptInput => ({
+  const ids = (each: readonly number[]): CompletionPrompt => ({
     type: "ids",
     ids: promptTokens(each, "prompt", engine.model),
   });
@@ -100,7 +102,7 @@ function isFlat(prompt: readonly (string | number | readonly number[])[]): promp
 
 interface CompletionFormOptions {
   /** The prompts, if they are to be repeated. */
-  readonly echo: readonly PromptInput[] | null;
+  readonly echo: readonly CompletionPrompt[] | null;
   readonly scoreOnly: boolean;
   readonly skipSpecialTokens: boolean;
   readonly includeUsage: boolean;
@@ -168,12 +170,12 @@ class CompletionForm implements AnswerForm {
     return text;
   }
 
-  async #prompt(index: number, echo: readonly PromptInput[]): Promise<string> {
+  async #prompt(index: number, echo: readonly CompletionPrompt[]): Promise<string> {
     const state = this.#run.states[index]!;
     const input = echo[state.prompt]!;
     if (input.type === "text") return input.text;
     if (!this.#engine.model.hasTokenizer) return "";
-    return this.#engine.decode(await state.generation.promptIds, this.#options.skipSpecialTokens);
+    return this.#engine.decode(input.ids, this.#options.skipSpecialTokens);
   }
 
   /** The first prompt token has no probability, but it has a text. */

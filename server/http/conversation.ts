@@ -3,9 +3,9 @@
 
 import type { ModelInfo } from "../../engine/options.ts";
 import type { ChatMessage, PromptInput } from "../messages.ts";
-import type { ServedEngine } from "./engine_api.ts";
 import { ApiError } from "./errors.ts";
 import type { ChatMessageInput, ChatRequest } from "./schemas/chat.ts";
+import type { Service } from "./service.ts";
 
 type ChatInput = PromptInput & { readonly type: "chat" };
 
@@ -51,15 +51,13 @@ export function chatInput(request: ConversationRequest, model: ModelInfo): ChatI
  * forced without constrained decoding.
  */
 export async function promptWithStart(
-  engine: ServedEngine,
+  service: Service,
   input: ChatInput,
   start: string,
 ): Promise<PromptInput> {
-  const { rendered } = await engine.encode(input).catch((error: unknown) => {
-    throw new ApiError(400, error instanceof Error ? error.message : String(error), { param: "messages" });
-  });
-  if (rendered === null) throw new ApiError(400, "the model has no chat template", { param: "messages" });
-  return { type: "text", text: rendered + start, addSpecialTokens: false };
+  const { rendered } = await service.ask(service.engine.encode(input));
+  // A conversation always has a rendering.
+  return { type: "text", text: rendered! + start, addSpecialTokens: false };
 }
 
 function templateMessage(message: ChatMessageInput): ChatMessage {

@@ -17,7 +17,7 @@ export function gatewayRoutes(service: Service): Hono<AppEnv> {
   }
   app.get("/v1/loads", async (c) => c.json(await loads(service)));
   app.post("/flush_cache", async (c) => {
-    if (await service.engine.flush()) return c.json({ flushed: true });
+    if (await service.ask(service.engine.flush())) return c.json({ flushed: true });
     throw new ApiError(400, "requests are running; the cache can be flushed only when none are", {
       code: "busy",
     });
@@ -69,7 +69,7 @@ function modelInfo(service: Service): Record<string, unknown> {
 
 async function loads(service: Service): Promise<Record<string, unknown>> {
   const { model } = service.engine;
-  const counters = await service.engine.counters();
+  const counters = await service.ask(service.engine.counters());
   const capacity = counters.totalPages * counters.pageSize;
   const { promptTokensTotal, cachedTokensTotal } = counters;
   return {

@@ -16,7 +16,7 @@ export function metricRoutes(service: Service): Hono<AppEnv> {
 
 async function metricsText(service: Service): Promise<string> {
   const { model } = service.engine;
-  const counters = await service.engine.counters();
+  const counters = await service.ask(service.engine.counters());
   const capacity = counters.totalPages * counters.pageSize;
   const labels = `model_name="${
     service.modelName.replace(/[\\"\n]/g, (char) => char === "\n" ? "\\n" : `\\${char}`)

@@ -74,6 +74,22 @@ export class Service {
     }
   }
 
+  /**
+   * An answer of the engine to a question that a request asks.
+   *
+   * @throws {ApiError} 503 if the engine is dead; else 400, for what it refuses is the request's fault.
+   */
+  async ask<T>(answer: Promise<T>): Promise<T> {
+    try {
+      return await answer;
+    } catch (error) {
+      if (this.state === "dead") throw this.#unavailable("dead");
+      throw new ApiError(400, error instanceof Error ? error.message : String(error), {
+        code: "invalid_value",
+      });
+    }
+  }
+
   /** Names under which clients may ask for the model; the first is the one reported. */
   get modelNames(): readonly string[] {
     const { id, path } = this.engine.model;

@@ -13,6 +13,7 @@ import type { Service } from "./service.ts";
 import type { PromptInput } from "../messages.ts";
 
 export function tokenizeRoutes(service: Service): Hono<AppEnv> {
+  const encode = async (input: PromptInput) => [...(await service.ask(service.engine.encode(input))).ids];
   const app = new Hono<AppEnv>();
   for (const prefix of ["", "/v1"]) {
     app.post(`${prefix}/tokenize`, async (c) => {
@@ -25,13 +26,13 @@ export function tokenizeRoutes(service: Service): Hono<AppEnv> {
         throw new ApiError(400, "give either prompt or messages", { param: "prompt" });
       }
       if (messages) {
-        const tokens = await encode(engine, chatInput({ ...request, messages }, engine.model));
+        const tokens = await encode(chatInput({ ...request, messages }, engine.model));
         return c.json({ tokens, count: tokens.length, max_model_len });
       }
       const addSpecialTokens = request.add_special_tokens ?? true;
       const texts = typeof prompt === "string" ? [prompt] : prompt ?? [];
       const lists: number[][] = [];
-      for (const text of texts) lists.push(await encode(engine, { type: "text", text, addSpecialTokens }));
+      for (const text of texts) lists.push(await encode({ type: "text", text, addSpecialTokens }));
       const answer = typeof prompt === "string"
         ? { tokens: lists[0]!, count: lists[0]!.length }
         : { tokens: lists, count: lists.map((list) => list.length) };
@@ -43,7 +44,7 @@ export function tokenizeRoutes(service: Service): Hono<AppEnv> {
       requireModel(request.model, service.modelNames);
       const skip = request.skip_special_tokens ?? true;
       const decode = (ids: readonly number[]) =>
-        engine.decode(promptTokens(ids, "tokens", engine.model), skip);
+        service.ask(engine.decode(promptTokens(ids, "tokens", engine.model), skip));
       const { tokens } = request;
       if (!isNested(tokens)) return c.json({ text: await decode(tokens) });
       const text: string[] = [];
@@ -61,15 +62,4 @@ function requireTokenizer(engine: ServedEngine): ServedEngine {
 
 function isNested(tokens: readonly number[] | readonly number[][]): tokens is readonly number[][] {
   return Array.isArray(tokens[0]);
-}
-
-/** What the tokenizer or a chat template refuses is the request's fault. */
-async function encode(engine: ServedEngine, input: PromptInput): Promise<number[]> {
-  try {
-    return [...(await engine.encode(input)).ids];
-  } catch (error) {
-    throw new ApiError(400, error instanceof Error ? error.message : String(error), {
-      code: "invalid_value",
-    });
-  }
 }

@@ -21,7 +21,8 @@ export interface ChatOptions {
 }
 
 const mostTemplateBytes = 1 << 20;
-type Program = ReturnType<typeof parse>;
+/** A parsed template, or why it cannot be parsed: a model with a strange template can still continue plain text. */
+type Program = ReturnType<typeof parse> | TemplateError;
 
 export class ChatTemplate {
   /** The plain template's text. */
@@ -35,11 +36,10 @@ export class ChatTemplate {
     source: string,
     toolSource: string,
     specialTokens: Readonly<Record<string, string>>,
-    path: string,
   ) {
     this.source = source;
-    this.#plain = compile(source, path);
-    this.#withTools = toolSource === source ? this.#plain : compile(toolSource, path);
+    this.#plain = compile(source);
+    this.#withTools = toolSource === source ? this.#plain : compile(toolSource);
     this.#specialTokens = specialTokens;
   }
 
@@ -65,11 +65,13 @@ export class ChatTemplate {
       elements: 1_000_000 + 4 * inputLength,
       milliseconds: 10_000,
     };
+    const program = tools ? this.#withTools : this.#plain;
+    if (program instanceof TemplateError) throw program;
     let rendered: string;
     try {
       const environment = new Environment();
       for (const [name, value] of Object.entries(variables)) environment.set(name, value);
-      rendered = new LimitedInterpreter(environment, limits).render(tools ? this.#withTools : this.#plain);
+      rendered = new LimitedInterpreter(environment, limits).render(program);
     } catch (error) {
       throw new TemplateError(`chat template: ${oneLine(error)}`);
     }
@@ -79,7 +81,7 @@ export class ChatTemplate {
 
 /**
  * Finds a model's chat template; null when it has none.
- * @throws ModelError when there is one that cannot be parsed
+ * @throws ModelError when it is not where it should be
  */
 export async function loadChatTemplate(
   directory: string,
@@ -88,10 +90,10 @@ export async function loadChatTemplate(
 ): Promise<ChatTemplate | null> {
   const path = `${directory}/chat_template.jinja`;
   const text = await readText(path, mostTemplateBytes);
-  if (text !== undefined) return new ChatTemplate(text, text, specialTokens, path);
+  if (text !== undefined) return new ChatTemplate(text, text, specialTokens);
   const value = config.raw("chat_template");
   if (value === undefined) return null;
-  if (typeof value === "string") return new ChatTemplate(value, value, specialTokens, config.where);
+  if (typeof value === "string") return new ChatTemplate(value, value, specialTokens);
   const named = new Map<string, string>();
   for (const entry of config.list("chat_template", 64) ?? []) {
     const fields = new Fields(entry, `${config.where}: chat_template`);
@@ -99,15 +101,20 @@ export async function loadChatTemplate(
   }
   const plain = named.get("default");
   if (plain === undefined) throw new ModelError(`${config.where}: chat_template has none named "default"`);
-  return new ChatTemplate(plain, named.get("tool_use") ?? plain, specialTokens, config.where);
+  return new ChatTemplate(plain, named.get("tool_use") ?? plain, specialTokens);
 }
 
-function compile(source: string, path: string): Program {
-  if (source.length > mostTemplateBytes) throw new ModelError(`${path}: the chat template is too long`);
+function compile(source: string): Program {
   try {
-    return parse(tokenize(source, { lstrip_blocks: true, trim_blocks: true }));
+    if (source.length > mostTemplateBytes) throw new TemplateError("it is too long");
+    // Marks of the parts to train on (transformers' own extension) mean nothing here.
+    const text = source.replace(
+      /\{%(-?)\s*(end)?generation\s*(-?)%\}/g,
+      (_, left, end, right) => `{%${left} ${end ? "endif" : "if true"} ${right}%}`,
+    );
+    return parse(tokenize(text, { lstrip_blocks: true, trim_blocks: true }));
   } catch (error) {
-    throw new ModelError(`${path}: the chat template cannot be parsed: ${oneLine(error)}`);
+    return new TemplateError(`chat template: cannot be parsed: ${oneLine(error)}`);
   }
 }
 

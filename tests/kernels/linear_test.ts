@@ -136,6 +136,7 @@ const small = {
   threadTokens: 4,
   threadRows: 4,
   lanesX: 8,
+  slices: 1,
   unroll: 1,
 };
 const tiles: readonly GemmTile[] = [
@@ -143,7 +144,10 @@ const tiles: readonly GemmTile[] = [
   { ...small, arithmetic: "f16", buffers: 1, split: 1, tileTokens: 128, threadTokens: 8, unroll: 4 },
   { ...small, arithmetic: "f16", buffers: 2, split: 5, tileTokens: 16, step: 16, threadRows: 2, lanesX: 16 },
   { ...small, arithmetic: "f16", buffers: 2, split: 3, step: 64, threadTokens: 2, threadRows: 8, lanesX: 4 },
+  { ...small, arithmetic: "f16", buffers: 1, split: 1, step: 128, slices: 4, threadTokens: 8 },
+  { ...small, arithmetic: "f16", buffers: 2, split: 2, step: 64, slices: 4, tileTokens: 16 },
   { ...small, arithmetic: "f32", buffers: 2, split: 2, step: 16 },
+  { ...small, arithmetic: "f32", buffers: 2, split: 1, step: 32, slices: 2 },
 ];
 
 Deno.test("every tile of a tiled product gives the same product", async () => {

@@ -2,3 +2,5 @@ import { createCpuBackend } from "../../kernels/cpu/backend.ts";
 import { testReferenceModels } from "./reference_models.ts";
 
 testReferenceModels("cpu", () => createCpuBackend({ threads: 2 }));
+// Weights and pages in several memories, between which the activations move.
+testReferenceModels("cpu, small memories", () => createCpuBackend({ threads: 2, memoryPages: 128 }));

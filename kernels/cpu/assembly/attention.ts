@@ -4,11 +4,13 @@
 // A unit is one kv head and a run of a sequence's tokens; the query heads that share the kv head are stacked as
 // rows, so keys and values are read once for all of them. Keys are taken in blocks of 64 that begin at multiples
 // of 64: a row sees the same blocks, hence the same bits, whatever tokens it is computed with. Scores and weighted
-// sums use the micro-kernels of `tile.ts`. Nothing beyond the last token of a run is read.
+// sums use the micro-kernels of `cache_tile.ts`; the integers' scales are applied to the scores and to the weights.
+// What is read beyond the last token of a run (to fill up an eight) is masked.
 
+import { cache2x16, cache2x8, cache4x8 } from "./cache_tile";
 import { claim, real, word } from "./program";
-import { tile1F32, tile2F32, tile4F32 } from "./tile";
 import { exp4, max4, storeTransposed, sum4 } from "./vector";
+import { lanePosition } from "./weights";
 
 const blockKeys: usize = 64;
 /** In place of −∞, which would make NaN of (−∞) − (−∞). */
@@ -18,30 +20,31 @@ const lowest: f32 = -1e30;
  * Words: 2 qkv, 3 stride, 4 runs (sequence row, first position, first token, tokens), 5 run count, 6 heads,
  * 7 kv heads, 8 head dimension, 9 output, 10 output stride, 11 keys, 12 values, 13 page table, 14 pages per row,
  * 15 log2 of the page size, 16 scale, 17 window (0: none), 18 scratch, 19 scratch bytes per thread, 20 most rows
- * of a unit (a multiple of 4).
+ * of a unit (a multiple of 4), 21 scales of keys, 22 scales of values.
  */
 export function attention(op: usize, thread: i32): void {
   const kvHeads = word(op, 7), count = word(op, 5) * kvHeads;
-  const scratch: usize = word(op, 18) + thread * word(op, 19);
+  const scratch = word(op, 18) + thread * word(op, 19);
   for (let u = claim(op, 1); u < count; u = claim(op, 1)) {
     // Longest runs first: the end of a prompt sees the most keys.
-    const run: usize = word(op, 4) + (word(op, 5) - 1 - u / kvHeads) * 16;
+    const run = word(op, 4) + (word(op, 5) - 1 - u / kvHeads) * 16;
     attend(op, run, u % kvHeads, scratch);
   }
 }
 
-/** Bytes of scratch are laid out here and counted in `../forward.ts`. */
+/** The scratch that is laid out here is counted in `../workspace.ts`. */
 function attend(op: usize, run: usize, kvHead: usize, scratch: usize): void {
   const dim = word(op, 8), group = word(op, 6) / word(op, 7), window = word(op, 17), most = word(op, 20);
-  const first = load<usize>(run, 4), tokens = load<usize>(run, 12), rows = tokens * group;
+  const row = load<usize>(run), first = load<usize>(run, 4), tokens = load<usize>(run, 12), rows = tokens * group;
   const bytes = dim * 4;
   const queries = scratch, sums = queries + bytes * most;
   const maxima = sums + bytes * most, totals = maxima + most * 4;
   const scores = totals + most * 4, weights = scores + 4 * blockKeys * 4;
-  const pointers = weights + 4 * blockKeys * 4, gathered = pointers + 64;
+  const keyScales = weights + 4 * blockKeys * 4, valueScales = keyScales + blockKeys * 4;
+  const pointers = valueScales + blockKeys * 4, gathered = pointers + 64;
 
   packQueries(op, run, kvHead, queries, rows);
-  memory.fill(sums, 0, bytes * ((rows + 3) & ~3));
+  memory.fill(sums, 0, bytes * most);
   for (let r: usize = 0; r < most; r++) {
     store<f32>(maxima + r * 4, lowest);
     store<f32>(totals + r * 4, 0);
@@ -50,44 +53,56 @@ function attend(op: usize, run: usize, kvHead: usize, scratch: usize): void {
   const start = window && first + 1 > window ? first + 1 - window : 0;
   for (let k0 = start & ~(blockKeys - 1); k0 <= last; k0 += blockKeys) {
     const keys = min(blockKeys, last + 1 - k0);
-    const keyStride = findKeys(op, load<usize>(run), kvHead, k0, keys, pointers, gathered);
+    const stride = findKeys(op, row, kvHead, k0, keys, pointers, gathered);
+    findScales(op, row, kvHead, k0, keys, keyScales, valueScales);
     for (let r: usize = 0; r < rows; r += 4) {
       const width = panelWidth(rows - r);
       const low = first + r / group, high = first + (min(r + 4, rows) - 1) / group;
       if (high < k0 || (window && low >= k0 + keys - 1 + window)) continue;
       const visible = min(keys, high + 1 - k0);
-      const q = queries + bytes * r;
-      memory.fill(scores, 0, width * blockKeys * 4);
-      for (let g: usize = 0; g < (visible + 7) >> 3; g++) {
-        const key = load<usize>(pointers + (g << 2));
-        tile(width, q, key, keyStride, scores + (g << 5), blockKeys * 4, dim);
-      }
+      score(queries + bytes * r, dim, pointers, (visible + 7) >> 3, stride, scores, width);
       for (let i: usize = 0; i < width; i++) {
-        const row = min(r + i, rows - 1);
-        const position = first + row / group;
-        const from: i32 = window ? <i32> position - <i32> window + 1 - <i32> k0 : 0;
-        // A row that only fills the panel up repeats the last one's mask; its sums go nowhere.
-        const at = r + i;
-        softmax(scores + i * blockKeys * 4, from, <i32> position - <i32> k0, at, maxima, totals, sums, bytes);
+        // A row that only fills the panel up takes the last one's mask; its sums go nowhere.
+        const position = first + min(r + i, rows - 1) / group;
+        const from: i32 = window ? position - window + 1 - k0 : 0;
+        const factor = softmax(
+          scores + i * blockKeys * 4,
+          keyScales,
+          valueScales,
+          from,
+          position - k0,
+          maxima + (r + i) * 4,
+          totals + (r + i) * 4,
+        );
+        if (factor != 1) scaleRow(sums + (r + i) * bytes, bytes, factor);
       }
       packWeights(weights, scores, width, visible);
-      addValues(op, load<usize>(run), kvHead, k0, visible, width, weights, sums + bytes * r);
+      addValues(op, row, kvHead, k0, visible, width, weights, sums + bytes * r);
     }
   }
   writeRows(op, run, kvHead, rows, sums, totals);
 }
 
-/** Rows of a panel when `left` rows remain: 4 (three are filled up), 2 or 1. */
+/** Rows of a panel when `left` rows remain: 4 (three are filled up) or 2 (one is). */
 @inline
 function panelWidth(left: usize): usize {
-  return left >= 3 ? 4 : left;
+  return left >= 3 ? 4 : 2;
 }
 
-@inline
-function tile(width: usize, a: usize, b: usize, bStride: usize, c: usize, cStride: usize, k: usize): void {
-  if (width == 4) tile4F32(a, b, bStride, c, cStride, k);
-  else if (width == 2) tile2F32(a, b, bStride, c, cStride, k);
-  else tile1F32(a, b, bStride, c, k);
+/** scores[width, 64] = queries · keys, for `eights` groups of eight keys. */
+function score(q: usize, dim: usize, pointers: usize, eights: usize, stride: usize, scores: usize, width: usize): void {
+  const line = blockKeys * 4;
+  memory.fill(scores, 0, width * line);
+  for (let g: usize = 0; g < eights; g++) {
+    const key = load<usize>(pointers + g * 4), to = scores + g * 32;
+    if (width == 4) {
+      cache4x8(q, key, stride, to, line, dim);
+    } else if (g + 1 < eights) {
+      cache2x16(q, key, load<usize>(pointers + ++g * 4), stride, to, line, dim);
+    } else {
+      cache2x8(q, key, stride, to, line, dim);
+    }
+  }
 }
 
 @inline
@@ -97,15 +112,13 @@ function queryAt(op: usize, run: usize, kvHead: usize, row: usize): usize {
   return word(op, 2) + word(op, 3) * token + head * word(op, 8) * 4;
 }
 
-/** Queries times scale, [panel][headDim][width]. */
+/** Queries times scale, [panel][headDim][width]; rows that fill up repeat the last. */
 function packQueries(op: usize, run: usize, kvHead: usize, to: usize, rows: usize): void {
   const bytes = word(op, 8) * 4, s = f32x4.splat(real(op, 16));
   for (let r: usize = 0; r < rows; r += 4) {
-    const left = rows - r, panel = to + bytes * r;
+    const panel = to + bytes * r;
     const p0 = queryAt(op, run, kvHead, r), p1 = queryAt(op, run, kvHead, min(r + 1, rows - 1));
-    if (left == 1) {
-      for (let i: usize = 0; i < bytes; i += 16) v128.store(panel + i, f32x4.mul(v128.load(p0 + i), s));
-    } else if (left == 2) {
+    if (panelWidth(rows - r) == 2) {
       for (let i: usize = 0; i < bytes; i += 16) {
         const a = f32x4.mul(v128.load(p0 + i), s), b = f32x4.mul(v128.load(p1 + i), s);
         v128.store(panel + 2 * i, v128.shuffle<f32>(a, b, 0, 4, 1, 5));
@@ -126,9 +139,12 @@ function packQueries(op: usize, run: usize, kvHead: usize, to: usize, rows: usiz
   }
 }
 
+/** Number of a position's slot, as `norm.ts` counts them. */
 @inline
-function pageOf(op: usize, row: usize, position: usize): usize {
-  return load<usize>(word(op, 13) + (row * word(op, 14) + (position >> word(op, 15))) * 4);
+function slotOf(op: usize, row: usize, kvHead: usize, position: usize): usize {
+  const shift = word(op, 15);
+  const page = load<usize>(word(op, 13) + (row * word(op, 14) + (position >> shift)) * 4);
+  return ((page * word(op, 7) + kvHead) << shift) + (position & ((1 << shift) - 1));
 }
 
 /**
@@ -136,96 +152,95 @@ function pageOf(op: usize, row: usize, position: usize): usize {
  * Pages of eight tokens or more hold them so; smaller ones are gathered.
  */
 function findKeys(op: usize, row: usize, kvHead: usize, k0: usize, keys: usize, to: usize, gathered: usize): usize {
-  const shift = word(op, 15), dim = word(op, 8), kvHeads = word(op, 7);
-  const base: usize = word(op, 11);
-  const slots = (1 << shift) - 1;
+  const shift = word(op, 15), dim = word(op, 8), base = word(op, 11), mask: usize = (1 << shift) - 1;
   for (let g: usize = 0; g < keys; g += 8) {
     let at: usize;
     if (shift >= 3) {
-      const page = pageOf(op, row, k0 + g);
-      at = base + ((page * kvHeads + kvHead) * dim << (shift + 2)) + (((k0 + g) & slots) << 2);
+      const slot = slotOf(op, row, kvHead, k0 + g), within = slot & mask;
+      at = base + (slot - within) * dim * 2 + within * 2;
     } else {
-      at = gathered + g * dim * 4;
-      for (let j: usize = g; j < min(g + 8, keys); j++) {
-        const page = pageOf(op, row, k0 + j);
-        let from = base + ((page * kvHeads + kvHead) * dim << (shift + 2)) + (((k0 + j) & slots) << 2);
-        for (let d: usize = 0; d < dim; d++, from += 4 << shift) {
-          store<f32>(at + d * 32 + (j - g) * 4, load<f32>(from));
+      at = gathered + g * dim * 2;
+      for (let j: usize = 0; j < min(8, keys - g); j++) {
+        const slot = slotOf(op, row, kvHead, k0 + g + j), within = slot & mask;
+        let from = base + (slot - within) * dim * 2 + within * 2;
+        for (let d: usize = 0; d < dim; d++, from += 2 << shift) {
+          store<u16>(at + d * 16 + lanePosition(j) * 2, load<u16>(from));
         }
       }
     }
     store<usize>(to + (g >> 1), at);
   }
-  return shift >= 3 ? 4 << shift : 32;
+  return shift >= 3 ? 2 << shift : 16;
+}
+
+/** Scales of the block's keys and values, in the order of the keys. */
+function findScales(op: usize, row: usize, kvHead: usize, k0: usize, keys: usize, ks: usize, vs: usize): void {
+  const mask: usize = (1 << word(op, 15)) - 1;
+  for (let j: usize = 0; j < keys;) {
+    const slot = slotOf(op, row, kvHead, k0 + j), n = min(mask + 1 - (slot & mask), keys - j);
+    memory.copy(ks + j * 4, word(op, 21) + slot * 4, n * 4);
+    memory.copy(vs + j * 4, word(op, 22) + slot * 4, n * 4);
+    j += n;
+  }
 }
 
 /**
- * One row of a block: scores become weights e^(s − m) for keys from … to, zero elsewhere; maximum, total and sums
- * of the row follow.
+ * One row of a block: scores times key scales become weights e^(s − m) times value scales for keys from … to, zero
+ * elsewhere. The row's maximum and total follow; its sums must be multiplied by what is returned.
  */
 function softmax(
   scores: usize,
+  keyScales: usize,
+  valueScales: usize,
   from: i32,
   to: i32,
-  row: usize,
-  maxima: usize,
-  totals: usize,
-  sums: usize,
-  bytes: usize,
-): void {
-  const end = scores + <usize> max(0, min(<i32> blockKeys, (to + 4) & ~3)) * 4;
+  maximumAt: usize,
+  totalAt: usize,
+): f32 {
+  const end = <usize> max(0, min(<i32> blockKeys, (to + 4) & ~3)) * 4;
   const lo = i32x4.splat(from), hi = i32x4.splat(to), four = i32x4.splat(4);
   let index = i32x4(0, 1, 2, 3);
   let m = f32x4.splat(lowest);
-  for (let p = scores; p < end; p += 16) {
+  for (let i: usize = 0; i < end; i += 16) {
+    const s = f32x4.mul(v128.load(scores + i), v128.load(keyScales + i));
+    v128.store(scores + i, s);
     const seen = v128.and(i32x4.ge_s(index, lo), i32x4.le_s(index, hi));
-    m = f32x4.pmax(m, v128.bitselect(v128.load(p), f32x4.splat(lowest), seen));
+    m = f32x4.pmax(m, v128.bitselect(s, f32x4.splat(lowest), seen));
     index = i32x4.add(index, four);
   }
-  const before = load<f32>(maxima + row * 4);
-  let maximum = max4(m);
-  if (maximum < before) maximum = before;
+  const before = load<f32>(maximumAt), maximum = max(before, max4(m));
   m = f32x4.splat(maximum);
   let total = f32x4.splat(0);
   index = i32x4(0, 1, 2, 3);
-  for (let p = scores; p < end; p += 16) {
+  for (let i: usize = 0; i < end; i += 16) {
     const seen = v128.and(i32x4.ge_s(index, lo), i32x4.le_s(index, hi));
-    const w = v128.and(exp4(f32x4.sub(v128.load(p), m)), seen);
-    v128.store(p, w);
-    total = f32x4.add(total, w);
+    const e = exp4(f32x4.sub(v128.load(scores + i), m));
+    total = f32x4.add(total, v128.and(e, seen));
+    v128.store(scores + i, v128.and(f32x4.mul(e, v128.load(valueScales + i)), seen));
     index = i32x4.add(index, four);
   }
-  for (let p = end; p < scores + blockKeys * 4; p += 16) v128.store(p, f32x4.splat(0));
-  const shrink = exp4(f32x4.sub(f32x4.splat(before), m));
-  const factor = f32x4.extract_lane(shrink, 0);
-  store<f32>(totals + row * 4, load<f32>(totals + row * 4) * factor + sum4(total));
-  store<f32>(maxima + row * 4, maximum);
-  if (maximum != before) {
-    const at = sums + row * bytes;
-    for (let p = at; p < at + bytes; p += 16) v128.store(p, f32x4.mul(v128.load(p), shrink));
-  }
+  memory.fill(scores + end, 0, blockKeys * 4 - end);
+  store<f32>(maximumAt, maximum);
+  const factor = maximum == before ? <f32> 1 : f32x4.extract_lane(exp4(f32x4.splat(before - maximum)), 0);
+  store<f32>(totalAt, load<f32>(totalAt) * factor + sum4(total));
+  return factor;
+}
+
+function scaleRow(row: usize, bytes: usize, factor: f32): void {
+  const f = f32x4.splat(factor);
+  for (const end = row + bytes; row < end; row += 16) v128.store(row, f32x4.mul(v128.load(row), f));
 }
 
 /** Weights [width][64] to [keys][width]. */
 function packWeights(to: usize, scores: usize, width: usize, keys: usize): void {
   const end = ((keys + 3) & ~3) * 4, line: usize = blockKeys * 4;
-  if (width == 1) {
-    memory.copy(to, scores, end);
-  } else if (width == 2) {
-    for (let i: usize = 0; i < end; i += 16) {
-      const a = v128.load(scores + i), b = v128.load(scores + line + i);
+  for (let i: usize = 0; i < end; i += 16) {
+    const a = v128.load(scores + i), b = v128.load(scores + line + i);
+    if (width == 2) {
       v128.store(to + 2 * i, v128.shuffle<f32>(a, b, 0, 4, 1, 5));
       v128.store(to + 2 * i, v128.shuffle<f32>(a, b, 2, 6, 3, 7), 16);
-    }
-  } else {
-    for (let i: usize = 0; i < end; i += 16) {
-      storeTransposed(
-        to + 4 * i,
-        v128.load(scores + i),
-        v128.load(scores + line + i),
-        v128.load(scores + 2 * line + i),
-        v128.load(scores + 3 * line + i),
-      );
+    } else {
+      storeTransposed(to + 4 * i, a, b, v128.load(scores + 2 * line + i), v128.load(scores + 3 * line + i));
     }
   }
 }
@@ -241,16 +256,22 @@ function addValues(
   weights: usize,
   sums: usize,
 ): void {
-  const shift = word(op, 15), kvHeads = word(op, 7), bytes = word(op, 8) * 4;
-  const slots = (1 << shift) - 1;
+  const dim = word(op, 8), mask: usize = (1 << word(op, 15)) - 1;
   for (let j: usize = 0; j < keys;) {
-    const slot = (k0 + j) & slots;
-    const count = min(slots + 1 - slot, keys - j);
-    const page = pageOf(op, row, k0 + j);
-    const v = word(op, 12) + ((page * kvHeads + kvHead) * bytes << shift) + bytes * slot;
-    const a = weights + j * width * 4;
-    for (let c: usize = 0; c < bytes; c += 32) tile(width, a, v + c, bytes, sums + c, bytes, count);
-    j += count;
+    const slot = slotOf(op, row, kvHead, k0 + j), n = min(mask + 1 - (slot & mask), keys - j);
+    const values = word(op, 12) + slot * dim * 2, a = weights + j * width * 4;
+    for (let d: usize = 0; d < dim; d += 8) {
+      const b = values + d * 2, to = sums + d * 4;
+      if (width == 4) {
+        cache4x8(a, b, dim * 2, to, dim * 4, n);
+      } else if (d + 8 < dim) {
+        cache2x16(a, b, b + 16, dim * 2, to, dim * 4, n);
+        d += 8;
+      } else {
+        cache2x8(a, b, dim * 2, to, dim * 4, n);
+      }
+    }
+    j += n;
   }
 }
 

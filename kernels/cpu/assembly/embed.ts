@@ -1,7 +1,7 @@
 // Rows of the embedding table, out of the panels in which `linear.ts` keeps matrices.
 
 import { claim, word } from "./program";
-import { lanePosition, toFloat } from "./weights";
+import { lineIndex, toFloat } from "./weights";
 
 /**
  * Words: 2 row numbers (0xffffffff: not ours, zeros), 3 tokens, 4 weights, 5 dtype, 6 columns, 7 output,
@@ -17,7 +17,7 @@ export function embed(op: usize): void {
       continue;
     }
     const size: usize = dtype < 2 ? 2 : 4, line = 32 * size;
-    let from: usize = word(op, 4) + (row >> 5) * columns * line + lanePosition(row & 31, size) * size;
+    let from: usize = word(op, 4) + (row >> 5) * columns * line + lineIndex(row & 31, size) * size;
     for (let i: usize = 0; i < columns * 4; i += 4, from += line) store<f32>(y + i, toFloat(from, dtype));
   }
 }

@@ -9,6 +9,7 @@ import { combine, expertLinear, expertPack, groupTokens, route } from "./moe";
 import { ropeStore } from "./norm";
 import { barrier, fail, operationBytes, word } from "./program";
 
+export * from "./cache_tile";
 export { fail } from "./program";
 export { argmax, collect, expSum, noisyMaximum } from "./scan";
 export * from "./tile";

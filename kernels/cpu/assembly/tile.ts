@@ -1,5 +1,4 @@
-// Micro-kernels: C[w, 8] += A[k, w]ᵀ · B[k, 8] for w = 4, 2 or 1 rows, and C[2, 16] and C[1, 32] for few rows of a
-// wide panel.
+// Micro-kernels of products: C[4, 8], C[2, 16] or C[1, 32] += Aᵀ · B for four, two or one rows of A.
 //
 // The shape of BLIS's kernels (Van Zee & van de Geijn 2015) for sixteen 128-bit registers: eight accumulators, one
 // vector of A whose lanes are spread by shuffles, two vectors of B that are unpacked from 16-bit weights in
@@ -90,20 +89,6 @@ function tile4<T>(a: usize, b: usize, bStride: usize, c: usize, cStride: usize, 
   v128.store(c2, r20), v128.store(c2, r21, 16), v128.store(c3, r30), v128.store(c3, r31, 16);
 }
 
-@inline
-function tile2(a: usize, b: usize, bStride: usize, c: usize, cStride: usize, k: usize): void {
-  const c1 = c + cStride, end = a + (k << 3);
-  let r00 = v128.load(c), r01 = v128.load(c, 16), r10 = v128.load(c1), r11 = v128.load(c1, 16);
-  for (; a < end; a += 8, b += bStride) {
-    const b0 = v128.load(b), b1 = v128.load(b, 16), v = v128.load64_zero(a);
-    let s = v128.shuffle<f32>(v, v, 0, 0, 0, 0);
-    r00 = madd(s, b0, r00), r01 = madd(s, b1, r01);
-    s = v128.shuffle<f32>(v, v, 1, 1, 1, 1);
-    r10 = madd(s, b0, r10), r11 = madd(s, b1, r11);
-  }
-  v128.store(c, r00), v128.store(c, r01, 16), v128.store(c1, r10), v128.store(c1, r11, 16);
-}
-
 /** Two rows over half a panel. */
 @inline
 function tile2x16<T>(a: usize, b: usize, c: usize, k: usize): void {
@@ -133,17 +118,6 @@ function tile2x16<T>(a: usize, b: usize, c: usize, k: usize): void {
   }
   v128.store(c, r00), v128.store(c, r01, 16), v128.store(c, r02, 32), v128.store(c, r03, 48);
   v128.store(c, r10, 128), v128.store(c, r11, 144), v128.store(c, r12, 160), v128.store(c, r13, 176);
-}
-
-@inline
-function tile1(a: usize, b: usize, bStride: usize, c: usize, k: usize): void {
-  let r0 = v128.load(c), r1 = v128.load(c, 16);
-  const end = a + (k << 2);
-  for (; a < end; a += 4, b += bStride) {
-    const s = v128.load32_splat(a);
-    r0 = madd(s, v128.load(b), r0), r1 = madd(s, v128.load(b, 16), r1);
-  }
-  v128.store(c, r0), v128.store(c, r1, 16);
 }
 
 /** One row over a whole panel: streams the weights once, a cache line (or two) per k. */
@@ -193,12 +167,6 @@ export function tile2x16F16(a: usize, b: usize, c: usize, k: usize): void {
 }
 export function tile2x16F32(a: usize, b: usize, c: usize, k: usize): void {
   tile2x16<F32>(a, b, c, k);
-}
-export function tile2F32(a: usize, b: usize, bStride: usize, c: usize, cStride: usize, k: usize): void {
-  tile2(a, b, bStride, c, cStride, k);
-}
-export function tile1F32(a: usize, b: usize, bStride: usize, c: usize, k: usize): void {
-  tile1(a, b, bStride, c, k);
 }
 export function tile1x32Bf16(a: usize, b: usize, c: usize, k: usize): void {
   tile1x32<Bf16>(a, b, c, k);

@@ -3,12 +3,16 @@
 // Sixteen-bit numbers are unpacked by a shift (even lanes) and a mask (odd lanes), so rows 0 … 7 of each eighth
 // stand as 0 4 1 5 2 6 3 7: unpacking then yields rows 0–3 and rows 4–7.
 
+/** Place of number `index` (0 … 7) among eight 16-bit ones. */
+@inline
+export function lanePosition(index: usize): usize {
+  return index < 4 ? 2 * index : 2 * index - 7;
+}
+
 /** Index within a line of 32 of the panel's row `row`. */
 @inline
-export function lanePosition(row: usize, size: usize): usize {
-  if (size == 4) return row;
-  const r = row & 7;
-  return (row & ~7) + (r < 4 ? 2 * r : 2 * r - 7);
+export function lineIndex(row: usize, size: usize): usize {
+  return size == 4 ? row : (row & ~7) + lanePosition(row & 7);
 }
 
 /** One stored number. */
@@ -23,7 +27,7 @@ export function toFloat(at: usize, dtype: usize): f32 {
 /** Copies one row of `columns` numbers to row `row` (0 … 31) of a panel. */
 export function packRow(panel: usize, row: usize, from: usize, columns: usize, size: usize): void {
   const line = 32 * size;
-  let to = panel + lanePosition(row, size) * size;
+  let to = panel + lineIndex(row, size) * size;
   const end = from + columns * size;
   if (size == 4) {
     for (; from < end; from += 4, to += line) store<usize>(to, load<usize>(from));

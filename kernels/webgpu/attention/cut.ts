@@ -2,7 +2,7 @@
 
 import type { HeadLayout } from "../../ops.ts";
 import type { DeviceCaps } from "../kernel.ts";
-import type { AttentionCut } from "../plan_buffer.ts";
+import type { AttentionCut } from "../plan/pack.ts";
 import { divideUp } from "../wgsl.ts";
 import { decodeHeadBlocks } from "./decode.ts";
 import { mostSplits } from "./merge.ts";

@@ -10,7 +10,7 @@
 
 import type { HeadLayout } from "../../ops.ts";
 import type { DeviceCaps, ElementType, KernelCall } from "../kernel.ts";
-import { Word } from "../plan_buffer.ts";
+import { contentAt, Word } from "../plan/words.ts";
 import { divideUp, float, input, kernelSource, load, output, powerOfTwo, store } from "../wgsl.ts";
 import { type CacheLayout, cacheType, octetHalf, slotFunction } from "./cache.ts";
 
@@ -125,7 +125,7 @@ var<workgroup> meetingMaximum: array<f32, ${bundles * headBlock}>;
 var<workgroup> meetingSum: array<f32, ${bundles * headBlock}>;
 @compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) thread: u32) {
-  let entry = plan[${Word.DecodesAt}] + 3u * group.z;
+  let entry = ${contentAt}u + 3u * group.z;
   let token = plan[entry];
   let row = plan[entry + 1u];
   let position = plan[entry + 2u];

@@ -5,7 +5,7 @@
 // Only recorded when some sequence has several splits; those with one have been written already. Bound by latency.
 
 import type { DeviceCaps, KernelCall } from "../kernel.ts";
-import { Word } from "../plan_buffer.ts";
+import { contentAt, Word } from "../plan/words.ts";
 import { laneArguments, laneParameters, workgroupReduction } from "../reduce.ts";
 import { input, kernelSource, output, store } from "../wgsl.ts";
 import { type AttentionShape, firstKey, partialWords } from "./decode.ts";
@@ -31,7 +31,7 @@ ${workgroupReduction("total", "add", threads, caps)}
 var<workgroup> factors: array<f32, ${mostSplits + 4}>;
 @compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) thread: u32, ${laneParameters}) {
-  let entry = plan[${Word.DecodesAt}] + 3u * group.y;
+  let entry = ${contentAt}u + 3u * group.y;
   let position = plan[entry + 2u];
   let splitKeys = plan[${Word.SplitKeys}];
   let keys = position + 1u - ${firstKey(window, "position")};

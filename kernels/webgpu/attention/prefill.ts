@@ -11,7 +11,7 @@
 
 import type { HeadLayout } from "../../ops.ts";
 import type { DeviceCaps, KernelCall } from "../kernel.ts";
-import { Word } from "../plan_buffer.ts";
+import { Word } from "../plan/words.ts";
 import { divideUp, float, input, kernelSource, load, output, store } from "../wgsl.ts";
 import { cacheType, octetHalf, slotFunction } from "./cache.ts";
 import { type AttentionShape, firstKey } from "./decode.ts";

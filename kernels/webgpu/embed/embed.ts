@@ -5,7 +5,7 @@
 
 import type { DType } from "../../ops.ts";
 import type { ElementType, KernelCall } from "../kernel.ts";
-import { Word } from "../plan_buffer.ts";
+import { Word } from "../plan/words.ts";
 import { divideUp, elementReader, input, kernelSource, output, store } from "../wgsl.ts";
 
 const threads = 64;

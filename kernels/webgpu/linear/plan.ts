@@ -20,19 +20,29 @@ export const planLinear: PlanLinear = (shape, tokens, caps): LinearPlan => {
   return planGemm(shape, tokens, gemmTile(shape, tokens, caps));
 };
 
-/** A tiled product with the norm before and the sum of its parts after, as needed. */
+/** From this many activation rows on, normalising once in a kernel of its own beats doing it in every tile. */
+const SEPARATE_NORM_TOKENS = 128;
+
+/** A tiled product with the norm before it and the sum of its parts after it, as needed. */
 export function planGemm(shape: LinearShape, tokens: number, tile: GemmTile): LinearPlan {
   const half = tile.arithmetic === "f16";
-  const norm = shape.normEpsilon !== null;
-  const input: GemmInput = norm
-    ? { role: "scratchA", type: tile.arithmetic, scaled: false }
-    : { role: "input", type: shape.input, scaled: half };
+  const separate = shape.normEpsilon !== null && tokens >= SEPARATE_NORM_TOKENS;
+  const input: GemmInput = separate
+    ? { role: "scratchA", type: tile.arithmetic, scaled: false, norm: "none" }
+    : {
+      role: "input",
+      type: shape.input,
+      scaled: half,
+      norm: shape.normEpsilon === null ? "none" : tile.split > 1 ? "weight" : "full",
+    };
   const calls = [gemmCall(shape, tokens, tile, input)];
-  if (norm) calls.unshift(normCall(shape, tokens, tile.arithmetic, shape.columns >= 1024 ? 128 : 32));
-  if (tile.split > 1) calls.push(reduceCall(shape, tokens, tile.split));
+  if (separate) calls.unshift(normCall(shape, tokens, tile.arithmetic, shape.columns >= 1024 ? 128 : 32));
+  if (tile.split > 1) {
+    calls.push(reduceCall(separate ? { ...shape, normEpsilon: null } : shape, tokens, tile.split));
+  }
   return {
     calls,
-    scratchA: norm ? tokens * shape.columns * (half ? 2 : 4) : 0,
+    scratchA: separate ? tokens * shape.columns * (half ? 2 : 4) : 0,
     scratchB: tile.split > 1 ? tile.split * tokens * shape.rows * 4 : 0,
   };
 }
@@ -72,5 +82,5 @@ export function gemmTile(shape: LinearShape, tokens: number, caps: DeviceCaps): 
     ? 1
     : Math.min(most, Math.max(1, Math.floor(2 * caps.parallelism / workgroups)));
   const lanesX = Math.min(8, base.tileRows / base.threadRows);
-  return { ...base, arithmetic, split, lanesX, buffers: 2, unroll: caps.software ? 1 : 4 };
+  return { ...base, arithmetic, split, lanesX, buffers: 2, slices: 1, unroll: caps.software ? 1 : 4 };
 }

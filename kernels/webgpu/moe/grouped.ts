@@ -1,25 +1,41 @@
 // Experts for many tokens: a tiled product over the list of (expert, pairs) tiles.
 //
-// Grid: (output rows / tileRows, tiles); surplus workgroups leave at once. Workgroup: threads of 4 pairs × 4 rows
-// each. A step of 32 input features of both operands is staged in workgroup memory, rows padded against bank
-// conflicts, and multiplied four features at a time. For gate-up a thread's rows are gate and up of two features,
-// so SiLU·mul needs no further pass. Results stand by pair: [pairs, width]. Bound by arithmetic.
+// Grid: (output rows / tile rows, tiles); surplus workgroups leave at once. Workgroup: threads of threadPairs ×
+// threadRows each. A step of 32 input features of both operands is staged in workgroup memory, rows padded against
+// bank conflicts, and multiplied four features at a time, while the next step is on its way into registers. A
+// thread's rows are a column of threads apart; for gate-up they are gate and up of the same features in turn, so
+// SiLU·mul needs no further pass. Results stand by pair: [pairs, width]. Bound by arithmetic for many pairs per
+// expert, by reading the weights for few.
 
-import type { KernelCall } from "../kernel.ts";
+import type { DeviceCaps, KernelCall } from "../kernel.ts";
 import { loadOctet, octetHalves, octets, repeat, unpackFunctions } from "../linear/wgsl.ts";
 import { divideUp, input, kernelSource, output } from "../wgsl.ts";
 import { type ExpertProduct, productKey } from "./shape.ts";
 
-/** Sizes of a tile, multiples of four. */
+/** Sizes of a workgroup's and of a thread's tile, multiples of four. */
 export interface GroupedTile {
   readonly pairs: number;
   readonly rows: number;
+  readonly threadPairs: number;
+  readonly threadRows: number;
 }
 
 /** Input features staged at a time, in octets. */
 const stepOctets = 4;
 /** vec4s from one staged row to the next. */
 const stagedStride = 2 * stepOctets + 1;
+
+/** A tile for `pairs` pairs spread over `experts` experts. */
+export function groupedTile(pairs: number, experts: number, caps: DeviceCaps): GroupedTile {
+  const each = pairs / experts;
+  if (caps.software) return { pairs: 16, rows: 32, threadPairs: 4, threadRows: 4 };
+  if (each <= 8) return { pairs: 8, rows: 128, threadPairs: 4, threadRows: 4 };
+  if (each <= 24) return { pairs: 16, rows: 64, threadPairs: 4, threadRows: 4 };
+  if (each <= 48 || caps.maxWorkgroupBytes < 32768) {
+    return { pairs: 32, rows: 64, threadPairs: 4, threadRows: 8 };
+  }
+  return { pairs: 64, rows: 128, threadPairs: 8, threadRows: 8 };
+}
 
 /** Products of `tiles` tiles at most; activations by token for gate-up, by pair (from `firstPair` on) for down. */
 export function groupedProduct(
@@ -50,33 +66,60 @@ export function groupedProduct(
 
 function code(product: ExpertProduct, tile: GroupedTile, firstPair: number): string {
   const { kind, width, columns, dtype, expertsPerToken: k, firstExpert, experts } = product;
+  const { threadPairs, threadRows } = tile;
   const paired = kind === "gate-up";
   const rows = paired ? 2 * width : width;
-  const threads = tile.pairs * tile.rows / 16;
-  const columnsOfThreads = tile.rows / 4;
+  const across = tile.rows / threadRows;
+  const threads = tile.pairs / threadPairs * across;
   const rowOctets = columns / 8;
-  const [low, high] = octetHalves(dtype, "w");
-  // Which row of the expert a row of the tile is: for gate-up, gate and up of a feature side by side.
-  const rowOf = paired ? `(r & 1u) * ${width}u + (r >> 1u)` : "r";
+  const loads = octets(dtype).loads;
+  const zero = dtype === "f32" ? "vec4<f32>(0.0)" : "vec4<u32>(0u)";
+  const pairLoads = divideUp(tile.pairs * stepOctets, threads);
+  const rowLoads = divideUp(tile.rows * stepOctets, threads);
+  const ragged = rowOctets % stepOctets !== 0;
   const activationRow = paired ? `pair / ${k}u` : `pair - ${firstPair}u`;
-  const results = paired
-    ? repeat(4, (i) =>
-      repeat(2, (u) =>
-        `    if (${i}u < rest && (row >> 1u) + ${u}u < ${width}u) {
-      let gate = sum${i}.${"xz"[u]};
-      result[pair${i} * ${width}u + (row >> 1u) + ${u}u] = gate / (1.0 + exp(-gate)) * sum${i}.${"yw"[u]};
-    }`))
-    : repeat(
-      4,
-      (i) =>
-        repeat(
-          4,
-          (r) =>
-            `    if (${i}u < rest && row + ${r}u < ${width}u) { result[pair${i} * ${width}u + row + ${r}u] = sum${i}.${
-              "xyzw"[r]
-            }; }`,
-        ),
-    );
+  // Row t of the tile: for gate-up, blocks of `across` gate rows and of the same features' up rows in turn.
+  const expertRow = paired
+    ? `((t / ${across}u) & 1u) * ${width}u + min(firstRow / 2u + t % ${across}u + (t / ${
+      2 * across
+    }u) * ${across}u, ${width - 1}u)`
+    : `min(firstRow + t, ${width - 1}u)`;
+  /** Loads step `at`; features behind the last are zero in the activations, which suffices. */
+  const fetch = (at: string) => {
+    const inside = (m: string) => `${at} + octet${m} < ${rowOctets}u`;
+    const clamp = (m: string) => ragged ? `min(${at} + octet${m}, ${rowOctets - 1}u)` : `${at} + octet${m}`;
+    return `${
+      repeat(pairLoads, (m) => {
+        const read = (half: number) => `activations[pairBase${m} + 2u * (${clamp(`P${m}`)}) + ${half}u]`;
+        const guarded = (half: number) =>
+          ragged ? `select(vec4<f32>(0.0), ${read(half)}, ${inside(`P${m}`)})` : read(half);
+        return `    x${m}a = ${guarded(0)};\n    x${m}b = ${guarded(1)};`;
+      })
+    }
+${repeat(rowLoads, (m) => loadOctet(dtype, "weights", `f${m}`, `rowBase${m} + ${clamp(`R${m}`)}`, "    "))}`;
+  };
+  const guard = (m: number, total: number, text: string) =>
+    (m + 1) * threads > total ? `    if (thread < ${total - m * threads}u) {\n${text}\n    }` : text;
+  const results = repeat(threadPairs, (i) => {
+    const value = (r: number) => `sum${i}_${r >> 2}.${"xyzw"[r & 3]}`;
+    const writes = paired
+      ? repeat(threadRows / 2, (u) =>
+        `      if (unit + ${u * across}u < ${width}u) {
+        let gate = ${value(2 * u)};
+        result[place + unit + ${u * across}u] = gate / (1.0 + exp(-gate)) * ${value(2 * u + 1)};
+      }`)
+      : repeat(
+        threadRows,
+        (r) =>
+          `      if (unit + ${r * across}u < ${width}u) { result[place + unit + ${r * across}u] = ${
+            value(r)
+          }; }`,
+      );
+    return `    if (pairAt + ${i}u < count) {
+      let place = (order[first + pairAt + ${i}u] - ${firstPair}u) * ${width}u;
+${writes}
+    }`;
+  });
   return `${unpackFunctions([dtype])}
 var<workgroup> stagedPairs: array<vec4<f32>, ${tile.pairs * stagedStride}>;
 var<workgroup> stagedRows: array<vec4<f32>, ${tile.rows * stagedStride}>;
@@ -88,53 +131,72 @@ var<workgroup> stagedRows: array<vec4<f32>, ${tile.rows * stagedStride}>;
   let first = tiles[2u + 3u * group.y];
   let count = tiles[3u + 3u * group.y];
   let firstRow = group.x * ${tile.rows}u;
-  let pairAt = 4u * (thread / ${columnsOfThreads}u);
-  let rowAt = 4u * (thread % ${columnsOfThreads}u);
-${repeat(4, (i) => `  var sum${i} = vec4<f32>(0.0);`)}
-  for (var step = 0u; step < ${rowOctets}u; step += ${stepOctets}u) {
-    for (var i = thread; i < ${tile.pairs * stepOctets}u; i += ${threads}u) {
-      let p = i / ${stepOctets}u;
-      let octet = i % ${stepOctets}u;
-      var a = vec4<f32>(0.0);
-      var b = vec4<f32>(0.0);
-      if (p < count && step + octet < ${rowOctets}u) {
-        let pair = order[first + p];
-        let at = (${activationRow}) * ${columns / 4}u + 2u * (step + octet);
-        a = activations[at];
-        b = activations[at + 1u];
-      }
-      stagedPairs[p * ${stagedStride}u + 2u * octet] = a;
-      stagedPairs[p * ${stagedStride}u + 2u * octet + 1u] = b;
-    }
-    for (var i = thread; i < ${tile.rows * stepOctets}u; i += ${threads}u) {
-      let t = i / ${stepOctets}u;
-      let octet = i % ${stepOctets}u;
-      let r = firstRow + t;
-      var a = vec4<f32>(0.0);
-      var b = vec4<f32>(0.0);
-      if (r < ${rows}u && step + octet < ${rowOctets}u) {
-        ${loadOctet(dtype, "weights", "w", `(expert * ${rows}u + ${rowOf}) * ${rowOctets}u + step + octet`)}
-        a = ${low};
-        b = ${high};
-      }
-      stagedRows[t * ${stagedStride}u + 2u * octet] = a;
-      stagedRows[t * ${stagedStride}u + 2u * octet + 1u] = b;
-    }
-    workgroupBarrier();
-    for (var q = 0u; q < ${2 * stepOctets}u; q++) {
-${repeat(4, (r) => `      let w${r} = stagedRows[(rowAt + ${r}u) * ${stagedStride}u + q];`)}
+  let pairAt = ${threadPairs}u * (thread / ${across}u);
+  let column = thread % ${across}u;
 ${
-    repeat(4, (i) =>
-      `      let x${i} = stagedPairs[(pairAt + ${i}u) * ${stagedStride}u + q];
-      sum${i} += vec4<f32>(dot(x${i}, w0), dot(x${i}, w1), dot(x${i}, w2), dot(x${i}, w3));`)
+    repeat(pairLoads, (m) =>
+      `  let p${m} = min((thread + ${m * threads}u) / ${stepOctets}u, ${tile.pairs - 1}u);
+  let octetP${m} = (thread + ${m * threads}u) % ${stepOctets}u;
+  let placeP${m} = p${m} * ${stagedStride}u + 2u * octetP${m};
+  var pairBase${m} = 0u;
+  { let pair = order[first + min(p${m}, count - 1u)]; pairBase${m} = (${activationRow}) * ${columns / 4}u; }
+  var x${m}a = vec4<f32>(0.0);
+  var x${m}b = vec4<f32>(0.0);`)
+  }
+${
+    repeat(rowLoads, (m) =>
+      `  let t${m} = min((thread + ${m * threads}u) / ${stepOctets}u, ${tile.rows - 1}u);
+  let octetR${m} = (thread + ${m * threads}u) % ${stepOctets}u;
+  let placeR${m} = t${m} * ${stagedStride}u + 2u * octetR${m};
+  var rowBase${m} = 0u;
+  { let t = t${m}; rowBase${m} = (expert * ${rows}u + ${expertRow}) * ${rowOctets}u; }
+${repeat(loads, (l) => `  var f${m}_${l} = ${zero};`)}`)
+  }
+  ${fetch("0u")}
+${repeat(threadPairs, (i) => repeat(threadRows / 4, (r) => `  var sum${i}_${r} = vec4<f32>(0.0);`))}
+  for (var step = 0u; step < ${rowOctets}u; step += ${stepOctets}u) {
+    workgroupBarrier();
+${
+    repeat(pairLoads, (m) =>
+      guard(
+        m,
+        tile.pairs * stepOctets,
+        `    stagedPairs[placeP${m}] = x${m}a;\n    stagedPairs[placeP${m} + 1u] = x${m}b;`,
+      ))
+  }
+${
+    repeat(rowLoads, (m) => {
+      const [low, high] = octetHalves(dtype, `f${m}`);
+      return guard(
+        m,
+        tile.rows * stepOctets,
+        `    stagedRows[placeR${m}] = ${low};\n    stagedRows[placeR${m} + 1u] = ${high};`,
+      );
+    })
+  }
+    workgroupBarrier();
+    if (step + ${stepOctets}u < ${rowOctets}u) {
+${fetch(`step + ${stepOctets}u`)}
+    }
+    for (var q = 0u; q < ${2 * stepOctets}u; q++) {
+${
+    repeat(threadRows, (r) =>
+      `      let w${r} = stagedRows[(column + ${r * across}u) * ${stagedStride}u + q];`)
+  }
+${
+    repeat(threadPairs, (i) =>
+      `      let v${i} = stagedPairs[(pairAt + ${i}u) * ${stagedStride}u + q];
+${
+        repeat(threadRows / 4, (r) => {
+          const dots = [0, 1, 2, 3].map((j) => `dot(v${i}, w${4 * r + j})`).join(", ");
+          return `      sum${i}_${r} += vec4<f32>(${dots});`;
+        })
+      }`)
   }
     }
-    workgroupBarrier();
   }
-  if (pairAt < count) {
-    let rest = count - pairAt;
-    let row = firstRow + rowAt;
-${repeat(4, (i) => `    let pair${i} = order[first + min(pairAt + ${i}u, count - 1u)] - ${firstPair}u;`)}
+  {
+    let unit = ${paired ? "firstRow / 2u" : "firstRow"} + column;
 ${results}
   }
 }`;

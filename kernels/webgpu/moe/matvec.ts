@@ -1,9 +1,10 @@
 // Experts for few tokens: matrix–vector products that look up their expert, no sorting.
 //
-// Gate-up, grid (F / units, pairs): gated[pair] = silu(gate · x) · (up · x) of the pair's expert. Down, grid
-// (H / units, T): a token's experts one after the other, weighted and added in the order of their ranks, so the
-// result does not depend on the batch. Workgroup: one subgroup, with `units` output features. Weights are read in
-// 16-byte loads, [expert][row][column]. Bound by reading the chosen experts.
+// Gate-up, grid (F / units, pairs): gated[pair] = silu(gate · x) · (up · x) of the pair's expert; a workgroup of one
+// subgroup has `units` output features. Down, grid (H / units, T): a subgroup for each of a token's experts (where
+// the subgroup's size is fixed, else one after the other), weighted and added in the order of their ranks, so the
+// result does not depend on the batch. Weights are read in 16-byte loads, [expert][row][column]. Bound by reading
+// the chosen experts.
 
 import type { DeviceCaps, KernelCall } from "../kernel.ts";
 import { loadOctet, octetHalves, octets, repeat, unpackFunctions } from "../linear/wgsl.ts";
@@ -88,10 +89,7 @@ export function expertDown(
   tokens: number,
   caps: DeviceCaps,
 ): KernelCall<"activations" | "weights" | "routes" | "result"> {
-  const { width, columns, dtype, expertsPerToken: k, firstExpert, experts } = product;
-  const threads = oneSubgroup(caps);
-  const rowOctets = columns / 8;
-  const place = `result[token * ${width}u + unit + `;
+  const { width, dtype } = product;
   const source = kernelSource(
     `expert-matvec ${productKey(product)} ${epilogue}`,
     [
@@ -100,46 +98,56 @@ export function expertDown(
       input("routes", "array<vec2<u32>>"),
       output("result", `array<${product.output}>`),
     ],
-    () =>
-      `${workgroupReduction("total", "add", threads, caps)}
-${unpackFunctions([dtype])}
-@compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32, ${laneParameters}) {
-  let token = group.y;
-  let unit = group.x * ${units}u;
-${repeat(units, (u) => `  var all${u} = 0.0;`)}
-  for (var rank = 0u; rank < ${k}u; rank++) {
-    let pair = token * ${k}u + rank;
-    let chosen = routes[pair];
-    let expert = chosen.x - ${firstExpert}u;
-    if (expert >= ${experts}u) { continue; }
-    let weight = bitcast<f32>(chosen.y);
-    let at = pair * ${columns / 4}u;
-${
-        repeat(units, (u) =>
-          `    let row${u} = (expert * ${width}u + min(unit + ${u}u, ${width - 1}u)) * ${rowOctets}u;
-    var sum${u} = 0.0;`)
-      }
-    ${dotProducts(product, threads, units)}
-${repeat(units, (u) => `    all${u} += weight * sum${u};`)}
-  }
-${
-        repeat(units, (u) =>
-          `  let value${u} = total(all${u}, ${laneArguments});
-  if (thread == 0u && unit + ${u}u < ${width}u) {
-    ${place}${u}u] = ${
-            store(
-              product.output,
-              epilogue === "add" ? `${load(product.output, `${place}${u}u]`)} + value${u}` : `value${u}`,
-            )
-          };
-  }`)
-      }
-}`,
+    () => downCode(product, epilogue, caps),
   );
   return {
     source,
     bindings: ["activations", "weights", "routes", "result"],
     workgroups: [divideUp(width, units), tokens, 1],
   };
+}
+
+function downCode(product: ExpertProduct, epilogue: "store" | "add", caps: DeviceCaps): string {
+  const { width, columns, dtype, expertsPerToken: k, firstExpert, experts } = product;
+  const lanes = oneSubgroup(caps);
+  const fixed = caps.minSubgroup === lanes && caps.maxSubgroup === lanes;
+  // Experts at a time, each with lanes of its own.
+  const groups = fixed ? Math.min(k, Math.floor(Math.min(256, caps.maxWorkgroupThreads) / lanes)) : 1;
+  const rowOctets = columns / 8;
+  const place = `result[token * ${width}u + unit + index]`;
+  return `${workgroupReduction("total", "add", lanes, caps)}
+${unpackFunctions([dtype])}
+var<workgroup> parts: array<f32, ${k * units}>;
+@compute @workgroup_size(${groups * lanes}) fn main(@builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_index) index: u32, ${laneParameters}) {
+  let token = group.y;
+  let unit = group.x * ${units}u;
+  let thread = index % ${lanes}u;
+  for (var rank = index / ${lanes}u; rank < ${k}u; rank += ${groups}u) {
+    let pair = token * ${k}u + rank;
+    let chosen = routes[pair];
+    let expert = chosen.x - ${firstExpert}u;
+    let weight = select(0.0, bitcast<f32>(chosen.y), expert < ${experts}u);
+    let at = pair * ${columns / 4}u;
+${
+    repeat(units, (u) =>
+      `    let row${u} = (min(expert, ${experts - 1}u) * ${width}u + min(unit + ${u}u, ${
+        width - 1
+      }u)) * ${rowOctets}u;
+    var sum${u} = 0.0;`)
+  }
+    ${dotProducts(product, lanes, units)}
+${
+    repeat(units, (u) =>
+      `    sum${u} = total(sum${u}, ${laneArguments});
+    if (thread == 0u) { parts[rank * ${units}u + ${u}u] = weight * sum${u}; }`)
+  }
+  }
+  workgroupBarrier();
+  if (index < ${units}u && unit + index < ${width}u) {
+    var value = ${epilogue === "add" ? load(product.output, place) : "0.0"};
+    for (var rank = 0u; rank < ${k}u; rank++) { value += parts[rank * ${units}u + index]; }
+    ${place} = ${store(product.output, "value")};
+  }
+}`;
 }

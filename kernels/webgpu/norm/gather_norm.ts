@@ -4,7 +4,7 @@
 // Grid: a workgroup per row. Memory: input [T, columns], output [rows, columns]. Bound by launch.
 
 import type { DeviceCaps, ElementType, KernelCall } from "../kernel.ts";
-import { Sample, sampleWords, Word } from "../plan_buffer.ts";
+import { contentAt, Sample, sampleWords } from "../plan/words.ts";
 import { laneArguments, laneParameters, workgroupReduction } from "../reduce.ts";
 import { float, input, kernelSource, load, output, store } from "../wgsl.ts";
 
@@ -40,7 +40,7 @@ export function gatherNorm(
   let token = ${
         shape.rows === "all"
           ? "group.x"
-          : `plan[plan[${Word.SamplesAt}] + group.x * ${sampleWords}u + ${Sample.Token}u]`
+          : `plan[${contentAt}u + group.x * ${sampleWords}u + ${Sample.Token}u]`
       };
   let base = token * ${columns}u;
   var squares = 0.0;

@@ -8,7 +8,7 @@
 
 import type { HeadLayout } from "../../ops.ts";
 import type { DeviceCaps, ElementType, KernelCall } from "../kernel.ts";
-import { Word } from "../plan_buffer.ts";
+import { Word } from "../plan/words.ts";
 import { laneArguments, laneParameters, oneSubgroup, workgroupReduction } from "../reduce.ts";
 import { float, input, kernelSource, load, output, store } from "../wgsl.ts";
 import { type CacheLayout, slotFunction } from "../attention/cache.ts";

@@ -7,7 +7,7 @@
 
 import { SampleFlag } from "../../../engine/plan.ts";
 import type { DeviceCaps, KernelCall } from "../kernel.ts";
-import { Sample, sampleWords, Word } from "../plan_buffer.ts";
+import { contentAt, Sample, sampleWords, Word } from "../plan/words.ts";
 import { laneArguments, laneParameters, workgroupReduction } from "../reduce.ts";
 import { divideUp, input, kernelSource, output } from "../wgsl.ts";
 
@@ -32,7 +32,7 @@ export const nanBits = "0x7fc00000u";
 
 /** `field(row, word)` of a sampled row's record. */
 export const sampleRecord =
-  `fn field(row: u32, word: u32) -> u32 { return plan[plan[${Word.SamplesAt}] + row * ${sampleWords}u + word]; }
+  `fn field(row: u32, word: u32) -> u32 { return plan[${contentAt}u + row * ${sampleWords}u + word]; }
 fn fieldFloat(row: u32, word: u32) -> f32 { return bitcast<f32>(field(row, word)); }`;
 
 /** The same hash and noise as `reference/random.ts`. */

@@ -5,7 +5,7 @@
 // lists. Rows that ask for nothing leave at once. Bound by reading the logits, n + 1 times from the cache.
 
 import type { DeviceCaps, KernelCall } from "../kernel.ts";
-import { Sample, Word } from "../plan_buffer.ts";
+import { Sample, Word } from "../plan/words.ts";
 import { laneArguments, laneParameters, workgroupReduction } from "../reduce.ts";
 import { divideUp, input, kernelSource, output } from "../wgsl.ts";
 import { chunkTokens, type LogitsShape, lowest, nanBits, noToken, sampleRecord } from "./draw.ts";

@@ -8,7 +8,7 @@
 
 import { SampleFlag } from "../../../engine/plan.ts";
 import type { KernelCall } from "../kernel.ts";
-import { Sample } from "../plan_buffer.ts";
+import { Sample } from "../plan/words.ts";
 import { divideUp, input, kernelSource, output } from "../wgsl.ts";
 import { type LogitsShape, sampleRecord } from "./draw.ts";
 

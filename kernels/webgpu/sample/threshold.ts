@@ -8,7 +8,7 @@
 // Bound by three or four passes of one workgroup over its row of logits.
 
 import type { DeviceCaps, KernelCall } from "../kernel.ts";
-import { Sample } from "../plan_buffer.ts";
+import { Sample } from "../plan/words.ts";
 import { laneArguments, laneParameters, workgroupReduction } from "../reduce.ts";
 import { divideUp, float, input, kernelSource, output } from "../wgsl.ts";
 import { type LogitsShape, lowest, sampleRecord } from "./draw.ts";

@@ -3,7 +3,7 @@
 // Grid: a thread per pair. Memory: the pairs stand in the plan. Bound by launch.
 
 import type { KernelCall } from "../kernel.ts";
-import { Word } from "../plan_buffer.ts";
+import { contentAt, Word } from "../plan/words.ts";
 import { divideUp, kernelSource, output } from "../wgsl.ts";
 
 const threads = 128;
@@ -15,10 +15,10 @@ const source = kernelSource(
     `@compute @workgroup_size(${threads}) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let pages = plan[${Word.PageWrites}];
   if (id.x < pages) {
-    let at = plan[${Word.PageWritesAt}] + 2u * id.x;
+    let at = ${contentAt}u + 2u * id.x;
     pageTable[plan[at]] = plan[at + 1u];
   } else if (id.x < pages + plan[${Word.TokenWrites}]) {
-    let at = plan[${Word.TokenWritesAt}] + 2u * (id.x - pages);
+    let at = ${contentAt}u + 2u * id.x;
     tokenPool[plan[at]] = plan[at + 1u];
   }
 }`,

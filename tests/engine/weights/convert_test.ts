@@ -35,6 +35,16 @@ Deno.test("what float16 cannot hold becomes its largest number, not infinity", (
   assert.deepEqual([...halves], [65504, -65504, 65504, 1.5]);
 });
 
+Deno.test("every bfloat16 becomes the nearest float16, or the largest of its sign", () => {
+  const wide = toFloat32(all16, "BF16");
+  const halves = new Float16Array(convert(all16, "BF16", "f16").buffer);
+  const nearest = new Float16Array(wide);
+  for (let i = 0; i < 65536; i++) {
+    const expected = Math.abs(nearest[i]!) === Infinity ? Math.sign(wide[i]!) * 65504 : nearest[i];
+    assert.ok(Object.is(halves[i], expected), `${wide[i]} became ${halves[i]}`);
+  }
+});
+
 Deno.test("fp8 e4m3 spans ±448 with subnormals and has no infinity", () => {
   const values = toFloat32(Uint8Array.from({ length: 256 }, (_, i) => i), "F8_E4M3");
   assert.deepEqual(

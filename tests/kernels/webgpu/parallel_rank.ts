@@ -20,7 +20,11 @@ export interface RankTask {
 
 /** Tokens of the continuation, the first token's log-probability, and how many logits came back. */
 export type RankOutcome =
-  | { readonly tokens: number[]; readonly logprob: number; readonly logits: number }
+  | {
+    readonly tokens: number[];
+    readonly logprob: number;
+    readonly logits: number;
+  }
   | { readonly error: string };
 
 self.onmessage = async ({ data }: MessageEvent<RankTask>) => {
@@ -33,7 +37,9 @@ self.onmessage = async ({ data }: MessageEvent<RankTask>) => {
   self.postMessage(outcome);
 };
 
-async function run({ directory, memory, rank, size, prompt, tokens }: RankTask): Promise<RankOutcome> {
+async function run(
+  { directory, memory, rank, size, prompt, tokens }: RankTask,
+): Promise<RankOutcome> {
   const shard = { rank, size };
   const model = await openModel(directory);
   using backend = await createWebGpuBackend({ collective: new SharedMemoryCollective(memory, rank) });
@@ -71,10 +77,16 @@ async function run({ directory, memory, rank, size, prompt, tokens }: RankTask):
   first.submit();
   const { tokens: drawn, logprobs, logits } = await first.read();
   const rest = backend.record(
-    plan(2, [{ row: 1, cached: prompt.length, extend: 1 }], { steps: tokens - 1 }),
+    plan(2, [{ row: 1, cached: prompt.length, extend: 1 }], {
+      steps: tokens - 1,
+    }),
     (ops) => decoder.forward(ops),
   );
   rest.submit();
   const continued = await rest.read();
-  return { tokens: [...drawn, ...continued.tokens], logprob: logprobs[0]!, logits: logits!.length };
+  return {
+    tokens: [...drawn, ...continued.tokens],
+    logprob: logprobs[0]!,
+    logits: logits!.length,
+  };
 }

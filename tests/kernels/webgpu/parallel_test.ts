@@ -11,16 +11,28 @@ for (const size of [1, 2]) {
     const memory = createGroupMemory(size);
     const workers = Array.from(
       { length: size },
-      () => new Worker(new URL("./parallel_rank.ts", import.meta.url), { type: "module" }),
+      () =>
+        new Worker(new URL("./parallel_rank.ts", import.meta.url), {
+          type: "module",
+        }),
     );
     try {
-      const outcomes = await Promise.all(workers.map((worker, rank) =>
-        new Promise<RankOutcome>((resolve) => {
-          worker.onmessage = ({ data }) => resolve(data);
-          const task: RankTask = { directory: pocket, memory, rank, size, prompt, tokens: 12 };
-          worker.postMessage(task);
-        })
-      ));
+      const outcomes = await Promise.all(
+        workers.map((worker, rank) =>
+          new Promise<RankOutcome>((resolve) => {
+            worker.onmessage = ({ data }) => resolve(data);
+            const task: RankTask = {
+              directory: pocket,
+              memory,
+              rank,
+              size,
+              prompt,
+              tokens: 12,
+            };
+            worker.postMessage(task);
+          })
+        ),
+      );
       for (const outcome of outcomes) {
         if ("error" in outcome) throw new Error(outcome.error);
         assert.deepEqual(outcome.tokens, greedy.slice(0, 12));

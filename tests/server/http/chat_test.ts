@@ -69,6 +69,14 @@ Deno.test("a client's x-request-id comes back in header and body, unless it coul
   const good = await post(app, "/v1/chat/completions", hello, { "x-request-id": "mine-1" });
   assert.equal(good.headers.get("x-request-id"), "mine-1");
   assert.equal((await good.json()).id, "mine-1");
+  const stream = await post(app, "/v1/chat/completions", { ...hello, stream: true }, {
+    "x-request-id": "mine-2",
+  });
+  assert.equal(stream.headers.get("x-request-id"), "mine-2");
+  assert.match(await stream.text(), /"id":"mine-2"/);
+  const missing = await post(app, "/nowhere", hello, { "x-request-id": "mine-3" });
+  assert.equal(missing.headers.get("x-request-id"), "mine-3");
+  await missing.body?.cancel();
   const bad = await post(app, "/v1/chat/completions", hello, { "x-request-id": "two words" });
   assert.match(bad.headers.get("x-request-id")!, /^chatcmpl-/);
   await bad.body?.cancel();
@@ -199,6 +207,21 @@ Deno.test("tool_choice none keeps the tools from the prompt, and blocks in the t
   assert.equal(body.choices[0].message.content, call);
   const input = engine.requests[0]!.input;
   assert.ok(input.type === "chat" && input.tools === undefined);
+});
+
+Deno.test("without a parser tools are offered, calls stay text, and none can be demanded", async () => {
+  const engine = new FakeEngine(() => ({ pieces: [call] }));
+  const app = createApp(engine, { ...silent, toolParser: "none" });
+  const body = await (await post(app, "/v1/chat/completions", { ...hello, tools: [weather] })).json();
+  assert.equal(body.choices[0].message.content, call);
+  const input = engine.requests[0]!.input;
+  assert.ok(input.type === "chat" && input.tools?.length === 1);
+  const refused = await post(app, "/v1/chat/completions", {
+    ...hello,
+    tools: [weather],
+    tool_choice: "required",
+  });
+  assert.equal((await errorOf(refused)).param, "tool_choice");
 });
 
 Deno.test("a demanded call is begun in the prompt and finished by the model", async () => {

@@ -51,7 +51,7 @@ Deno.test("when a worker dies requests in flight get an error, and health turns 
   assert.match((await errorOf(await whole)).message, /out of memory/);
   const chunks = await events(stream) as { error?: { message: string } }[];
   assert.match(chunks.at(-2)!.error!.message, /out of memory/);
-  for (const path of ["/health", "/health_generate"]) {
+  for (const path of ["/health", "/health_generate", "/metrics", "/v1/loads", "/v1/models"]) {
     const response = await get(app, path);
     assert.equal(response.status, 503);
     assert.match((await errorOf(response)).message, /out of memory/);

@@ -59,7 +59,7 @@ async function picture(page: Page, name: string): Promise<void> {
 }
 
 const browserTest = (name: string, fn: () => Promise<void>) =>
-  Deno.test({ name, fn, ignore: executablePath === undefined, sanitizeResources: false, sanitizeOps: false });
+  Deno.test({ name, fn, ignore: executablePath === undefined });
 
 browserTest(
   "the page asks, streams answers, thinks aloud, and says how fast and how much was cached",

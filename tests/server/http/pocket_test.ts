@@ -261,6 +261,25 @@ Deno.test("tokenizing a conversation gives the ids that generation uses, and bac
   assert.equal(text.text, "<|im_start|>user\nWhat is 23 plus 48?<|im_end|>\n<|im_start|>assistant\n");
 });
 
+Deno.test("a full queue is a 429 with Retry-After, and what was accepted is answered", async () => {
+  await using pocket = await startPocket({ maxRunningRequests: 1, maxQueuedRequests: 1 });
+  const answers = await Promise.all(
+    Array.from({ length: 6 }, () => post(pocket.app, "/v1/chat/completions", { messages: story })),
+  );
+  const statuses = answers.map((response) => response.status);
+  assert.ok(statuses.includes(200) && statuses.includes(429), String(statuses));
+  for (const response of answers) {
+    const body = await response.json();
+    if (response.status === 200) {
+      assert.equal(body.choices[0].finish_reason, "stop");
+      continue;
+    }
+    assert.equal(response.status, 429);
+    assert.equal(response.headers.get("retry-after"), "1");
+    assert.equal(body.error.code, "queue_full");
+  }
+});
+
 Deno.test("when the executor dies requests in flight get an error, and health turns 503", async () => {
   await using pocket = await startPocket({ dieAtPlan: { rank: 0, plan: 3 } });
   const server = listen(pocket.app, { hostname: "127.0.0.1", port: 0 });

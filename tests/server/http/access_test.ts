@@ -108,6 +108,10 @@ Deno.test("a preflight of a named origin is answered without a key, and its erro
   assert.equal(preflight.status, 204);
   assert.equal(preflight.headers.get("access-control-allow-origin"), "*");
   assert.match(preflight.headers.get("access-control-allow-headers")!, /authorization/);
+  const headersOfStream = { origin: "http://any.example", authorization: "Bearer k" };
+  const stream = await post(app, "/v1/completions", { prompt: "x", stream: true }, headersOfStream);
+  assert.equal(stream.headers.get("access-control-allow-origin"), "*");
+  await stream.body?.cancel();
   const refused = await get(app, "/v1/models", { origin: "http://any.example" });
   assert.equal(refused.status, 401);
   assert.equal(refused.headers.get("access-control-allow-origin"), "*");

@@ -1,0 +1,251 @@
+// One decode step by kernel: where the time of a step goes.
+//
+// deno run -A bench/trace.ts [--shape bench/shapes/qwen3-0.6b] [--batch 1,8,32,64] [--context 128] [--prefill 2048]
+//
+// Every dispatch is put into a pass of its own between two timestamps, by standing in for the command encoder: the
+// kernels run as they are. Passes of their own cost some microseconds more than dispatches in one pass, so the
+// gaps are shown apart, beside the step's time untraced.
+
+import { parseArgs } from "node:util";
+import { Decoder } from "../engine/model/decoder.ts";
+import { loadDecoderWeights } from "../engine/model/load.ts";
+import { openModel } from "../engine/model/open.ts";
+import { ropeTables } from "../engine/model/rope.ts";
+import { type BatchPlan, SampleFlag } from "../engine/plan.ts";
+import { headLayout } from "../engine/weights/shard.ts";
+import { createWebGpuBackend } from "../kernels/webgpu/backend.ts";
+
+const { values } = parseArgs({
+  options: {
+    shape: { type: "string", default: "bench/shapes/qwen3-0.6b" },
+    batch: { type: "string", default: "1,8,32,64" },
+    context: { type: "string", default: "128" },
+    prefill: { type: "string", default: "2048" },
+    layers: { type: "string" },
+  },
+});
+
+/** Most dispatches of a traced step. */
+const mostDispatches = 2000;
+
+/** Stands in for the encoders while `on`: a pass per dispatch, with a timestamp at both ends. */
+class Tracer {
+  on = false;
+  readonly names: string[] = [];
+  #labels = new WeakMap<object, string>();
+  #queries: GPUQuerySet | null = null;
+
+  install(): void {
+    // deno-lint-ignore no-this-alias
+    const tracer = this;
+    const device = GPUDevice.prototype;
+    const createPipeline = device.createComputePipeline;
+    device.createComputePipeline = function (descriptor) {
+      const pipeline = createPipeline.call(this, descriptor);
+      tracer.#labels.set(pipeline, descriptor.label ?? "?");
+      return pipeline;
+    };
+    const encoder = GPUCommandEncoder.prototype;
+    const beginPass = encoder.beginComputePass;
+    const createEncoder = device.createCommandEncoder;
+    device.createCommandEncoder = function (descriptor) {
+      tracer.#queries ??= this.createQuerySet({ type: "timestamp", count: 2 * mostDispatches });
+      return createEncoder.call(this, descriptor);
+    };
+    encoder.beginComputePass = function (descriptor) {
+      return tracer.on ? tracer.#standIn(this, beginPass) : beginPass.call(this, descriptor);
+    };
+  }
+
+  #standIn(
+    encoder: GPUCommandEncoder,
+    beginPass: GPUCommandEncoder["beginComputePass"],
+  ): GPUComputePassEncoder {
+    let pipeline: GPUComputePipeline | null = null;
+    const groups = new Map<number, unknown[]>();
+    const standIn = {
+      setPipeline: (p: GPUComputePipeline) => void (pipeline = p),
+      setBindGroup: (...args: unknown[]) =>
+        void groups.set(args[0] as number, args.map((a) => a instanceof Uint32Array ? a.slice() : a)),
+      dispatchWorkgroups: (x: number, y?: number, z?: number) => {
+        const index = this.names.length;
+        this.names.push(this.#labels.get(pipeline!) ?? "?");
+        const pass = beginPass.call(encoder, {
+          timestampWrites: {
+            querySet: this.#queries!,
+            beginningOfPassWriteIndex: 2 * index,
+            endOfPassWriteIndex: 2 * index + 1,
+          },
+        });
+        pass.setPipeline(pipeline!);
+        for (const args of groups.values()) (pass.setBindGroup as (...args: unknown[]) => void)(...args);
+        pass.dispatchWorkgroups(x, y, z);
+        pass.end();
+      },
+      end: () => {},
+    };
+    return standIn as unknown as GPUComputePassEncoder;
+  }
+
+  /** Begin and end of each dispatch in nanoseconds. */
+  async times(device: GPUDevice): Promise<bigint[]> {
+    const bytes = 16 * this.names.length;
+    const resolved = device.createBuffer({
+      size: bytes,
+      usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
+    });
+    const target = device.createBuffer({
+      size: bytes,
+      usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
+    });
+    const encoder = device.createCommandEncoder();
+    encoder.resolveQuerySet(this.#queries!, 0, 2 * this.names.length, resolved, 0);
+    encoder.copyBufferToBuffer(resolved, 0, target, 0, bytes);
+    device.pushErrorScope("validation");
+    device.queue.submit([encoder.finish()]);
+    const error = await device.popErrorScope();
+    if (error) throw new Error(error.message);
+    await target.mapAsync(GPUMapMode.READ);
+    return [...new BigUint64Array(target.getMappedRange().slice(0))];
+  }
+}
+
+const tracer = new Tracer();
+tracer.install();
+let device: GPUDevice | null = null;
+const requestDevice = GPUAdapter.prototype.requestDevice;
+GPUAdapter.prototype.requestDevice = async function (descriptor) {
+  return device = await requestDevice.call(this, descriptor);
+};
+
+const batches = values.batch.split(",").map(Number).filter((n) => n > 0);
+const context = Number(values.context);
+const prefill = Number(values.prefill);
+const shard = { rank: 0, size: 1 };
+const opened = await openModel(values.shape, { dummy: true });
+const config = values.layers ? { ...opened.config, numLayers: Number(values.layers) } : opened.config;
+const model = { ...opened, config };
+const backend = await createWebGpuBackend();
+const weights = await loadDecoderWeights(model, backend, { dtype: "auto", shard });
+const heads = headLayout(config, shard);
+const maxRows = Math.max(1, ...batches);
+const pageSize = 16;
+const contextLength = Math.max(context + 64, prefill);
+const pagesPerRow = Math.ceil(contextLength / pageSize);
+backend.createState({
+  numLayers: config.numLayers,
+  heads,
+  vocabSize: config.vocabSize,
+  vocabStart: 0,
+  pageSize,
+  numPages: pagesPerRow * maxRows,
+  maxRows,
+  contextLength,
+  maxTokens: Math.max(prefill, maxRows),
+  maxSamples: maxRows,
+});
+const { cosine, sine, half } = ropeTables(config, contextLength);
+const decoder = new Decoder(
+  backend,
+  config,
+  weights,
+  heads,
+  backend.createRopeTable(cosine, sine, half),
+  shard,
+);
+const pages = Array.from(
+  { length: maxRows * pagesPerRow },
+  (_, i) => [Math.floor(i / pagesPerRow), i % pagesPerRow, i],
+).flat();
+const prompt = Uint32Array.from({ length: contextLength }, (_, i) => (i * 7919) % config.vocabSize);
+
+let id = 0;
+/** A step of equal sequences that end at `context` tokens. */
+function makePlan(batch: number, cached: number, extend: number, steps: number): BatchPlan {
+  const rows = Array.from({ length: batch }, (_, i) => i);
+  const first = id === 0;
+  const floats = (value: number) => new Float32Array(batch).fill(value);
+  return {
+    id: ++id,
+    steps,
+    pageWrites: Uint32Array.from(first ? pages : []),
+    tokenWrites: Uint32Array.from(rows.flatMap((row) => [row, 0, cached + extend])),
+    tokenIds: Uint32Array.from(rows.flatMap(() => [...prompt.subarray(0, cached + extend)])),
+    row: Uint32Array.from(rows),
+    cachedLength: new Uint32Array(batch).fill(cached),
+    extendLength: new Uint32Array(batch).fill(extend),
+    sampling: {
+      token: Uint32Array.from(rows, (row) => (row + 1) * extend - 1),
+      sequence: Uint32Array.from(rows),
+      flags: new Uint32Array(batch).fill(SampleFlag.Draw),
+      temperature: floats(0),
+      topK: new Uint32Array(batch),
+      topP: floats(1),
+      minP: floats(0),
+      presencePenalty: floats(0),
+      frequencyPenalty: floats(0),
+      repetitionPenalty: floats(1),
+      promptLength: new Uint32Array(batch),
+      seed: new Uint32Array(2 * batch),
+      logprobs: new Uint32Array(batch),
+      biasRow: new Uint32Array(),
+      biasToken: new Uint32Array(),
+      biasValue: new Float32Array(),
+    },
+  };
+}
+
+async function run(plan: BatchPlan): Promise<{ record: number; total: number }> {
+  const began = performance.now();
+  const step = backend.record(plan, (ops) => decoder.forward(ops));
+  const recorded = performance.now();
+  step.submit();
+  await step.read();
+  return { record: recorded - began, total: performance.now() - recorded };
+}
+
+const median = (values: number[]) => values.toSorted((a, b) => a - b)[values.length >> 1]!;
+
+async function trace(title: string, batch: number, cached: number, extend: number): Promise<void> {
+  for (let i = 0; i < 3; i++) await run(makePlan(batch, cached, extend, 1));
+  const single: number[] = [], recording: number[] = [], burst: number[] = [];
+  for (let i = 0; i < 10; i++) {
+    const { record, total } = await run(makePlan(batch, cached, extend, 1));
+    single.push(total);
+    recording.push(record);
+  }
+  if (extend === 1) {
+    for (let i = 0; i < 5; i++) burst.push((await run(makePlan(batch, cached, 1, 8))).total / 8);
+  }
+  tracer.names.length = 0;
+  tracer.on = true;
+  await run(makePlan(batch, cached, extend, 1));
+  tracer.on = false;
+  const times = await tracer.times(device!);
+  const kernels = new Map<string, { count: number; ns: number }>();
+  let busy = 0;
+  tracer.names.forEach((name, i) => {
+    const ns = Number(times[2 * i + 1]! - times[2 * i]!);
+    const entry = kernels.get(name) ?? { count: 0, ns: 0 };
+    kernels.set(name, { count: entry.count + 1, ns: entry.ns + ns });
+    busy += ns;
+  });
+  console.log(
+    `\n${title}: ${tracer.names.length} dispatches, kernels ${(busy / 1e6).toFixed(3)} ms; untraced step ` +
+      `${median(single).toFixed(3)} ms, recording ${median(recording).toFixed(3)} ms` +
+      (burst.length
+        ? `, in bursts of 8 ${median(burst).toFixed(3)} ms = ${
+          (batch * 1000 / median(burst)).toFixed(0)
+        } tokens/s`
+        : `, ${(batch * extend * 1000 / median(single)).toFixed(0)} tokens/s`),
+  );
+  for (const [name, { count, ns }] of [...kernels].sort((a, b) => b[1].ns - a[1].ns)) {
+    const each = (ns / count / 1000).toFixed(1).padStart(8);
+    console.log(`${(ns / 1e6).toFixed(3).padStart(8)} ms ${String(count).padStart(4)} × ${each} µs  ${name}`);
+  }
+}
+
+console.log(`${values.shape}, ${config.numLayers} layers, on ${backend.info.description}`);
+for (const batch of batches) await trace(`decode, ${batch} sequences at ${context}`, batch, context - 1, 1);
+if (prefill > 0) await trace(`prefill, ${prefill} tokens`, 1, 0, prefill);
+Deno.exit(0);

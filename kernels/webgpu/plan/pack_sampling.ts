@@ -1,0 +1,118 @@
+// The sampling part of a packed plan: a record per sampled row, its biases, and which parts of the sampler are needed.
+
+import type { BatchPlan } from "../../../engine/plan.ts";
+import { needsWholeRow } from "../../vocabulary.ts";
+import type { Regions } from "./regions.ts";
+import { contentAt, Sample, sampleWords, Word } from "./words.ts";
+
+/** Sampled rows that go through head and sampler together. */
+export interface SampleGroup {
+  readonly offset: number;
+  /** First sampled row and how many. */
+  readonly first: number;
+  readonly count: number;
+}
+
+/** Which parts of the sampler some row of the plan needs. */
+export interface SamplingNeeds {
+  /** Longest history to count for penalties, in the first forward; 0 where no row has any. */
+  readonly history: number;
+  /** Most biases of a row. */
+  readonly biases: number;
+  /** Top-k, top-p or min-p. */
+  readonly limits: boolean;
+  readonly logprobs: boolean;
+  /** Ranks that share the vocabulary cannot settle every row by their best candidates. */
+  readonly wholeRows: boolean;
+}
+
+/** Looks through the plan's rows. */
+export function samplingNeeds(
+  { sampling, cachedLength, extendLength, returnLogits }: BatchPlan,
+  bias: ReadonlyMap<number, ReadonlyMap<number, number>>,
+): SamplingNeeds {
+  let history = 0, biases = 0, limits = false, logprobs = false, wholeRows = returnLogits === true;
+  for (let s = 0; s < sampling.token.length; s++) {
+    const penalized = sampling.presencePenalty[s] !== 0 || sampling.frequencyPenalty[s] !== 0 ||
+      sampling.repetitionPenalty[s] !== 1;
+    const b = sampling.sequence[s]!;
+    if (penalized) history = Math.max(history, cachedLength[b]! + extendLength[b]!);
+    biases = Math.max(biases, bias.get(s)?.size ?? 0);
+    const filtered = sampling.topK[s]! > 0 || sampling.topP[s]! < 1 || sampling.minP[s]! > 0;
+    limits ||= sampling.temperature[s]! > 0 && filtered;
+    logprobs ||= sampling.logprobs[s]! > 0;
+    wholeRows ||= needsWholeRow(sampling, s);
+  }
+  return { history, biases, limits, logprobs, wholeRows };
+}
+
+/** Biases of each sampled row, added up per token: (token → value). */
+export function mergeBias({ sampling }: BatchPlan): ReadonlyMap<number, ReadonlyMap<number, number>> {
+  const rows = new Map<number, Map<number, number>>();
+  for (let i = 0; i < sampling.biasRow.length; i++) {
+    const row = sampling.biasRow[i]!;
+    const token = sampling.biasToken[i]!;
+    const list = rows.get(row) ?? new Map<number, number>();
+    list.set(token, (list.get(token) ?? 0) + sampling.biasValue[i]!);
+    rows.set(row, list);
+  }
+  return rows;
+}
+
+/** A group of sampled rows of one forward. */
+export interface GroupContents {
+  readonly first: number;
+  readonly count: number;
+  readonly resultsAt: number;
+  readonly topCount: number;
+  readonly bias: ReadonlyMap<number, ReadonlyMap<number, number>>;
+}
+
+/** Parameters of a group of sampled rows; returns the region's byte offset. */
+export function packSamples(
+  regions: Regions,
+  plan: BatchPlan,
+  step: number,
+  { first, count, resultsAt, topCount, bias }: GroupContents,
+  alignWords: number,
+): number {
+  const { sampling } = plan;
+  const offset = 4 * regions.begin(alignWords);
+  regions.take(sampleWords * count);
+  regions.header(Word.Samples, count);
+  regions.header(Word.ResultsAt, resultsAt);
+  regions.header(Word.TopCount, topCount);
+  const starts = new Uint32Array(plan.row.length);
+  for (let b = 1; b < starts.length; b++) starts[b] = starts[b - 1]! + plan.extendLength[b - 1]!;
+  for (let i = 0; i < count; i++) {
+    const s = first + i;
+    const record = contentAt + sampleWords * i;
+    const token = sampling.token[s]!;
+    const b = sampling.sequence[s]!;
+    regions.set(record + Sample.Token, token);
+    regions.set(record + Sample.Row, plan.row[b]!);
+    regions.set(record + Sample.Position, plan.cachedLength[b]! + step + token - starts[b]!);
+    regions.set(record + Sample.Flags, sampling.flags[s]!);
+    regions.setFloat(record + Sample.Temperature, sampling.temperature[s]!);
+    regions.set(record + Sample.TopK, sampling.topK[s]!);
+    regions.setFloat(record + Sample.TopP, sampling.topP[s]!);
+    regions.setFloat(record + Sample.MinP, sampling.minP[s]!);
+    regions.setFloat(record + Sample.Presence, sampling.presencePenalty[s]!);
+    regions.setFloat(record + Sample.Frequency, sampling.frequencyPenalty[s]!);
+    regions.setFloat(record + Sample.Repetition, sampling.repetitionPenalty[s]!);
+    regions.set(record + Sample.PromptLength, sampling.promptLength[s]!);
+    regions.set(record + Sample.SeedLow, sampling.seed[2 * s]!);
+    regions.set(record + Sample.SeedHigh, sampling.seed[2 * s + 1]!);
+    regions.set(record + Sample.Logprobs, sampling.logprobs[s]!);
+    const list = bias.get(s);
+    if (list === undefined) continue;
+    let biasAt = regions.take(2 * list.size);
+    regions.set(record + Sample.BiasAt, biasAt);
+    regions.set(record + Sample.BiasCount, list.size);
+    for (const [id, value] of list) {
+      regions.set(biasAt++, id);
+      regions.setFloat(biasAt++, value);
+    }
+  }
+  return offset;
+}

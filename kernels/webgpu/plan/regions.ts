@@ -1,0 +1,52 @@
+// A growing array of words, divided into regions that begin at multiples of the binding alignment.
+
+import { headerWords } from "./words.ts";
+
+/** Appends regions to a growing array. */
+export class Regions {
+  #words = new Uint32Array(1024);
+  #floats = new Float32Array(this.#words.buffer);
+  #start = 0;
+  #end = 0;
+  /** Words of the longest region. */
+  longest = 0;
+
+  /** Begins a region; returns its first word's index. */
+  begin(alignWords: number): number {
+    this.#start = Math.ceil(this.#end / alignWords) * alignWords;
+    this.#end = this.#start;
+    this.take(headerWords);
+    return this.#start;
+  }
+
+  /** Sets a header word. */
+  header(word: number, value: number): void {
+    this.#words[this.#start + word] = value;
+  }
+
+  /** Room for `count` words; returns their offset within the region. */
+  take(count: number): number {
+    const at = this.#end - this.#start;
+    this.#end += count;
+    if (this.#end > this.#words.length) {
+      const grown = new Uint32Array(Math.max(2 * this.#words.length, this.#end));
+      grown.set(this.#words);
+      this.#words = grown;
+      this.#floats = new Float32Array(grown.buffer);
+    }
+    this.longest = Math.max(this.longest, this.#end - this.#start);
+    return at;
+  }
+
+  set(at: number, value: number): void {
+    this.#words[this.#start + at] = value;
+  }
+
+  setFloat(at: number, value: number): void {
+    this.#floats[this.#start + at] = value;
+  }
+
+  finish(): Uint32Array<ArrayBuffer> {
+    return this.#words.slice(0, this.#end);
+  }
+}

@@ -1,0 +1,62 @@
+// Where the words of a packed plan stand. A plan is an array of 32-bit words for all forwards of a step, in regions
+// that kernels see one at a time; positions inside a region are words from its beginning.
+
+import { PlanWord } from "../kernel.ts";
+
+/** Words of a region's header. */
+export const Word = {
+  ...PlanWord,
+  /** Where the tokens' (row, position) pairs begin. */
+  TokensAt: 3,
+  /** Queries of the decode kernel. */
+  Decodes: 4,
+  /** Keys per split of a decode sequence. */
+  SplitKeys: 5,
+  /** Query tiles of longer sequences: where their (first token, row, first position, tokens) begin, how many. */
+  TilesAt: 6,
+  Tiles: 7,
+  /** Where this group's results begin in the result buffer, in words, and how many alternatives a row has. */
+  ResultsAt: 10,
+  TopCount: 11,
+  /** (destination, value) pairs for the page table, and behind them for the token pool: how many. */
+  PageWrites: 8,
+  TokenWrites: 9,
+  /** Splits there is room for per decode sequence. */
+  Splits: 12,
+  /** In the first region only: number of the step, read back as proof that the step has run. */
+  Serial: 13,
+} as const;
+
+export const headerWords = 16;
+
+/**
+ * What stands right behind the header, so that kernels need not look up where: of a forward the (token, row,
+ * position) triples of its decode queries, of a group of sampled rows their records, of the first region the writes.
+ */
+export const contentAt = headerWords;
+
+/** Words of a sampled row's record. */
+export const Sample = {
+  Token: 0,
+  Row: 1,
+  Position: 2,
+  Flags: 3,
+  Temperature: 4,
+  TopK: 5,
+  TopP: 6,
+  MinP: 7,
+  Presence: 8,
+  Frequency: 9,
+  Repetition: 10,
+  PromptLength: 11,
+  SeedLow: 12,
+  SeedHigh: 13,
+  Logprobs: 14,
+  BiasAt: 15,
+  BiasCount: 16,
+} as const;
+
+export const sampleWords = 17;
+
+/** Words of one sampled row's result: token, log-probability, then the alternatives' ids and log-probabilities. */
+export const resultWords = (topCount: number) => 2 + 2 * topCount;

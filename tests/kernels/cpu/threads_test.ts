@@ -1,0 +1,59 @@
+// Threads that fail, and threads that are asked for in impossible numbers.
+
+import assert from "node:assert/strict";
+import { createCpuBackend } from "../../../kernels/cpu/backend.ts";
+import { Bank } from "../../../kernels/cpu/bank.ts";
+import { compileKernels } from "../../../kernels/cpu/module.ts";
+import { Kind, Program } from "../../../kernels/cpu/program.ts";
+import { ThreadGroup } from "../../../kernels/cpu/threads.ts";
+
+const kernels = compileKernels(256);
+
+/** A product whose scratch for thread 1 lies outside of the memory, and enough panels for both threads. */
+function pushTrap(bank: Bank, program: Program): void {
+  const tokens = 64, columns = 1024, panels = 400;
+  const packed = bank.allocate(tokens * columns * 4), output = bank.allocate(tokens * panels * 32 * 4);
+  // Panels overlap: what is multiplied does not matter.
+  const weights = bank.allocate(columns * 64), scratch = bank.allocate(1 << 16);
+  for (let panel = 0; panel < panels; panel++) {
+    program.push(Kind.Linear, [
+      ...[packed, columns * 4, 0, tokens, columns, 0, 0, packed, weights, 0, 1, 32, 0],
+      ...[output + panel * 128, panels * 128, 0, scratch, 1 << 30, 0, 1],
+    ]);
+  }
+}
+
+Deno.test("a thread that traps makes this run and all later ones throw", () => {
+  using group = new ThreadGroup(2, kernels);
+  const bank = new Bank(0, kernels);
+  group.attach(bank);
+  const program = new Program(bank);
+  pushTrap(bank, program);
+  const reason = /a kernel thread failed: RuntimeError: memory access out of bounds/;
+  assert.throws(() => group.run(bank, program.address, program.count), reason);
+  assert.throws(() => group.run(bank, program.address, 0), reason);
+});
+
+Deno.test("a kernel that traps on the caller's thread throws there and releases the others", () => {
+  using group = new ThreadGroup(3, kernels);
+  const bank = new Bank(0, kernels);
+  group.attach(bank);
+  const program = new Program(bank);
+  program.push(99, []);
+  assert.throws(() => group.run(bank, program.address, 1), WebAssembly.RuntimeError);
+  assert.throws(() => group.run(bank, program.address, 0), /a kernel failed/);
+});
+
+Deno.test("an impossible number of threads is refused", async () => {
+  for (const threads of [0, -1, 1.5, 1000]) {
+    await assert.rejects(createCpuBackend({ threads }), RangeError);
+  }
+});
+
+Deno.test("a disposed backend does not run", () => {
+  const group = new ThreadGroup(2, kernels);
+  const bank = new Bank(0, kernels);
+  group.attach(bank);
+  group[Symbol.dispose]();
+  assert.throws(() => group.run(bank, new Program(bank).address, 0), /disposed/);
+});

@@ -1,0 +1,273 @@
+// Rules that every generated shader must keep, because the compiler does not enforce them (see docs of naga 29).
+
+import assert from "node:assert/strict";
+import type { DType, HeadLayout } from "../../../kernels/ops.ts";
+import { addRows } from "../../../kernels/webgpu/add/add.ts";
+import { cacheLayout } from "../../../kernels/webgpu/attention/cache.ts";
+import { decodeAttention } from "../../../kernels/webgpu/attention/decode.ts";
+import { mergeSplits } from "../../../kernels/webgpu/attention/merge.ts";
+import { prefillAttention, prefillTile } from "../../../kernels/webgpu/attention/prefill.ts";
+import { embed } from "../../../kernels/webgpu/embed/embed.ts";
+import type { DeviceCaps, KernelSource } from "../../../kernels/webgpu/kernel.ts";
+import { planLinear } from "../../../kernels/webgpu/linear/plan.ts";
+import { combineExperts } from "../../../kernels/webgpu/moe/combine.ts";
+import { groupedProduct, groupedTile } from "../../../kernels/webgpu/moe/grouped.ts";
+import { expertDown, expertGateUp } from "../../../kernels/webgpu/moe/matvec.ts";
+import { route } from "../../../kernels/webgpu/moe/route.ts";
+import { listTiles } from "../../../kernels/webgpu/moe/tiles.ts";
+import { gatherNorm } from "../../../kernels/webgpu/norm/gather_norm.ts";
+import { ropeStore } from "../../../kernels/webgpu/rope/rope_store.ts";
+import { drawChunks, drawFinish } from "../../../kernels/webgpu/sample/draw.ts";
+import { logprobChunks, logprobFinish } from "../../../kernels/webgpu/sample/logprobs.ts";
+import { applyBias, applyPenalties, countHistory } from "../../../kernels/webgpu/sample/penalties.ts";
+import { sampleLimits } from "../../../kernels/webgpu/sample/threshold.ts";
+import { scatter } from "../../../kernels/webgpu/scatter/scatter.ts";
+
+const gpu: DeviceCaps = {
+  minSubgroup: 32,
+  maxSubgroup: 32,
+  f16: true,
+  maxWorkgroupBytes: 49152,
+  maxWorkgroupThreads: 1024,
+  maxBindingBytes: 2 ** 31,
+  parallelism: 512,
+  software: false,
+};
+const devices: DeviceCaps[] = [
+  gpu,
+  { ...gpu, minSubgroup: 8, maxSubgroup: 32, maxWorkgroupBytes: 32768 },
+  { ...gpu, minSubgroup: 32, maxSubgroup: 64 },
+  {
+    ...gpu,
+    minSubgroup: 8,
+    maxSubgroup: 8,
+    maxWorkgroupBytes: 32768,
+    parallelism: 2,
+    software: true,
+  },
+];
+const layouts: HeadLayout[] = [
+  { numHeads: 16, numKvHeads: 8, headDim: 128 },
+  { numHeads: 14, numKvHeads: 2, headDim: 64 },
+  { numHeads: 4, numKvHeads: 4, headDim: 48 },
+  { numHeads: 8, numKvHeads: 1, headDim: 256 },
+];
+
+/** Every kernel for a device; those of the matrix products apart. */
+function sources(
+  caps: DeviceCaps,
+): { products: KernelSource[]; others: KernelSource[] } {
+  const products: { readonly source: KernelSource }[] = [];
+  const found: { readonly source: KernelSource }[] = [
+    scatter(5),
+    addRows(64, "f32", 3),
+  ];
+  for (const heads of layouts) {
+    const state = { heads, pageSize: 16, contextLength: 1000 } as Parameters<
+      typeof cacheLayout
+    >[0];
+    const cache = cacheLayout(state);
+    for (const window of [null, 128]) {
+      const shape = {
+        heads,
+        cache,
+        scale: 0.125,
+        window,
+        qkv: "f32",
+        output: "f16",
+      } as const;
+      found.push(
+        decodeAttention(shape, 2, 4, caps),
+        mergeSplits(shape, 2, caps),
+      );
+      const tile = prefillTile(heads, caps);
+      if (tile) found.push(prefillAttention(shape, tile, 3));
+    }
+    for (const [qNorm, kNorm] of [[null, null], [1e-6, 1e-6]] as const) {
+      found.push(
+        ropeStore({ heads, cache, qNorm, kNorm, qkv: "f32" }, 3, caps),
+      );
+    }
+  }
+  for (const dtype of ["bf16", "f16", "f32"] as DType[]) {
+    found.push(
+      embed({
+        columns: 40,
+        dtype,
+        firstId: 7,
+        rows: 9,
+        contextLength: 64,
+        zeroOthers: true,
+        output: "f32",
+      }, 3),
+    );
+    for (const tokens of [1, 8, 16, 300]) {
+      for (const epilogue of ["store", "add", "silu-mul"] as const) {
+        const shape = {
+          rows: 640,
+          columns: 512,
+          dtype,
+          epilogue,
+          normEpsilon: epilogue === "silu-mul" ? 1e-6 : null,
+          bias: epilogue === "store",
+          input: "f32",
+          output: "f32",
+          outputStride: 640,
+          outputOffset: 0,
+          countWord: 0,
+        } as const;
+        products.push(...planLinear(shape, tokens, caps).calls);
+      }
+    }
+    const expert = {
+      columns: 136,
+      dtype,
+      expertsPerToken: 3,
+      firstExpert: 4,
+      experts: 8,
+      output: "f32",
+    } as const;
+    const gateUp = { ...expert, kind: "gate-up", width: 72 } as const;
+    const down = { ...expert, kind: "down", width: 136, columns: 72 } as const;
+    found.push(expertGateUp(gateUp, 2, caps), expertDown(down, "add", 2, caps));
+    for (const pairs of [8, 100, 300, 800]) {
+      const tile = groupedTile(pairs, 8, caps);
+      found.push(
+        groupedProduct(gateUp, tile, 0, 5),
+        groupedProduct(down, tile, 0, 5),
+      );
+    }
+  }
+  for (const rows of ["all", "sampled"] as const) {
+    found.push(
+      gatherNorm(
+        { rows, columns: 96, epsilon: 1e-6, input: "f32", output: "f32" },
+        3,
+        caps,
+      ),
+    );
+  }
+  const logits = { vocabSize: 5003, stride: 5004 };
+  found.push(
+    drawChunks(logits, true, 2, caps),
+    drawChunks(logits, false, 2, caps),
+    drawFinish(3, 64, 2, caps),
+    sampleLimits(logits, 2, caps),
+    logprobChunks(logits, 2, caps),
+    logprobFinish(logits, 2, caps),
+    countHistory(logits, 64, 10, 2),
+    applyPenalties(logits, 64, 10, 2),
+    applyBias(logits, 4, 2),
+    route({ experts: 8, expertsPerToken: 3, renormalize: false }, 2, caps),
+    listTiles(
+      {
+        experts: 8,
+        expertsPerToken: 3,
+        tilePairs: 16,
+        firstToken: 0,
+        mostTokens: 9,
+      },
+      0,
+      caps,
+    ),
+    combineExperts({
+      width: 72,
+      expertsPerToken: 3,
+      epilogue: "add",
+      firstToken: 0,
+      output: "f32",
+    }, 2),
+  );
+  return {
+    products: products.map(({ source }) => source),
+    others: found.map(({ source }) => source),
+  };
+}
+
+const all = devices.map((caps) => {
+  const { products, others } = sources(caps);
+  return { caps, others, sources: [...products, ...others] };
+});
+
+Deno.test("every variable in every shader has an initialiser, because naga does not zero it again in a loop", () => {
+  for (const { sources } of all) {
+    for (const source of sources) {
+      for (const line of source.code().split("\n")) {
+        for (const [declaration] of line.matchAll(/\bvar\s+[^;{]*/g)) {
+          assert.match(declaration, /=/, `${source.key}: ${declaration}`);
+        }
+      }
+    }
+  }
+});
+
+Deno.test("no shader enables subgroups, which naga refuses, or divides its accesses from its bindings", () => {
+  for (const { sources } of all) {
+    for (const source of sources) {
+      const code = source.code();
+      assert.doesNotMatch(code, /enable\s+subgroups/, source.key);
+      const declared = [
+        ...code.matchAll(
+          /@group\(1\)\s*@binding\((\d+)\)\s*var<storage,\s*(\w+)>/g,
+        ),
+      ];
+      assert.deepEqual(
+        declared.map(([, index]) => Number(index)),
+        source.access.map((_, i) => i),
+        source.key,
+      );
+      assert.deepEqual(declared.map(([, , access]) => access), [
+        ...source.access,
+      ], source.key);
+    }
+  }
+});
+
+Deno.test("equal keys mean equal code, on a device", () => {
+  for (const { sources } of all) {
+    const seen = new Map<string, string>();
+    for (const source of sources) {
+      const code = source.code();
+      assert.equal(seen.get(source.key) ?? code, code, source.key);
+      seen.set(source.key, code);
+    }
+  }
+});
+
+Deno.test("no shader outside the matrix products takes more workgroup memory than its device has", () => {
+  const sizes: Record<string, number> = {
+    f32: 4,
+    u32: 4,
+    f16: 2,
+    "atomic<u32>": 4,
+  };
+  const bytesOf = (type: string): number => {
+    const array = /^array<(.*),\s*(\d+)u?>$/.exec(type);
+    if (array) return bytesOf(array[1]!.trim()) * Number(array[2]);
+    const vector = /^vec([234])<(.*)>$/.exec(type);
+    if (vector) {
+      return (vector[1] === "3" ? 4 : Number(vector[1])) * bytesOf(vector[2]!);
+    }
+    const short = /^vec([24])([fuh])$/.exec(type);
+    if (short) return Number(short[1]) * (short[2] === "h" ? 2 : 4);
+    const matrix = /^mat2x4<(.*)>$/.exec(type);
+    if (matrix) return 8 * bytesOf(matrix[1]!);
+    const bytes = sizes[type];
+    if (bytes === undefined) throw new Error(`unknown type ${type}`);
+    return bytes;
+  };
+  for (const { caps, others } of all) {
+    for (const source of others) {
+      let total = 0;
+      for (
+        const [, type] of source.code().matchAll(
+          /var<workgroup>\s*\w+\s*:\s*([^;]+);/g,
+        )
+      ) total += bytesOf(type!.trim());
+      assert.ok(
+        total <= caps.maxWorkgroupBytes,
+        `${source.key}: ${total} of ${caps.maxWorkgroupBytes}`,
+      );
+    }
+  }
+});

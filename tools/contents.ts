@@ -1,0 +1,42 @@
+// What a release contains and what it may touch: the lists that `compile`, `package` and their tests share.
+// The program's own files are found by `program_files.ts`.
+
+import { fileURLToPath } from "node:url";
+
+/** The repository's folder. */
+export const root: string = decodeURIComponent(fileURLToPath(new URL("../", import.meta.url))).replace(
+  /[/\\]$/,
+  "",
+);
+
+/** A folder for what is built. */
+export const dist = `${root}/dist`;
+
+/** Where the program begins. */
+export const entry = "main.ts";
+
+/** The embedded model's files: what a loader reads. Its card and the references of the tests stay behind. */
+export const modelFiles: readonly string[] = [
+  "chat_template.jinja",
+  "config.json",
+  "generation_config.json",
+  "model.safetensors",
+  "tokenizer.json",
+  "tokenizer_config.json",
+].map((name) => `models/pocket/${name}`);
+
+/**
+ * Deno's permissions of a released program; `docs/release.md` says why each is needed. Native libraries (`ffi`),
+ * remote code and every other program than apt-get (for `doctor --fix`) are out of reach; environment variables
+ * that are not named read as absent.
+ */
+export const permissions: readonly string[] = [
+  "--no-prompt",
+  "--allow-read",
+  "--allow-write",
+  "--allow-net",
+  "--ignore-env",
+  "--allow-env=RADISH_*,HF_*,HUGGINGFACE_HUB_CACHE,HOME,USERPROFILE,XDG_CACHE_HOME,XDG_RUNTIME_DIR",
+  "--allow-sys=systemMemoryInfo,uid",
+  "--allow-run=/usr/bin/apt-get",
+];
