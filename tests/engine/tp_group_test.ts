@@ -143,19 +143,13 @@ for (const device of ["reference", "cpu", "webgpu"] as const) {
         { logprobs: null, temperature: 1, seed: 4 },
       ].map(async (changes) => {
         const input = ids(508, 1, 507, 255);
-        const tops: number[] = [];
-        for await (
-          const { tokens, logprobs } of engine.submit({
-            input,
-            params: { ...params, maxTokens: 6, ...changes },
-          })
-        ) {
-          tops.push(
-            ...tokens,
-            ...(logprobs ?? []).flatMap(({ top }) => top.slice(0, 3).map(({ id }) => id)),
-          );
+        const drawn: number[] = [], best: number[] = [];
+        const request = { input, params: { ...params, maxTokens: 6, ...changes } };
+        for await (const { tokens, logprobs } of engine.submit(request)) {
+          drawn.push(...tokens);
+          for (const { top } of logprobs ?? []) best.push(...top.slice(0, 3).map(({ id }) => id));
         }
-        return tops;
+        return [...drawn, ...best];
       }));
       expected ??= found;
       assert.deepEqual(found, expected, `${tp} ranks`);
