@@ -107,6 +107,7 @@ export class FakeEngine implements ServedEngine {
       prefillStepsTotal: 0,
       wastedTokensTotal: 0,
       generationThroughput: 0,
+      busyMillisecondsTotal: 0,
       stepMilliseconds: 0,
     });
   }
