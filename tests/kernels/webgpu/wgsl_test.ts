@@ -150,7 +150,7 @@ function sources(
   found.push(
     drawChunks(logits, true, 2, caps),
     drawChunks(logits, false, 2, caps),
-    drawFinish(logits, 64, 2, caps),
+    drawFinish(3, 64, 2, caps),
     sampleLimits(logits, 2, caps),
     logprobChunks(logits, 2, caps),
     logprobFinish(logits, 2, caps),
