@@ -2,4 +2,4 @@ import { gpuTest } from "../gpu.ts";
 import { createWebGpuBackend } from "../../kernels/webgpu/backend.ts";
 import { testReferenceModels } from "./reference_models.ts";
 
-testReferenceModels("webgpu", () => createWebGpuBackend({ memoryBytes: null }), gpuTest);
+testReferenceModels("webgpu", () => createWebGpuBackend(), gpuTest);
