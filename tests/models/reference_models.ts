@@ -13,18 +13,23 @@ const tie = 0.05;
 const root = new URL("../data/reference/", import.meta.url).pathname;
 const pocket = new URL("../../models/pocket/", import.meta.url).pathname;
 
-/** All reference models on one backend. */
-export function testReferenceModels(name: string, create: BackendFactory): void {
+/** All reference models on one backend, or some of them. */
+export function testReferenceModels(
+  name: string,
+  create: BackendFactory,
+  only: { readonly models: readonly string[]; readonly pageSizes: readonly number[] } | null = null,
+): void {
   const names = [...Deno.readDirSync(root)].filter((entry) => entry.isDirectory).map((entry) => entry.name)
     .sort();
-  for (const model of names) {
-    for (const pageSize of [1, 16, 64]) {
+  for (const model of only?.models ?? names) {
+    for (const pageSize of only?.pageSizes ?? [1, 16, 64]) {
       Deno.test(`${name}: ${model} gives the reference's logits and greedy tokens, alone and batched, pages of ${pageSize}`, async () => {
         await checkModel(create, root + model, pageSize);
       });
     }
   }
 
+  if (only !== null) return;
   Deno.test(`${name}: pocket gives the reference's logits and 64 greedy tokens from tokens that stay on the device`, async () => {
     using backend = await create();
     const loaded = await LoadedModel.load(pocket, backend, 16);
