@@ -192,9 +192,9 @@ async function benchModel(): Promise<void> {
   const contextLength = Math.ceil(Math.max(prompt, context + 64) / 16) * 16;
   const { decoder, pages } = await openShape(backend, contextLength, rows);
   let unwritten: typeof pages = pages;
-  const step = (sequences: TestSequence[], steps = 1) => {
+  const step = (sequences: TestSequence[]) => {
     const recorded = backend.record(
-      plan(1, sequences, { pages: unwritten, steps }),
+      plan(1, sequences, { pages: unwritten }),
       (ops) => decoder.forward(ops),
     );
     unwritten = [];
@@ -209,8 +209,7 @@ async function benchModel(): Promise<void> {
   let single = 0;
   for (const batch of batches) {
     const sequences = Array.from({ length: batch }, (_, row) => ({ row, cached: context, extend: 1 }));
-    await step(sequences, 2);
-    const perStep = await best(4, () => step(sequences, 8)) / 8;
+    const perStep = await best(16, () => step(sequences));
     single ||= batch / perStep;
     const bandwidth = backend.weightBytes / perStep / 1e9;
     console.log(

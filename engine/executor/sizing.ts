@@ -23,13 +23,17 @@ const modestCacheBytes = 2 ** 30;
 /** A size that cannot work; the message names the numbers and what to change. */
 export class SizeError extends Error {}
 
-/** Chooses everything `createState` needs. Rejects with `SizeError` when the pool would hold less than one page. */
+/**
+ * Chooses everything `createState` needs. `sharing` ranks live off the same memory, and each takes its part of what
+ * is found free; `--memory` is of each rank. Rejects with `SizeError` when the pool would hold less than one page.
+ */
 export async function chooseSizes(
   backend: Backend,
   config: ModelConfig,
   heads: HeadLayout,
   vocabStart: number,
   options: SizeOptions,
+  sharing = 1,
 ): Promise<StateSpec> {
   const { pageSize } = options;
   if (pageSize < 1 || (pageSize & (pageSize - 1)) !== 0) {
@@ -52,6 +56,7 @@ export async function chooseSizes(
     small ? wantedPages : Math.max(wantedPages, Math.ceil(generousTokens / pageSize)),
     options.memoryBytes,
     small,
+    sharing,
   );
   return {
     numLayers: config.numLayers,
@@ -73,6 +78,7 @@ async function pagesThatFit(
   wantedPages: number,
   memoryBytes: number | null,
   small: boolean,
+  sharing: number,
 ): Promise<number> {
   const wanted = wantedPages * bytesPerPage;
   let bytes: number, found: string;
@@ -81,11 +87,11 @@ async function pagesThatFit(
     found = `--memory leaves ${formatBytes(bytes)} beside weights of ${formatBytes(backend.weightBytes)}`;
   } else if (small) {
     const left = backend.info.memoryBytes === null ? modestCacheBytes : backend.info.memoryBytes * cacheShare;
-    bytes = Math.min(left, modestCacheBytes);
+    bytes = Math.min(left, modestCacheBytes) / sharing;
     found = `there are ${formatBytes(left)} left`;
   } else {
-    const free = await backend.probeMemory?.(wanted / cacheShare) ?? modestCacheBytes;
-    bytes = free * cacheShare;
+    const free = await backend.probeMemory?.(wanted * sharing / cacheShare) ?? modestCacheBytes;
+    bytes = free * cacheShare / sharing;
     found = `the device gives ${formatBytes(free)} beside weights of ${formatBytes(backend.weightBytes)}`;
   }
   const pages = Math.min(wantedPages, Math.floor(bytes / bytesPerPage));

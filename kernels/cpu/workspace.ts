@@ -49,7 +49,8 @@ export class Workspace {
     // As `assembly/linear.ts` and `assembly/attention.ts` lay it out.
     this.#chunk = Math.min(maxChunk, spec.maxTokens);
     const product = (ownPackNumbers + (this.#chunk + 4) * 32) * 4;
-    const attention = 2 * most * headDim * 4 + 2 * most * 4 + (2 * 4 + 2) * 64 * 4 + 64 + 64 * headDim * 2;
+    const attention = 2 * most * headDim * 4 + 2 * most * 4 + (2 * 4 + 2) * 64 * 4 + 64 * 9 +
+      64 * headDim * 2;
     this.scratchBytes = Math.ceil(Math.max(product, attention) / 4096) * 4096;
     this.scratch = bank.allocate(this.scratchBytes * threads);
     this.program = new Program(bank);

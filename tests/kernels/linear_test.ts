@@ -1,5 +1,6 @@
 // Matrix products on the device against float64, over shapes that do not divide evenly into anything.
 
+import { gpuTest } from "../gpu.ts";
 import assert from "node:assert/strict";
 import type { DType } from "../../kernels/ops.ts";
 import type { DeviceCaps } from "../../kernels/webgpu/kernel.ts";
@@ -70,7 +71,7 @@ function randomShape(random: () => number, dtype: DType): LinearShape {
   };
 }
 
-Deno.test("planLinear's kernels agree with float64 for any shape, type, norm, bias and epilogue", async () => {
+gpuTest("planLinear's kernels agree with float64 for any shape, type, norm, bias and epilogue", async () => {
   using device = await LinearDevice.open();
   const random = seeded(7);
   for (const dtype of ["bf16", "f16", "f32"] as const) {
@@ -82,7 +83,7 @@ Deno.test("planLinear's kernels agree with float64 for any shape, type, norm, bi
   }
 });
 
-Deno.test("the kernels chosen for a GPU compute the same products", async () => {
+gpuTest("the kernels chosen for a GPU compute the same products", async () => {
   using device = await LinearDevice.open();
   const random = seeded(11);
   // Few workgroups fill this imaginary device, so that small shapes get the tiles of large ones.
@@ -99,7 +100,7 @@ Deno.test("the kernels chosen for a GPU compute the same products", async () => 
   }
 });
 
-Deno.test("a product whose plan was made for more rows than the step has leaves the others alone", async () => {
+gpuTest("a product whose plan was made for more rows than the step has leaves the others alone", async () => {
   using device = await LinearDevice.open();
   for (const [planned, tokens] of [[8, 5], [64, 9], [130, 1]] as const) {
     const shape = { ...base, rows: 72, columns: 96, outputStride: 72, normEpsilon: 1e-6 };
@@ -108,7 +109,7 @@ Deno.test("a product whose plan was made for more rows than the step has leaves 
   }
 });
 
-Deno.test("every matrix–vector division of the work gives the same product", async () => {
+gpuTest("every matrix–vector division of the work gives the same product", async () => {
   using device = await LinearDevice.open();
   const lanes = device.caps.minSubgroup;
   const base2 = {
@@ -168,7 +169,7 @@ const tiles: readonly GemmTile[] = [
   { ...small, arithmetic: "f32", buffers: 2, split: 1, step: 32, slices: 2 },
 ];
 
-Deno.test("every tile of a tiled product gives the same product", async () => {
+gpuTest("every tile of a tiled product gives the same product", async () => {
   using device = await LinearDevice.open();
   for (const tile of tiles) {
     for (const epilogue of ["store", "silu-mul"] as const) {
@@ -194,7 +195,7 @@ Deno.test("every tile of a tiled product gives the same product", async () => {
   }
 });
 
-Deno.test("f16 arithmetic keeps its precision for activations far outside f16's range", async () => {
+gpuTest("f16 arithmetic keeps its precision for activations far outside f16's range", async () => {
   using device = await LinearDevice.open();
   const tile = tiles[0]!;
   const shape = { ...base, rows: 72, columns: 256, outputStride: 72 };
@@ -204,7 +205,7 @@ Deno.test("f16 arithmetic keeps its precision for activations far outside f16's 
   }
 });
 
-Deno.test("a grid of more than 65,535 workgroups is folded", () => {
+gpuTest("a grid of more than 65,535 workgroups is folded", () => {
   const shape = { ...base, rows: 3_000_001, outputStride: 3_000_001 };
   const caps: DeviceCaps = {
     minSubgroup: 32,

@@ -45,19 +45,26 @@ interface Tuning {
 /** Most bytes of workgroup memory for the meeting of the bundles; more heads take turns. */
 const meetingBytes = 8192;
 
-function tune({ numHeads, numKvHeads, headDim }: HeadLayout, caps: DeviceCaps): Tuning {
+/** Most bytes of one head's outputs of all bundles. */
+const mostMeetingBytes = 16384;
+
+function tune({ numHeads, numKvHeads, headDim }: HeadLayout, threads: number, caps: DeviceCaps): Tuning {
   const total = headDim / 8;
   const lanes = Math.min(powerOfTwo(total), caps.minSubgroup);
   const chunks = divideUp(total, lanes);
   // Registers: 16 numbers (query and output) per head and chunk.
   const headBlock = Math.min(numHeads / numKvHeads, Math.max(1, Math.floor(8 / chunks)));
   const batch = caps.software ? 2 : headBlock * chunks <= 4 ? 4 : 2;
-  return { lanes, chunks, headBlock, threads: caps.software ? 32 : 128, batch, bundle: caps.minSubgroup };
+  const bundle = caps.minSubgroup;
+  const most = Math.min(caps.maxWorkgroupThreads, bundle * Math.floor(mostMeetingBytes / (4 * headDim)));
+  // Twice the registers leave room for half the threads.
+  const wanted = headBlock * chunks > 4 ? Math.min(threads, 256) : threads;
+  return { lanes, chunks, headBlock, threads: Math.min(wanted, most), batch, bundle };
 }
 
 /** Workgroups per query and split. */
 export function decodeHeadBlocks(heads: HeadLayout, caps: DeviceCaps): number {
-  return heads.numKvHeads * divideUp(heads.numHeads / heads.numKvHeads, tune(heads, caps).headBlock);
+  return heads.numKvHeads * divideUp(heads.numHeads / heads.numKvHeads, tune(heads, 0, caps).headBlock);
 }
 
 const range = (n: number) => Array.from({ length: n }, (_, i) => i);
@@ -67,16 +74,18 @@ const lines = (parts: readonly string[]) => parts.join("\n");
 export const firstKey = (window: number | null, position: string) =>
   window === null ? "0u" : `select(0u, ${position} - ${window - 1}u, ${position} >= ${window}u)`;
 
-/** Attention of `queries` single queries with room for `splits` splits each. */
+/** Attention of `queries` single queries with room for `splits` splits each, in workgroups of `threads`. */
 export function decodeAttention(
   shape: AttentionShape,
   queries: number,
   splits: number,
+  threads: number,
   caps: DeviceCaps,
 ): KernelCall<"qkv" | "pageTable" | "keys" | "values" | "partial" | "output"> {
   const { heads, cache, window } = shape;
+  const tuning = tune(heads, threads, caps);
   const source = kernelSource(
-    `attention-decode ${heads.numHeads}/${heads.numKvHeads}x${heads.headDim} ${cache.key} ` +
+    `attention-decode ${heads.numHeads}/${heads.numKvHeads}x${heads.headDim} ${tuning.threads} ${cache.key} ` +
       `${shape.scale} ${window} ${shape.qkv} ${shape.output}`,
     [
       input("qkv", `array<${shape.qkv}>`),
@@ -86,7 +95,7 @@ export function decodeAttention(
       output("partials", "array<f32>"),
       output("result", `array<${shape.output}>`),
     ],
-    () => code(shape, tune(heads, caps)),
+    () => code(shape, tuning),
   );
   return {
     source,
