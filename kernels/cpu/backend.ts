@@ -33,6 +33,8 @@ export interface CpuOptions {
   /** Threads, the caller's included; the default is the number of logical processors. */
   readonly threads?: number;
   readonly collective?: Collective;
+  /** For tests and benches: waits until all threads have started; otherwise the first runs may do without. */
+  readonly allThreads?: boolean;
   /** For tests: size of a memory in pages of 64 KiB, so that small models take several. */
   readonly memoryPages?: number;
   /** For tests: the build without relaxed SIMD. */
@@ -49,7 +51,10 @@ export async function createCpuBackend(options: CpuOptions = {}): Promise<Backen
     throw new RangeError(`the number of threads must be 1 to ${mostThreads}, not ${threads}`);
   }
   const kernels = compileKernels(options.memoryPages, options.plain);
-  return new CpuBackend(kernels, threads, options.collective ?? null);
+  const group = new ThreadGroup(threads, kernels);
+  const backend = new CpuBackend(kernels, group, options.collective ?? null);
+  if (options.allThreads) await group.ready();
+  return backend;
 }
 
 class CpuBackend implements Backend {
@@ -64,10 +69,13 @@ class CpuBackend implements Backend {
   /** Steps recorded and not run yet, in order. */
   readonly #pending: CpuStep[] = [];
 
-  constructor(kernels: Kernels, threads: number, collective: Collective | null) {
+  constructor(kernels: Kernels, group: ThreadGroup, collective: Collective | null) {
+    const { threads } = group;
     this.#kernels = kernels;
-    this.#threads = new ThreadGroup(threads, kernels);
+    this.#threads = group;
     this.#collective = collective;
+    // The first memory goes out at once, so that the threads are soon ready.
+    this.#place(0);
     const memory = Deno.systemMemoryInfo();
     this.info = {
       kind: "cpu",
@@ -140,14 +148,14 @@ class CpuBackend implements Backend {
   readActivation(activation: Activation, rows: number): Promise<Float32Array> {
     for (const step of [...this.#pending]) step.run();
     const buffer = activation as CpuActivation;
-    const bank = buffer.home ?? this.#place(0);
+    const bank = buffer.home ?? this.#banks[0]!;
     const from = buffer.read(bank, rows * buffer.width * 4) / 4;
     return Promise.resolve(bank.floats.slice(from, from + rows * buffer.width));
   }
 
   writeActivation(activation: Activation, values: Float32Array): void {
     const buffer = activation as CpuActivation;
-    const bank = buffer.home ?? this.#place(0);
+    const bank = buffer.home ?? this.#banks[0]!;
     bank.floats.set(values, buffer.write(bank) / 4);
   }
 
