@@ -54,7 +54,7 @@ const smallState: StateSpec = {
 
 /** Products of a [rows, columns] matrix with 1 … 512 tokens. */
 async function benchProducts(): Promise<void> {
-  using backend = await createCpuBackend({ threads, allThreads: true });
+  using backend = await createCpuBackend({ threads, allThreads: "started" });
   console.log(`${backend.info.description}\n`);
   backend.createState(smallState);
   const cases: [DType, rows: number, columns: number, tokens: number[]][] = [
@@ -98,7 +98,7 @@ async function benchProducts(): Promise<void> {
 /** Attention of 16 query and 8 key/value heads of 128, one layer: single tokens and a prompt. */
 async function benchAttention(): Promise<void> {
   const heads = { numHeads: 16, numKvHeads: 8, headDim: 128 }, contextLength = 4096, width = 32 * 128;
-  using backend = await createCpuBackend({ threads, allThreads: true });
+  using backend = await createCpuBackend({ threads, allThreads: "started" });
   backend.createState({ ...smallState, heads, numPages: 2048, maxRows: 8, contextLength });
   const qkv = backend.createActivation(width, "hidden"),
     output = backend.createActivation(16 * 128, "hidden");
@@ -186,7 +186,7 @@ async function openShape(backend: Backend, contextLength: number, rows: number) 
 }
 
 async function benchModel(): Promise<void> {
-  using backend = await createCpuBackend({ threads, allThreads: true });
+  using backend = await createCpuBackend({ threads, allThreads: "started" });
   const prompt = Number(options.prompt), context = Number(options.context);
   const batches = options.batches.split(",").map(Number), rows = Math.max(...batches);
   const contextLength = Math.ceil(Math.max(prompt, context + 64) / 16) * 16;

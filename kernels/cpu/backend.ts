@@ -33,13 +33,22 @@ export interface CpuOptions {
   /** Threads, the caller's included; the default is the number of logical processors. */
   readonly threads?: number;
   readonly collective?: Collective;
-  /** For tests and benches: waits until all threads have started; otherwise the first runs may do without. */
-  readonly allThreads?: boolean;
+  /**
+   * For benches, "started": waits for all threads; otherwise the first runs may do without. For tests, "always": and
+   * uses them for the smallest work.
+   */
+  readonly allThreads?: "started" | "always";
   /** For tests: size of a memory in pages of 64 KiB, so that small models take several. */
   readonly memoryPages?: number;
   /** For tests: the build without relaxed SIMD. */
   readonly plain?: boolean;
 }
+
+/**
+ * Multiply-adds of an average operation that make a further thread worth its barrier: some ten microseconds. A small
+ * model's single token is done sooner alone.
+ */
+const workPerThread = 150_000;
 
 /** More threads than this do not pay, and each takes scratch. */
 const mostThreads = 64;
@@ -52,7 +61,12 @@ export async function createCpuBackend(options: CpuOptions = {}): Promise<Backen
   }
   const kernels = compileKernels(options.memoryPages, options.plain);
   const group = new ThreadGroup(threads, kernels);
-  const backend = new CpuBackend(kernels, group, options.collective ?? null);
+  const backend = new CpuBackend(
+    kernels,
+    group,
+    options.collective ?? null,
+    options.allThreads === "always" ? 0 : workPerThread,
+  );
   if (options.allThreads) await group.ready();
   return backend;
 }
@@ -63,17 +77,19 @@ class CpuBackend implements Backend {
   readonly #kernels: Kernels;
   readonly #threads: ThreadGroup;
   readonly #collective: Collective | null;
+  readonly #workPerThread: number;
   readonly #banks: Bank[] = [];
   readonly #staging = new Map<Bank, { address: number; bytes: number }>();
   #context: ForwardContext | null = null;
   /** Steps recorded and not run yet, in order. */
   readonly #pending: CpuStep[] = [];
 
-  constructor(kernels: Kernels, group: ThreadGroup, collective: Collective | null) {
+  constructor(kernels: Kernels, group: ThreadGroup, collective: Collective | null, workPerThread: number) {
     const { threads } = group;
     this.#kernels = kernels;
     this.#threads = group;
     this.#collective = collective;
+    this.#workPerThread = workPerThread;
     // The first memory goes out at once, so that the threads are soon ready.
     this.#place(0);
     const memory = Deno.systemMemoryInfo();
@@ -134,7 +150,7 @@ class CpuBackend implements Backend {
 
   createState(spec: StateSpec): void {
     const state = new CpuState(spec, (bytes) => this.#place(bytes));
-    this.#context = new ForwardContext(state, this.#threads, this.#collective);
+    this.#context = new ForwardContext(state, this.#threads, this.#collective, this.#workPerThread);
   }
 
   createActivation(width: number, _kind: "residual" | "hidden"): Activation {
