@@ -182,6 +182,7 @@ export class Engine implements AsyncDisposable {
       generationDefaults,
       device: executor.device,
       weightBytes: executor.weightBytes,
+      rankWeightBytes: launched.rankWeightBytes,
       numPages: executor.numPages,
       pageSize: options.pageSize,
       maxRunningRequests: executor.maxRows,

@@ -21,7 +21,10 @@ export interface EngineOptions {
   readonly maxPrefillTokens: number | null;
   readonly cache: "radix" | "naive";
   readonly overlap: boolean;
+  /** Number of tensor-parallel ranks. */
   readonly tp: number;
+  /** What partial sums travel as between ranks. */
+  readonly reduceType: "float32" | "float16";
   readonly dummyWeights: boolean;
   readonly skipTokenizer: boolean;
   /** Fine tuning and test hooks; see `SchedulerConfig`. */
@@ -48,6 +51,7 @@ export const defaultEngineOptions: Omit<EngineOptions, "modelDir"> = {
   cache: "radix",
   overlap: true,
   tp: 1,
+  reduceType: "float32",
   dummyWeights: false,
   skipTokenizer: false,
 };
@@ -67,7 +71,9 @@ export interface ModelInfo {
   /** From `generation_config.json`. */
   readonly generationDefaults: Partial<SamplingParams>;
   readonly device: DeviceInfo;
+  /** On the first rank, and on each. */
   readonly weightBytes: number;
+  readonly rankWeightBytes: readonly number[];
   readonly numPages: number;
   readonly pageSize: number;
   readonly maxRunningRequests: number;

@@ -52,6 +52,8 @@ export interface SchedulerCounters {
   readonly prefillStepsTotal: number;
   /** Forwards whose token was thrown away because the request had already ended. */
   readonly wastedTokensTotal: number;
+  /** Time with a step on the device, from its submission to its result. */
+  readonly busyMillisecondsTotal: number;
   /** Of the last finished steps: tokens per second, and milliseconds a step. */
   readonly generationThroughput: number;
   readonly stepMilliseconds: number;

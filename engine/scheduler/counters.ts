@@ -13,6 +13,7 @@ export class Counters {
   steps = 0;
   prefillSteps = 0;
   wastedTokens = 0;
+  busyMilliseconds = 0;
   readonly #last: { readonly tokens: number; readonly steps: number; readonly milliseconds: number }[] = [];
 
   /** A plan of `steps` forwards has come back with so many new tokens. */
@@ -20,6 +21,7 @@ export class Counters {
     this.steps += steps;
     if (prefill) this.prefillSteps++;
     this.generatedTokens += tokens;
+    this.busyMilliseconds += milliseconds;
     this.#last.push({ tokens, steps, milliseconds });
     if (this.#last.length > window) this.#last.shift();
   }

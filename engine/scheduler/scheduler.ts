@@ -155,6 +155,7 @@ export class Scheduler {
       prefillStepsTotal: this.#counters.prefillSteps,
       wastedTokensTotal: this.#counters.wastedTokens,
       generationThroughput: this.#counters.throughput,
+      busyMillisecondsTotal: this.#counters.busyMilliseconds,
       stepMilliseconds: this.#counters.stepMilliseconds,
     };
   }

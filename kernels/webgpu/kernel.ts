@@ -20,6 +20,8 @@ export interface DeviceCaps {
   readonly parallelism: number;
   /** A software imitation: prefer little code and few threads. */
   readonly software: boolean;
+  /** For tests: elements from which on a weight may be multiplied in f16, instead of the kernels' own choice. */
+  readonly halfFrom?: number;
 }
 
 /** Words at the beginning of the plan buffer; the rest is the backend's. */

@@ -109,7 +109,16 @@ async function run(values: OptionValues): Promise<number> {
       `radish: ${left} sizes left out: they do not fit the context, the rows or the cache`,
     );
   }
-  const about = { model: model.id, device: model.device.description, context, tokens, repeat };
+  const about = {
+    model: model.id,
+    device: model.device.description,
+    load_milliseconds: Math.round(session.loadMilliseconds),
+    weight_bytes: model.weightBytes,
+    cache_tokens: model.numPages * model.pageSize,
+    context,
+    tokens,
+    repeat,
+  };
   if (values.flag("json")) console.log(JSON.stringify({ ...about, measurements }, null, 2));
   else print(about, measurements);
   return 0;

@@ -108,7 +108,7 @@ function print(
 
 /** Why there is no real GPU, as far as it can be seen from here. */
 async function examine(gpu: WebGpuReport | null): Promise<Finding | null> {
-  if (Deno.build.os === "linux" && await exists("/dev/nvidiactl")) {
+  if (Deno.build.os === "linux" && await hasNvidiaDriver()) {
     const packages = ["libvulkan1", "libegl1", "libgl1", "libx11-6", "libxext6"];
     return {
       problem:
@@ -128,6 +128,11 @@ async function examine(gpu: WebGpuReport | null): Promise<Finding | null> {
       : adapterRemedy(),
     packages: Deno.build.os === "linux" ? ["mesa-vulkan-drivers"] : [],
   };
+}
+
+/** A release may not look into /dev, so the driver's tool counts too. */
+async function hasNvidiaDriver(): Promise<boolean> {
+  return await exists("/dev/nvidiactl") || await exists("/usr/bin/nvidia-smi");
 }
 
 function canInstall(): boolean {

@@ -37,8 +37,8 @@ export const engineOptionSpecs: readonly OptionSpec[] = [
     min: 1,
     max: 256,
     env: "RADISH_THREADS",
-    help: "CPU threads",
-    fallback: "all cores",
+    help: "CPU threads of each rank",
+    fallback: "all cores, shared by the ranks",
   },
   {
     name: "dtype",
@@ -64,7 +64,7 @@ export const engineOptionSpecs: readonly OptionSpec[] = [
     min: 0.001,
     max: 65536,
     env: "RADISH_MEMORY",
-    help: "device memory for weights and cache, in GiB",
+    help: "device memory for weights and cache, in GiB, of each rank",
     fallback: "what is free",
   },
   {
@@ -122,6 +122,13 @@ export const engineOptionSpecs: readonly OptionSpec[] = [
   },
   { name: "no-overlap", kind: "flag", help: "do not plan a step while one runs (for comparison)" },
   { name: "tp", kind: "integer", value: "N", min: 1, max: 64, help: "tensor-parallel ranks", fallback: "1" },
+  {
+    name: "tp-reduce",
+    kind: "text",
+    choices: ["float32", "float16"],
+    help: "what partial sums travel as between ranks",
+    fallback: "float32",
+  },
   { name: "dummy-weights", kind: "flag", help: "random weights; needs only config.json" },
   { name: "skip-tokenizer-init", kind: "flag", help: "token ids in, token ids out" },
 ];
@@ -151,6 +158,7 @@ export function engineOptions(values: OptionValues, modelDir: string): EngineOpt
     cache: (values.text("cache") ?? "radix") as EngineOptions["cache"],
     overlap: !values.flag("no-overlap"),
     tp: values.number("tp") ?? 1,
+    reduceType: (values.text("tp-reduce") ?? "float32") as EngineOptions["reduceType"],
     dummyWeights: values.flag("dummy-weights"),
     skipTokenizer: values.flag("skip-tokenizer-init"),
     ...testHook(Deno.env.get("RADISH_TEST_DIE_AT_PLAN")),

@@ -38,8 +38,8 @@ export async function startSession(values: OptionValues, warmUp: boolean): Promi
   const { model } = engine;
   const tokens = model.numPages * model.pageSize;
   progress.note(
-    `radish: ${model.device.description} (${engine.deviceReason}); weights ${
-      formatBytes(model.weightBytes)
+    `radish: ${model.device.description} (${engine.deviceReason}); weights ${formatBytes(model.weightBytes)}${
+      model.tp > 1 ? ` on each of ${model.tp} ranks` : ""
     }, ` +
       `cache for ${tokens.toLocaleString("en")} tokens`,
   );

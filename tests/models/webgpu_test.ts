@@ -1,4 +1,5 @@
+import { gpuTest } from "../gpu.ts";
 import { createWebGpuBackend } from "../../kernels/webgpu/backend.ts";
 import { testReferenceModels } from "./reference_models.ts";
 
-testReferenceModels("webgpu", () => createWebGpuBackend({ memoryBytes: null }));
+testReferenceModels("webgpu", () => createWebGpuBackend(), gpuTest);

@@ -107,6 +107,7 @@ export class FakeEngine implements ServedEngine {
       prefillStepsTotal: 0,
       wastedTokensTotal: 0,
       generationThroughput: 0,
+      busyMillisecondsTotal: 0,
       stepMilliseconds: 0,
     });
   }
@@ -312,6 +313,7 @@ const fakeModel: ModelInfo = {
   generationDefaults: {},
   device: { kind: "reference", description: "scripted", software: true, memoryBytes: null },
   weightBytes: 1000,
+  rankWeightBytes: [1000],
   numPages: 256,
   pageSize: 16,
   tp: 1,
