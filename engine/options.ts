@@ -25,6 +25,8 @@ export interface EngineOptions {
   readonly tp: number;
   /** What partial sums travel as between ranks. */
   readonly reduceType: "float32" | "float16";
+  /** Bus addresses of the GPUs that ranks take in turn; empty leaves it to the engine. */
+  readonly gpus: readonly string[];
   readonly dummyWeights: boolean;
   readonly skipTokenizer: boolean;
   /** Fine tuning and test hooks; see `SchedulerConfig`. */
@@ -52,6 +54,7 @@ export const defaultEngineOptions: Omit<EngineOptions, "modelDir"> = {
   overlap: true,
   tp: 1,
   reduceType: "float32",
+  gpus: [],
   dummyWeights: false,
   skipTokenizer: false,
 };
