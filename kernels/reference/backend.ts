@@ -1,5 +1,6 @@
 // The reference backend: every operation in plain TypeScript and float64, as directly as it can be written. It is
-// what the other backends are tested against, and the place to read what an operation means.
+// what the other backends are tested against, and the place to read what an operation means; it is one file so that
+// it can be read from top to bottom.
 
 import { type BatchPlan, SampleFlag, type StepResult } from "../../engine/plan.ts";
 import type {
