@@ -4,6 +4,7 @@ import { adapterRemedy, probeWebGpu, type WebGpuReport } from "../../kernels/web
 import type { Command, OptionValues } from "./command.ts";
 import { versionText } from "./version.ts";
 
+/** The subcommand. */
 export const doctor: Command = {
   name: "doctor",
   summary: "what this machine can run on, and what is missing",
