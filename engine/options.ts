@@ -36,6 +36,8 @@ export interface EngineOptions {
   readonly tp: number;
   /** What partial sums travel as between ranks. */
   readonly reduceType: "float32" | "float16";
+  /** Bus addresses of the GPUs that ranks take in turn; empty leaves it to the engine. */
+  readonly gpus: readonly string[];
   /** Random weights; only `config.json` is needed. */
   readonly dummyWeights: boolean;
   /** Token ids in and out, no texts. */
@@ -68,6 +70,7 @@ export const defaultEngineOptions: Omit<EngineOptions, "modelDir"> = {
   overlap: true,
   tp: 1,
   reduceType: "float32",
+  gpus: [],
   dummyWeights: false,
   skipTokenizer: false,
 };

@@ -12,6 +12,7 @@ import type { FinishReason, SamplingParams, TokenLogprob } from "../engine/param
 import type { EngineOptions, StartProgress } from "../engine/options.ts";
 import type { BatchPlan, StepResult } from "../engine/plan.ts";
 import type { DeviceInfo } from "../kernels/ops.ts";
+import type { GpuPlace } from "../kernels/webgpu/gpus.ts";
 import type { SchedulerConfig, SchedulerCounters } from "../engine/scheduler/config.ts";
 
 /** Unique per engine. */
@@ -201,6 +202,8 @@ export interface ExecutorSetup {
   readonly rank: number;
   /** Shared by all ranks of a group; null for a single rank. */
   readonly group: SharedArrayBuffer | null;
+  /** Which GPU it takes, if it can choose. */
+  readonly gpu: GpuPlace;
   /** To the scheduler. */
   readonly port: MessagePort;
   /** Run every kind of step once, so that no pipeline is compiled while serving. */

@@ -17,12 +17,14 @@ export interface Finding {
 /** What the linter finds in the program and its tools. */
 export async function lintDocs(): Promise<Finding[]> {
   const files = (await Promise.all(["engine", "kernels", "server", "tools"].map(modulesIn))).flat();
-  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["doc", "--lint", "main.ts", ...files],
     cwd: root,
     env: { NO_COLOR: "1" },
   }).output();
-  const findings = parseFindings(new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr));
+  const printed = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+  const findings = parseFindings(printed);
+  if (!success && findings.length === 0) throw new Error(printed);
   const kept: Finding[] = [];
   for (const finding of findings) if (!await isForeignType(finding)) kept.push(finding);
   return kept;

@@ -205,7 +205,7 @@ gpuTest("f16 arithmetic keeps its precision for activations far outside f16's ra
   }
 });
 
-Deno.test("a grid of more than 65,535 workgroups is folded", () => {
+gpuTest("a grid of more than 65,535 workgroups is folded", () => {
   const shape = { ...base, rows: 3_000_001, outputStride: 3_000_001 };
   const caps: DeviceCaps = {
     minSubgroup: 32,

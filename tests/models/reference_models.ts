@@ -14,16 +14,17 @@ const tie = 0.05;
 const root = new URL("../data/reference/", import.meta.url).pathname;
 const pocket = new URL("../../models/pocket/", import.meta.url).pathname;
 
-/** All reference models on one backend. */
+/** All reference models on one backend, or some of them. */
 export function testReferenceModels(
   name: string,
   create: BackendFactory,
   register: Register = Deno.test,
+  only: { readonly models: readonly string[]; readonly pageSizes: readonly number[] } | null = null,
 ): void {
   const names = [...Deno.readDirSync(root)].filter((entry) => entry.isDirectory).map((entry) => entry.name)
     .sort();
-  for (const model of names) {
-    for (const pageSize of [1, 16, 64]) {
+  for (const model of only?.models ?? names) {
+    for (const pageSize of only?.pageSizes ?? [1, 16, 64]) {
       register(
         `${name}: ${model} gives the reference's logits and greedy tokens, alone and batched, pages of ${pageSize}`,
         async () => {
@@ -33,6 +34,7 @@ export function testReferenceModels(
     }
   }
 
+  if (only !== null) return;
   register(
     `${name}: pocket gives the reference's logits and 64 greedy tokens from tokens that stay on the device`,
     async () => {

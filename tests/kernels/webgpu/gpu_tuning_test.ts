@@ -25,7 +25,6 @@ const base: StateSpec = {
 
 const pretendGpu = () =>
   createWebGpuBackend({
-    memoryBytes: null,
     caps: { software: false, parallelism: 64 },
   });
 
