@@ -9,11 +9,15 @@ import { engineOptions } from "./engine_options.ts";
 import { Progress } from "./progress.ts";
 
 /** The model inside the program. */
-export const embeddedModel = decodeURIComponent(new URL("../../models/pocket", import.meta.url).pathname);
+export const embeddedModel: string = decodeURIComponent(
+  new URL("../../models/pocket", import.meta.url).pathname,
+);
 
 /** A started engine and where to report. */
 export interface Session extends AsyncDisposable {
+  /** Ready for requests. */
   readonly engine: Engine;
+  /** For further messages to the user. */
   readonly progress: Progress;
   /** Milliseconds from the call to a ready engine. */
   readonly loadMilliseconds: number;
