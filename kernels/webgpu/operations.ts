@@ -11,9 +11,10 @@ import type {
   RopeStoreArgs,
   SampleArgs,
 } from "../ops.ts";
-import { decodeAttention, partialWords } from "./attention/decode.ts";
+import { decodeAttention } from "./attention/decode.ts";
 import { mergeSplits } from "./attention/merge.ts";
 import { prefillAttention, prefillTile } from "./attention/prefill.ts";
+import { partialWords } from "./attention/shape.ts";
 import { recordAllReduce } from "./collective_operation.ts";
 import { DeviceActivation, type Forward, look, recordOperation, sharedBuffer } from "./context.ts";
 import { embed } from "./embed/embed.ts";

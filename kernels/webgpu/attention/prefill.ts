@@ -12,9 +12,9 @@
 import type { HeadLayout } from "../../ops.ts";
 import type { DeviceCaps, KernelCall } from "../kernel.ts";
 import { Word } from "../plan/words.ts";
-import { divideUp, float, input, kernelSource, load, output, store } from "../wgsl.ts";
+import { divideUp, float, input, kernelSource, lines, load, output, range, store } from "../wgsl.ts";
 import { cacheType, octetHalf, slotFunction } from "./cache.ts";
-import { type AttentionShape, firstKey } from "./decode.ts";
+import { type AttentionShape, firstKey } from "./shape.ts";
 
 /** How a workgroup is laid out. */
 export interface PrefillTile {
@@ -73,9 +73,6 @@ export function prefillAttention(
     workgroups: [heads.numKvHeads * blocks, tiles, 1],
   };
 }
-
-const range = (n: number) => Array.from({ length: n }, (_, i) => i);
-const lines = (parts: readonly string[]) => parts.join("\n");
 
 function code(shape: AttentionShape, tile: PrefillTile, blocks: number): string {
   const { heads: { numHeads, numKvHeads, headDim }, cache, window } = shape;
