@@ -4,10 +4,7 @@
 import { fileURLToPath } from "node:url";
 
 /** The repository's folder. */
-export const root: string = decodeURIComponent(fileURLToPath(new URL("../", import.meta.url))).replace(
-  /[/\\]$/,
-  "",
-);
+export const root: string = fileURLToPath(new URL("..", import.meta.url)).replace(/[/\\]$/, "");
 
 /** A folder for what is built. */
 export const dist = `${root}/dist`;
