@@ -2,12 +2,15 @@
 //
 // Order: all workers are created at once; tokenizer and detokenizer load the tokenizer while the executors load
 // weights; the scheduler is configured last, when the executors have said how much fits. The first worker to fail
-// settles `dead`, breaks the ranks' group so that none waits for ever, and everything is torn down by `close`.
+// settles `dead`, breaks the ranks' group so that none waits for ever, and everything is torn down by `close`. What
+// can be refused from the configuration alone is refused before there is any worker.
 
 import { breakGroup, createGroupMemory } from "../engine/executor/collectives.ts";
 import type { Model } from "../engine/model/open.ts";
 import type { EngineOptions, StartProgress } from "../engine/options.ts";
 import type { SchedulerConfig, SchedulerCounters } from "../engine/scheduler/config.ts";
+import { checkRanks } from "../engine/weights/shard.ts";
+import { type GpuPlace, hasDeviceSelectLayer, listGpus, placeRanks } from "../kernels/webgpu/gpus.ts";
 import type {
   DetokenizerAnswer,
   ExecutorAnswer,
@@ -20,8 +23,13 @@ import { WorkerHandle } from "./worker_handle.ts";
 
 /** A running set of workers, as the engine uses it. */
 export interface Launched {
+  /** What the first rank turned out to be. */
   readonly executor: ExecutorReady;
+  /** Of each rank. */
+  readonly rankWeightBytes: readonly number[];
+  /** What the tokenizer turned out to be. */
   readonly tokenizer: TokenizerReady;
+  /** What the scheduler was started with. */
   readonly scheduler: SchedulerConfig;
   /** ToTokenizer / FromTokenizer */
   readonly toTokenizer: MessagePort;
@@ -29,6 +37,7 @@ export interface Launched {
   readonly fromDetokenizer: MessagePort;
   /** Resolves when any worker fails; never rejects. */
   readonly dead: Promise<Error>;
+  /** The scheduler's counters. */
   counters(): Promise<SchedulerCounters>;
   /** Empties the prefix cache; false while requests run. */
   flush(): Promise<boolean>;
@@ -53,6 +62,8 @@ export async function launch(
   start: { readonly warmUp: boolean; readonly leaveDevices: boolean },
   onProgress: (progress: StartProgress) => void,
 ): Promise<Launched> {
+  checkRanks(model.config, options.tp);
+  const places = await placeOnGpus(options);
   using stack = new DisposableStack();
   const worker = <A extends { type: string; call?: number; message?: string }>(
     path: string,
@@ -71,15 +82,16 @@ export async function launch(
   const tokenizer = stack.use(worker<TokenizerAnswer>("./tokenizer/worker.ts", "tokenizer"));
   const detokenizer = stack.use(worker<DetokenizerAnswer>("./detokenizer/worker.ts", "detokenizer"));
   const scheduler = stack.use(worker<SchedulerAnswer>("../engine/scheduler/worker.ts", "scheduler"));
+  const group = options.tp > 1 ? createGroupMemory(options.tp) : null;
   const endRanks = async () => {
+    if (group) breakGroup(group, "closed");
     const release = !start.leaveDevices;
     await Promise.allSettled(ranks.map((handle) => handle.ask({ type: "close", release })));
     if (release) { for (const handle of ranks) handle[Symbol.dispose](); }
   };
 
-  const group = options.tp > 1 ? createGroupMemory(options.tp) : null;
   const dead = Promise.race([...ranks, tokenizer, detokenizer, scheduler].map((handle) => handle.dead));
-  if (group) void dead.then(() => breakGroup(group));
+  if (group) void dead.then(() => breakGroup(group, "failed"));
 
   const mainToTokenizer = new MessageChannel(), detokenizerToMain = new MessageChannel();
   const tokenizerToScheduler = new MessageChannel(), schedulerToDetokenizer = new MessageChannel();
@@ -105,19 +117,23 @@ export async function launch(
     ]),
     ...ranks.map((handle, rank) => {
       const port = schedulerToRank[rank]!.port2;
-      return handle.ask({ type: "init", setup: { options, rank, group, port, warmUp: start.warmUp } }, [
+      return handle.ask({
+        type: "init",
+        setup: { options, rank, group, gpu: places[rank], port, warmUp: start.warmUp },
+      }, [
         port,
       ]);
     }),
   ]);
-  const [tokenizerAnswer, , executorAnswer] = await started.catch(async (error) => {
+  const [tokenizerAnswer, , ...executorAnswers] = await started.catch(async (error) => {
     await endRanks();
     throw error;
   });
-  if (tokenizerAnswer.type !== "ready" || executorAnswer?.type !== "ready" || !("ready" in executorAnswer)) {
+  const executors = executorAnswers.flatMap((answer) => answer.type === "ready" ? [answer.ready] : []);
+  const executor = executors[0];
+  if (tokenizerAnswer.type !== "ready" || executor === undefined) {
     throw new Error("a worker answered its initialisation with something else");
   }
-  const executor = executorAnswer.ready;
   const config = schedulerConfig(model, options, executor);
   const ports = {
     tokenizer: tokenizerToScheduler.port2,
@@ -133,6 +149,7 @@ export async function launch(
   const workers = stack.move();
   return {
     executor,
+    rankWeightBytes: executors.map(({ weightBytes }) => weightBytes),
     tokenizer: tokenizerAnswer.ready,
     scheduler: config,
     toTokenizer: mainToTokenizer.port1,
@@ -153,11 +170,17 @@ export async function launch(
     async close() {
       mainToTokenizer.port1.close();
       detokenizerToMain.port2.close();
-      if (group) breakGroup(group);
       await endRanks();
       workers.dispose();
     },
   };
+}
+
+/** The GPU of each rank; where the device is not a GPU, all share what there is. */
+async function placeOnGpus({ device, tp, gpus }: EngineOptions): Promise<GpuPlace[]> {
+  const choosing = (device === "auto" || device === "webgpu") && (tp > 1 || gpus.length > 0);
+  if (!choosing) return placeRanks(tp, [], [], false);
+  return placeRanks(tp, gpus, await listGpus(), await hasDeviceSelectLayer());
 }
 
 function schedulerConfig(

@@ -11,6 +11,7 @@ import type { BatchPlan } from "../plan.ts";
 
 /** What `Executor` needs of the decoder. */
 export interface Forward {
+  /** Records one forward of the current plan. */
   forward(ops: Ops): void;
 }
 
@@ -19,26 +20,42 @@ export class Executor {
   readonly #backend: Backend;
   readonly #decoder: Forward;
   readonly #post: (message: FromExecutor) => void;
+  readonly #onWork: () => void;
   #inFlight: RecordedStep | null = null;
   #last: Promise<void> = Promise.resolve();
 
-  /** `post` sends results to the scheduler; ranks other than 0 pass a function that drops them. */
-  constructor(backend: Backend, decoder: Forward, post: (message: FromExecutor) => void) {
+  /**
+   * `post` sends results to the scheduler; ranks other than 0 pass a function that drops them. `onWork` is called
+   * when a plan comes after a time without any.
+   */
+  constructor(
+    backend: Backend,
+    decoder: Forward,
+    post: (message: FromExecutor) => void,
+    onWork: () => void = () => {},
+  ) {
     this.#backend = backend;
     this.#decoder = decoder;
     this.#post = post;
+    this.#onWork = onWork;
   }
 
+  /** Acts on a message after all those before it; rejects when a step fails. */
   handle(message: ToExecutor): Promise<void> {
     this.#last = this.#last.then(() => this.#handle(message));
     return this.#last;
   }
 
-  /** Resolves when everything handled so far is done and read; nothing is posted any more. */
+  /** Resolves when everything handled so far is done and read, or has failed; nothing is posted any more. */
   async idle(): Promise<void> {
     await this.#last.catch(() => {});
-    await this.#inFlight?.read();
+    const last = this.#inFlight;
     this.#inFlight = null;
+    try {
+      await last?.read();
+    } catch {
+      // Of no use to anyone now; with several ranks it fails as soon as one of them is closed.
+    }
   }
 
   async #handle(message: ToExecutor): Promise<void> {
@@ -53,6 +70,7 @@ export class Executor {
   }
 
   async #run(plan: BatchPlan): Promise<void> {
+    if (this.#inFlight === null) this.#onWork();
     const recorded = this.#backend.record(plan, (ops) => this.#decoder.forward(ops));
     await this.#finish(recorded);
   }

@@ -20,16 +20,26 @@ const generousTokens = 1 << 19;
 /** By default no more bytes of cache than this on a CPU or a software GPU, whose memory is everybody's. */
 const modestCacheBytes = 2 ** 30;
 
+/**
+ * Share of the system's memory beyond which no GPU is asked by default: one that shares it may be granted more than
+ * the system can spare, which shows only when it is used.
+ */
+const systemShare = 0.5;
+
 /** A size that cannot work; the message names the numbers and what to change. */
 export class SizeError extends Error {}
 
-/** Chooses everything `createState` needs. Rejects with `SizeError` when the pool would hold less than one page. */
+/**
+ * Chooses everything `createState` needs. `sharing` ranks live off the same memory, and each takes its part of what
+ * is found free; `--memory` is of each rank. Rejects with `SizeError` when the pool would hold less than one page.
+ */
 export async function chooseSizes(
   backend: Backend,
   config: ModelConfig,
   heads: HeadLayout,
   vocabStart: number,
   options: SizeOptions,
+  sharing = 1,
 ): Promise<StateSpec> {
   const { pageSize } = options;
   if (pageSize < 1 || (pageSize & (pageSize - 1)) !== 0) {
@@ -52,6 +62,7 @@ export async function chooseSizes(
     small ? wantedPages : Math.max(wantedPages, Math.ceil(generousTokens / pageSize)),
     options.memoryBytes,
     small,
+    sharing,
   );
   return {
     numLayers: config.numLayers,
@@ -73,6 +84,7 @@ async function pagesThatFit(
   wantedPages: number,
   memoryBytes: number | null,
   small: boolean,
+  sharing: number,
 ): Promise<number> {
   const wanted = wantedPages * bytesPerPage;
   let bytes: number, found: string;
@@ -81,11 +93,12 @@ async function pagesThatFit(
     found = `--memory leaves ${formatBytes(bytes)} beside weights of ${formatBytes(backend.weightBytes)}`;
   } else if (small) {
     const left = backend.info.memoryBytes === null ? modestCacheBytes : backend.info.memoryBytes * cacheShare;
-    bytes = Math.min(left, modestCacheBytes);
+    bytes = Math.min(left, modestCacheBytes) / sharing;
     found = `there are ${formatBytes(left)} left`;
   } else {
-    const free = await backend.probeMemory?.(wanted / cacheShare) ?? modestCacheBytes;
-    bytes = free * cacheShare;
+    const asked = Math.min(wanted * sharing / cacheShare, Deno.systemMemoryInfo().total * systemShare);
+    const free = await backend.probeMemory?.(asked) ?? modestCacheBytes;
+    bytes = free * cacheShare / sharing;
     found = `the device gives ${formatBytes(free)} beside weights of ${formatBytes(backend.weightBytes)}`;
   }
   const pages = Math.min(wantedPages, Math.floor(bytes / bytesPerPage));

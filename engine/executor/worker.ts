@@ -4,7 +4,8 @@
 
 import "../../server/worker_death.ts";
 import { createBackend } from "../../kernels/backend.ts";
-import type { Backend, Collective } from "../../kernels/ops.ts";
+import type { Backend } from "../../kernels/ops.ts";
+import { selectGpu } from "../../kernels/webgpu/gpus.ts";
 import type {
   ExecutorAnswer,
   ExecutorQuestion,
@@ -19,7 +20,7 @@ import { deviceType, estimateWeightBytes, openModel } from "../model/open.ts";
 import { ropeTables } from "../model/rope.ts";
 import type { StartProgress } from "../options.ts";
 import { headLayout, vocabRange } from "../weights/shard.ts";
-import { SharedMemoryCollective } from "./collectives.ts";
+import { GroupClosed, SharedMemoryCollective } from "./collectives.ts";
 import { Executor } from "./executor.ts";
 import { warmUpPlans } from "./warm_up.ts";
 import { checkWeightsFit, chooseSizes } from "./sizing.ts";
@@ -63,9 +64,9 @@ self.onmessage = async ({ data: question }: MessageEvent<ExecutorQuestion>) => {
 };
 
 async function start(setup: ExecutorSetup): Promise<Running> {
-  const { options, rank, group, port } = setup;
+  const { options, rank, group, gpu, port } = setup;
   const shard = { rank, size: options.tp };
-  const collective: Collective | null = group ? new SharedMemoryCollective(group, rank, shard.size) : null;
+  const collective = group ? new SharedMemoryCollective(group, rank, options) : null;
   const progress = (stage: StartProgress["stage"], message: string, fraction: number) => {
     if (closing) throw new Error("closed while starting");
     if (rank === 0) post({ type: "progress", progress: { stage, message, fraction } });
@@ -74,7 +75,15 @@ async function start(setup: ExecutorSetup): Promise<Running> {
   const model = await openModel(options.modelDir, { dummy: options.dummyWeights });
   const { config } = model;
   const heads = headLayout(config, shard);
-  const { backend, reason } = await createBackend(options.device, { threads: options.threads, collective });
+  // Ranks on one machine divide its cores.
+  const cores = Math.max(1, Math.floor(navigator.hardwareConcurrency / options.tp));
+  const threads = options.threads ?? (options.tp > 1 ? cores : null);
+  const open = async () => {
+    if (gpu.address !== null) selectGpu(gpu.address);
+    return await createBackend(options.device, { threads, collective });
+  };
+  // One after the other, because what selects the GPU is the process's and not the rank's.
+  const { backend, reason } = await (gpu.address !== null && collective ? collective.inTurn(open) : open());
   using stack = new DisposableStack();
   stack.use(backend);
   progress("device", backend.info.description, 1);
@@ -86,7 +95,11 @@ async function start(setup: ExecutorSetup): Promise<Running> {
     shard,
     onProgress: (done, total) => progress("weights", "loading weights", done / total),
   });
-  const sizes = await chooseSizes(backend, config, heads, vocabRange(config, shard).start, options);
+  const chooseOwnSizes = () =>
+    chooseSizes(backend, config, heads, vocabRange(config, shard).start, options, gpu.sharing);
+  // One rank after the other finds out what is free, and all take as many pages as the one that has least.
+  const own = await (collective?.inTurn(chooseOwnSizes) ?? chooseOwnSizes());
+  const sizes = collective ? { ...own, numPages: collective.smallest(own.numPages) } : own;
   backend.createState(sizes);
   const { cosine, sine, half } = ropeTables(config, sizes.contextLength);
   const rope = backend.createRopeTable(cosine, sine, half);
@@ -102,19 +115,27 @@ async function start(setup: ExecutorSetup): Promise<Running> {
     }
   }
 
+  collective?.watchStalls();
   const send = (message: FromExecutor) => port.postMessage(message);
-  const executor = new Executor(backend, decoder, rank === 0 ? send : () => {});
+  const executor = new Executor(
+    backend,
+    decoder,
+    rank === 0 ? send : () => {},
+    () => collective?.beginStep(),
+  );
   const dieAt = options.dieAtPlan?.rank === rank ? options.dieAtPlan.plan : Infinity;
   let plans = 0;
   port.onmessage = ({ data: message }: MessageEvent<ToExecutor>) => {
     if (message.type === "plan" && ++plans >= dieAt) throw new Error(`told to die at plan ${dieAt}`);
     // A rejection here is unhandled on purpose: it ends the worker, and the launcher sees that.
-    void executor.handle(message);
+    void executor.handle(message).catch((error) => {
+      if (!(error instanceof GroupClosed)) throw error;
+    });
   };
   stack.move(); // from here on "close" disposes of the backend
   const ready: ExecutorReady = {
     device: backend.info,
-    reason,
+    reason: gpu.address === null ? reason : `${reason}, at ${gpu.address}`,
     weightBytes: backend.weightBytes,
     kvBytesPerToken: backend.kvBytesPerToken(heads, config.numLayers),
     numPages: sizes.numPages,

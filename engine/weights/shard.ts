@@ -3,16 +3,20 @@
 // ranks, as SGLang does.
 
 import type { HeadLayout } from "../../kernels/ops.ts";
+import { vocabularyShare } from "../../kernels/vocabulary.ts";
 import type { ModelConfig } from "../model/config.ts";
 import type { Shard } from "../model/decoder.ts";
 import { ModelError } from "../model/fields.ts";
 
 /** A half-open range of rows or columns. */
 export interface Range {
+  /** First of the range. */
   readonly start: number;
+  /** One past the last. */
   readonly end: number;
 }
 
+/** One rank that has everything. */
 export const wholeModel: Shard = { rank: 0, size: 1 };
 
 /** This rank's heads. Throws when the heads do not divide by the ranks. */
@@ -36,15 +40,25 @@ export function headRanges(config: ModelConfig, shard: Shard): { query: Range; k
   return { query, kv: { start: firstKv, end: firstKv + layout.numKvHeads } };
 }
 
-/** This rank's rows of embedding and head: ⌈V / n⌉ each, the last rank takes what is left. */
+/** This rank's rows of embedding and head. */
 export function vocabRange(config: ModelConfig, shard: Shard): { start: number; rows: number } {
-  const share = Math.ceil(config.vocabSize / shard.size);
-  const start = share * shard.rank;
-  const rows = Math.min(share, config.vocabSize - start);
-  if (share * (shard.size - 1) >= config.vocabSize) {
+  if (config.vocabSize < shard.size) {
     throw new ModelError(`a vocabulary of ${config.vocabSize} is too small for ${shard.size} ranks`);
   }
-  return { start, rows };
+  return vocabularyShare(config.vocabSize, shard);
+}
+
+/**
+ * Refuses a number of ranks that a model cannot be cut into; costs nothing.
+ * @throws ModelError, one line with the numbers
+ */
+export function checkRanks(config: ModelConfig, size: number): void {
+  const { numLayers, intermediateSize, moe } = config;
+  const shard = { rank: 0, size };
+  headLayout(config, shard);
+  vocabRange(config, shard);
+  if (moe !== null) innerRange(moe.intermediateSize, shard);
+  if ((moe?.denseLayers.length ?? numLayers) > 0) innerRange(intermediateSize, shard);
 }
 
 /** This rank's share of a feed-forward's inner dimension, which must stay a multiple of 8. */

@@ -2,6 +2,7 @@
 
 import { type BatchPlan, SampleFlag, type StepResult } from "../../engine/plan.ts";
 import type { Collective, StateSpec } from "../ops.ts";
+import { gatherBest, gatherRows, needsWholeRow } from "../vocabulary.ts";
 import { type Bank, Region } from "./bank.ts";
 import type { ForwardContext } from "./forward.ts";
 import { LogitRow, type RowParameters } from "./sampling.ts";
@@ -55,9 +56,9 @@ export function sampleRows(
   const { sampling } = plan, { vocabSize, contextLength } = state.spec;
   const count = sampling.token.length;
   const topCount = Math.max(0, ...Array.from(sampling.logprobs, (n) => n - 1));
-  if (collective !== null) {
-    for (let s = 0; s < count; s++) gather(logits, s, localRows, vocabSize, collective);
-  }
+  const settled = collective === null
+    ? new Map<number, number>()
+    : gather(collective, logits, localRows, plan, state.spec);
   const result = {
     id: plan.id,
     tokens: new Uint32Array(count),
@@ -80,8 +81,11 @@ export function sampleRows(
       result.tokens[s] = state.tokenPool[start + position]!;
     } else {
       const length = plan.cachedLength[sequence]! + plan.extendLength[sequence]! + step;
-      row.penalize(rowParameters(plan, s), state.tokenPool.subarray(start, start + length));
-      const drawn = row.draw(rowParameters(plan, s), position);
+      const draw = () => {
+        row.penalize(rowParameters(plan, s), state.tokenPool.subarray(start, start + length));
+        return row.draw(rowParameters(plan, s), position);
+      };
+      const drawn = settled.get(s) ?? draw();
       result.tokens[s] = drawn;
       if (position < contextLength) state.tokenPool[start + position] = drawn;
     }
@@ -124,19 +128,28 @@ function copyLogits({ bank, address, stride }: Logits, count: number, vocabSize:
   return all;
 }
 
-/** Replaces a row of this rank's logits by all ranks', cut to the vocabulary. */
+/**
+ * Exchanges what the ranks of a group have: the token of each greedy row comes back, the other rows' logits are
+ * made whole in place.
+ */
 function gather(
-  { bank, address, stride }: Logits,
-  s: number,
-  localRows: number,
-  vocabSize: number,
   collective: Collective,
-): void {
-  // The last rank's share may be shorter; every rank sends the same length.
-  const width = Math.ceil(vocabSize / collective.size);
-  const at = (address + s * stride) / 4;
-  const local = new Float32Array(width), all = new Float32Array(width * collective.size);
-  local.set(bank.floats.subarray(at, at + localRows));
-  collective.allGather(local, all);
-  bank.floats.set(all.subarray(0, vocabSize), at);
+  { bank, address, stride }: Logits,
+  localRows: number,
+  { sampling, returnLogits }: BatchPlan,
+  { vocabSize, vocabStart }: StateSpec,
+): Map<number, number> {
+  const greedy: number[] = [], others: number[] = [];
+  for (let s = 0; s < sampling.token.length; s++) {
+    (returnLogits || needsWholeRow(sampling, s) ? others : greedy).push(s);
+  }
+  const candidates = greedy.map((s) => {
+    const at = address + s * stride;
+    const best = bank.exports.argmax(at, localRows);
+    return { value: bank.floats[at / 4 + best]!, token: vocabStart + best };
+  });
+  const best = gatherBest(collective, candidates);
+  const rows = { data: bank.floats, offset: address / 4, stride: stride / 4 };
+  gatherRows(collective, vocabSize, others, rows, rows);
+  return new Map(greedy.map((s, i) => [s, best[i]!.token]));
 }

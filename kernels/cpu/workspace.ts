@@ -49,7 +49,8 @@ export class Workspace {
     // As `assembly/linear.ts` and `assembly/attention.ts` lay it out.
     this.#chunk = Math.min(maxChunk, spec.maxTokens);
     const product = (ownPackNumbers + (this.#chunk + 4) * 32) * 4;
-    const attention = 2 * most * headDim * 4 + 2 * most * 4 + (2 * 4 + 2) * 64 * 4 + 64 + 64 * headDim * 2;
+    const attention = 2 * most * headDim * 4 + 2 * most * 4 + (2 * 4 + 2) * 64 * 4 + 64 * 9 +
+      64 * headDim * 2;
     this.scratchBytes = Math.ceil(Math.max(product, attention) / 4096) * 4096;
     this.scratch = bank.allocate(this.scratchBytes * threads);
     this.program = new Program(bank);
@@ -90,6 +91,8 @@ export class StepTokens {
   readonly ids: Uint32Array;
   /** Units of attention: (row, first position, first token, tokens) of at most `rowsPerUnit` rows. */
   readonly runs: Uint32Array;
+  /** Pairs of a token and a position that it sees. */
+  readonly pairs: number;
   /** Tokens whose logits are wanted. */
   readonly samples: Uint32Array;
 
@@ -109,6 +112,7 @@ export class StepTokens {
       }
     });
     this.count = rows.length;
+    this.pairs = positions.reduce((sum, position) => sum + position + 1, 0);
     this.rows = Uint32Array.from(rows);
     this.positions = Uint32Array.from(positions);
     this.ids = Uint32Array.from(ids);

@@ -1,5 +1,6 @@
 // The reference backend: every operation in plain TypeScript and float64, as directly as it can be written. It is
-// what the other backends are tested against, and the place to read what an operation means.
+// what the other backends are tested against, and the place to read what an operation means; it is one file so that
+// it can be read from top to bottom.
 
 import { type BatchPlan, SampleFlag, type StepResult } from "../../engine/plan.ts";
 import type {
@@ -23,6 +24,7 @@ import type {
   Vector,
 } from "../ops.ts";
 import { dtypeBytes } from "../ops.ts";
+import { gatherBest, gatherRows, needsWholeRow } from "../vocabulary.ts";
 import { attend, rotate } from "./attention.ts";
 import { product, rmsNorm, route, siluMul } from "./linear.ts";
 import { decode } from "./numbers.ts";
@@ -65,6 +67,7 @@ const normalize = (x: Float64Array, norm: Norm) => rmsNorm(x, data(norm.weight),
 
 /** Plain-TypeScript backend; as slow as it is simple. */
 export class ReferenceBackend implements Backend {
+  /** See `Backend`. */
   readonly info: DeviceInfo = {
     kind: "reference",
     description: "plain TypeScript, float64",
@@ -75,6 +78,7 @@ export class ReferenceBackend implements Backend {
   #state: ReferenceState | null = null;
   readonly #collective: Collective | null;
 
+  /** `collective` is this rank's end of a group. */
   constructor(collective: Collective | null = null) {
     this.#collective = collective;
   }
@@ -84,6 +88,7 @@ export class ReferenceBackend implements Backend {
     return this.#state;
   }
 
+  /** See `Backend`. */
   createMatrix(spec: MatrixSpec): Matrix {
     this.weightBytes += spec.rows * spec.columns * (spec.experts ?? 1) * dtypeBytes[spec.dtype];
     return new ReferenceMatrix(spec);
@@ -94,11 +99,13 @@ export class ReferenceBackend implements Backend {
     data.set(decode(bytes, spec.dtype), firstRow * spec.columns);
   }
 
+  /** See `Backend`. */
   createVector(values: Float32Array): Vector {
     this.weightBytes += values.byteLength;
     return new ReferenceVector(Float64Array.from(values));
   }
 
+  /** See `Backend`. */
   createRopeTable(cosine: Float32Array, sine: Float32Array, half: number): RopeTable {
     return new ReferenceRope(cosine.slice(), sine.slice(), half);
   }
@@ -145,6 +152,7 @@ export class ReferenceBackend implements Backend {
     this.#live.poison(pages);
   }
 
+  /** Nothing is held outside of this process. */
   [Symbol.dispose](): void {
     this.#state = null;
   }
@@ -276,9 +284,13 @@ class ReferenceOps implements Ops {
     for (let s = 0; s < samples; s++) {
       const x = normalize((input as ReferenceActivation).row(sampling.token[s]!), norm);
       const local = product(x, (head as ReferenceMatrix).data, head.spec.rows, null);
-      const logits = this.#gather(local);
+      if (this.#collective !== null && !this.#plan.returnLogits && !needsWholeRow(sampling, s)) {
+        result.tokens[s] = this.#settle(s, () => this.#best(this.#collective!, local));
+        continue;
+      }
+      const logits = this.#collective === null ? local : this.#gather(this.#collective, local);
       if (this.#plan.returnLogits) all.push(...logits);
-      result.tokens[s] = this.#choose(s, logits);
+      result.tokens[s] = this.#settle(s, (position) => this.#draw(s, logits, position));
       const wanted = sampling.logprobs[s]!;
       if (wanted === 0) continue;
       const logprobs = logSoftmax(logits);
@@ -291,35 +303,45 @@ class ReferenceOps implements Ops {
     this.result = this.#plan.returnLogits ? { ...result, logits: Float32Array.from(all) } : result;
   }
 
-  /** Draws, or looks up what is scored; a drawn token goes into the pool. */
-  #choose(s: number, logits: Float64Array): number {
-    const { sampling, cachedLength, extendLength, row } = this.#plan;
-    const { row: tokenRow, position } = this.#tokens[sampling.token[s]!]!;
-    const pool = this.#state.spec.contextLength * tokenRow + position + 1;
+  /** Takes what `choose` gives for a position, or looks up what is scored; a drawn token goes into the pool. */
+  #settle(s: number, choose: (position: number) => number): number {
+    const { sampling } = this.#plan;
+    const { row, position } = this.#tokens[sampling.token[s]!]!;
+    const pool = this.#state.spec.contextLength * row + position + 1;
+    const token = choose(position + 1);
     if (sampling.flags[s] === SampleFlag.Score) return this.#state.tokenPool[pool]!;
-    const b = sampling.sequence[s]!;
-    const length = cachedLength[b]! + extendLength[b]! + this.#step;
-    const parameters = rowParameters(this.#plan, s);
-    const history = this.#state.history(row[b]!, length);
-    const token = draw(
-      penalize(logits, parameters, history, sampling.promptLength[s]!),
-      parameters,
-      position + 1,
-    );
     if (position + 1 < this.#state.spec.contextLength) this.#state.tokenPool[pool] = token;
     return token;
   }
 
-  /** All ranks' logits, cut to the vocabulary. */
-  #gather(local: Float64Array): Float64Array {
-    if (this.#collective === null) return local;
-    // The last rank's slice may be shorter; every rank sends the same length.
-    const width = Math.ceil(this.#state.spec.vocabSize / this.#collective.size);
-    const padded = new Float32Array(width);
-    padded.set(local);
-    const out = new Float32Array(width * this.#collective.size);
-    this.#collective.allGather(padded, out);
-    return Float64Array.from(out.subarray(0, this.#state.spec.vocabSize));
+  #draw(s: number, logits: Float64Array, position: number): number {
+    const { sampling, cachedLength, extendLength, row } = this.#plan;
+    const b = sampling.sequence[s]!;
+    const length = cachedLength[b]! + extendLength[b]! + this.#step;
+    const parameters = rowParameters(this.#plan, s);
+    const history = this.#state.history(row[b]!, length);
+    return draw(penalize(logits, parameters, history, sampling.promptLength[s]!), parameters, position);
+  }
+
+  /** The token with the largest logit of all ranks. */
+  #best(collective: Collective, local: Float64Array): number {
+    const [token] = largest(local, 1);
+    const { vocabStart } = this.#state.spec;
+    return gatherBest(collective, [{ value: local[token!]!, token: vocabStart + token! }])[0]!.token;
+  }
+
+  /** All ranks' logits. */
+  #gather(collective: Collective, local: Float64Array): Float64Array {
+    const { vocabSize } = this.#state.spec;
+    const whole = new Float32Array(vocabSize);
+    gatherRows(
+      collective,
+      vocabSize,
+      [0],
+      { data: Float32Array.from(local), offset: 0, stride: local.length },
+      { data: whole, offset: 0, stride: vocabSize },
+    );
+    return Float64Array.from(whole);
   }
 
   #store(output: Activation, t: number, y: Float64Array, add: boolean): void {

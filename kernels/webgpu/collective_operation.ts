@@ -1,11 +1,13 @@
 // The operations in which the host takes part: sums over the ranks of a tensor-parallel group, and gathering the
-// ranks' shares of the logits. Devices cannot see each other's memory, so data is read back, exchanged through the
+// ranks' logits or candidates. Devices cannot see each other's memory, so data is read back, exchanged through the
 // group's shared memory, and written again.
 
 import type { Collective } from "../ops.ts";
+import { gatherBest, gatherRows } from "../vocabulary.ts";
 import { addRows } from "./add/add.ts";
 import type { DeviceBuffer } from "./buffers.ts";
 import { type DeviceActivation, type Forward, look, recordOperation } from "./context.ts";
+import { type LogitsShape, noTokenId } from "./sample/draw.ts";
 
 /** output = or += Σ over ranks of partial; `partial` is float32 and holds no meaning afterwards. */
 export function recordAllReduce(
@@ -31,41 +33,55 @@ export function recordAllReduce(
   }
 }
 
-/** How a rank's share of the logits lies, and how the whole vocabulary does. */
-export interface GatherShape {
-  readonly rows: number;
-  readonly localStride: number;
-  readonly vocabSize: number;
-  readonly stride: number;
+/** logits[row] = the ranks' shares of the row one after the other. */
+export function recordGather(
+  { context: { gpu: { queue }, state }, recorder }: Forward,
+  collective: Collective,
+  rows: number,
+  local: { readonly logits: DeviceBuffer; readonly shape: LogitsShape },
+  whole: { readonly logits: DeviceBuffer; readonly shape: LogitsShape },
+): void {
+  const [localStride, stride] = [local.shape.stride, whole.shape.stride];
+  recorder.host(local.logits.gpu, 4 * rows * localStride, (data) => {
+    const gathered = new Float32Array(rows * stride);
+    gatherRows(
+      collective,
+      state.spec.vocabSize,
+      Array.from({ length: rows }, (_, row) => row),
+      { data: new Float32Array(data), offset: 0, stride: localStride },
+      { data: gathered, offset: 0, stride },
+    );
+    queue.writeBuffer(whole.logits.gpu, 0, gathered);
+  });
 }
 
-/** logits[row] = the ranks' shares of row one after the other, cut to the vocabulary. */
-export function recordGather(
-  { context: { gpu: { queue } }, recorder }: Forward,
+/**
+ * Replaces the candidates of this rank's chunks, [rows, chunks], by one of each row: the best of all ranks. A
+ * candidate is (logit, token), the token counted from this rank's first before, from the vocabulary's after.
+ */
+export function recordGatherBest(
+  { context: { gpu: { queue }, state }, recorder }: Forward,
   collective: Collective,
-  { rows, localStride, vocabSize, stride }: GatherShape,
-  local: DeviceBuffer,
-  logits: DeviceBuffer,
+  rows: number,
+  chunks: number,
+  candidates: DeviceBuffer,
 ): void {
-  recorder.host(local.gpu, 4 * rows * localStride, (data) => {
-    const own = new Float32Array(data);
-    // The last rank's share may be shorter; every rank sends the same length.
-    const share = Math.ceil(vocabSize / collective.size);
-    const sent = new Float32Array(rows * share);
-    for (let r = 0; r < rows; r++) {
-      sent.set(own.subarray(r * localStride, r * localStride + Math.min(share, localStride)), r * share);
-    }
-    const all = new Float32Array(collective.size * sent.length);
-    collective.allGather(sent, all);
-    const whole = new Float32Array(rows * stride);
-    for (let rank = 0; rank < collective.size; rank++) {
-      const first = rank * share;
-      const count = Math.min(share, vocabSize - first);
-      for (let r = 0; r < rows; r++) {
-        const from = (rank * rows + r) * share;
-        whole.set(all.subarray(from, from + count), r * stride + first);
+  recorder.host(candidates.gpu, 8 * rows * chunks, (data) => {
+    const values = new Float32Array(data), tokens = new Uint32Array(data);
+    const own = Array.from({ length: rows }, (_, row) => {
+      let best = { value: -Infinity, token: 0 };
+      for (let at = 2 * row * chunks; at < 2 * (row + 1) * chunks; at += 2) {
+        // A chunk without a number above the lowest has no token.
+        if (values[at]! > best.value && tokens[at + 1] !== noTokenId) {
+          best = { value: values[at]!, token: state.spec.vocabStart + tokens[at + 1]! };
+        }
       }
-    }
-    queue.writeBuffer(logits.gpu, 0, whole);
+      return best;
+    });
+    gatherBest(collective, own).forEach(({ value, token }, row) => {
+      values[2 * row] = value;
+      tokens[2 * row + 1] = token;
+    });
+    queue.writeBuffer(candidates.gpu, 0, data, 0, 8 * rows);
   });
 }

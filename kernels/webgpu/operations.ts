@@ -11,9 +11,10 @@ import type {
   RopeStoreArgs,
   SampleArgs,
 } from "../ops.ts";
-import { decodeAttention, partialWords } from "./attention/decode.ts";
+import { decodeAttention } from "./attention/decode.ts";
 import { mergeSplits } from "./attention/merge.ts";
 import { prefillAttention, prefillTile } from "./attention/prefill.ts";
+import { partialWords } from "./attention/shape.ts";
 import { recordAllReduce } from "./collective_operation.ts";
 import { DeviceActivation, type Forward, look, recordOperation, sharedBuffer } from "./context.ts";
 import { embed } from "./embed/embed.ts";
@@ -78,8 +79,10 @@ export class DeviceOps implements Ops {
   ropeStore({ qkv, heads, qNorm, kNorm, rope, layer }: RopeStoreArgs): void {
     const { context: { state, gpu }, shape: { tokens } } = this.#forward;
     const { buffer, element } = activation(qkv);
-    recordOperation(this.#forward, `rope ${layer} ${buffer.id} ${tokens}`, () => {
-      const { cosine, sine } = rope as DeviceRope;
+    const { cosine, sine } = rope as DeviceRope;
+    const weights = [qNorm ? vector(qNorm) : cosine, kNorm ? vector(kNorm) : cosine] as const;
+    const key = `rope ${layer} ${buffer.id} ${cosine.id} ${weights[0].id} ${weights[1].id} ${tokens}`;
+    recordOperation(this.#forward, key, () => {
       const call = ropeStore(
         {
           heads,
@@ -95,8 +98,8 @@ export class DeviceOps implements Ops {
         qkv: buffer,
         cosine,
         sine,
-        qNorm: qNorm ? vector(qNorm) : cosine,
-        kNorm: kNorm ? vector(kNorm) : cosine,
+        qNorm: weights[0],
+        kNorm: weights[1],
         pageTable: state.pageTable,
         keys: state.keys[layer]!,
         values: state.values[layer]!,
@@ -106,9 +109,11 @@ export class DeviceOps implements Ops {
 
   attention({ qkv, heads, output, layer, scale, window }: AttentionArgs): void {
     const { context: { state, gpu }, shape } = this.#forward;
-    const { decodes, splits } = shape;
+    const { decodes, splits, threads } = shape;
     const from = activation(qkv), to = activation(output);
-    const key = `attention ${layer} ${from.buffer.id} ${to.buffer.id} ${decodes} ${splits} ${shape.tiles}`;
+    const key =
+      `attention ${layer} ${from.buffer.id} ${to.buffer.id} ${scale} ${window} ${decodes} ${splits} ${threads} ` +
+      `${shape.tiles}`;
     recordOperation(this.#forward, key, () => {
       const fixed = {
         heads,
@@ -129,7 +134,9 @@ export class DeviceOps implements Ops {
       };
       const prepared = [];
       if (decodes > 0) {
-        prepared.push(look(this.#forward, decodeAttention(fixed, decodes, splits, gpu.caps), buffers));
+        prepared.push(
+          look(this.#forward, decodeAttention(fixed, decodes, splits, threads, gpu.caps), buffers),
+        );
       }
       const tile = prefillTile(heads, gpu.caps);
       if (tile !== null && shape.tiles > 0) {

@@ -54,14 +54,14 @@ export class Readback {
 
   /**
    * The first `bytes` of the buffer, after all submitted work; blocks, or is a promise where that cannot be. The
-   * buffer goes back to the pool.
+   * buffer goes back to the pool unless it is to be kept for another read.
    *
    * @throws {DeviceError} if the device is lost.
    */
-  read(staging: Staging, bytes: number): ArrayBuffer | Promise<ArrayBuffer> {
-    if (!this.#immediate || !staging.warm) return this.#readAwaiting(staging, bytes);
+  read(staging: Staging, bytes: number, keep = false): ArrayBuffer | Promise<ArrayBuffer> {
+    if (!this.#immediate || !staging.warm) return this.#readAwaiting(staging, bytes, keep);
     try {
-      return this.#readAtOnce(staging, bytes);
+      return this.#readAtOnce(staging, bytes, keep);
     } catch (error) {
       this.#gpu.check();
       throw new DeviceError(`results cannot be read: ${error instanceof Error ? error.message : error}`);
@@ -76,18 +76,18 @@ export class Readback {
     else this.#release(staging);
   }
 
-  #readAtOnce(staging: Staging, bytes: number): ArrayBuffer {
+  #readAtOnce(staging: Staging, bytes: number, keep = false): ArrayBuffer {
     const { buffer } = staging;
     // The promise settles later and says nothing new: a failure shows in getMappedRange.
     buffer.mapAsync(GPUMapMode.READ).catch(() => {});
     // Unmapping detaches the mapped range.
     const data = buffer.getMappedRange(0, bytes).slice(0);
     buffer.unmap();
-    this.#release(staging);
+    if (!keep) this.#release(staging);
     return data;
   }
 
-  async #readAwaiting(staging: Staging, bytes: number): Promise<ArrayBuffer> {
+  async #readAwaiting(staging: Staging, bytes: number, keep = false): Promise<ArrayBuffer> {
     try {
       await staging.buffer.mapAsync(GPUMapMode.READ);
     } catch (error) {
@@ -97,7 +97,7 @@ export class Readback {
     const data = staging.buffer.getMappedRange(0, bytes).slice(0);
     staging.buffer.unmap();
     staging.warm = true;
-    this.#release(staging);
+    if (!keep) this.#release(staging);
     return data;
   }
 

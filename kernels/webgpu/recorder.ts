@@ -40,6 +40,8 @@ export interface Segment {
     readonly staging: Staging;
     readonly bytes: number;
     readonly act: (data: ArrayBuffer) => void;
+    /** No later segment reads through the same staging buffer. */
+    readonly last: boolean;
   };
 }
 
@@ -53,6 +55,8 @@ export class Recorder {
   #encoder: GPUCommandEncoder;
   #pass: GPUComputePassEncoder | null = null;
   #pipeline: Pipeline | null = null;
+  /** For what the host reads: one after the other, so one buffer serves a whole step. */
+  #staging: Staging | null = null;
 
   constructor(gpu: GpuDevice, readback: Readback, planGroup: GPUBindGroup) {
     this.#gpu = gpu;
@@ -95,9 +99,15 @@ export class Recorder {
 
   /** Once everything so far is done, `act` gets the first `bytes` of a buffer; what follows waits for it. */
   host(source: GPUBuffer, bytes: number, act: (data: ArrayBuffer) => void): void {
-    const staging = this.#readback.acquire(bytes);
+    const before = this.#segments.at(-1);
+    if (this.#staging !== null && this.#staging.bytes >= bytes && before?.then) {
+      this.#segments[this.#segments.length - 1] = { ...before, then: { ...before.then, last: false } };
+    } else {
+      this.#staging = this.#readback.acquire(bytes);
+    }
+    const staging = this.#staging;
     this.copy(source, 0, staging.buffer, 0, bytes);
-    this.#segments.push({ commands: this.#encoder.finish(), then: { staging, bytes, act } });
+    this.#segments.push({ commands: this.#encoder.finish(), then: { staging, bytes, act, last: true } });
     this.#encoder = this.#gpu.device.createCommandEncoder();
   }
 

@@ -1,7 +1,7 @@
 // The end of a forward: norm, head and sampling of the rows whose logits are wanted.
 
-import type { Norm } from "../ops.ts";
-import { recordGather } from "./collective_operation.ts";
+import type { Collective, Norm } from "../ops.ts";
+import { recordGather, recordGatherBest } from "./collective_operation.ts";
 import { DeviceActivation, type Forward, look, recordOperation, sharedBuffer } from "./context.ts";
 import { PlanWord } from "./kernel.ts";
 import { recordLinear } from "./linear_operation.ts";
@@ -29,27 +29,36 @@ export function recordSample(
 ): void {
   for (const group of forward.shape.groups) {
     forward.recorder.region(group.offset);
-    const { logits, shape } = recordLogits(forward, group, input, norm, head);
+    const local = recordLogits(forward, group, input, norm, head);
+    const { collective } = forward.context;
+    if (collective !== null && !forward.needs.wholeRows) {
+      recordGreedy(forward, group, collective, local);
+      continue;
+    }
+    const { logits, shape } = collective === null ? local : gatherLogits(forward, group, collective, local);
     copyLogits(forward, group, logits, shape);
     recordSampler(forward, group, logits, shape);
   }
 }
 
-/** Logits [rows of the group, stride]; the stride is a multiple of four, so that rows can be read in fours. */
+/** Logits [rows of a group, stride]; the stride is a multiple of four, so that rows can be read in fours. */
+interface Logits {
+  readonly logits: DeviceBuffer;
+  readonly shape: LogitsShape;
+}
+
+/** The logits of this rank's part of the vocabulary. */
 function recordLogits(
   forward: Forward,
   { count }: SampleGroup,
   input: DeviceActivation,
   norm: Norm,
   head: DeviceMatrix,
-): { logits: DeviceBuffer; shape: LogitsShape } {
-  const { context: { gpu, collective, state } } = forward;
+): Logits {
+  const { context: { gpu, collective } } = forward;
   const { rows, columns } = head.spec;
-  const vocabSize = collective === null ? rows : state.spec.vocabSize;
-  const stride = 4 * divideUp(vocabSize, 4);
-  const logits = sharedBuffer(forward, "logits", 4 * count * stride);
-  const localStride = 4 * divideUp(rows, 4);
-  const local = collective === null ? logits : sharedBuffer(forward, "localLogits", 4 * count * localStride);
+  const stride = 4 * divideUp(rows, 4);
+  const logits = sharedBuffer(forward, collective === null ? "logits" : "localLogits", 4 * count * stride);
   const sampled = new DeviceActivation(columns, "f32", sharedBuffer(forward, "sampled", 4 * count * columns));
   recordOperation(forward, `gather ${input.buffer.id} ${sampled.buffer.id} ${count}`, () => [
     look(
@@ -67,15 +76,51 @@ function recordLogits(
     norm: null,
     weight: head,
     bias: null,
-    output: new DeviceActivation(localStride, "f32", local),
+    output: new DeviceActivation(stride, "f32", logits),
     epilogue: "store",
     rows: count,
     countWord: PlanWord.Samples,
   });
-  if (collective !== null) {
-    recordGather(forward, collective, { rows: count, localStride, vocabSize, stride }, local, logits);
-  }
-  return { logits, shape: { vocabSize, stride } };
+  return { logits, shape: { vocabSize: rows, stride } };
+}
+
+/** The logits of the whole vocabulary. */
+function gatherLogits(
+  forward: Forward,
+  { count }: SampleGroup,
+  collective: Collective,
+  local: Logits,
+): Logits {
+  const { vocabSize } = forward.context.state.spec;
+  const stride = 4 * divideUp(vocabSize, 4);
+  const whole = { logits: sharedBuffer(forward, "logits", 4 * count * stride), shape: { vocabSize, stride } };
+  recordGather(forward, collective, count, local, whole);
+  return whole;
+}
+
+/** The greedy draw: each rank's best token of each row, then the best of those. */
+function recordGreedy(
+  forward: Forward,
+  { count }: SampleGroup,
+  collective: Collective,
+  { logits, shape }: Logits,
+): void {
+  const { gpu: { caps }, state: { spec: { contextLength }, tokenPool } } = forward.context;
+  const chunks = chunkCount(shape, caps);
+  const candidates = sharedBuffer(forward, "candidates", 8 * count * chunks);
+  const limits = sharedBuffer(forward, "limits", 4 * count);
+  const key = `${logits.id} ${candidates.id} ${shape.vocabSize} ${count}`;
+  recordOperation(forward, `greedy ${key}`, () => [
+    look(forward, drawChunks(shape, false, count, caps), { logits, limits, candidates }),
+  ]);
+  recordGatherBest(forward, collective, count, chunks, candidates);
+  recordOperation(forward, `settle ${key}`, () => [
+    look(forward, drawFinish(1, contextLength, count, caps), {
+      candidates,
+      tokenPool,
+      results: forward.results,
+    }),
+  ]);
 }
 
 /** For a plan that returns logits: copies the group's rows to where they are read from. */
@@ -136,7 +181,7 @@ function recordSampler(
     if (needs.biases > 0) prepared.push(look(forward, applyBias(shape, needs.biases, count), buffers));
     if (needs.limits) prepared.push(look(forward, sampleLimits(shape, count, caps), buffers));
     prepared.push(look(forward, drawChunks(shape, needs.limits, count, caps), buffers));
-    prepared.push(look(forward, drawFinish(shape, contextLength, count, caps), buffers));
+    prepared.push(look(forward, drawFinish(chunks, contextLength, count, caps), buffers));
     if (needs.logprobs) {
       const unpenalized = { ...buffers, logits: original };
       prepared.push(look(forward, logprobChunks(shape, count, caps), unpenalized));

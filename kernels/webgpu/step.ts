@@ -79,12 +79,12 @@ export class DeviceStep implements RecordedStep {
   /** Runs the host's parts from segment `from` on; a promise only where a readback has to be awaited. */
   #continue(from: number): Promise<void> | null {
     for (let i = from; i < this.#segments.length - 1; i++) {
-      const { staging, bytes, act } = this.#segments[i]!.then!;
+      const { staging, bytes, act, last } = this.#segments[i]!.then!;
       const next = (data: ArrayBuffer) => {
         act(data);
         this.#gpu.queue.submit([this.#segments[i + 1]!.commands]);
       };
-      const data = this.#readback.read(staging, bytes);
+      const data = this.#readback.read(staging, bytes, !last);
       if (data instanceof Promise) {
         return data.then((d) => {
           next(d);

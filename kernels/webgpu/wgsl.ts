@@ -74,3 +74,7 @@ export function powerOfTwo(n: number): number {
   while (p < n) p *= 2;
   return p;
 }
+
+/** 0, 1, … n − 1, for code that is repeated. */
+export const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
+export const lines = (parts: readonly string[]): string => parts.join("\n");

@@ -1,5 +1,6 @@
 // What every command with a model does first: find the model, start the engine, say what is going on.
 
+import { fileURLToPath } from "node:url";
 import { Engine } from "../../engine/engine.ts";
 import type { OptionValues } from "./command.ts";
 import type { HubSource } from "../../engine/hub/pull.ts";
@@ -9,11 +10,13 @@ import { engineOptions } from "./engine_options.ts";
 import { Progress } from "./progress.ts";
 
 /** The model inside the program. */
-export const embeddedModel = decodeURIComponent(new URL("../../models/pocket", import.meta.url).pathname);
+export const embeddedModel: string = fileURLToPath(new URL("../../models/pocket", import.meta.url));
 
 /** A started engine and where to report. */
 export interface Session extends AsyncDisposable {
+  /** Ready for requests. */
   readonly engine: Engine;
+  /** For further messages to the user. */
   readonly progress: Progress;
   /** Milliseconds from the call to a ready engine. */
   readonly loadMilliseconds: number;
@@ -38,8 +41,8 @@ export async function startSession(values: OptionValues, warmUp: boolean): Promi
   const { model } = engine;
   const tokens = model.numPages * model.pageSize;
   progress.note(
-    `radish: ${model.device.description} (${engine.deviceReason}); weights ${
-      formatBytes(model.weightBytes)
+    `radish: ${model.device.description} (${engine.deviceReason}); weights ${formatBytes(model.weightBytes)}${
+      model.tp > 1 ? ` on each of ${model.tp} ranks` : ""
     }, ` +
       `cache for ${tokens.toLocaleString("en")} tokens`,
   );

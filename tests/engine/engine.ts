@@ -1,6 +1,7 @@
 // The whole engine — workers, scheduler, real kernels — on the embedded model. Registered once per device by the
 // test files beside it.
 
+import type { Register } from "../gpu.ts";
 import assert from "node:assert/strict";
 import { type Completion, Engine } from "../../engine/engine.ts";
 import { defaultEngineOptions, type EngineOptions } from "../../engine/options.ts";
@@ -48,10 +49,10 @@ function longText(tokens: number, seed: number): string {
 const essence = ({ text, tokens, finish }: Completion) => ({ text, tokens, finish });
 
 /** The suite on one device. */
-export function testEngine(device: EngineOptions["device"]): void {
+export function testEngine(device: EngineOptions["device"], register: Register = Deno.test): void {
   const start = (changes: Partial<EngineOptions> = {}) =>
     Engine.start({ ...defaultEngineOptions, modelDir: pocket, device, ...changes });
-  const test = (title: string, body: () => Promise<void>) => Deno.test(`${device}: ${title}`, body);
+  const test = (title: string, body: () => Promise<void>) => register(`${device}: ${title}`, body);
 
   test("64 concurrent requests each give exactly what they give alone", async () => {
     const random = new Random(64);

@@ -1,3 +1,4 @@
+import { gpuTest } from "../gpu.ts";
 import { testEngine } from "./engine.ts";
 
-testEngine("webgpu");
+testEngine("webgpu", gpuTest);

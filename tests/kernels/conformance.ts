@@ -1,6 +1,7 @@
 // One suite for every backend: each operation, over a sweep of shapes and on random data, against the float64
 // reference. Called once per backend by the test files beside it.
 
+import type { Register } from "../gpu.ts";
 import assert from "node:assert/strict";
 import { SampleFlag } from "../../engine/plan.ts";
 import type {
@@ -93,9 +94,9 @@ class Pair {
 const tokensOnly = (count: number): TestSequence[] => [{ row: 0, cached: 0, extend: count, sample: false }];
 
 /** Registers the suite under a name. */
-export function testBackend(name: string, create: BackendFactory): void {
+export function testBackend(name: string, create: BackendFactory, register: Register = Deno.test): void {
   const test = (title: string, body: (tested: Backend) => Promise<void>) =>
-    Deno.test(`${name}: ${title}`, async () => {
+    register(`${name}: ${title}`, async () => {
       using tested = await create();
       await body(tested);
     });

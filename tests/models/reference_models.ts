@@ -1,6 +1,7 @@
 // Whole models against logits and greedy tokens that an independent implementation computed in float32. Registered
 // once per backend by the test files beside it.
 
+import type { Register } from "../gpu.ts";
 import assert from "node:assert/strict";
 import type { BackendFactory } from "../kernels/conformance.ts";
 import { relativeError } from "../random.ts";
@@ -13,33 +14,48 @@ const tie = 0.05;
 const root = new URL("../data/reference/", import.meta.url).pathname;
 const pocket = new URL("../../models/pocket/", import.meta.url).pathname;
 
-/** All reference models on one backend. */
-export function testReferenceModels(name: string, create: BackendFactory): void {
+/** All reference models on one backend, or some of them. */
+export function testReferenceModels(
+  name: string,
+  create: BackendFactory,
+  register: Register = Deno.test,
+  only: { readonly models: readonly string[]; readonly pageSizes: readonly number[] } | null = null,
+): void {
   const names = [...Deno.readDirSync(root)].filter((entry) => entry.isDirectory).map((entry) => entry.name)
     .sort();
-  for (const model of names) {
-    for (const pageSize of [1, 16, 64]) {
-      Deno.test(`${name}: ${model} gives the reference's logits and greedy tokens, alone and batched, pages of ${pageSize}`, async () => {
-        await checkModel(create, root + model, pageSize);
-      });
+  for (const model of only?.models ?? names) {
+    for (const pageSize of only?.pageSizes ?? [1, 16, 64]) {
+      register(
+        `${name}: ${model} gives the reference's logits and greedy tokens, alone and batched, pages of ${pageSize}`,
+        async () => {
+          await checkModel(create, root + model, pageSize);
+        },
+      );
     }
   }
 
-  Deno.test(`${name}: pocket gives the reference's logits and 64 greedy tokens from tokens that stay on the device`, async () => {
-    using backend = await create();
-    const loaded = await LoadedModel.load(pocket, backend, 16);
-    for (const { prompt, logits, greedy } of await readReference(pocket + "reference.safetensors")) {
-      const first = await loaded.prefill([{ row: 0, ids: prompt, everyPosition: false }]);
-      assert.ok(relativeError(first.logits!, logits.slice(-2048)) <= tolerance);
-      const tokens = [...first.tokens];
-      while (tokens.length < greedy.length) {
-        const steps = Math.min(5, greedy.length - tokens.length);
-        const result = await loaded.decode([{ row: 0, position: prompt.length + tokens.length - 1 }], steps);
-        tokens.push(...result.tokens);
+  if (only !== null) return;
+  register(
+    `${name}: pocket gives the reference's logits and 64 greedy tokens from tokens that stay on the device`,
+    async () => {
+      using backend = await create();
+      const loaded = await LoadedModel.load(pocket, backend, 16);
+      for (const { prompt, logits, greedy } of await readReference(pocket + "reference.safetensors")) {
+        const first = await loaded.prefill([{ row: 0, ids: prompt, everyPosition: false }]);
+        assert.ok(relativeError(first.logits!, logits.slice(-2048)) <= tolerance);
+        const tokens = [...first.tokens];
+        while (tokens.length < greedy.length) {
+          const steps = Math.min(5, greedy.length - tokens.length);
+          const result = await loaded.decode(
+            [{ row: 0, position: prompt.length + tokens.length - 1 }],
+            steps,
+          );
+          tokens.push(...result.tokens);
+        }
+        assert.deepEqual(tokens, greedy);
       }
-      assert.deepEqual(tokens, greedy);
-    }
-  });
+    },
+  );
 }
 
 async function checkModel(create: BackendFactory, directory: string, pageSize: number): Promise<void> {

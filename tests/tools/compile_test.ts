@@ -111,8 +111,8 @@ Deno.test("a release is permitted what its sources ask for", async () => {
   const all = (pattern: RegExp) =>
     sources.flatMap((text) => [...text.matchAll(pattern)].map((match) => match[1]!));
 
-  const variables = all(/(?:Deno\.env\.(?:get|set)\(|\benv: )"(\w+)"/g);
-  assert.ok(variables.includes("RADISH_MODEL"));
+  const variables = all(/(?:Deno\.env\.(?:get|set)\(|\benv: |\benv\()"(\w+)"/g);
+  for (const name of ["RADISH_MODEL", "HF_TOKEN"]) assert.ok(variables.includes(name), name);
   for (const name of variables) {
     assert.ok(environment.some((pattern) => pattern.test(name)), name);
   }

@@ -9,7 +9,7 @@
 
 import { cache2x16, cache2x8, cache4x8 } from "./cache_tile";
 import { claim, real, word } from "./program";
-import { exp4, max4, storeTransposed, sum4 } from "./vector";
+import { clear, exp4, max4, storeTransposed, sum4 } from "./vector";
 import { lanePosition } from "./weights";
 
 const blockKeys: usize = 64;
@@ -41,10 +41,11 @@ function attend(op: usize, run: usize, kvHead: usize, scratch: usize): void {
   const maxima = sums + bytes * most, totals = maxima + most * 4;
   const scores = totals + most * 4, weights = scores + 4 * blockKeys * 4;
   const keyScales = weights + 4 * blockKeys * 4, valueScales = keyScales + blockKeys * 4;
-  const pointers = valueScales + blockKeys * 4, gathered = pointers + 64;
+  const keyRuns = valueScales + blockKeys * 4, valueRuns = keyRuns + blockKeys;
+  const gathered = valueRuns + blockKeys * 8;
 
   packQueries(op, run, kvHead, queries, rows);
-  memory.fill(sums, 0, bytes * most);
+  clear(sums, bytes * ((rows + 3) & ~3));
   for (let r: usize = 0; r < most; r++) {
     store<f32>(maxima + r * 4, lowest);
     store<f32>(totals + r * 4, 0);
@@ -53,14 +54,15 @@ function attend(op: usize, run: usize, kvHead: usize, scratch: usize): void {
   const start = window && first + 1 > window ? first + 1 - window : 0;
   for (let k0 = start & ~(blockKeys - 1); k0 <= last; k0 += blockKeys) {
     const keys = min(blockKeys, last + 1 - k0);
-    const stride = findKeys(op, row, kvHead, k0, keys, pointers, gathered);
+    const stride = findKeys(op, row, kvHead, k0, keys, keyRuns, gathered);
+    findValues(op, row, kvHead, k0, keys, valueRuns);
     findScales(op, row, kvHead, k0, keys, keyScales, valueScales);
     for (let r: usize = 0; r < rows; r += 4) {
       const width = panelWidth(rows - r);
       const low = first + r / group, high = first + (min(r + 4, rows) - 1) / group;
       if (high < k0 || (window && low >= k0 + keys - 1 + window)) continue;
       const visible = min(keys, high + 1 - k0);
-      score(queries + bytes * r, dim, pointers, (visible + 7) >> 3, stride, scores, width);
+      score(queries + bytes * r, keyRuns, (visible + 7) >> 3, stride, scores, width);
       for (let i: usize = 0; i < width; i++) {
         // A row that only fills the panel up takes the last one's mask; its sums go nowhere.
         const position = first + min(r + i, rows - 1) / group;
@@ -77,7 +79,7 @@ function attend(op: usize, run: usize, kvHead: usize, scratch: usize): void {
         if (factor != 1) scaleRow(sums + (r + i) * bytes, bytes, factor);
       }
       packWeights(weights, scores, width, visible);
-      addValues(op, row, kvHead, k0, visible, width, weights, sums + bytes * r);
+      addValues(weights, valueRuns, visible, word(op, 15), dim, width, sums + bytes * r);
     }
   }
   writeRows(op, run, kvHead, rows, sums, totals);
@@ -90,17 +92,18 @@ function panelWidth(left: usize): usize {
 }
 
 /** scores[width, 64] = queries · keys, for `eights` groups of eight keys. */
-function score(q: usize, dim: usize, pointers: usize, eights: usize, stride: usize, scores: usize, width: usize): void {
+function score(q: usize, runs: usize, eights: usize, stride: usize, scores: usize, width: usize): void {
   const line = blockKeys * 4;
-  memory.fill(scores, 0, width * line);
+  clear(scores, width * line);
   for (let g: usize = 0; g < eights; g++) {
-    const key = load<usize>(pointers + g * 4), to = scores + g * 32;
+    const run = runs + g * 8, to = scores + g * 32;
     if (width == 4) {
-      cache4x8(q, key, stride, to, line, dim);
+      cache4x8(q, run, run + 8, 0, stride, to, line);
     } else if (g + 1 < eights) {
-      cache2x16(q, key, load<usize>(pointers + ++g * 4), stride, to, line, dim);
+      cache2x16(q, run, run + 8, 0, load<usize>(run, 8) - load<usize>(run), stride, to, line);
+      g++;
     } else {
-      cache2x8(q, key, stride, to, line, dim);
+      cache2x8(q, run, run + 8, 0, stride, to, line);
     }
   }
 }
@@ -148,8 +151,8 @@ function slotOf(op: usize, row: usize, kvHead: usize, position: usize): usize {
 }
 
 /**
- * Addresses of the block's keys, eight at a time, each [headDim] lines of eight; returns the bytes between lines.
- * Pages of eight tokens or more hold them so; smaller ones are gathered.
+ * Runs of the block's keys, eight at a time, each headDim lines of eight; returns the bytes between lines. Pages of
+ * eight tokens or more hold them so; smaller ones are gathered.
  */
 function findKeys(op: usize, row: usize, kvHead: usize, k0: usize, keys: usize, to: usize, gathered: usize): usize {
   const shift = word(op, 15), dim = word(op, 8), base = word(op, 11), mask: usize = (1 << shift) - 1;
@@ -168,9 +171,19 @@ function findKeys(op: usize, row: usize, kvHead: usize, k0: usize, keys: usize, 
         }
       }
     }
-    store<usize>(to + (g >> 1), at);
+    store<usize>(to + g, at), store<usize>(to + g, dim, 4);
   }
   return shift >= 3 ? 2 << shift : 16;
+}
+
+/** Runs of the block's values, one per page, tokens as lines. */
+function findValues(op: usize, row: usize, kvHead: usize, k0: usize, keys: usize, to: usize): void {
+  const mask: usize = (1 << word(op, 15)) - 1;
+  for (let j: usize = 0; j < keys; to += 8) {
+    const slot = slotOf(op, row, kvHead, k0 + j), n = min(mask + 1 - (slot & mask), keys - j);
+    store<usize>(to, word(op, 12) + slot * word(op, 8) * 2), store<usize>(to, n, 4);
+    j += n;
+  }
 }
 
 /** Scales of the block's keys and values, in the order of the keys. */
@@ -178,9 +191,11 @@ function findScales(op: usize, row: usize, kvHead: usize, k0: usize, keys: usize
   const mask: usize = (1 << word(op, 15)) - 1;
   for (let j: usize = 0; j < keys;) {
     const slot = slotOf(op, row, kvHead, k0 + j), n = min(mask + 1 - (slot & mask), keys - j);
-    memory.copy(ks + j * 4, word(op, 21) + slot * 4, n * 4);
-    memory.copy(vs + j * 4, word(op, 22) + slot * 4, n * 4);
-    j += n;
+    const kFrom = word(op, 21) + slot * 4, vFrom = word(op, 22) + slot * 4;
+    for (let i: usize = 0; i < n; i++, j++) {
+      store<f32>(ks + j * 4, load<f32>(kFrom + i * 4));
+      store<f32>(vs + j * 4, load<f32>(vFrom + i * 4));
+    }
   }
 }
 
@@ -219,7 +234,7 @@ function softmax(
     v128.store(scores + i, v128.and(f32x4.mul(e, v128.load(valueScales + i)), seen));
     index = i32x4.add(index, four);
   }
-  memory.fill(scores + end, 0, blockKeys * 4 - end);
+  clear(scores + end, blockKeys * 4 - end);
   store<f32>(maximumAt, maximum);
   const factor = maximum == before ? <f32> 1 : f32x4.extract_lane(exp4(f32x4.splat(before - maximum)), 0);
   store<f32>(totalAt, load<f32>(totalAt) * factor + sum4(total));
@@ -245,34 +260,31 @@ function packWeights(to: usize, scores: usize, width: usize, keys: usize): void 
   }
 }
 
-/** sums[width, headDim] += weights · values of the block, page by page. */
+/** sums[width, headDim] += weights · values of the block's first `keys` tokens. */
 function addValues(
-  op: usize,
-  row: usize,
-  kvHead: usize,
-  k0: usize,
-  keys: usize,
-  width: usize,
   weights: usize,
+  runs: usize,
+  keys: usize,
+  shift: usize,
+  dim: usize,
+  width: usize,
   sums: usize,
 ): void {
-  const dim = word(op, 8), mask: usize = (1 << word(op, 15)) - 1;
-  for (let j: usize = 0; j < keys;) {
-    const slot = slotOf(op, row, kvHead, k0 + j), n = min(mask + 1 - (slot & mask), keys - j);
-    const values = word(op, 12) + slot * dim * 2, a = weights + j * width * 4;
-    for (let d: usize = 0; d < dim; d += 8) {
-      const b = values + d * 2, to = sums + d * 4;
-      if (width == 4) {
-        cache4x8(a, b, dim * 2, to, dim * 4, n);
-      } else if (d + 8 < dim) {
-        cache2x16(a, b, b + 16, dim * 2, to, dim * 4, n);
-        d += 8;
-      } else {
-        cache2x8(a, b, dim * 2, to, dim * 4, n);
-      }
+  // The block begins at a multiple of 64, so its pages are whole but for the last one, which may see fewer tokens.
+  const count = (keys + (1 << shift) - 1) >> shift, end = runs + count * 8, lastLines = load<usize>(end - 8, 4);
+  store<usize>(end - 8, keys - ((count - 1) << shift), 4);
+  for (let d: usize = 0; d < dim; d += 8) {
+    const to = sums + d * 4;
+    if (width == 4) {
+      cache4x8(weights, runs, end, d * 2, dim * 2, to, dim * 4);
+    } else if (d + 8 < dim) {
+      cache2x16(weights, runs, end, d * 2, 16, dim * 2, to, dim * 4);
+      d += 8;
+    } else {
+      cache2x8(weights, runs, end, d * 2, dim * 2, to, dim * 4);
     }
-    j += n;
   }
+  store<usize>(end - 8, lastLines, 4);
 }
 
 /** sums / totals to the output. */

@@ -22,61 +22,92 @@ function odd(v: v128, mask: v128): v128 {
   return f32x4.convert_i32x4_s(v128.and(v, mask));
 }
 
-export function cache4x8(a: usize, b: usize, bStride: usize, c: usize, cStride: usize, k: usize): void {
-  const c1 = c + cStride, c2 = c1 + cStride, c3 = c2 + cStride;
+/**
+ * A list of runs: (address, lines) pairs. Lines of one run are `bStride` bytes apart; a block of keys is one run of
+ * headDim lines, a block of values one run of tokens per page.
+ */
+const runBytes: usize = 8;
+
+export function cache4x8(
+  a: usize,
+  runs: usize,
+  end: usize,
+  offset: usize,
+  bStride: usize,
+  c: usize,
+  cStride: usize,
+): void {
+  const c1 = c + cStride, c2 = c1 + cStride, c3 = c2 + cStride, mask = v128.load(oddLanes);
   let r00 = v128.load(c), r01 = v128.load(c, 16), r10 = v128.load(c1), r11 = v128.load(c1, 16);
   let r20 = v128.load(c2), r21 = v128.load(c2, 16), r30 = v128.load(c3), r31 = v128.load(c3, 16);
-  const end = a + (k << 4), mask = v128.load(oddLanes);
-  for (; a < end; a += 16, b += bStride) {
-    const w = v128.load(b), b0 = even(w), b1 = odd(w, mask), v = v128.load(a);
-    let s = v128.shuffle<f32>(v, v, 0, 0, 0, 0);
-    r00 = madd(s, b0, r00), r01 = madd(s, b1, r01);
-    s = v128.shuffle<f32>(v, v, 1, 1, 1, 1);
-    r10 = madd(s, b0, r10), r11 = madd(s, b1, r11);
-    s = v128.shuffle<f32>(v, v, 2, 2, 2, 2);
-    r20 = madd(s, b0, r20), r21 = madd(s, b1, r21);
-    s = v128.shuffle<f32>(v, v, 3, 3, 3, 3);
-    r30 = madd(s, b0, r30), r31 = madd(s, b1, r31);
+  for (; runs < end; runs += runBytes) {
+    let b = load<usize>(runs) + offset;
+    for (const stop = a + (load<usize>(runs, 4) << 4); a < stop; a += 16, b += bStride) {
+      const w = v128.load(b), b0 = even(w), b1 = odd(w, mask), v = v128.load(a);
+      let s = v128.shuffle<f32>(v, v, 0, 0, 0, 0);
+      r00 = madd(s, b0, r00), r01 = madd(s, b1, r01);
+      s = v128.shuffle<f32>(v, v, 1, 1, 1, 1);
+      r10 = madd(s, b0, r10), r11 = madd(s, b1, r11);
+      s = v128.shuffle<f32>(v, v, 2, 2, 2, 2);
+      r20 = madd(s, b0, r20), r21 = madd(s, b1, r21);
+      s = v128.shuffle<f32>(v, v, 3, 3, 3, 3);
+      r30 = madd(s, b0, r30), r31 = madd(s, b1, r31);
+    }
   }
   v128.store(c, r00), v128.store(c, r01, 16), v128.store(c1, r10), v128.store(c1, r11, 16);
   v128.store(c2, r20), v128.store(c2, r21, 16), v128.store(c3, r30), v128.store(c3, r31, 16);
 }
 
-/** Two rows, the eights at b and d. */
+/** Two rows; the second eight stands `next` bytes behind the first. */
 export function cache2x16(
   a: usize,
-  b: usize,
-  d: usize,
+  runs: usize,
+  end: usize,
+  offset: usize,
+  next: usize,
   bStride: usize,
   c: usize,
   cStride: usize,
-  k: usize,
 ): void {
-  const c1 = c + cStride;
+  const c1 = c + cStride, mask = v128.load(oddLanes);
   let r00 = v128.load(c), r01 = v128.load(c, 16), r02 = v128.load(c, 32), r03 = v128.load(c, 48);
   let r10 = v128.load(c1), r11 = v128.load(c1, 16), r12 = v128.load(c1, 32), r13 = v128.load(c1, 48);
-  const end = a + (k << 3), mask = v128.load(oddLanes);
-  for (; a < end; a += 8, b += bStride, d += bStride) {
-    const v = v128.load64_zero(a);
-    const s = v128.shuffle<f32>(v, v, 0, 0, 0, 0), t = v128.shuffle<f32>(v, v, 1, 1, 1, 1);
-    let w = v128.load(b), b0 = even(w), b1 = odd(w, mask);
-    r00 = madd(s, b0, r00), r01 = madd(s, b1, r01), r10 = madd(t, b0, r10), r11 = madd(t, b1, r11);
-    w = v128.load(d), b0 = even(w), b1 = odd(w, mask);
-    r02 = madd(s, b0, r02), r03 = madd(s, b1, r03), r12 = madd(t, b0, r12), r13 = madd(t, b1, r13);
+  for (; runs < end; runs += runBytes) {
+    let b = load<usize>(runs) + offset, d = b + next;
+    for (const stop = a + (load<usize>(runs, 4) << 3); a < stop; a += 8, b += bStride, d += bStride) {
+      const v = v128.load64_zero(a);
+      const s = v128.shuffle<f32>(v, v, 0, 0, 0, 0), t = v128.shuffle<f32>(v, v, 1, 1, 1, 1);
+      let w = v128.load(b), b0 = even(w), b1 = odd(w, mask);
+      r00 = madd(s, b0, r00), r01 = madd(s, b1, r01), r10 = madd(t, b0, r10), r11 = madd(t, b1, r11);
+      w = v128.load(d), b0 = even(w), b1 = odd(w, mask);
+      r02 = madd(s, b0, r02), r03 = madd(s, b1, r03), r12 = madd(t, b0, r12), r13 = madd(t, b1, r13);
+    }
   }
   v128.store(c, r00), v128.store(c, r01, 16), v128.store(c, r02, 32), v128.store(c, r03, 48);
   v128.store(c1, r10), v128.store(c1, r11, 16), v128.store(c1, r12, 32), v128.store(c1, r13, 48);
 }
 
-export function cache2x8(a: usize, b: usize, bStride: usize, c: usize, cStride: usize, k: usize): void {
-  const c1 = c + cStride, end = a + (k << 3), mask = v128.load(oddLanes);
+/** Two rows, one eight. */
+export function cache2x8(
+  a: usize,
+  runs: usize,
+  end: usize,
+  offset: usize,
+  bStride: usize,
+  c: usize,
+  cStride: usize,
+): void {
+  const c1 = c + cStride, mask = v128.load(oddLanes);
   let r00 = v128.load(c), r01 = v128.load(c, 16), r10 = v128.load(c1), r11 = v128.load(c1, 16);
-  for (; a < end; a += 8, b += bStride) {
-    const w = v128.load(b), b0 = even(w), b1 = odd(w, mask), v = v128.load64_zero(a);
-    let s = v128.shuffle<f32>(v, v, 0, 0, 0, 0);
-    r00 = madd(s, b0, r00), r01 = madd(s, b1, r01);
-    s = v128.shuffle<f32>(v, v, 1, 1, 1, 1);
-    r10 = madd(s, b0, r10), r11 = madd(s, b1, r11);
+  for (; runs < end; runs += runBytes) {
+    let b = load<usize>(runs) + offset;
+    for (const stop = a + (load<usize>(runs, 4) << 3); a < stop; a += 8, b += bStride) {
+      const w = v128.load(b), b0 = even(w), b1 = odd(w, mask), v = v128.load64_zero(a);
+      let s = v128.shuffle<f32>(v, v, 0, 0, 0, 0);
+      r00 = madd(s, b0, r00), r01 = madd(s, b1, r01);
+      s = v128.shuffle<f32>(v, v, 1, 1, 1, 1);
+      r10 = madd(s, b0, r10), r11 = madd(s, b1, r11);
+    }
   }
   v128.store(c, r00), v128.store(c, r01, 16), v128.store(c1, r10), v128.store(c1, r11, 16);
 }

@@ -1,6 +1,7 @@
 // Rows of the embedding table, out of the panels in which `linear.ts` keeps matrices.
 
 import { claim, word } from "./program";
+import { clear } from "./vector";
 import { lineIndex, toFloat } from "./weights";
 
 /**
@@ -13,7 +14,7 @@ export function embed(op: usize): void {
     const row = load<usize>(word(op, 2) + t * 4);
     const y: usize = word(op, 7) + word(op, 8) * t;
     if (row == 0xffffffff) {
-      memory.fill(y, 0, columns * 4);
+      clear(y, columns * 4);
       continue;
     }
     const size: usize = dtype < 2 ? 2 : 4, line = 32 * size;

@@ -19,17 +19,16 @@ import {
   tile4F16,
   tile4F32,
 } from "./tile";
-import { siluMul, storeTransposed } from "./vector";
+import { clear, siluMul, storeTransposed } from "./vector";
 
 /** Storage of a matrix, as in `../matrix.ts`. */
 const bf16: usize = 0;
 const f16: usize = 1;
 
-/** Epilogues, as in `../program.ts`. */
-const storeResult: usize = 0;
+/** Epilogues, as in `../program.ts`: store is 0, SiLU·mul 2. */
 const addResult: usize = 1;
 
-/** Panels packed at the same place as their tokens: floats before token t of a packed [tokens, k] block. */
+/** Bytes before token `token` of packed [tokens, k] inputs: each panel stands where its tokens would. */
 @inline
 export function packedOffset(token: usize, k: usize): usize {
   return token * k * 4;
@@ -145,8 +144,8 @@ export function panelProduct(
   const padded = (tokens & 3) == 3 ? tokens + 1 : tokens;
   for (let t: usize = 0; t < padded; t++) {
     const row = sums + t * 128;
-    if (bias) memory.copy(row, bias + panel * 128, 128);
-    else memory.fill(row, 0, 128);
+    if (bias) for (let i: usize = 0; i < 128; i += 16) v128.store(row + i, v128.load(bias + panel * 128 + i));
+    else clear(row, 128);
   }
   if (tokens == 1) return wideProduct(packed, w, dtype, sums, k);
   const whole = padded & ~3, rest = padded & 3;

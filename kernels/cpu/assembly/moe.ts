@@ -6,7 +6,7 @@
 
 import { epilogue, packedOffset, packPanel, panelProduct } from "./linear";
 import { claim, real, word } from "./program";
-import { madd } from "./vector";
+import { clear, madd } from "./vector";
 
 /**
  * Softmax over the router's logits and the largest few of them, per token; lowest index on a tie.
@@ -121,7 +121,7 @@ export function combine(op: usize): void {
   const bytes = word(op, 3) * 4, tokens = word(op, 4), choices = word(op, 5);
   for (let t = claim(op, 1); t < tokens; t = claim(op, 1)) {
     const y: usize = word(op, 8) + word(op, 9) * t;
-    if (!word(op, 10)) memory.fill(y, 0, bytes);
+    if (!word(op, 10)) clear(y, bytes);
     for (let c: usize = 0; c < choices; c++) {
       const pair = (t * choices + c) << 2;
       const x: usize = word(op, 2) + bytes * load<usize>(word(op, 6) + pair);

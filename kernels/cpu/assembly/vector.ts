@@ -25,25 +25,54 @@ export function max4(v: v128): f32 {
 }
 
 /**
+ * Constants of `exp4`, in memory: a vector constant in the code is put together from scalars at each use, one at a
+ * fixed address is a load.
+ */
+const exponential = memory.data<f32>([
+  -87, -87, -87, -87,
+  87, 87, 87, 87,
+  12582912, 12582912, 12582912, 12582912,
+  1.44269504088896341, 1.44269504088896341, 1.44269504088896341, 1.44269504088896341,
+  -0.693359375, -0.693359375, -0.693359375, -0.693359375,
+  2.12194440e-4, 2.12194440e-4, 2.12194440e-4, 2.12194440e-4,
+  1.9875691500e-4, 1.9875691500e-4, 1.9875691500e-4, 1.9875691500e-4,
+  1.3981999507e-3, 1.3981999507e-3, 1.3981999507e-3, 1.3981999507e-3,
+  8.3334519073e-3, 8.3334519073e-3, 8.3334519073e-3, 8.3334519073e-3,
+  4.1665795894e-2, 4.1665795894e-2, 4.1665795894e-2, 4.1665795894e-2,
+  1.6666665459e-1, 1.6666665459e-1, 1.6666665459e-1, 1.6666665459e-1,
+  5.0000001201e-1, 5.0000001201e-1, 5.0000001201e-1, 5.0000001201e-1,
+  1, 1, 1, 1,
+], 16);
+
+@inline
+function constant(index: usize): v128 {
+  return v128.load(exponential + index * 16);
+}
+
+/**
  * e^x to about one unit in the last place, for x clamped to ±87; NaN stays NaN. x = n·ln 2 + r, a polynomial in r
  * (coefficients of Cephes' expf, Moshier 1992), n added to the exponent bits.
  */
 export function exp4(x: v128): v128 {
-  x = f32x4.pmin(f32x4.pmax(x, f32x4.splat(-87)), f32x4.splat(87));
+  x = f32x4.pmin(f32x4.pmax(x, constant(0)), constant(1));
   // Adding 1.5 · 2²³ rounds to an integer that stands in the low bits.
-  const shifter = f32x4.splat(12582912);
-  const t = f32x4.add(f32x4.mul(x, f32x4.splat(1.44269504088896341)), shifter);
-  const n = f32x4.sub(t, shifter);
-  let r = madd(n, f32x4.splat(-0.693359375), x);
-  r = madd(n, f32x4.splat(2.12194440e-4), r);
-  let p = f32x4.splat(1.9875691500e-4);
-  p = madd(p, r, f32x4.splat(1.3981999507e-3));
-  p = madd(p, r, f32x4.splat(8.3334519073e-3));
-  p = madd(p, r, f32x4.splat(4.1665795894e-2));
-  p = madd(p, r, f32x4.splat(1.6666665459e-1));
-  p = madd(p, r, f32x4.splat(5.0000001201e-1));
-  p = f32x4.add(madd(f32x4.mul(r, r), p, r), f32x4.splat(1));
-  return f32x4.mul(p, i32x4.shl(i32x4.add(t, i32x4.splat(127 - 0x4b400000)), 23));
+  const t = f32x4.add(f32x4.mul(x, constant(3)), constant(2));
+  const n = f32x4.sub(t, constant(2));
+  const r = madd(n, constant(5), madd(n, constant(4), x));
+  let p = madd(constant(6), r, constant(7));
+  p = madd(p, r, constant(8));
+  p = madd(p, r, constant(9));
+  p = madd(p, r, constant(10));
+  p = madd(p, r, constant(11));
+  p = f32x4.add(madd(f32x4.mul(r, r), p, r), constant(12));
+  // The bits of 1, with n added to the exponent.
+  return f32x4.mul(p, i32x4.add(i32x4.shl(t, 23), constant(12)));
+}
+
+/** Zeroes `bytes` bytes, a multiple of 16; `memory.fill` would be a call out of the module. */
+@inline
+export function clear(to: usize, bytes: usize): void {
+  for (const end = to + bytes; to < end; to += 16) v128.store(to, f32x4.splat(0));
 }
 
 /** silu(gate) · up, silu(v) = v / (1 + e^−v). */

@@ -9,74 +9,31 @@
 // `merge`. Bound by reading K and V.
 
 import type { HeadLayout } from "../../ops.ts";
-import type { DeviceCaps, ElementType, KernelCall } from "../kernel.ts";
+import type { DeviceCaps, KernelCall } from "../kernel.ts";
 import { contentAt, Word } from "../plan/words.ts";
-import { divideUp, float, input, kernelSource, load, output, powerOfTwo, store } from "../wgsl.ts";
-import { type CacheLayout, cacheType, octetHalf, slotFunction } from "./cache.ts";
-
-/** Fixed properties of a layer's attention. */
-export interface AttentionShape {
-  readonly heads: HeadLayout;
-  readonly cache: CacheLayout;
-  readonly scale: number;
-  readonly window: number | null;
-  readonly qkv: ElementType;
-  readonly output: ElementType;
-}
-
-/** Numbers of one query head and split in the partial results: the output, the maximum and the sum. */
-export const partialWords = (headDim: number) => headDim + 2;
-
-/** How the work is laid out over threads. */
-interface Tuning {
-  /** Lanes that share a key. */
-  readonly lanes: number;
-  /** Chunks of eight elements a lane handles. */
-  readonly chunks: number;
-  /** Query heads of a key/value head that one workgroup handles. */
-  readonly headBlock: number;
-  readonly threads: number;
-  /** Keys of a batch, taken together before the maximum is updated. */
-  readonly batch: number;
-  /** Lanes that meet by shuffles: a subgroup, or a part of one. */
-  readonly bundle: number;
-}
-
-/** Most bytes of workgroup memory for the meeting of the bundles; more heads take turns. */
-const meetingBytes = 8192;
-
-function tune({ numHeads, numKvHeads, headDim }: HeadLayout, caps: DeviceCaps): Tuning {
-  const total = headDim / 8;
-  const lanes = Math.min(powerOfTwo(total), caps.minSubgroup);
-  const chunks = divideUp(total, lanes);
-  // Registers: 16 numbers (query and output) per head and chunk.
-  const headBlock = Math.min(numHeads / numKvHeads, Math.max(1, Math.floor(8 / chunks)));
-  const batch = caps.software ? 2 : headBlock * chunks <= 4 ? 4 : 2;
-  return { lanes, chunks, headBlock, threads: caps.software ? 32 : 128, batch, bundle: caps.minSubgroup };
-}
+import { divideUp, float, input, kernelSource, lines, load, output, range } from "../wgsl.ts";
+import { cacheType, octetHalf, slotFunction } from "./cache.ts";
+import { meeting } from "./meeting.ts";
+import { type AttentionShape, firstKey } from "./shape.ts";
+import { meetingBytes, tune, type Tuning } from "./tuning.ts";
 
 /** Workgroups per query and split. */
 export function decodeHeadBlocks(heads: HeadLayout, caps: DeviceCaps): number {
-  return heads.numKvHeads * divideUp(heads.numHeads / heads.numKvHeads, tune(heads, caps).headBlock);
+  return heads.numKvHeads * divideUp(heads.numHeads / heads.numKvHeads, tune(heads, 0, caps).headBlock);
 }
 
-const range = (n: number) => Array.from({ length: n }, (_, i) => i);
-const lines = (parts: readonly string[]) => parts.join("\n");
-
-/** First key a query at `position` sees. */
-export const firstKey = (window: number | null, position: string) =>
-  window === null ? "0u" : `select(0u, ${position} - ${window - 1}u, ${position} >= ${window}u)`;
-
-/** Attention of `queries` single queries with room for `splits` splits each. */
+/** Attention of `queries` single queries with room for `splits` splits each, in workgroups of `threads`. */
 export function decodeAttention(
   shape: AttentionShape,
   queries: number,
   splits: number,
+  threads: number,
   caps: DeviceCaps,
 ): KernelCall<"qkv" | "pageTable" | "keys" | "values" | "partial" | "output"> {
   const { heads, cache, window } = shape;
+  const tuning = tune(heads, threads, caps);
   const source = kernelSource(
-    `attention-decode ${heads.numHeads}/${heads.numKvHeads}x${heads.headDim} ${cache.key} ` +
+    `attention-decode ${heads.numHeads}/${heads.numKvHeads}x${heads.headDim} ${tuning.threads} ${cache.key} ` +
       `${shape.scale} ${window} ${shape.qkv} ${shape.output}`,
     [
       input("qkv", `array<${shape.qkv}>`),
@@ -86,7 +43,7 @@ export function decodeAttention(
       output("partials", "array<f32>"),
       output("result", `array<${shape.output}>`),
     ],
-    () => code(shape, tune(heads, caps)),
+    () => code(shape, tuning),
   );
   return {
     source,
@@ -259,67 +216,4 @@ ${
     )
   }
 }`;
-}
-
-/** The bundles' outputs of heads `from` … `from + count − 1` of the block, added up and written. */
-function meeting(shape: AttentionShape, tuning: Tuning, from: number, count: number): string {
-  const { heads: { numHeads, headDim } } = shape;
-  const { lanes, chunks, headBlock, threads, bundle } = tuning;
-  const bundles = threads / bundle;
-  const words = partialWords(headDim);
-  const heads = range(Math.min(count, headBlock - from));
-  const writes = lines(
-    range(chunks).map((c) =>
-      `    if (part + ${c * lanes}u < ${headDim / 8}u) {
-${
-        lines(heads.map((h) =>
-          `      {
-        let at = (ownBundle * ${heads.length}u + ${h}u) * ${headDim}u + (part + ${c * lanes}u) * 8u;
-${
-            lines(["a", "b"].flatMap((side, s) =>
-              ["x", "y", "z", "w"].map((e, i) =>
-                `        meetingOutput[at + ${4 * s + i}u] = o${from + h}_${c}${side}.${e};`
-              )
-            ))
-          }
-      }`
-        ))
-      }
-    }`
-    ),
-  );
-  return `  workgroupBarrier();
-  if (lead) {
-${writes}
-  }
-  workgroupBarrier();
-  for (var i = thread; i < ${heads.length * headDim}u; i += ${threads}u) {
-    let h = i / ${headDim}u + ${from}u;
-    let d = i % ${headDim}u;
-${lines(range(bundles).map((b) => `    let m${b} = meetingMaximum[${b * headBlock}u + h];`))}
-    let maximum = ${range(bundles).slice(1).reduce((text, b) => `max(${text}, m${b})`, "m0")};
-    var sum = 0.0;
-    var total = 0.0;
-${
-    lines(
-      range(bundles).map((b) =>
-        `    {
-      let factor = exp2(m${b} - maximum);
-      sum += factor * meetingSum[${b * headBlock}u + h];
-      total += factor * meetingOutput[${b * heads.length * headDim}u + i];
-    }`
-      ),
-    )
-  }
-    if (single) {
-      result[(token * ${numHeads}u + head + h) * ${headDim}u + d] = ${store(shape.output, "total / sum")};
-    } else {
-      let base = ((group.z * ${numHeads}u + head + h) * plan[${Word.Splits}] + group.x) * ${words}u;
-      partials[base + d] = total;
-      if (d == 0u) {
-        partials[base + ${headDim}u] = maximum;
-        partials[base + ${headDim + 1}u] = sum;
-      }
-    }
-  }`;
 }

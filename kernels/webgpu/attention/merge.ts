@@ -8,7 +8,7 @@ import type { DeviceCaps, KernelCall } from "../kernel.ts";
 import { contentAt, Word } from "../plan/words.ts";
 import { laneArguments, laneParameters, workgroupReduction } from "../reduce.ts";
 import { input, kernelSource, output, store } from "../wgsl.ts";
-import { type AttentionShape, firstKey, partialWords } from "./decode.ts";
+import { type AttentionShape, firstKey, partialWords } from "./shape.ts";
 
 /** Most splits of a sequence. */
 export const mostSplits = 256;

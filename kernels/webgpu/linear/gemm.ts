@@ -6,8 +6,8 @@
 // workgroup memory: [octet of the sum][row], 16 bytes each, the row xor-ed with the octet, so that neither the stores
 // (octets of a row side by side) nor the loads (rows side by side) collide in a bank. The next tile travels to
 // registers while this one is multiplied; two buffers leave one barrier per step.
-// In f16 a `vec2<f16>` sums even and odd terms, one fused multiply–add for both; the sums stay in f16 for one step
-// (`step / slices / 2` terms a lane) and are then added in float32. Activations may be scaled by a power of two per token and
+// In f16 a `vec2<f16>` sums even and odd terms, one fused multiply–add for both; the sums stay in f16 for a few octets
+// (`4 · flush` terms a lane) and are then added in float32. Activations may be scaled by a power of two per token and
 // step, so that neither they nor the sums leave f16's range, whatever their size.
 // With few activation rows a tile is small and the sum is divided within the workgroup: `slices` sets of threads own
 // the same results and different octets of each step, and meet in workgroup memory at the end.
@@ -15,6 +15,7 @@
 // results are divided by the root at the end.
 // Bound by: arithmetic. Register blocking as in the usual SGEMM ladder (S. Boehm, "How to optimize a CUDA matmul
 // kernel"); the f16 step with a float32 flush and its scaling are ours.
+// The kernel is one file because its parts share the layout of a tile.
 
 import type { DType } from "../../ops.ts";
 import type { KernelCall } from "../kernel.ts";
@@ -53,6 +54,8 @@ export interface GemmTile {
   readonly slices: number;
   /** Octets of a slice's step whose code is written out; the rest is a loop. */
   readonly unroll: number;
+  /** Octets whose products are summed in f16 before they are added to the float32 sums: more is less exact. */
+  readonly flush: number;
   /** Parts the sum is divided into; with more than one, partial sums go to scratchB as [part][token][row]. */
   readonly split: number;
 }
@@ -92,7 +95,7 @@ export function gemmCall(
     `s${shape.outputStride}+${shape.outputOffset}`,
     `n${shape.countWord}`,
     `${tile.arithmetic}:${tile.tileTokens}x${tile.tileRows}x${tile.step}`,
-    `${tile.threadTokens}x${tile.threadRows}x${tile.lanesX}b${tile.buffers}n${tile.unroll}s${tile.slices}k${tile.split}`,
+    `${tile.threadTokens}x${tile.threadRows}x${tile.lanesX}b${tile.buffers}n${tile.unroll}f${tile.flush}s${tile.slices}k${tile.split}`,
   ].join("/");
   return {
     source: {
@@ -365,18 +368,24 @@ function gemmCode(shape: LinearShape, tile: GemmTile, input: GemmInput): string 
   const sliceOctets = stepOctets / slices;
   const unroll = Math.min(tile.unroll, sliceOctets);
   const own = slices === 1 ? "" : `slice * ${sliceOctets}u + `;
+  const flush = results((m, n) => {
+    const part = `f32(part${m}_${n}.x) + f32(part${m}_${n}.y)`;
+    return `sum${m}_${n} ${scaled ? `= fma(${part}, scale${m}, sum${m}_${n})` : `+= ${part}`};`;
+  });
+  /** The products of `count` octets, the first of them numbered `octet(0)`. */
+  const octetRun = (count: number, octet: (i: number) => string): string => {
+    if (!half) return repeat(count, (i) => multiplyOctet(octet(i)));
+    const length = Math.min(tile.flush, count);
+    return repeat(count / length, (run) =>
+      `{ ${results((m, n) => `var part${m}_${n} = vec2<f16>();`)}
+      ${repeat(length, (i) => multiplyOctet(octet(run * length + i)))}
+      ${flush} }`);
+  };
   const multiply = unroll === sliceOctets
-    ? repeat(sliceOctets, (o) => multiplyOctet(`(${own}${o}u)`))
+    ? octetRun(sliceOctets, (o) => `(${own}${o}u)`)
     : `for (var o = 0u; o < ${sliceOctets}u; o += ${unroll}u) {
-      ${repeat(unroll, (u) => multiplyOctet(`(${own}o + ${u}u)`))}
+      ${octetRun(unroll, (u) => `(${own}o + ${u}u)`)}
     }`;
-  const flush = half
-    ? results((m, n) =>
-      scaled
-        ? `sum${m}_${n} = fma(f32(part${m}_${n}.x) + f32(part${m}_${n}.y), scale${m}, sum${m}_${n});`
-        : `sum${m}_${n} += f32(part${m}_${n}.x) + f32(part${m}_${n}.y);`
-    )
-    : "";
 
   const write = (gate: string, up: string) => {
     if (partial) {
@@ -479,8 +488,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       ${a.fetch(whole)}
       ${b.fetch(whole)}
     }
-    ${half ? results((m, n) => `var part${m}_${n} = vec2<f16>();`) : ""}
-    ${multiply}
     ${
     scaled
       ? repeat(
@@ -489,7 +496,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       )
       : ""
   }
-    ${flush}
+    ${multiply}
     ${twice ? "buffer = buffer ^ 1u;" : "workgroupBarrier();"}
   }
   ${normed ? a.finishNorm(columns, shape.normEpsilon!) : ""}

@@ -22,6 +22,8 @@ export interface AttentionCut {
   readonly splitKeys: number;
   /** Most splits of any decode sequence of the forward. */
   readonly splits: number;
+  /** Threads of a decode workgroup. */
+  readonly threads: number;
 }
 
 /** What one forward looks like to whoever records it. */

@@ -1,6 +1,7 @@
 // The sampling part of a packed plan: a record per sampled row, its biases, and which parts of the sampler are needed.
 
 import type { BatchPlan } from "../../../engine/plan.ts";
+import { needsWholeRow } from "../../vocabulary.ts";
 import type { Regions } from "./regions.ts";
 import { contentAt, Sample, sampleWords, Word } from "./words.ts";
 
@@ -21,14 +22,16 @@ export interface SamplingNeeds {
   /** Top-k, top-p or min-p. */
   readonly limits: boolean;
   readonly logprobs: boolean;
+  /** Ranks that share the vocabulary cannot settle every row by their best candidates. */
+  readonly wholeRows: boolean;
 }
 
 /** Looks through the plan's rows. */
 export function samplingNeeds(
-  { sampling, cachedLength, extendLength }: BatchPlan,
+  { sampling, cachedLength, extendLength, returnLogits }: BatchPlan,
   bias: ReadonlyMap<number, ReadonlyMap<number, number>>,
 ): SamplingNeeds {
-  let history = 0, biases = 0, limits = false, logprobs = false;
+  let history = 0, biases = 0, limits = false, logprobs = false, wholeRows = returnLogits === true;
   for (let s = 0; s < sampling.token.length; s++) {
     const penalized = sampling.presencePenalty[s] !== 0 || sampling.frequencyPenalty[s] !== 0 ||
       sampling.repetitionPenalty[s] !== 1;
@@ -38,8 +41,9 @@ export function samplingNeeds(
     const filtered = sampling.topK[s]! > 0 || sampling.topP[s]! < 1 || sampling.minP[s]! > 0;
     limits ||= sampling.temperature[s]! > 0 && filtered;
     logprobs ||= sampling.logprobs[s]! > 0;
+    wholeRows ||= needsWholeRow(sampling, s);
   }
-  return { history, biases, limits, logprobs };
+  return { history, biases, limits, logprobs, wholeRows };
 }
 
 /** Biases of each sampled row, added up per token: (token → value). */

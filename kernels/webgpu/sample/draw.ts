@@ -24,8 +24,9 @@ export const chunkCount = ({ vocabSize }: LogitsShape, caps: DeviceCaps) =>
 
 /** A value below every logit. */
 export const lowest = "-3.4e38";
-/** An id above every token. */
-export const noToken = "0xffffffffu";
+/** An id above every token, as a number and in WGSL. */
+export const noTokenId = 0xffffffff;
+export const noToken = `${noTokenId}u`;
 /** Bits of a quiet NaN: "not asked for". */
 export const nanBits = "0x7fc00000u";
 
@@ -117,15 +118,14 @@ ${
   return { source, bindings, workgroups: [chunks, rows, 1] };
 }
 
-/** Stage two. */
+/** Stage two, over `chunks` candidates a row. */
 export function drawFinish(
-  shape: LogitsShape,
+  chunks: number,
   contextLength: number,
   rows: number,
   caps: DeviceCaps,
 ): KernelCall<"candidates" | "tokenPool" | "results"> {
   const threads = caps.software ? 16 : 64;
-  const chunks = chunkCount(shape, caps);
   const source = kernelSource(
     `draw-finish ${chunks} ${contextLength}`,
     [

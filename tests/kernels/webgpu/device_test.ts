@@ -1,3 +1,4 @@
+import { gpuTest } from "../../gpu.ts";
 import assert from "node:assert/strict";
 import { createWebGpuBackend } from "../../../kernels/webgpu/backend.ts";
 import {
@@ -44,7 +45,7 @@ Deno.test("a missing adapter is an error that says what to install", () => {
   }
 });
 
-Deno.test("the report for doctor agrees with the device that is opened", async () => {
+gpuTest("the report for doctor agrees with the device that is opened", async () => {
   using gpu = await GpuDevice.open();
   const report = await probeWebGpu();
   assert.ok(report);
@@ -60,8 +61,8 @@ Deno.test("the report for doctor agrees with the device that is opened", async (
   });
 });
 
-Deno.test("an error that the device reports fails the step in flight, and every later one", async () => {
-  using backend = await createWebGpuBackend({ memoryBytes: null });
+gpuTest("an error that the device reports fails the step in flight, and every later one", async () => {
+  using backend = await createWebGpuBackend();
   backend.createState({
     numLayers: 1,
     heads: { numHeads: 1, numKvHeads: 1, headDim: 16 },

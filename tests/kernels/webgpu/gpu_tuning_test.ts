@@ -1,6 +1,7 @@
 // The kernels that a real GPU gets, on whatever adapter there is: tests run mostly on a software driver, for which
 // smaller ones are chosen.
 
+import { gpuTest } from "../../gpu.ts";
 import assert from "node:assert/strict";
 import type { HeadLayout, StateSpec } from "../../../kernels/ops.ts";
 import { ReferenceBackend } from "../../../kernels/reference/backend.ts";
@@ -24,87 +25,91 @@ const base: StateSpec = {
 
 const pretendGpu = () =>
   createWebGpuBackend({
-    memoryBytes: null,
-    caps: { software: false, parallelism: 64 },
+    caps: { software: false, parallelism: 64, halfFrom: 0, packedAttention: true },
   });
 
 const layouts: [HeadLayout, pageSize: number, window: number | null][] = [
   [{ numHeads: 8, numKvHeads: 2, headDim: 32 }, 16, null],
   [{ numHeads: 6, numKvHeads: 2, headDim: 48 }, 1, 20],
   [{ numHeads: 70, numKvHeads: 1, headDim: 16 }, 32, null],
+  [{ numHeads: 4, numKvHeads: 2, headDim: 64 }, 16, null],
+  [{ numHeads: 3, numKvHeads: 3, headDim: 64 }, 1, 20],
 ];
 for (const [heads, pageSize, window] of layouts) {
   const { numHeads, numKvHeads, headDim } = heads;
-  Deno.test(`tiled prefill and split decode equal the reference: ${numHeads}/${numKvHeads} heads of ${headDim}, pages of ${pageSize}, window ${window}`, async () => {
-    using tested = await pretendGpu();
-    const both = [tested, new ReferenceBackend()];
-    const random = new Random(headDim);
-    const width = (numHeads + 2 * numKvHeads) * headDim, half = headDim / 2;
-    const pagesPerRow = 256 / pageSize;
-    const pages = scatteredPages([0, 2], pagesPerRow, 2 * pagesPerRow + 1);
-    const angles = Array.from(
-      { length: 256 * half },
-      (_, i) => Math.floor(i / half) / 50 ** (i % half / half),
-    );
-    const contexts = both.map((backend) => {
-      backend.createState({
-        ...base,
-        heads,
-        pageSize,
-        numPages: 2 * pagesPerRow + 1,
-      });
-      // A read of a slot that nothing was written to would show.
-      backend.poisonPages(
-        Uint32Array.from({ length: 2 * pagesPerRow + 1 }, (_, i) => i),
+  gpuTest(
+    `tiled prefill and split decode equal the reference: ${numHeads}/${numKvHeads} heads of ${headDim}, pages of ${pageSize}, window ${window}`,
+    async () => {
+      using tested = await pretendGpu();
+      const both = [tested, new ReferenceBackend()];
+      const random = new Random(headDim);
+      const width = (numHeads + 2 * numKvHeads) * headDim, half = headDim / 2;
+      const pagesPerRow = 256 / pageSize;
+      const pages = scatteredPages([0, 2], pagesPerRow, 2 * pagesPerRow + 1);
+      const angles = Array.from(
+        { length: 256 * half },
+        (_, i) => Math.floor(i / half) / 50 ** (i % half / half),
       );
-      return {
-        backend,
-        rope: backend.createRopeTable(
-          Float32Array.from(angles, Math.cos),
-          Float32Array.from(angles, Math.sin),
-          half,
-        ),
-        qkv: backend.createActivation(width, "hidden"),
-        output: backend.createActivation(numHeads * headDim, "hidden"),
-      };
-    });
-    const batches: TestSequence[][] = [
-      [{ row: 0, cached: 0, extend: 75 }, { row: 2, cached: 0, extend: 9 }],
-      [{ row: 2, cached: 9, extend: 1 }, { row: 0, cached: 75, extend: 70 }],
-      [{ row: 0, cached: 145, extend: 1 }, { row: 2, cached: 10, extend: 3 }],
-    ];
-    for (const [id, sequences] of batches.entries()) {
-      const count = sequences.reduce((sum, s) => sum + s.extend, 0);
-      const values = random.normals(count * width, 1.5);
-      const rows = [];
-      for (const { backend, rope, qkv, output } of contexts) {
-        backend.writeActivation(qkv, values);
-        const unsampled = sequences.map((s) => ({ ...s, sample: false }));
-        const recorded = backend.record(
-          plan(id, unsampled, id === 0 ? { pages } : {}),
-          (ops) => {
-            ops.ropeStore({ qkv, heads, rope, layer: 0 });
-            ops.attention({
-              qkv,
-              heads,
-              output,
-              layer: 0,
-              scale: 1 / Math.sqrt(headDim),
-              window,
-            });
-          },
+      const contexts = both.map((backend) => {
+        backend.createState({
+          ...base,
+          heads,
+          pageSize,
+          numPages: 2 * pagesPerRow + 1,
+        });
+        // A read of a slot that nothing was written to would show.
+        backend.poisonPages(
+          Uint32Array.from({ length: 2 * pagesPerRow + 1 }, (_, i) => i),
         );
-        recorded.submit();
-        await recorded.read();
-        rows.push(await backend.readActivation(output, count));
+        return {
+          backend,
+          rope: backend.createRopeTable(
+            Float32Array.from(angles, Math.cos),
+            Float32Array.from(angles, Math.sin),
+            half,
+          ),
+          qkv: backend.createActivation(width, "hidden"),
+          output: backend.createActivation(numHeads * headDim, "hidden"),
+        };
+      });
+      const batches: TestSequence[][] = [
+        [{ row: 0, cached: 0, extend: 75 }, { row: 2, cached: 0, extend: 9 }],
+        [{ row: 2, cached: 9, extend: 1 }, { row: 0, cached: 75, extend: 70 }],
+        [{ row: 0, cached: 145, extend: 1 }, { row: 2, cached: 10, extend: 3 }],
+      ];
+      for (const [id, sequences] of batches.entries()) {
+        const count = sequences.reduce((sum, s) => sum + s.extend, 0);
+        const values = random.normals(count * width, 1.5);
+        const rows = [];
+        for (const { backend, rope, qkv, output } of contexts) {
+          backend.writeActivation(qkv, values);
+          const unsampled = sequences.map((s) => ({ ...s, sample: false }));
+          const recorded = backend.record(
+            plan(id, unsampled, id === 0 ? { pages } : {}),
+            (ops) => {
+              ops.ropeStore({ qkv, heads, rope, layer: 0 });
+              ops.attention({
+                qkv,
+                heads,
+                output,
+                layer: 0,
+                scale: 1 / Math.sqrt(headDim),
+                window,
+              });
+            },
+          );
+          recorded.submit();
+          await recorded.read();
+          rows.push(await backend.readActivation(output, count));
+        }
+        const error = relativeError(rows[0]!, rows[1]!);
+        assert.ok(error < 2e-3, `batch ${id}: ${error}`);
       }
-      const error = relativeError(rows[0]!, rows[1]!);
-      assert.ok(error < 2e-3, `batch ${id}: ${error}`);
-    }
-  });
+    },
+  );
 }
 
-Deno.test("experts equal the reference for every size of tile", async () => {
+gpuTest("experts equal the reference for every size of tile", async () => {
   using tested = await pretendGpu();
   const both = [tested, new ReferenceBackend()];
   for (const backend of both) backend.createState(base);

@@ -35,6 +35,8 @@ self.onmessage = async ({ data }: MessageEvent<RankTask>) => {
     outcome = { error: error instanceof Error ? error.message : String(error) };
   }
   self.postMessage(outcome);
+  // A worker that is terminated from outside while the process ends crashes in some drivers.
+  self.close();
 };
 
 async function run(
@@ -42,13 +44,8 @@ async function run(
 ): Promise<RankOutcome> {
   const shard = { rank, size };
   const model = await openModel(directory);
-  using backend = await createWebGpuBackend({
-    collective: new SharedMemoryCollective(memory, rank, size),
-  });
-  const weights = await loadDecoderWeights(model, backend, {
-    dtype: "auto",
-    shard,
-  });
+  using backend = await createWebGpuBackend({ collective: new SharedMemoryCollective(memory, rank) });
+  const weights = await loadDecoderWeights(model, backend, { dtype: "auto", shard });
   const heads = headLayout(model.config, shard);
   backend.createState({
     numLayers: model.config.numLayers,

@@ -1,3 +1,4 @@
+import { gpuTest } from "../../gpu.ts";
 import assert from "node:assert/strict";
 import { createGroupMemory } from "../../../engine/executor/collectives.ts";
 import { readReference } from "../../models/harness.ts";
@@ -6,17 +7,18 @@ import type { RankOutcome, RankTask } from "./parallel_rank.ts";
 const pocket = new URL("../../../models/pocket/", import.meta.url).pathname;
 
 for (const size of [1, 2]) {
-  Deno.test(`${size} WebGPU ranks that share a model give the reference's greedy tokens, each of them`, async () => {
-    const { prompt, greedy } = (await readReference(`${pocket}reference.safetensors`))[1]!;
-    const memory = createGroupMemory(size);
-    const workers = Array.from(
-      { length: size },
-      () =>
-        new Worker(new URL("./parallel_rank.ts", import.meta.url), {
-          type: "module",
-        }),
-    );
-    try {
+  gpuTest(
+    `${size} WebGPU ranks that share a model give the reference's greedy tokens, each of them`,
+    async () => {
+      const { prompt, greedy } = (await readReference(`${pocket}reference.safetensors`))[1]!;
+      const memory = createGroupMemory(size);
+      const workers = Array.from(
+        { length: size },
+        () =>
+          new Worker(new URL("./parallel_rank.ts", import.meta.url), {
+            type: "module",
+          }),
+      );
       const outcomes = await Promise.all(
         workers.map((worker, rank) =>
           new Promise<RankOutcome>((resolve) => {
@@ -39,8 +41,6 @@ for (const size of [1, 2]) {
         assert.ok(outcome.logprob < 0 && outcome.logprob > -20);
         assert.equal(outcome.logits, 2048);
       }
-    } finally {
-      workers.forEach((worker) => worker.terminate());
-    }
-  });
+    },
+  );
 }

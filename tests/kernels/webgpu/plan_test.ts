@@ -20,7 +20,7 @@ const options: PackOptions = {
   maxGroup: 2,
   tileTokens: 8,
   decodeTokens: 2,
-  cut: (lengths) => ({ splitKeys: 32, splits: lengths.length }),
+  cut: (lengths) => ({ splitKeys: 32, splits: lengths.length, threads: 32 }),
 };
 
 /** Words of the region at a byte offset. */
@@ -168,6 +168,7 @@ Deno.test("biases of the same token are added up, and only what is needed is ask
     biases: 2,
     limits: false,
     logprobs: false,
+    wholeRows: true,
   });
   const body = region(packed.words, packed.forwards[0]!.groups[0]!.offset);
   const at = body[contentAt + Sample.BiasAt]!;

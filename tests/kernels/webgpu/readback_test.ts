@@ -1,3 +1,4 @@
+import { gpuTest } from "../../gpu.ts";
 import assert from "node:assert/strict";
 import { GpuDevice } from "../../../kernels/webgpu/device.ts";
 import { Readback, type Staging } from "../../../kernels/webgpu/readback.ts";
@@ -16,7 +17,7 @@ function send(
   gpu.queue.submit([encoder.finish()]);
 }
 
-Deno.test("every readback returns what the device wrote last, whether its buffer is new or used", async () => {
+gpuTest("every readback returns what the device wrote last, whether its buffer is new or used", async () => {
   using gpu = await GpuDevice.open();
   const readback = await Readback.create(gpu, 4096);
   let waited = 0;
@@ -36,7 +37,7 @@ Deno.test("every readback returns what the device wrote last, whether its buffer
   );
 });
 
-Deno.test("buffers of several steps in flight keep their own results", async () => {
+gpuTest("buffers of several steps in flight keep their own results", async () => {
   using gpu = await GpuDevice.open();
   const readback = await Readback.create(gpu, 4096);
   const staging = [1, 2, 3, 4, 5].map((value) => {
@@ -50,7 +51,7 @@ Deno.test("buffers of several steps in flight keep their own results", async () 
   }
 });
 
-Deno.test("reading from a lost device is an error, not a crash", async () => {
+gpuTest("reading from a lost device is an error, not a crash", async () => {
   using gpu = await GpuDevice.open();
   const readback = await Readback.create(gpu, 4096);
   const staging = readback.acquire(64);

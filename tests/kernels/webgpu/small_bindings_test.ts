@@ -1,6 +1,7 @@
 // Matrices that are larger than a binding, and logits that are: with a limit far below the device's, so that small
 // matrices are split.
 
+import { gpuTest } from "../../gpu.ts";
 import assert from "node:assert/strict";
 import type { Activation, Backend, Matrix, MatrixSpec, Ops } from "../../../kernels/ops.ts";
 import { ReferenceBackend } from "../../../kernels/reference/backend.ts";
@@ -16,7 +17,6 @@ const maxTokens = 24;
 /** The tested backend and the reference, with the same contents. */
 async function pair(): Promise<[Backend, Backend]> {
   const tested = await createWebGpuBackend({
-    memoryBytes: null,
     caps: { maxBindingBytes },
   });
   const both: [Backend, Backend] = [tested, new ReferenceBackend()];
@@ -101,34 +101,37 @@ const unsampled = (
   count: number,
 ): TestSequence[] => [{ row: 0, cached: 0, extend: count, sample: false }];
 
-Deno.test("a matrix split by rows gives what the whole one gives, plain and paired, with its bias", async () => {
-  const both = await pair();
-  using _tested = both[0];
-  const random = new Random(3);
-  const columns = 96, rows = 600;
-  for (const layout of ["plain", "paired"] as const) {
-    const spec = { name: "w", rows, columns, dtype: "bf16", layout } as const;
-    const weight = matrices(both, spec, random.normals(rows * columns, 0.1));
-    const values = random.normals(rows);
-    const bias = both.map((b) => b.createVector(values));
-    const width = layout === "paired" ? rows / 2 : rows;
-    for (const count of [1, 11]) {
-      const input = activations(both, columns, random.normals(count * columns));
-      const output = activations(both, width, new Float32Array(0));
-      await run(both, unsampled(count), (ops, i) =>
-        ops.linear({
-          input: input[i]!,
-          weight: weight[i]!,
-          bias: bias[i]!,
-          output: output[i]!,
-          epilogue: layout === "paired" ? "silu-mul" : "store",
-        }));
-      await assertEqual(both, output, count, `${layout}, ${count} tokens`);
+gpuTest(
+  "a matrix split by rows gives what the whole one gives, plain and paired, with its bias",
+  async () => {
+    const both = await pair();
+    using _tested = both[0];
+    const random = new Random(3);
+    const columns = 96, rows = 600;
+    for (const layout of ["plain", "paired"] as const) {
+      const spec = { name: "w", rows, columns, dtype: "bf16", layout } as const;
+      const weight = matrices(both, spec, random.normals(rows * columns, 0.1));
+      const values = random.normals(rows);
+      const bias = both.map((b) => b.createVector(values));
+      const width = layout === "paired" ? rows / 2 : rows;
+      for (const count of [1, 11]) {
+        const input = activations(both, columns, random.normals(count * columns));
+        const output = activations(both, width, new Float32Array(0));
+        await run(both, unsampled(count), (ops, i) =>
+          ops.linear({
+            input: input[i]!,
+            weight: weight[i]!,
+            bias: bias[i]!,
+            output: output[i]!,
+            epilogue: layout === "paired" ? "silu-mul" : "store",
+          }));
+        await assertEqual(both, output, count, `${layout}, ${count} tokens`);
+      }
     }
-  }
-});
+  },
+);
 
-Deno.test("a split embedding finds every id, in whichever part it stands", async () => {
+gpuTest("a split embedding finds every id, in whichever part it stands", async () => {
   const both = await pair();
   using _tested = both[0];
   const random = new Random(4);
@@ -142,7 +145,7 @@ Deno.test("a split embedding finds every id, in whichever part it stands", async
   await assertEqual(both, output, 5, "embedding");
 });
 
-Deno.test("experts split over several bindings give what they give in one", async () => {
+gpuTest("experts split over several bindings give what they give in one", async () => {
   const both = await pair();
   using _tested = both[0];
   const random = new Random(5);
@@ -194,60 +197,62 @@ Deno.test("experts split over several bindings give what they give in one", asyn
   }
 });
 
-Deno.test("sampled rows whose logits do not fit a binding go through the head in groups, each with its own draw", async () => {
-  const both = await pair();
-  using _tested = both[0];
-  const random = new Random(6);
-  const hidden = 32;
-  const head = matrices(
-    both,
-    { name: "h", rows: vocabSize, columns: hidden, dtype: "f32" },
-    random.normals(vocabSize * hidden),
-  );
-  const weight = new Float32Array(hidden).fill(1);
-  const norm = both.map((b) => ({
-    weight: b.createVector(weight),
-    epsilon: 1e-6,
-  }));
-  const input = activations(both, hidden, random.normals(12 * hidden));
-  const sequences = Array.from(
-    { length: 12 },
-    (_, row) => ({ row, cached: 3, extend: 1 }),
-  );
-  const sampling = samplingRows(
-    sequences,
-    sequences.map((_, s) => ({
-      temperature: s % 2,
-      topK: s % 3 === 0 ? 4 : 0,
-      seed: [s, 1] as const,
-      logprobs: s % 4,
-    })),
-  );
-  const results = [];
-  for (const [i, backend] of both.entries()) {
-    const recorded = backend.record(
-      plan(1, sequences, { sampling, returnLogits: true }),
-      (ops) => ops.sample({ input: input[i]!, norm: norm[i]!, head: head[i]! }),
+gpuTest(
+  "sampled rows whose logits do not fit a binding go through the head in groups, each with its own draw",
+  async () => {
+    const both = await pair();
+    using _tested = both[0];
+    const random = new Random(6);
+    const hidden = 32;
+    const head = matrices(
+      both,
+      { name: "h", rows: vocabSize, columns: hidden, dtype: "f32" },
+      random.normals(vocabSize * hidden),
     );
-    recorded.submit();
-    results.push(await recorded.read());
-  }
-  const [got, expected] = results;
-  assert.ok(relativeError(got!.logits!, expected!.logits!) < 1e-4);
-  assert.deepEqual(got!.tokens, expected!.tokens);
-  assert.deepEqual(got!.topTokens, expected!.topTokens);
-  got!.logprobs.forEach((p, s) => {
-    const other = expected!.logprobs[s]!;
-    assert.ok(
-      Number.isNaN(other) ? Number.isNaN(p) : Math.abs(p - other) < 1e-3,
-      `row ${s}`,
+    const weight = new Float32Array(hidden).fill(1);
+    const norm = both.map((b) => ({
+      weight: b.createVector(weight),
+      epsilon: 1e-6,
+    }));
+    const input = activations(both, hidden, random.normals(12 * hidden));
+    const sequences = Array.from(
+      { length: 12 },
+      (_, row) => ({ row, cached: 3, extend: 1 }),
     );
-  });
-});
+    const sampling = samplingRows(
+      sequences,
+      sequences.map((_, s) => ({
+        temperature: s % 2,
+        topK: s % 3 === 0 ? 4 : 0,
+        seed: [s, 1] as const,
+        logprobs: s % 4,
+      })),
+    );
+    const results = [];
+    for (const [i, backend] of both.entries()) {
+      const recorded = backend.record(
+        plan(1, sequences, { sampling, returnLogits: true }),
+        (ops) => ops.sample({ input: input[i]!, norm: norm[i]!, head: head[i]! }),
+      );
+      recorded.submit();
+      results.push(await recorded.read());
+    }
+    const [got, expected] = results;
+    assert.ok(relativeError(got!.logits!, expected!.logits!) < 1e-4);
+    assert.deepEqual(got!.tokens, expected!.tokens);
+    assert.deepEqual(got!.topTokens, expected!.topTokens);
+    got!.logprobs.forEach((p, s) => {
+      const other = expected!.logprobs[s]!;
+      assert.ok(
+        Number.isNaN(other) ? Number.isNaN(p) : Math.abs(p - other) < 1e-3,
+        `row ${s}`,
+      );
+    });
+  },
+);
 
-Deno.test("what cannot fit a binding is refused by name", async () => {
+gpuTest("what cannot fit a binding is refused by name", async () => {
   using tested = await createWebGpuBackend({
-    memoryBytes: null,
     caps: { maxBindingBytes },
   });
   assert.throws(

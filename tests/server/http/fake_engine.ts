@@ -313,6 +313,7 @@ const fakeModel: ModelInfo = {
   generationDefaults: {},
   device: { kind: "reference", description: "scripted", software: true, memoryBytes: null },
   weightBytes: 1000,
+  rankWeightBytes: [1000],
   numPages: 256,
   pageSize: 16,
   tp: 1,

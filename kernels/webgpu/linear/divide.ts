@@ -1,0 +1,126 @@
+// How a product is divided over workgroups, threads and steps, for a number of activation rows and a device. The
+// choices were measured on an H200 with the shapes of Qwen3-0.6B (see bench/NOTES.md); they depend on the shape and on
+// what the device reports, never on its name.
+
+import { type DeviceCaps, halfFrom } from "../kernel.ts";
+import type { GemmTile } from "./gemm.ts";
+import type { LinearShape } from "./linear.ts";
+import { fixedSubgroup, type MatvecTile } from "./matvec.ts";
+import { outputWidth } from "./wgsl.ts";
+
+/** Output columns below which a product has too few rows to fill a device without dividing the sum. */
+const NARROW = 2048;
+
+/** Output columns from which on a product fills a device however it is cut (the vocabulary). */
+const VAST = 32768;
+
+/** How to divide a matrix–vector product. */
+export function matvecTile(shape: LinearShape, tokens: number, caps: DeviceCaps): MatvecTile {
+  const columns = tokens <= 2 ? tokens : tokens <= 4 ? 4 : 8;
+  const subgroups = fixedSubgroup(caps);
+  const lanes = subgroups ? caps.minSubgroup : 32;
+  const width = outputWidth(shape);
+  // Gate and up are two rows to an output column.
+  const most = shape.epilogue === "silu-mul" ? 2 : 4;
+  const tile = (rowLanes: number, units: number, teams: number, split: number): MatvecTile => {
+    const perLane = Math.floor(shape.columns * rowLanes / (8 * lanes * split));
+    // As many loads in flight as registers allow: sums of several activation rows leave room for fewer.
+    const rows = shape.epilogue === "silu-mul" ? 2 * units : units;
+    const unroll = caps.software ? 1 : Math.max(1, Math.min(4, perLane, (columns === 1 ? 8 : 4) / rows));
+    return { tokens: columns, sumLanes: lanes / rowLanes, rowLanes, subgroups, units, teams, split, unroll };
+  };
+  if (caps.software) return tile(1, most, 2, 1);
+  if (width >= VAST) return columns <= 2 ? tile(1, 2 * most / 4, 4, 1) : tile(2, most, 4, 1);
+  if (width < NARROW) return columns === 1 ? tile(1, 1, 2, 4) : tile(1, most / 2, 1, 4);
+  if (columns > 1) return tile(2, most, 1, 4);
+  return shape.epilogue === "silu-mul" ? tile(1, 1, 4, 2) : tile(1, most, 1, 4);
+}
+
+/** Octets between flushes to float32: 16 products, which leaves the rounding of the activations the larger error. */
+const FLUSH = 2;
+
+/** Classes of activation rows that share tiles, so that few shaders serve all steps. */
+const CLASSES = [16, 32, 64, 128, 256, 512];
+
+/** How to divide a product with more activation rows than a matrix–vector kernel takes. */
+export function gemmTile(shape: LinearShape, tokens: number, caps: DeviceCaps): GemmTile {
+  const tokenClass = CLASSES.find((size) => tokens <= size) ?? Infinity;
+  const tile = preferredTile(shape, tokenClass, caps);
+  if (tileBytes(tile) <= caps.maxWorkgroupBytes) return tile;
+  return split(shape, tokenClass, { ...tile, step: 16, slices: 1, buffers: 1, unroll: 1 }, caps.parallelism);
+}
+
+/** Workgroup memory of a tile, in bytes, with all that may stand beside it. */
+function tileBytes({ arithmetic, tileTokens, tileRows, step, buffers, slices }: GemmTile): number {
+  const tiles = (tileTokens + tileRows) * step * buffers * (arithmetic === "f16" ? 2 : 4);
+  const norm = tileTokens * (step / 8 + 1) * 4;
+  const scales = tileTokens * slices * buffers * 4;
+  return tiles + norm + scales + (slices > 1 ? 8192 : 0);
+}
+
+/** Divides the sum until there are about `workgroups` of them, but leaves each part a few steps. */
+function split(shape: LinearShape, tokens: number, tile: GemmTile, workgroups: number): GemmTile {
+  const rowTiles = Math.ceil(shape.rows / tile.tileRows);
+  const tokenTiles = Number.isFinite(tokens) ? Math.ceil(tokens / tile.tileTokens) : workgroups;
+  const most = Math.max(1, Math.floor(shape.columns / (2 * tile.step)));
+  const wanted = Math.floor(workgroups / (rowTiles * tokenTiles));
+  return { ...tile, split: Math.max(1, Math.min(16, most, wanted)) };
+}
+
+function preferredTile(shape: LinearShape, tokens: number, caps: DeviceCaps): GemmTile {
+  const { f16, software, minSubgroup } = caps;
+  // Activations are scaled over the eight lanes that load a step of a row.
+  const half = f16 && !software && minSubgroup >= 8 && shape.dtype !== "f32" &&
+    shape.rows * shape.columns >= halfFrom(caps);
+  const plain = {
+    arithmetic: half ? "f16" : "f32",
+    tileTokens: 64,
+    tileRows: 64,
+    step: 16,
+    threadTokens: 4,
+    threadRows: 4,
+    lanesX: 8,
+    buffers: 2,
+    slices: 1,
+    unroll: 4,
+    flush: FLUSH,
+    split: 1,
+  } as const satisfies GemmTile;
+  if (caps.software) return { ...plain, tileTokens: 16, tileRows: 32, unroll: 1 };
+  if (!half) return split(shape, tokens, { ...plain, tileTokens: Math.min(64, tokens) }, caps.parallelism);
+
+  const width = outputWidth(shape);
+  // Half of `parallelism` workgroups of 256 threads keep a device busy when each has several loads under way.
+  const fill = caps.parallelism / 2;
+  const vast = width >= VAST;
+  // With these rows a tile, every multiprocessor gets one; below, tiles must be smaller.
+  const wide = shape.rows / 64 >= caps.parallelism * 3 / 16;
+  const sliced = { ...plain, step: 128, buffers: 1, slices: 4 } as const;
+  switch (tokens) {
+    case 16:
+      if (vast) return { ...plain, tileTokens: 16, threadTokens: 2, step: 32, lanesX: 16 };
+      if (wide) return { ...sliced, tileTokens: 16 };
+      return split(
+        shape,
+        tokens,
+        { ...sliced, tileTokens: 16, tileRows: 32, step: 256, slices: 8 },
+        fill / 2,
+      );
+    case 32:
+      if (vast) return { ...plain, tileTokens: 32, tileRows: 128, threadTokens: 8, step: 32 };
+      if (wide) return { ...sliced, tileTokens: 32, threadTokens: 8 };
+      if (width < NARROW) return split(shape, tokens, { ...plain, tileTokens: 32, step: 32 }, fill);
+      return { ...sliced, tileTokens: 32, tileRows: 32 };
+    case 64:
+      if (vast) return { ...plain, step: 32 };
+      if (wide) return { ...sliced, threadTokens: 8, slices: 2 };
+      if (width < NARROW) return split(shape, tokens, { ...plain, step: 32 }, fill);
+      return { ...sliced, tileRows: 32, threadTokens: 8 };
+    default: {
+      const deep = { ...plain, step: 64, buffers: 1, unroll: 8 } as const;
+      // Large tiles need many tokens and many rows to fill the device.
+      const large = tokens === Infinity && shape.rows >= 64 * fill / 8;
+      return large ? { ...deep, tileTokens: 128, threadTokens: 8 } : split(shape, tokens, deep, fill);
+    }
+  }
+}

@@ -1,0 +1,154 @@
+// Tensor parallelism through the whole engine: the same tokens from any number of ranks. Registered once per device
+// by the test files beside it.
+
+import assert from "node:assert/strict";
+import { Engine } from "../../engine/engine.ts";
+import { openModel } from "../../engine/model/open.ts";
+import { defaultEngineOptions, type EngineOptions } from "../../engine/options.ts";
+import { defaultSamplingParams, type SamplingParams, type TokenLogprob } from "../../engine/params.ts";
+import { readReference } from "../models/harness.ts";
+
+const references = new URL("../data/reference/", import.meta.url).pathname;
+export const pocket = new URL("../../models/pocket", import.meta.url).pathname;
+
+/** Directories of all models there are for tests. */
+export const models: readonly string[] = [
+  ...[...Deno.readDirSync(references)].filter((entry) => entry.isDirectory).map(
+    ({ name }) => references + name,
+  )
+    .sort(),
+  pocket,
+];
+
+const name = (directory: string) => directory.slice(directory.lastIndexOf("/") + 1);
+
+const greedy: SamplingParams = {
+  ...defaultSamplingParams,
+  temperature: 0,
+  ignoreEos: true,
+};
+
+/** An engine that takes token ids, with room for what these tests ask. */
+export function startRanks(
+  device: EngineOptions["device"],
+  modelDir: string,
+  tp: number,
+  changes: Partial<EngineOptions> = {},
+): Promise<Engine> {
+  return Engine.start({
+    ...defaultEngineOptions,
+    modelDir,
+    device,
+    tp,
+    skipTokenizer: true,
+    numPages: 64,
+    maxRunningRequests: 8,
+    maxPrefillTokens: 128,
+    ...changes,
+  });
+}
+
+/** Greedy tokens of some prompts: one of them alone, then all in one batch. */
+async function continuations(
+  engine: Engine,
+  prompts: readonly (readonly number[])[],
+  maxTokens: number,
+) {
+  const tokens = async (prompt: readonly number[]) => (await run(engine, prompt, {}, maxTokens)).tokens;
+  const alone = await tokens(prompts.at(-1)!);
+  await engine.flush();
+  return { alone, batched: await Promise.all(prompts.map(tokens)) };
+}
+
+/** The suite on one device, with prompts cut to `longest` tokens and `maxTokens` from each. */
+export function testTensorParallel(
+  device: EngineOptions["device"],
+  { longest, maxTokens }: {
+    readonly longest: number;
+    readonly maxTokens: number;
+  },
+): void {
+  for (const directory of models) {
+    Deno.test(`${device}: ${name(directory)} gives the same tokens with 1, 2 and 4 ranks, alone and batched`, async () => {
+      const { config } = await openModel(directory);
+      const prompts = (await readReference(`${directory}/reference.safetensors`)).slice(0, 3)
+        .map(({ prompt }) => prompt.slice(0, longest));
+      let expected: unknown = null;
+      for (const tp of [1, 2, 4].filter((n) => config.numHeads % n === 0)) {
+        await using engine = await startRanks(device, directory, tp);
+        const found = await continuations(engine, prompts, maxTokens);
+        expected ??= found;
+        assert.deepEqual(found, expected, `${tp} ranks`);
+      }
+    });
+  }
+
+  Deno.test(`${device}: sampled, penalised, biased and scored rows are the same with 1, 2 and 4 ranks, beside greedy ones`, async () => {
+    const prompts = (await readReference(`${pocket}/reference.safetensors`))
+      .map(({ prompt }) => prompt.slice(0, 12));
+    let expected: Outcome[] | null = null;
+    for (const tp of [1, 2, 4]) {
+      await using engine = await startRanks(device, pocket, tp);
+      const found = await Promise.all(
+        sampled.map((changes, i) => run(engine, prompts[i % prompts.length]!, changes, maxTokens)),
+      );
+      expected ??= found;
+      for (const [i, { tokens, logprobs }] of found.entries()) {
+        assert.deepEqual(
+          tokens,
+          expected[i]!.tokens,
+          `${tp} ranks, ${JSON.stringify(sampled[i])}`,
+        );
+        assert.equal(logprobs.length, expected[i]!.logprobs.length);
+        logprobs.forEach((entry, t) => sameLogprobs(entry, expected![i]!.logprobs[t]!));
+      }
+    }
+  });
+}
+
+/** What to ask beside what; every way to choose a token. */
+const sampled: readonly Partial<SamplingParams>[] = [
+  {},
+  { temperature: 0.8, seed: 1 },
+  { logprobs: 3 },
+  { temperature: 0.7, topK: 20, topP: 0.9, seed: 2 },
+  { repetitionPenalty: 1.3, frequencyPenalty: 0.2, presencePenalty: 0.1 },
+  { temperature: 1.2, minP: 0.1, seed: 3, logprobs: 2 },
+  { logitBias: [[5, 100]] },
+  {},
+];
+
+interface Outcome {
+  readonly tokens: readonly number[];
+  readonly logprobs: readonly TokenLogprob[];
+}
+
+async function run(
+  engine: Engine,
+  prompt: readonly number[],
+  changes: Partial<SamplingParams>,
+  maxTokens: number,
+): Promise<Outcome> {
+  const tokens: number[] = [], logprobs: TokenLogprob[] = [];
+  const input = { type: "ids", ids: Uint32Array.from(prompt) } as const;
+  for await (
+    const delta of engine.submit({
+      input,
+      params: { ...greedy, maxTokens, ...changes },
+    })
+  ) {
+    tokens.push(...delta.tokens);
+    logprobs.push(...delta.logprobs ?? []);
+    if (delta.finish !== null) assert.equal(delta.finish.type, "length");
+  }
+  return { tokens, logprobs };
+}
+
+/** Sums are taken in another order, so the numbers may differ in their last digits, and equals may swap. */
+function sameLogprobs(found: TokenLogprob, expected: TokenLogprob): void {
+  const close = (a: number, b: number) => assert.ok(Math.abs(a - b) < 2e-2, `${a} and ${b}`);
+  assert.equal(found.id, expected.id);
+  close(found.logprob, expected.logprob);
+  assert.equal(found.top.length, expected.top.length);
+  found.top.forEach(({ logprob }, i) => close(logprob, expected.top[i]!.logprob));
+}
