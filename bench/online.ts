@@ -7,7 +7,8 @@
 //
 // The traces are downloads (see `bench/online/traces.ts`): every .csv and .jsonl file of the folder is replayed.
 // --scale shortens their prompts and answers, for models with a short context; requests that do not fit even so are
-// left out and counted. A run ends after --count requests, and is cut off after --limit seconds.
+// left out and counted. A run has at most --count requests and those of the first --window seconds; it is cut off
+// after --limit seconds, and what is not done by then counts as unfinished.
 
 import { parseArgs } from "node:util";
 import { choice, list, positive, whole } from "./common/arguments.ts";
@@ -56,6 +57,7 @@ function readArguments() {
       speeds: { type: "string", default: "1" },
       scale: { type: "string", default: "1" },
       count: { type: "string", default: "64" },
+      window: { type: "string", default: "60" },
       limit: { type: "string", default: "120" },
       seed: { type: "string", default: "0" },
       out: { type: "string" },
@@ -74,6 +76,7 @@ function readArguments() {
     speeds: list(values.speeds, (text) => positive(text, "speeds")),
     scale: positive(values.scale, "scale"),
     count: whole(values.count, "count"),
+    window: positive(values.window, "window"),
     limit: positive(values.limit, "limit"),
     seed: whole(values.seed, "seed", 0),
     minTokens,
@@ -87,7 +90,7 @@ function readArguments() {
 type Arguments = ReturnType<typeof readArguments>;
 
 async function workloads(options: Arguments): Promise<Workload[]> {
-  const { rates, speeds, traces, scale, count, limit, seed, minTokens, maxTokens, sharedTokens } = options;
+  const { rates, speeds, traces, scale, count, window, seed, minTokens, maxTokens, sharedTokens } = options;
   const poisson = rates.map((rate): Workload => ({
     name: "poisson",
     pace: rate,
@@ -99,7 +102,7 @@ async function workloads(options: Arguments): Promise<Workload[]> {
       name,
       pace: speed,
       arrivals: ({ vocabSize }) =>
-        traceArrivals(trace, { speed, scale, count, seconds: limit, vocabSize, seed }),
+        traceArrivals(trace, { speed, scale, count, seconds: window, vocabSize, seed }),
     }))
   );
   return [...poisson, ...recorded];
@@ -156,8 +159,8 @@ async function main(): Promise<void> {
       );
     }
   }
-  const { scale, count, seed, minTokens, maxTokens, sharedTokens } = options;
-  const workload = { scale, count, seed, limit, minTokens, maxTokens, sharedTokens };
+  const { scale, count, window, seed, minTokens, maxTokens, sharedTokens } = options;
+  const workload = { scale, count, seed, window, limit, minTokens, maxTokens, sharedTokens };
   const result = { kind: "online", environment: where, ...about, workload, runs };
   if (out !== null) await writeResult(out, result);
   console.log(

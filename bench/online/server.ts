@@ -11,7 +11,7 @@ export interface ServerUnderTest extends AsyncDisposable {
   readonly contextLength: number;
   /** Tokens that the key/value cache holds. */
   readonly cacheTokens: number;
-  /** Empties the prefix cache. @throws {Error} while requests run */
+  /** Empties the prefix cache, when what was aborted just now is gone. @throws {Error} while requests run */
   flush(): Promise<void>;
 }
 
@@ -21,6 +21,8 @@ const serverInfo = z.object({
   context_length: z.int().min(1),
   max_total_tokens: z.int().min(1),
 });
+/** Tokens that are generated at most while aborted requests are on their way out. */
+const patience = 200;
 const modelInfo = z.object({ vocab_size: z.int().min(1) });
 
 /** A running radish server. */
@@ -39,9 +41,13 @@ export async function connect(url: string): Promise<ServerUnderTest> {
     contextLength: server.context_length,
     cacheTokens: server.max_total_tokens,
     async flush() {
-      const response = await fetch(`${url}/flush_cache`, { method: "POST" });
-      const text = await response.text();
-      if (!response.ok) throw new Error(`the cache could not be emptied: ${text}`);
+      for (let attempt = 0;; attempt++) {
+        const response = await fetch(`${url}/flush_cache`, { method: "POST" });
+        const text = await response.text();
+        if (response.ok) return;
+        if (attempt === patience) throw new Error(`the cache could not be emptied: ${text}`);
+        await (await fetch(`${url}/health_generate`)).body?.cancel(); // takes as long as a step or two
+      }
     },
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
