@@ -1,0 +1,48 @@
+// Turns result files into one HTML page with tables and plots that needs nothing else.
+//
+//   deno run -A bench/report.ts [FILE.json …] [--out bench/results/report.html]
+//
+// Without files, everything in bench/results/; the newest first within each kind.
+
+import { parseArgs } from "node:util";
+import { page, paragraph } from "./report/page.ts";
+import { parseResult, type Result } from "./report/results.ts";
+import { resultSection } from "./report/sections.ts";
+
+const folder = decodeURIComponent(new URL("results", import.meta.url).pathname);
+const order: readonly Result["kind"][] = ["suite", "offline", "online", "peers", "kernels"];
+
+/** The page for these results. */
+export function report(results: readonly Result[]): string {
+  const sorted = results.toSorted((a, b) =>
+    order.indexOf(a.kind) - order.indexOf(b.kind) || b.environment.date.localeCompare(a.environment.date)
+  );
+  return page("radish: measurements", [
+    paragraph("How each figure is taken, and the command for it: bench/README.md."),
+    ...sorted.map(resultSection),
+  ]);
+}
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    options: { out: { type: "string", default: `${folder}/report.html` } },
+    allowPositionals: true,
+  });
+  const paths = positionals.length > 0
+    ? positionals
+    : [...Deno.readDirSync(folder)].filter(({ name }) => name.endsWith(".json")).map(({ name }) =>
+      `${folder}/${name}`
+    );
+  if (paths.length === 0) throw new Error(`no results in ${folder}; bench/suite.ts writes some`);
+  const results = await Promise.all(paths.map(async (path) => {
+    try {
+      return parseResult(await Deno.readTextFile(path));
+    } catch (error) {
+      throw new Error(`${path}: ${error instanceof Error ? error.message : error}`, { cause: error });
+    }
+  }));
+  await Deno.writeTextFile(values.out, report(results));
+  console.log(values.out);
+}
+
+if (import.meta.main) await main();
