@@ -229,8 +229,7 @@ export class SharedMemoryCollective implements Collective {
 function publish(piece: Float32Array, slot: Float32Array | Float16Array): void {
   if (slot instanceof Float32Array) return slot.set(piece);
   for (let i = 0; i < piece.length; i++) {
-    const value = piece[i]!;
-    slot[i] = value > largestHalf ? largestHalf : value < -largestHalf ? -largestHalf : value;
+    slot[i] = Math.min(largestHalf, Math.max(-largestHalf, piece[i]!));
   }
 }
 
