@@ -11,15 +11,19 @@ import { Epilogue, Kind } from "./program.ts";
 import { type CpuActivation, maxChunk } from "./workspace.ts";
 
 /** Sizes of a layer. */
-interface Shape {
+export interface Shape {
+  /** Number of experts. */
   readonly experts: number;
+  /** Experts per token. */
   readonly choices: number;
+  /** Width of the residual stream. */
   readonly hidden: number;
+  /** Width of an expert. */
   readonly inner: number;
 }
 
 /** Intermediate results of one chunk of tokens. A slot is a pair's place in the order of the experts. */
-class LayerBuffers {
+export class LayerBuffers {
   /** [tokens, experts] */
   readonly logits: Region;
   /** Per pair: expert, weight, slot. */
@@ -55,9 +59,10 @@ class LayerBuffers {
 export class ExpertBuffers {
   readonly #buffers = new Map<string, LayerBuffers>();
 
-  /** @param tokens most tokens of a chunk */
+  /** For chunks of up to `tokens` tokens. */
   constructor(readonly tokens: number) {}
 
+  /** The buffers of one shape. */
   of(shape: Shape): LayerBuffers {
     const key = Object.values(shape).join();
     let buffers = this.#buffers.get(key);
