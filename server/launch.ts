@@ -10,6 +10,7 @@ import type { Model } from "../engine/model/open.ts";
 import type { EngineOptions, StartProgress } from "../engine/options.ts";
 import type { SchedulerConfig, SchedulerCounters } from "../engine/scheduler/config.ts";
 import { checkRanks } from "../engine/weights/shard.ts";
+import { type GpuPlace, hasDeviceSelectLayer, listGpus, placeRanks } from "../kernels/webgpu/gpus.ts";
 import type {
   DetokenizerAnswer,
   ExecutorAnswer,
@@ -22,10 +23,13 @@ import { WorkerHandle } from "./worker_handle.ts";
 
 /** A running set of workers, as the engine uses it. */
 export interface Launched {
+  /** What the first rank turned out to be. */
   readonly executor: ExecutorReady;
   /** Of each rank. */
   readonly rankWeightBytes: readonly number[];
+  /** What the tokenizer turned out to be. */
   readonly tokenizer: TokenizerReady;
+  /** What the scheduler was started with. */
   readonly scheduler: SchedulerConfig;
   /** ToTokenizer / FromTokenizer */
   readonly toTokenizer: MessagePort;
@@ -33,6 +37,7 @@ export interface Launched {
   readonly fromDetokenizer: MessagePort;
   /** Resolves when any worker fails; never rejects. */
   readonly dead: Promise<Error>;
+  /** The scheduler's counters. */
   counters(): Promise<SchedulerCounters>;
   /** Empties the prefix cache; false while requests run. */
   flush(): Promise<boolean>;
@@ -58,6 +63,7 @@ export async function launch(
   onProgress: (progress: StartProgress) => void,
 ): Promise<Launched> {
   checkRanks(model.config, options.tp);
+  const places = await placeOnGpus(options);
   using stack = new DisposableStack();
   const worker = <A extends { type: string; call?: number; message?: string }>(
     path: string,
@@ -111,7 +117,10 @@ export async function launch(
     ]),
     ...ranks.map((handle, rank) => {
       const port = schedulerToRank[rank]!.port2;
-      return handle.ask({ type: "init", setup: { options, rank, group, port, warmUp: start.warmUp } }, [
+      return handle.ask({
+        type: "init",
+        setup: { options, rank, group, gpu: places[rank], port, warmUp: start.warmUp },
+      }, [
         port,
       ]);
     }),
@@ -165,6 +174,13 @@ export async function launch(
       workers.dispose();
     },
   };
+}
+
+/** The GPU of each rank; where the device is not a GPU, all share what there is. */
+async function placeOnGpus({ device, tp, gpus }: EngineOptions): Promise<GpuPlace[]> {
+  const choosing = (device === "auto" || device === "webgpu") && (tp > 1 || gpus.length > 0);
+  if (!choosing) return placeRanks(tp, [], [], false);
+  return placeRanks(tp, gpus, await listGpus(), await hasDeviceSelectLayer());
 }
 
 function schedulerConfig(

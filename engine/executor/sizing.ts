@@ -20,6 +20,12 @@ const generousTokens = 1 << 19;
 /** By default no more bytes of cache than this on a CPU or a software GPU, whose memory is everybody's. */
 const modestCacheBytes = 2 ** 30;
 
+/**
+ * Share of the system's memory beyond which no GPU is asked by default: one that shares it may be granted more than
+ * the system can spare, which shows only when it is used.
+ */
+const systemShare = 0.5;
+
 /** A size that cannot work; the message names the numbers and what to change. */
 export class SizeError extends Error {}
 
@@ -90,7 +96,8 @@ async function pagesThatFit(
     bytes = Math.min(left, modestCacheBytes) / sharing;
     found = `there are ${formatBytes(left)} left`;
   } else {
-    const free = await backend.probeMemory?.(wanted * sharing / cacheShare) ?? modestCacheBytes;
+    const asked = Math.min(wanted * sharing / cacheShare, Deno.systemMemoryInfo().total * systemShare);
+    const free = await backend.probeMemory?.(asked) ?? modestCacheBytes;
     bytes = free * cacheShare / sharing;
     found = `the device gives ${formatBytes(free)} beside weights of ${formatBytes(backend.weightBytes)}`;
   }

@@ -5,6 +5,7 @@
 import "../../server/worker_death.ts";
 import { createBackend } from "../../kernels/backend.ts";
 import type { Backend } from "../../kernels/ops.ts";
+import { selectGpu } from "../../kernels/webgpu/gpus.ts";
 import type {
   ExecutorAnswer,
   ExecutorQuestion,
@@ -63,7 +64,7 @@ self.onmessage = async ({ data: question }: MessageEvent<ExecutorQuestion>) => {
 };
 
 async function start(setup: ExecutorSetup): Promise<Running> {
-  const { options, rank, group, port } = setup;
+  const { options, rank, group, gpu, port } = setup;
   const shard = { rank, size: options.tp };
   const collective = group ? new SharedMemoryCollective(group, rank, options) : null;
   const progress = (stage: StartProgress["stage"], message: string, fraction: number) => {
@@ -77,7 +78,12 @@ async function start(setup: ExecutorSetup): Promise<Running> {
   // Ranks on one machine divide its cores.
   const cores = Math.max(1, Math.floor(navigator.hardwareConcurrency / options.tp));
   const threads = options.threads ?? (options.tp > 1 ? cores : null);
-  const { backend, reason } = await createBackend(options.device, { threads, collective });
+  const open = async () => {
+    if (gpu.address !== null) selectGpu(gpu.address);
+    return await createBackend(options.device, { threads, collective });
+  };
+  // One after the other, because what selects the GPU is the process's and not the rank's.
+  const { backend, reason } = await (gpu.address !== null && collective ? collective.inTurn(open) : open());
   using stack = new DisposableStack();
   stack.use(backend);
   progress("device", backend.info.description, 1);
@@ -90,7 +96,7 @@ async function start(setup: ExecutorSetup): Promise<Running> {
     onProgress: (done, total) => progress("weights", "loading weights", done / total),
   });
   const chooseOwnSizes = () =>
-    chooseSizes(backend, config, heads, vocabRange(config, shard).start, options, options.tp);
+    chooseSizes(backend, config, heads, vocabRange(config, shard).start, options, gpu.sharing);
   // One rank after the other finds out what is free, and all take as many pages as the one that has least.
   const own = await (collective?.inTurn(chooseOwnSizes) ?? chooseOwnSizes());
   const sizes = collective ? { ...own, numPages: collective.smallest(own.numPages) } : own;
@@ -129,7 +135,7 @@ async function start(setup: ExecutorSetup): Promise<Running> {
   stack.move(); // from here on "close" disposes of the backend
   const ready: ExecutorReady = {
     device: backend.info,
-    reason,
+    reason: gpu.address === null ? reason : `${reason}, at ${gpu.address}`,
     weightBytes: backend.weightBytes,
     kvBytesPerToken: backend.kvBytesPerToken(heads, config.numLayers),
     numPages: sizes.numPages,

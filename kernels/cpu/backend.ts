@@ -30,26 +30,46 @@ import { CpuActivation } from "./workspace.ts";
 
 /** Options of {@link createCpuBackend}. */
 export interface CpuOptions {
-  /** Threads, the caller's included; the default is the number of logical processors. */
+  /** Threads, the caller's included; the default is this rank's share of the logical processors. */
   readonly threads?: number;
   readonly collective?: Collective;
+  /**
+   * For benches, "started": waits for all threads; otherwise the first runs may do without. For tests, "always": and
+   * uses them for the smallest work.
+   */
+  readonly allThreads?: "started" | "always";
   /** For tests: size of a memory in pages of 64 KiB, so that small models take several. */
   readonly memoryPages?: number;
   /** For tests: the build without relaxed SIMD. */
   readonly plain?: boolean;
 }
 
+/**
+ * Multiply-adds of an average operation that make a further thread worth its barrier: some ten microseconds. A small
+ * model's single token is done sooner alone.
+ */
+const workPerThread = 150_000;
+
 /** More threads than this do not pay, and each takes scratch. */
 const mostThreads = 64;
 
 /** Compiles the kernels and starts the threads. Throws a RangeError for an impossible number of threads. */
 export async function createCpuBackend(options: CpuOptions = {}): Promise<Backend> {
-  const threads = options.threads ?? Math.min(mostThreads, navigator.hardwareConcurrency);
+  const share = Math.floor(navigator.hardwareConcurrency / (options.collective?.size ?? 1));
+  const threads = options.threads ?? Math.min(mostThreads, Math.max(1, share));
   if (!Number.isInteger(threads) || threads < 1 || threads > mostThreads) {
     throw new RangeError(`the number of threads must be 1 to ${mostThreads}, not ${threads}`);
   }
   const kernels = compileKernels(options.memoryPages, options.plain);
-  return new CpuBackend(kernels, threads, options.collective ?? null);
+  const group = new ThreadGroup(threads, kernels);
+  const backend = new CpuBackend(
+    kernels,
+    group,
+    options.collective ?? null,
+    options.allThreads === "always" ? 0 : workPerThread,
+  );
+  if (options.allThreads) await group.ready();
+  return backend;
 }
 
 class CpuBackend implements Backend {
@@ -58,16 +78,21 @@ class CpuBackend implements Backend {
   readonly #kernels: Kernels;
   readonly #threads: ThreadGroup;
   readonly #collective: Collective | null;
+  readonly #workPerThread: number;
   readonly #banks: Bank[] = [];
   readonly #staging = new Map<Bank, { address: number; bytes: number }>();
   #context: ForwardContext | null = null;
   /** Steps recorded and not run yet, in order. */
   readonly #pending: CpuStep[] = [];
 
-  constructor(kernels: Kernels, threads: number, collective: Collective | null) {
+  constructor(kernels: Kernels, group: ThreadGroup, collective: Collective | null, workPerThread: number) {
+    const { threads } = group;
     this.#kernels = kernels;
-    this.#threads = new ThreadGroup(threads, kernels);
+    this.#threads = group;
     this.#collective = collective;
+    this.#workPerThread = workPerThread;
+    // The first memory goes out at once, so that the threads are soon ready.
+    this.#place(0);
     const memory = Deno.systemMemoryInfo();
     this.info = {
       kind: "cpu",
@@ -126,7 +151,7 @@ class CpuBackend implements Backend {
 
   createState(spec: StateSpec): void {
     const state = new CpuState(spec, (bytes) => this.#place(bytes));
-    this.#context = new ForwardContext(state, this.#threads, this.#collective);
+    this.#context = new ForwardContext(state, this.#threads, this.#collective, this.#workPerThread);
   }
 
   createActivation(width: number, _kind: "residual" | "hidden"): Activation {
@@ -140,14 +165,14 @@ class CpuBackend implements Backend {
   readActivation(activation: Activation, rows: number): Promise<Float32Array> {
     for (const step of [...this.#pending]) step.run();
     const buffer = activation as CpuActivation;
-    const bank = buffer.home ?? this.#place(0);
+    const bank = buffer.home ?? this.#banks[0]!;
     const from = buffer.read(bank, rows * buffer.width * 4) / 4;
     return Promise.resolve(bank.floats.slice(from, from + rows * buffer.width));
   }
 
   writeActivation(activation: Activation, values: Float32Array): void {
     const buffer = activation as CpuActivation;
-    const bank = buffer.home ?? this.#place(0);
+    const bank = buffer.home ?? this.#banks[0]!;
     bank.floats.set(values, buffer.write(bank) / 4);
   }
 

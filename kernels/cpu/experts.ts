@@ -113,7 +113,7 @@ function recordChunk(forward: Forward, args: MoeArgs, first: number, count: numb
     ...[inputIn(gateUp.bank), hidden * 4, buffers.tokens.read(gateUp.bank, pairs * 4)],
     ...[groupsIn(gateUp.bank), hidden, ...normArgs(norm, gateUp.bank), buffers.packed.write(gateUp.bank)],
   ]);
-  grouped(forward, buffers, gateUp, buffers.gated.write(gateUp.bank), "silu-mul");
+  grouped(forward, buffers, pairs, gateUp, buffers.gated.write(gateUp.bank), "silu-mul");
 
   forward.enter(down.bank);
   forward.push(Kind.ExpertPack, [
@@ -121,7 +121,7 @@ function recordChunk(forward: Forward, args: MoeArgs, first: number, count: numb
     ...[groupsIn(down.bank), inner, 0, 0, buffers.packed.write(down.bank)],
   ]);
   const results = buffers.results.write(down.bank);
-  grouped(forward, buffers, down, results, "store");
+  grouped(forward, buffers, pairs, down, results, "store");
   const to = args.epilogue === "add" || first > 0
     ? output.read(down.bank, all * hidden * 4)
     : output.write(down.bank);
@@ -136,6 +136,7 @@ function recordChunk(forward: Forward, args: MoeArgs, first: number, count: numb
 function grouped(
   forward: Forward,
   buffers: LayerBuffers,
+  pairs: number,
   { bank, spec, panels, address, expertBytes }: CpuMatrix,
   output: number,
   epilogue: "store" | "silu-mul",
@@ -147,5 +148,5 @@ function grouped(
   forward.push(Kind.ExpertLinear, [
     ...[0, 0, 0, groups, spec.columns, 0, 0, packed, address, dtypeCode[spec.dtype], panels, results, 0],
     ...[output, results * 4, Epilogue[epilogue], workspace.scratch, workspace.scratchBytes, 0, expertBytes],
-  ]);
+  ], pairs * spec.rows * spec.columns);
 }

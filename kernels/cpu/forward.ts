@@ -47,6 +47,8 @@ export class ForwardContext {
     readonly state: CpuState,
     readonly threads: ThreadGroup,
     readonly collective: Collective | null,
+    /** Multiply-adds of an average operation for each thread that is used. */
+    readonly workPerThread: number,
   ) {
     this.experts = new ExpertBuffers(Math.min(maxChunk, state.spec.maxTokens));
     this.logits = new LogitsBuffers(state.spec);
@@ -85,6 +87,8 @@ export class Forward implements Ops {
   readonly #plan: BatchPlan;
   readonly #step: number;
   #current: Workspace | null = null;
+  /** Multiply-adds of what has been collected. */
+  #work = 0;
   result: StepResult | null = null;
 
   constructor(context: ForwardContext, plan: BatchPlan, step: number) {
@@ -153,7 +157,7 @@ export class Forward implements Ops {
       ...[keys, values, state.pageTable(bank), state.pagesPerRow, state.pageShift],
       ...[new Real(scale), window ?? 0, workspace.scratch, workspace.scratchBytes, rowsPerUnit(heads)],
       ...[keyScales, valueScales],
-    ]);
+    ], 2 * this.tokens.pairs * heads.numHeads * heads.headDim);
   }
 
   moe(args: MoeArgs): void {
@@ -205,7 +209,9 @@ export class Forward implements Ops {
     return this.#current!;
   }
 
-  push(kind: number, args: readonly (number | Real)[]): void {
+  /** Appends an operation of so many multiply-adds in the current bank. */
+  push(kind: number, args: readonly (number | Real)[], work = 0): void {
+    this.#work += work;
     const { program } = this.#current!;
     if (program.full) this.flush();
     program.push(kind, args);
@@ -215,9 +221,11 @@ export class Forward implements Ops {
   flush(): void {
     const program = this.#current?.program;
     if (!program || program.count === 0) return;
-    const { count } = program;
+    const { count } = program, { threads, workPerThread } = this.context;
+    const useful = workPerThread === 0 ? threads.threads : Math.floor(this.#work / count / workPerThread);
     program.count = 0;
-    this.context.threads.run(this.#current!.bank, program.address, count);
+    this.#work = 0;
+    threads.run(this.#current!.bank, program.address, count, Math.max(1, Math.min(threads.threads, useful)));
   }
 
   /** Appends a product in the current bank. */
@@ -248,7 +256,7 @@ export class Forward implements Ops {
         ...[spec.layout === "paired" ? spec.rows / 2 : spec.rows, bias === null ? 0 : bias.biasOf(weight)],
         ...[product.output + first * product.outputStride, product.outputStride, Epilogue[product.epilogue]],
         ...[workspace.scratch, workspace.scratchBytes, ownPackNumbers, group],
-      ]);
+      ], count * spec.rows * columns);
     }
   }
 }

@@ -12,18 +12,18 @@ const banks: KernelExports[] = [];
 let served = 0;
 
 addEventListener("message", (event: MessageEvent<AttachMessage>) => {
-  const { control: buffer, thread, threads, module, memory } = event.data;
+  const { control: buffer, thread, module, memory } = event.data;
   const control = new Int32Array(buffer);
   try {
     banks.push(instantiate(module, memory));
     Atomics.store(control, Control.Attached + thread, banks.length);
-    Atomics.notify(control, Control.Attached + thread);
-    serve(control, thread, threads);
+    postMessage(null);
+    serve(control, thread);
   } catch (error) {
     report(control, error);
     Atomics.store(control, Control.Attached + thread, -1);
-    Atomics.notify(control, Control.Attached + thread);
     for (const bank of banks) bank.fail();
+    postMessage(null);
     close();
   }
 });
@@ -38,7 +38,7 @@ function report(control: Int32Array<SharedArrayBuffer>, error: unknown): void {
 }
 
 /** Runs forks until told to leave, or until a further memory waits among the messages. */
-function serve(control: Int32Array<SharedArrayBuffer>, thread: number, threads: number): void {
+function serve(control: Int32Array<SharedArrayBuffer>, thread: number): void {
   for (;;) {
     const signal = Atomics.load(control, Control.Signal);
     if (Atomics.load(control, Control.Stop) !== 0) return close();
@@ -49,6 +49,8 @@ function serve(control: Int32Array<SharedArrayBuffer>, thread: number, threads: 
       continue;
     }
     served = forks;
+    const threads = Atomics.load(control, Control.Threads);
+    if (thread >= threads) continue;
     const bank = banks[Atomics.load(control, Control.Bank)]!;
     bank.run(Atomics.load(control, Control.Program), Atomics.load(control, Control.Count), thread, threads);
   }

@@ -1,6 +1,7 @@
 // Threads: Web Workers that run the same program on the same memories, forked and joined through a few words of
 // shared memory.
 //
+// A worker that is started by a worker takes a second to come up (Deno 2.9); runs do without it until then.
 // The executor's own thread is thread 0. A fork writes what to run and raises a signal; workers spin on it for
 // some tens of microseconds after their last work and then sleep in `Atomics.wait`, so an idle engine burns
 // nothing. The join is the barrier behind the program's last operation (`assembly/program.ts`). A worker that
@@ -24,10 +25,12 @@ export const Control = {
   Banks: 5,
   /** 1: leave. */
   Stop: 6,
+  /** How many threads the last fork takes. */
+  Threads: 10,
   /** 1 after a worker has failed; then why, as UTF-8 with its length before it. */
   Failed: 7,
   FailureLength: 8,
-  FailureText: 9,
+  FailureText: 16,
   /** First of the words in which thread i says how many banks it has. */
   Attached: 64,
 } as const;
@@ -39,13 +42,12 @@ export const failureBytes = (Control.Attached - Control.FailureText) * 4;
 export interface AttachMessage {
   readonly control: SharedArrayBuffer;
   readonly thread: number;
-  readonly threads: number;
   readonly module: WebAssembly.Module;
   readonly memory: WebAssembly.Memory;
 }
 
-/** Milliseconds for a worker to start or to attach a memory. */
-const startPatience = 20_000;
+/** Milliseconds for a worker to start and to attach a memory. */
+const attachPatience = 20_000;
 
 /** A group of threads; dispose to end them. */
 export class ThreadGroup implements Disposable {
@@ -54,21 +56,24 @@ export class ThreadGroup implements Disposable {
   readonly #banks: Bank[] = [];
   readonly #module: WebAssembly.Module;
   #failure: string | null = null;
-  #ready = true;
+  #ready = false;
+  #onNews = () => {};
+  #attachedAt = performance.now();
 
   /** @param threads including the caller's own */
   constructor(readonly threads: number, kernels: Kernels) {
     this.#module = kernels.module;
     this.#control = new Int32Array(new SharedArrayBuffer(4 * (Control.Attached + threads)));
     for (let thread = 1; thread < threads; thread++) {
-      const worker = new Worker(new URL("./thread.ts", import.meta.url), {
-        type: "module",
-        name: `kernel thread ${thread}`,
-      });
+      const url = new URL("./thread.ts", import.meta.url);
+      const worker = new Worker(url, { type: "module", name: `kernel thread ${thread}` });
       worker.onerror = (event) => {
         event.preventDefault();
         this.#fail(`a kernel thread failed: ${event.message}`);
+        this.#onNews();
       };
+      // A worker posts an empty message when it has attached a memory or failed.
+      worker.onmessage = () => this.#onNews();
       this.#workers.push(worker);
     }
   }
@@ -80,7 +85,6 @@ export class ThreadGroup implements Disposable {
       const message: AttachMessage = {
         control: this.#control.buffer,
         thread: i + 1,
-        threads: this.threads,
         module: this.#module,
         memory: bank.memory,
       };
@@ -88,22 +92,29 @@ export class ThreadGroup implements Disposable {
     });
     Atomics.store(this.#control, Control.Banks, this.#banks.length);
     this.#signal();
-    this.#ready = this.#workers.length === 0;
+    this.#ready = false;
+    this.#attachedAt = performance.now();
   }
 
-  /** Runs `count` operations at address `program` of a bank on all threads; returns when all are done. */
-  run(bank: Bank, program: number, count: number): void {
+  /**
+   * Resolves when all threads have all memories, rejects when one has failed. Runs do not need it: until then they
+   * do without the others.
+   */
+  async ready(): Promise<void> {
+    while (!this.#allReady()) await new Promise<void>((resolve) => this.#onNews = resolve);
+  }
+
+  /**
+   * Runs `count` operations at address `program` of a bank on so many threads, all of them by default, or on the
+   * caller's alone while others are still starting; returns when all is done.
+   */
+  run(bank: Bank, program: number, count: number, threads = this.threads): void {
     if (this.#failure !== null) throw new Error(this.#failure);
-    if (!this.#ready) this.#awaitWorkers();
-    const control = this.#control;
-    Atomics.store(control, Control.Bank, bank.index);
-    Atomics.store(control, Control.Program, program);
-    Atomics.store(control, Control.Count, count);
-    Atomics.add(control, Control.Forks, 1);
-    this.#signal();
+    const taking = threads > 1 && this.#allReady() ? threads : 1;
+    if (taking > 1) this.#fork(bank, program, count, taking);
     let finished = false;
     try {
-      finished = bank.exports.run(program, count, 0, this.threads) !== 0;
+      finished = bank.exports.run(program, count, 0, taking) !== 0;
     } catch (error) {
       this.#fail(`a kernel failed: ${error instanceof Error ? error.message : error}`);
       throw error;
@@ -112,6 +123,16 @@ export class ThreadGroup implements Disposable {
       this.#fail(this.#workerFailure() ?? "a kernel thread ended while it was needed");
       throw new Error(this.#failure!);
     }
+  }
+
+  #fork(bank: Bank, program: number, count: number, threads: number): void {
+    const control = this.#control;
+    Atomics.store(control, Control.Threads, threads);
+    Atomics.store(control, Control.Bank, bank.index);
+    Atomics.store(control, Control.Program, program);
+    Atomics.store(control, Control.Count, count);
+    Atomics.add(control, Control.Forks, 1);
+    this.#signal();
   }
 
   #workerFailure(): string | null {
@@ -131,21 +152,18 @@ export class ThreadGroup implements Disposable {
     for (const bank of this.#banks) bank.exports.fail();
   }
 
-  #awaitWorkers(): void {
-    const deadline = performance.now() + startPatience;
+  /** Whether every worker has every bank. Throws when one has failed, or has had ample time. */
+  #allReady(): boolean {
+    if (this.#ready) return true;
+    if (this.#failure !== null) throw new Error(this.#failure);
     for (let thread = 1; thread < this.threads; thread++) {
-      for (;;) {
-        const attached = Atomics.load(this.#control, Control.Attached + thread);
-        if (attached === this.#banks.length) break;
-        const left = deadline - performance.now();
-        if (left <= 0 || attached < 0) {
-          this.#fail(this.#workerFailure() ?? `kernel thread ${thread} did not start`);
-          throw new Error(this.#failure!);
-        }
-        Atomics.wait(this.#control, Control.Attached + thread, attached, left);
-      }
+      const attached = Atomics.load(this.#control, Control.Attached + thread);
+      if (attached === this.#banks.length) continue;
+      if (attached >= 0 && performance.now() - this.#attachedAt < attachPatience) return false;
+      this.#fail(this.#workerFailure() ?? `kernel thread ${thread} did not start`);
+      throw new Error(this.#failure!);
     }
-    this.#ready = true;
+    return this.#ready = true;
   }
 
   [Symbol.dispose](): void {

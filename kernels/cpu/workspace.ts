@@ -91,6 +91,8 @@ export class StepTokens {
   readonly ids: Uint32Array;
   /** Units of attention: (row, first position, first token, tokens) of at most `rowsPerUnit` rows. */
   readonly runs: Uint32Array;
+  /** Pairs of a token and a position that it sees. */
+  readonly pairs: number;
   /** Tokens whose logits are wanted. */
   readonly samples: Uint32Array;
 
@@ -110,6 +112,7 @@ export class StepTokens {
       }
     });
     this.count = rows.length;
+    this.pairs = positions.reduce((sum, position) => sum + position + 1, 0);
     this.rows = Uint32Array.from(rows);
     this.positions = Uint32Array.from(positions);
     this.ids = Uint32Array.from(ids);

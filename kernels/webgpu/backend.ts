@@ -52,10 +52,6 @@ const leastResultBytes = 2 ** 16;
 export interface WebGpuOptions {
   /** The rank's end of a tensor-parallel group. */
   readonly collective?: Collective;
-  /** What `DeviceInfo` says; found out by trying when absent, which can take seconds on a large GPU. */
-  readonly memoryBytes?: number | null;
-  /** What the weights will take, if that is known: makes finding out faster. */
-  readonly neededBytes?: number;
   /**
    * Whether prompt chunks go through the tiled attention kernel; otherwise token by token through the decode kernel.
    * Default: on a real GPU. A software driver is no faster with it, and compiles it for seconds.
@@ -80,7 +76,7 @@ export class WebGpuBackend implements Backend {
   #uploaded = 0;
   #serial = 0;
 
-  constructor(gpu: GpuDevice, readback: Readback, memoryBytes: number | null, options: WebGpuOptions) {
+  constructor(gpu: GpuDevice, readback: Readback, options: WebGpuOptions) {
     this.#gpu = gpu;
     this.#readback = readback;
     const { collective } = options;
@@ -89,7 +85,7 @@ export class WebGpuBackend implements Backend {
     this.#allocator = new BufferAllocator(gpu);
     this.#pipelines = new PipelineCache(gpu);
     this.#plans = new PlanSlot(gpu, this.#pipelines);
-    this.info = gpu.describe(memoryBytes);
+    this.info = gpu.describe();
   }
 
   get weightBytes(): number {
@@ -133,7 +129,7 @@ export class WebGpuBackend implements Backend {
   }
 
   async probeMemory(bytes: number): Promise<number> {
-    return this.#gpu.caps.software ? 0 : await this.#gpu.probeMemory(bytes);
+    return await probeMemory(bytes);
   }
 
   createState(spec: StateSpec): void {
@@ -254,14 +250,5 @@ export class WebGpuBackend implements Backend {
 export async function createWebGpuBackend(options: WebGpuOptions = {}): Promise<Backend> {
   const gpu = await GpuDevice.open(options.caps);
   const readback = await Readback.create(gpu, 4096);
-  return new WebGpuBackend(gpu, readback, await memoryOf(gpu, options), options);
-}
-
-async function memoryOf(
-  gpu: GpuDevice,
-  { memoryBytes, neededBytes, collective }: WebGpuOptions,
-): Promise<number | null> {
-  if (memoryBytes !== undefined) return memoryBytes;
-  // Ranks that tried at the same time would each see a different rest, and must choose the same number of pages.
-  return collective === undefined ? await probeMemory(gpu, neededBytes ?? null) : null;
+  return new WebGpuBackend(gpu, readback, options);
 }

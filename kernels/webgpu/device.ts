@@ -163,26 +163,10 @@ export class GpuDevice implements Disposable {
     if (this.#failure !== null) throw this.#failure;
   }
 
-  /** How many of `bytes` can be allocated, in steps of a gibibyte; WebGPU has no other way to find out. */
-  async probeMemory(bytes: number): Promise<number> {
-    const step = Math.min(2 ** 30, this.maxBufferBytes);
-    const buffers: GPUBuffer[] = [];
-    let refused: GPUError | null = null;
-    while (refused === null && buffers.length * step < bytes) {
-      this.device.pushErrorScope("validation");
-      this.device.pushErrorScope("out-of-memory");
-      const buffer = this.device.createBuffer({ size: step, usage: GPUBufferUsage.STORAGE });
-      const [exhausted, invalid] = [await this.device.popErrorScope(), await this.device.popErrorScope()];
-      refused = exhausted ?? invalid;
-      if (refused === null) buffers.push(buffer);
-    }
-    for (const buffer of buffers) buffer.destroy();
-    return Math.min(bytes, buffers.length * step);
-  }
-
   /** For `Backend.info`. */
-  describe(memoryBytes: number | null): DeviceInfo {
+  describe(): DeviceInfo {
     const { software } = this.caps;
+    const memoryBytes = software ? Math.floor(Deno.systemMemoryInfo().available / 2) : null;
     return { kind: "webgpu", description: describe(this.info), software, memoryBytes };
   }
 

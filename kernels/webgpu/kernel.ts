@@ -22,6 +22,11 @@ export interface DeviceCaps {
   readonly software: boolean;
   /** For tests: instead of {@link halfFrom}. */
   readonly halfFrom?: number;
+  /**
+   * Whether prompts of large models go through `attention/prefill_packed.ts`. Off by default: it passes its tests on
+   * a software driver, but has not been run on a GPU yet.
+   */
+  readonly packedAttention?: boolean;
 }
 
 /**

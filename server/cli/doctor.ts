@@ -1,9 +1,11 @@
 // `radish doctor`: what this machine can run on, and what is missing, with the command that mends it.
 
 import { adapterRemedy, probeWebGpu, type WebGpuReport } from "../../kernels/webgpu/device.ts";
+import { hasDeviceSelectLayer, listGpus, type PciGpu } from "../../kernels/webgpu/gpus.ts";
 import type { Command, OptionValues } from "./command.ts";
 import { versionText } from "./version.ts";
 
+/** The subcommand. */
 export const doctor: Command = {
   name: "doctor",
   summary: "what this machine can run on, and what is missing",
@@ -27,9 +29,16 @@ interface Finding {
   readonly packages: readonly string[];
 }
 
+/** GPUs on the bus, and whether one can be chosen. */
+interface Gpus {
+  readonly all: readonly PciGpu[];
+  readonly selectable: boolean;
+}
+
 async function run(values: OptionValues): Promise<number> {
   const gpu = await probeWebGpu();
-  const finding = gpu === null || gpu.software ? await examine(gpu) : null;
+  const gpus = { all: await listGpus(), selectable: await hasDeviceSelectLayer() };
+  const finding = gpu === null || gpu.software ? await examine(gpu) : examineGpus(gpus);
   if (values.flag("fix") && finding !== null && finding.packages.length > 0) {
     if (!canInstall()) {
       console.error(`radish: cannot install here (not root, or no apt-get). Run: ${finding.remedy}`);
@@ -51,12 +60,14 @@ async function run(values: OptionValues): Promise<number> {
       availableBytes: memory.available,
     },
     webgpu: gpu,
+    gpus: gpus.all,
+    gpusSelectable: gpus.selectable,
     cpu: { threads: navigator.hardwareConcurrency, simd: supportsSimd(), relaxedSimd: supportsRelaxedSimd() },
     auto: gpu !== null && !gpu.software ? "webgpu" : "cpu",
     finding: finding && { problem: finding.problem, remedy: finding.remedy },
   };
   if (values.flag("json")) console.log(JSON.stringify(report, null, 2));
-  else print(report, gpu, finding);
+  else print(report, gpu, gpus, finding);
   return 0;
 }
 
@@ -67,6 +78,7 @@ function print(
     auto: string;
   },
   gpu: WebGpuReport | null,
+  gpus: Gpus,
   finding: Finding | null,
 ): void {
   const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
@@ -96,6 +108,13 @@ function print(
         `workgroup memory ${limits.maxComputeWorkgroupStorageSize / 1024} KiB`,
     );
   }
+  gpus.all.forEach(({ address, name }, i) => row(i === 0 ? "GPUs" : "", `${address}  ${name}`));
+  if (gpus.all.length > 1) {
+    row(
+      "",
+      gpus.selectable ? "--gpus chooses; --tp gives alike ones a rank each" : "ranks of --tp share one",
+    );
+  }
   const simd = supportsRelaxedSimd()
     ? "relaxed SIMD"
     : supportsSimd()
@@ -104,6 +123,16 @@ function print(
   row("CPU", `${cores} threads, WebAssembly ${simd}`);
   console.log(`\n--device auto takes the ${report.auto === "webgpu" ? "GPU" : "CPU"}.`);
   if (finding !== null) console.log(`\n${finding.problem}\n  ${finding.remedy}`);
+}
+
+/** Several GPUs, of which only one can be used. */
+function examineGpus({ all, selectable }: Gpus): Finding | null {
+  if (all.length < 2 || selectable) return null;
+  return {
+    problem: "There are several GPUs, but they cannot be told apart without Mesa's device-select layer.",
+    remedy: "apt-get update && apt-get install -y mesa-vulkan-drivers",
+    packages: ["mesa-vulkan-drivers"],
+  };
 }
 
 /** Why there is no real GPU, as far as it can be seen from here. */

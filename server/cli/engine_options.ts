@@ -129,6 +129,13 @@ export const engineOptionSpecs: readonly OptionSpec[] = [
     help: "what partial sums travel as between ranks",
     fallback: "float32",
   },
+  {
+    name: "gpus",
+    kind: "list",
+    value: "ADDRESS",
+    help: "GPUs for the ranks, by bus address (Linux; see doctor)",
+    fallback: "alike ones",
+  },
   { name: "dummy-weights", kind: "flag", help: "random weights; needs only config.json" },
   { name: "skip-tokenizer-init", kind: "flag", help: "token ids in, token ids out" },
 ];
@@ -159,6 +166,7 @@ export function engineOptions(values: OptionValues, modelDir: string): EngineOpt
     overlap: !values.flag("no-overlap"),
     tp: values.number("tp") ?? 1,
     reduceType: (values.text("tp-reduce") ?? "float32") as EngineOptions["reduceType"],
+    gpus: values.list("gpus").flatMap((list) => list.split(",")),
     dummyWeights: values.flag("dummy-weights"),
     skipTokenizer: values.flag("skip-tokenizer-init"),
     ...testHook(Deno.env.get("RADISH_TEST_DIE_AT_PLAN")),

@@ -2,12 +2,12 @@ import { gpuTest } from "../gpu.ts";
 import { createWebGpuBackend } from "../../kernels/webgpu/backend.ts";
 import { testReferenceModels } from "./reference_models.ts";
 
-testReferenceModels("webgpu", () => createWebGpuBackend({ memoryBytes: null }), gpuTest);
+testReferenceModels("webgpu", () => createWebGpuBackend(), gpuTest);
 
 // The products that a GPU takes for large weights, on these small ones: packed f16 sums flushed to float32.
 testReferenceModels(
   "webgpu, f16 products",
-  () => createWebGpuBackend({ memoryBytes: null, caps: { software: false, halfFrom: 0, parallelism: 64 } }),
+  () => createWebGpuBackend({ caps: { software: false, halfFrom: 0, parallelism: 64 } }),
   gpuTest,
   {
     models: ["llama-gqa", "llama3-rope", "mistral", "qwen2-bias", "qwen3-tied", "qwen3-yarn"],

@@ -43,7 +43,9 @@ export function prefillTile(
   const group = numHeads / numKvHeads;
   const large = (numHeads * headDim) ** 2 >= halfFrom(caps);
   const fits = packedLanes(headDim) <= caps.minSubgroup && packedBytes(headDim) <= caps.maxWorkgroupBytes;
-  if (caps.f16 && !caps.software && large && (headDim === 64 || headDim === 128) && fits) {
+  if (
+    caps.packedAttention && caps.f16 && !caps.software && large && (headDim === 64 || headDim === 128) && fits
+  ) {
     const heads = Math.min(group, packedRows);
     const tokens = Math.floor(packedRows / heads);
     return { rows: packedRows, lanes: packedLanes(headDim), heads, tokens, packed: true };

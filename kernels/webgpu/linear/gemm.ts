@@ -15,6 +15,7 @@
 // results are divided by the root at the end.
 // Bound by: arithmetic. Register blocking as in the usual SGEMM ladder (S. Boehm, "How to optimize a CUDA matmul
 // kernel"); the f16 step with a float32 flush and its scaling are ours.
+// The kernel is one file because its parts share the layout of a tile.
 
 import type { DType } from "../../ops.ts";
 import type { KernelCall } from "../kernel.ts";

@@ -259,6 +259,27 @@ Deno.test("progress counts up to all bytes of the model", async () => {
   assert.ok(seen.every(([done], i) => i === 0 || done > seen[i - 1]![0]));
 });
 
+Deno.test("a rank reads the rows that it holds, and whole rows only where it holds some of their columns", async () => {
+  const model = await openModel(reference("llama-gqa"));
+  let shared = 0, byColumns = 0, byRows = 0;
+  for (const { name, bytes, shape } of model.tensors!.values()) {
+    if (shape.length === 1) shared += bytes;
+    else if (/o_proj|down_proj/.test(name)) byColumns += bytes;
+    else byRows += bytes;
+  }
+  for (const size of [2, 4]) {
+    for (let rank = 0; rank < size; rank++) {
+      let read = 0;
+      await loadDecoderWeights(model, new RecordingBackend(), {
+        dtype: "auto",
+        shard: { rank, size },
+        onProgress: (done) => read = done,
+      });
+      assert.equal(read, shared + byColumns + byRows / size);
+    }
+  }
+});
+
 Deno.test("dummy weights need only config.json, are the same every time, and small", async () => {
   await using folder = await temporaryFolder({
     "config.json": await Deno.readTextFile(`${reference("qwen3-moe")}/config.json`),

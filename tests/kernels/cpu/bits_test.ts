@@ -18,7 +18,7 @@ async function withModel<T>(
   pageSize: number,
   use: (model: LoadedModel) => Promise<T>,
 ): Promise<T> {
-  using backend = await createCpuBackend(options);
+  using backend = await createCpuBackend({ ...options, allThreads: "always" });
   return await use(await LoadedModel.load(pocket, backend, pageSize));
 }
 

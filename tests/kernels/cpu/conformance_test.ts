@@ -5,8 +5,8 @@ import { createCpuBackend } from "../../../kernels/cpu/backend.ts";
 import { testBackend } from "../conformance.ts";
 
 testBackend("cpu, 1 thread", () => createCpuBackend({ threads: 1 }));
-testBackend("cpu, 3 threads", () => createCpuBackend({ threads: 3 }));
+testBackend("cpu, 3 threads", () => createCpuBackend({ threads: 3, allThreads: "always" }));
 testBackend(
   "cpu, plain SIMD",
-  () => createCpuBackend({ threads: 2, plain: true }),
+  () => createCpuBackend({ threads: 2, allThreads: "always", plain: true }),
 );

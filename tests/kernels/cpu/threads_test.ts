@@ -23,10 +23,11 @@ function pushTrap(bank: Bank, program: Program): void {
   }
 }
 
-Deno.test("a thread that traps makes this run and all later ones throw", () => {
+Deno.test("a thread that traps makes this run and all later ones throw", async () => {
   using group = new ThreadGroup(2, kernels);
   const bank = new Bank(0, kernels);
   group.attach(bank);
+  await group.ready();
   const program = new Program(bank);
   pushTrap(bank, program);
   const reason = /a kernel thread failed: RuntimeError: memory access out of bounds/;
@@ -34,10 +35,11 @@ Deno.test("a thread that traps makes this run and all later ones throw", () => {
   assert.throws(() => group.run(bank, program.address, 0), reason);
 });
 
-Deno.test("a kernel that traps on the caller's thread throws there and releases the others", () => {
+Deno.test("a kernel that traps on the caller's thread throws there and releases the others", async () => {
   using group = new ThreadGroup(3, kernels);
   const bank = new Bank(0, kernels);
   group.attach(bank);
+  await group.ready();
   const program = new Program(bank);
   program.push(99, []);
   assert.throws(() => group.run(bank, program.address, 1), WebAssembly.RuntimeError);
@@ -50,10 +52,11 @@ Deno.test("an impossible number of threads is refused", async () => {
   }
 });
 
-Deno.test("a disposed backend does not run", () => {
+Deno.test("a disposed group does not run", async () => {
   const group = new ThreadGroup(2, kernels);
   const bank = new Bank(0, kernels);
   group.attach(bank);
+  await group.ready();
   group[Symbol.dispose]();
   assert.throws(() => group.run(bank, new Program(bank).address, 0), /disposed/);
 });

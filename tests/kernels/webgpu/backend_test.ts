@@ -4,4 +4,4 @@ import { gpuTest } from "../../gpu.ts";
 import { createWebGpuBackend } from "../../../kernels/webgpu/backend.ts";
 import { testBackend } from "../conformance.ts";
 
-testBackend("webgpu", () => createWebGpuBackend({ memoryBytes: null }), gpuTest);
+testBackend("webgpu", () => createWebGpuBackend(), gpuTest);

@@ -62,7 +62,7 @@ gpuTest("the report for doctor agrees with the device that is opened", async () 
 });
 
 gpuTest("an error that the device reports fails the step in flight, and every later one", async () => {
-  using backend = await createWebGpuBackend({ memoryBytes: null });
+  using backend = await createWebGpuBackend();
   backend.createState({
     numLayers: 1,
     heads: { numHeads: 1, numKvHeads: 1, headDim: 16 },

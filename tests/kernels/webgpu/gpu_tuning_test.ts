@@ -25,8 +25,7 @@ const base: StateSpec = {
 
 const pretendGpu = () =>
   createWebGpuBackend({
-    memoryBytes: null,
-    caps: { software: false, parallelism: 64, halfFrom: 0 },
+    caps: { software: false, parallelism: 64, halfFrom: 0, packedAttention: true },
   });
 
 const layouts: [HeadLayout, pageSize: number, window: number | null][] = [

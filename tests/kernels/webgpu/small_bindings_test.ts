@@ -17,7 +17,6 @@ const maxTokens = 24;
 /** The tested backend and the reference, with the same contents. */
 async function pair(): Promise<[Backend, Backend]> {
   const tested = await createWebGpuBackend({
-    memoryBytes: null,
     caps: { maxBindingBytes },
   });
   const both: [Backend, Backend] = [tested, new ReferenceBackend()];
@@ -254,7 +253,6 @@ gpuTest(
 
 gpuTest("what cannot fit a binding is refused by name", async () => {
   using tested = await createWebGpuBackend({
-    memoryBytes: null,
     caps: { maxBindingBytes },
   });
   assert.throws(

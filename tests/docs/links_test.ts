@@ -1,0 +1,111 @@
+// Whatever the documents name exists: files, headings, functions, options.
+
+import assert from "node:assert/strict";
+import { allCommands } from "../../server/cli/run.ts";
+import { root } from "../../tools/contents.ts";
+import { Document, readDocuments } from "./markdown.ts";
+
+const all = await readDocuments();
+
+async function exists(path: string): Promise<boolean> {
+  return await Deno.stat(`${root}/${path}`).then(() => true, () => false);
+}
+
+/** Whether a source declares a name: at the top, or as a member of a class or an object. */
+function declares(source: string, name: string): boolean {
+  const escaped = name.replaceAll(/[#$]/g, "\\$&");
+  const top = new RegExp(`\\b(function\\*?|class|interface|type|const|let) ${escaped}\\b`);
+  const member = new RegExp(
+    `^ +((static|async|readonly|get|override|private) )*\\*?${escaped}(\\?)?(<[^>]*>)?[(:;,]|^ +(readonly )?${escaped} =`,
+    "m",
+  );
+  return top.test(source) || member.test(source);
+}
+
+Deno.test("every relative link leads to a file, and to a heading of it", async () => {
+  let checked = 0;
+  for (const document of all) {
+    for (const { target } of document.links) {
+      if (/^[a-z]+:/.test(target)) continue;
+      const path = target.startsWith("#") ? document.path : document.resolve(target);
+      assert.ok(await exists(path), `${document.path} links to ${target}`);
+      const anchor = target.split("#")[1];
+      if (anchor !== undefined) {
+        const { anchors } = await Document.read(path);
+        assert.ok(anchors.has(anchor), `${document.path}: ${path} has no heading for #${anchor}`);
+      }
+      checked++;
+    }
+  }
+  assert.ok(checked > 50);
+});
+
+Deno.test("what a link to a source names is declared there", async () => {
+  let checked = 0;
+  for (const document of all) {
+    for (const { text, target } of document.links) {
+      const path = document.resolve(target);
+      if (!/^`[^`]+`$/.test(text) || !path.endsWith(".ts") || /^[a-z]+:/.test(target)) continue;
+      const named = text.slice(1, -1);
+      // A file or folder by the end or the beginning of its path.
+      if (path.endsWith(named) || named.endsWith("/") && path.startsWith(named)) continue;
+      const source = await Deno.readTextFile(`${root}/${path}`);
+      for (const name of named.split(".")) {
+        assert.ok(declares(source, name), `${document.path}: ${path} does not declare ${name} of ${named}`);
+      }
+      checked++;
+    }
+  }
+  assert.ok(checked > 40);
+});
+
+Deno.test("a name that is only used, or not there, is not taken for a declaration", () => {
+  const source =
+    "class A {\n  #b(): void {\n    this.#c(call());\n  }\n  static async start(): X {}\n}\nconst d = 1;\n";
+  for (const name of ["A", "#b", "d", "start"]) assert.ok(declares(source, name), name);
+  for (const name of ["#c", "call", "b", "X", "e"]) assert.ok(!declares(source, name), name);
+});
+
+Deno.test("every path of the repository that a document mentions exists", async () => {
+  // Files that end in .py are those of other projects.
+  const folders = /^(\.ci|bench|docs|engine|kernels|models|server|tests|tools)\/(?![^]*\.py$)[\w./-]*$/;
+  let checked = 0;
+  for (const document of all) {
+    for (const code of document.inlineCode.filter((code) => folders.test(code))) {
+      assert.ok(await exists(code), `${document.path} mentions ${code}`);
+      checked++;
+    }
+  }
+  assert.ok(checked > 10);
+});
+
+Deno.test("every option that a document mentions exists", async () => {
+  const commands = await allCommands();
+  const options = new Set(commands.flatMap(({ options }) => options.map(({ name }) => `--${name}`)));
+  options.add("--version");
+  // Of `deno run`, and of the project's own tools.
+  for (const other of ["--cached-only", "--deno", "--target"]) options.add(other);
+  let checked = 0;
+  for (const document of all) {
+    for (const code of document.inlineCode.filter((code) => /^(--|radish )/.test(code))) {
+      for (const [, option] of code.matchAll(/(?:^| )(--[a-z-]+)/g)) {
+        assert.ok(options.has(option!), `${document.path} mentions ${option}`);
+        checked++;
+      }
+    }
+  }
+  assert.ok(checked > 10);
+});
+
+Deno.test("from the README it takes two links to what decides whether a prompt fits", async () => {
+  const readme = all.find(({ path }) => path === "README.md")!;
+  const next = readme.links.map(({ target }) => readme.resolve(target)).filter((path) =>
+    path.endsWith(".md")
+  );
+  const named = await Promise.all(next.map(async (path) => {
+    const document = await Document.read(path);
+    return document.links.map(({ text, target }) => `${text} ${document.resolve(target)}`);
+  }));
+  assert.ok(named.flat().includes("`promptProblem` server/tokenizer/prompt_check.ts"));
+  assert.ok(named.flat().includes("`PrefillManager.#admit` engine/scheduler/prefill.ts"));
+});

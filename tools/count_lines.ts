@@ -1,0 +1,131 @@
+// `deno task docs`: counts lines of code and writes the numbers into the documents, between marks:
+//
+//   <!--lines engine/kvcache/radix.ts-->182<!--/lines-->   of one or more files or folders
+//   <!--table-->…<!--/table-->                             modules, here and in mini-SGLang and SGLang
+//
+// A line of code is one that is neither blank nor a comment. A test compares the documents with the sources.
+
+import { root } from "./contents.ts";
+
+/** A part of the program and its counterparts; `null` where there is none of its own. */
+interface Module {
+  readonly name: string;
+  readonly paths: readonly string[];
+  readonly mini: number | null;
+  readonly sglang: number | null;
+}
+
+/**
+ * The others' lines, counted in the same way, docstrings left out too: mini-SGLang at commit 20fcd7f, SGLang in the
+ * Python of its package 0.5.23. Which of their files belong to a module is said below the table in `docs/tour.md`.
+ */
+const modules: readonly Module[] = [
+  { name: "scheduler", paths: ["engine/scheduler"], mini: 644, sglang: 17170 },
+  { name: "prefix cache, pages", paths: ["engine/kvcache"], mini: 373, sglang: 74840 },
+  { name: "executor", paths: ["engine/executor"], mini: 536, sglang: 28696 },
+  { name: "model, weights", paths: ["engine/model", "engine/weights"], mini: 660, sglang: 13160 },
+  { name: "download", paths: ["engine/hub"], mini: null, sglang: null },
+  { name: "engine, parameters", paths: ["engine/*.ts"], mini: 256, sglang: 1892 },
+  { name: "operations", paths: ["kernels/*.ts", "kernels/reference"], mini: null, sglang: null },
+  { name: "kernels for GPUs", paths: ["kernels/webgpu"], mini: 3360, sglang: 166788 },
+  { name: "kernels for CPUs", paths: ["kernels/cpu"], mini: null, sglang: null },
+  {
+    name: "tokenizer, detokenizer",
+    paths: ["server/tokenizer", "server/detokenizer"],
+    mini: 199,
+    sglang: 3760,
+  },
+  { name: "messages, workers", paths: ["server/*.ts"], mini: 147, sglang: 1701 },
+  { name: "HTTP", paths: ["server/http"], mini: 346, sglang: 42827 },
+  { name: "command line", paths: ["main.ts", "server/cli"], mini: 303, sglang: 19321 },
+];
+
+/** Lines that are neither blank nor a comment. */
+export function codeLines(text: string): number {
+  let count = 0, inComment = false;
+  for (const line of text.split("\n").map((line) => line.trim())) {
+    if (line.startsWith("/*")) inComment = true;
+    if (line !== "" && !inComment && !line.startsWith("//")) count++;
+    if (line.endsWith("*/")) inComment = false;
+  }
+  return count;
+}
+
+/** Lines of code in a file, in all TypeScript of a folder, or, with `/*.ts`, in a folder without its subfolders. */
+export async function countPath(path: string): Promise<number> {
+  if (path.endsWith(".ts") && !path.endsWith("/*.ts")) {
+    return codeLines(await Deno.readTextFile(`${root}/${path}`));
+  }
+  const deep = !path.endsWith("/*.ts");
+  const folder = deep ? path : path.slice(0, -"/*.ts".length);
+  let count = 0;
+  for await (const { name, isDirectory } of Deno.readDir(`${root}/${folder}`)) {
+    if (isDirectory ? deep : name.endsWith(".ts")) count += await countPath(`${folder}/${name}`);
+  }
+  return count;
+}
+
+async function countPaths(paths: readonly string[]): Promise<number> {
+  return (await Promise.all(paths.map(countPath))).reduce((sum, count) => sum + count, 0);
+}
+
+/** A document with all its numbers brought up to date. */
+export async function withCounts(text: string): Promise<string> {
+  const table = await moduleTable();
+  const counts = new Map<string, string>();
+  for (const [, paths] of text.matchAll(/<!--lines ([^>]*?)-->/g)) {
+    counts.set(paths!, number(await countPaths(paths!.split(" "))));
+  }
+  return text
+    .replaceAll(/(<!--lines ([^>]*?)-->)[^<]*(<!--\/lines-->)/g, (_, start, paths, end) => {
+      return `${start}${counts.get(paths)}${end}`;
+    })
+    .replaceAll(/(<!--table-->)[^]*?(<!--\/table-->)/g, (_, start, end) => `${start}\n\n${table}\n\n${end}`);
+}
+
+async function moduleTable(): Promise<string> {
+  const cell = (count: number | null) => count === null ? "–" : number(count);
+  const counts = await Promise.all(modules.map(({ paths }) => countPaths(paths)));
+  const total = (numbers: readonly (number | null)[]) =>
+    numbers.reduce<number>((sum, count) => sum + (count ?? 0), 0);
+  const rows = [
+    ["module", "folder", "here", "mini-SGLang", "SGLang"],
+    ["---", "---", "---:", "---:", "---:"],
+    ...modules.map(({ name, paths, mini, sglang }, i) => [
+      name,
+      paths.map((path) => `\`${path.replace(/\/\*\.ts$/, "/")}\``).join(", "),
+      cell(counts[i]!),
+      cell(mini),
+      cell(sglang),
+    ]),
+    [
+      "together",
+      "",
+      cell(total(counts)),
+      cell(total(modules.map(({ mini }) => mini))),
+      cell(total(modules.map(({ sglang }) => sglang))),
+    ],
+  ];
+  return rows.map((row) => `| ${row.join(" | ")} |`).join("\n");
+}
+
+function number(value: number): string {
+  return value.toLocaleString("en");
+}
+
+/** The project's documents. */
+export async function documents(): Promise<string[]> {
+  const paths = ["README.md"];
+  for await (const { name } of Deno.readDir(`${root}/docs`)) {
+    if (name.endsWith(".md")) paths.push(`docs/${name}`);
+  }
+  return paths.sort();
+}
+
+if (import.meta.main) {
+  for (const path of await documents()) {
+    const text = await Deno.readTextFile(`${root}/${path}`);
+    const counted = await withCounts(text);
+    if (counted !== text) await Deno.writeTextFile(`${root}/${path}`, counted);
+  }
+}
