@@ -79,7 +79,7 @@ const { description, rates } = await ceilings();
 const times: KernelTime[] = [];
 for (const shape of options.shapes.split(",")) {
   const { config } = await openModel(`bench/shapes/${shape}`, { dummy: true });
-  using backend = await createWebGpuBackend({ memoryBytes: null });
+  using backend = await createWebGpuBackend();
   const cases = kernelCases(backend, config, sizes).filter(({ kernel }) => kernel.includes(options.only));
   // Once around first: pipelines are made, and the clock rises.
   for (const one of cases) await timeCase(backend, one, 1);
