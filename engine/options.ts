@@ -35,7 +35,13 @@ export interface EngineOptions {
   readonly targetStepMilliseconds?: number;
   readonly poisonFreedPages?: boolean;
   /** Test hook: this rank's worker throws when it gets its n-th plan. */
-  readonly dieAtPlan?: { readonly rank: number; readonly plan: number };
+  readonly dieAtPlan?: {
+    readonly rank: number;
+    readonly plan: number; /** Stalls instead. */
+    readonly stall?: boolean;
+  };
+  /** Test hook: see `SharedMemoryCollective`. */
+  readonly leastPatience?: number;
 }
 
 /** Defaults for everything but the model. */
