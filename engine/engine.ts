@@ -18,21 +18,29 @@ import type { SchedulerCounters } from "./scheduler/config.ts";
 
 /** One generation to do; parameters are complete and within bounds (see `server/validate.ts`). */
 export interface GenerateRequest {
+  /** What is to be continued. */
   readonly input: PromptInput;
+  /** How to sample, and when to end. */
   readonly params: SamplingParams;
   /** Separates cached prefixes of tenants; requests with equal salts share. */
   readonly salt?: string;
   /** Unique; made up when absent. */
   readonly id?: RequestId;
+  /** Aborts the request. */
   readonly signal?: AbortSignal;
 }
 
 /** A finished generation. */
 export interface Completion {
+  /** All of the output, without a stop string that ended it. */
   readonly text: string;
+  /** The prompt's token ids. */
   readonly promptIds: Uint32Array;
+  /** The output's token ids. */
   readonly tokens: readonly number[];
+  /** Prompt tokens that came from the cache. */
   readonly cachedTokens: number;
+  /** Why it ended. */
   readonly finish: FinishReason;
 }
 
@@ -42,6 +50,7 @@ export interface StartOptions {
   readonly modelId?: string;
   /** Compile everything before the first request (for a server). */
   readonly warmUp?: boolean;
+  /** Told how far starting is. */
   readonly onProgress?: (progress: StartProgress) => void;
   /** The process exits when this engine is disposed of: devices are left to the exit (see `launch`). */
   readonly leaveDevices?: boolean;
@@ -49,6 +58,7 @@ export interface StartOptions {
 
 /** A request in progress: iterate over its deltas, the last of which has a `finish`. Iterate once. */
 export class Generation implements AsyncIterable<Delta> {
+  /** The request's id, unique in the engine. */
   readonly id: RequestId;
   /** The prompt's token ids; rejects if the prompt was refused. */
   readonly promptIds: Promise<Uint32Array>;
@@ -98,6 +108,7 @@ export class Generation implements AsyncIterable<Delta> {
     this.#wake = null;
   }
 
+  /** Deltas in order, the last with a `finish`. Leaving the loop early aborts the request. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Delta, void, void> {
     let finished = false;
     try {
@@ -138,6 +149,7 @@ function failure(id: RequestId, finish: FinishReason & { type: "error" }): Delta
 
 /** A running engine. Dispose of it to end its workers. */
 export class Engine implements AsyncDisposable {
+  /** What was loaded, and onto what. */
   readonly model: ModelInfo;
   /** Why this device was chosen. */
   readonly deviceReason: string;

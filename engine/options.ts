@@ -6,20 +6,31 @@ import type { SamplingParams } from "./params.ts";
 
 /** Settings of one engine; null lets the engine choose for the model and the device. */
 export interface EngineOptions {
+  /** Folder of the model. */
   readonly modelDir: string;
   /** "reference" is the slow float64 backend, for tests. */
   readonly device: "auto" | "webgpu" | "cpu" | "reference";
+  /** CPU threads of each rank; null takes all cores, divided by the ranks. */
   readonly threads: number | null;
+  /** Type of the weights on the device; "auto" keeps the checkpoint's. */
   readonly dtype: "auto" | "bfloat16" | "float16" | "float32";
+  /** Most tokens of prompt and output together; null takes the model's limit, as far as memory goes. */
   readonly contextLength: number | null;
-  /** For weights and cache together. */
+  /** For weights and cache together, of each rank. */
   readonly memoryBytes: number | null;
+  /** Pages of keys and values, instead of a number that fits the memory. */
   readonly numPages: number | null;
+  /** Tokens per page, a power of two. */
   readonly pageSize: number;
+  /** Most requests computed at once. */
   readonly maxRunningRequests: number | null;
+  /** Most requests that wait; more are refused. */
   readonly maxQueuedRequests: number;
+  /** Most prompt tokens per step. */
   readonly maxPrefillTokens: number | null;
+  /** Whether equal prefixes share pages. */
   readonly cache: "radix" | "naive";
+  /** Whether a step is planned while the one before it runs. */
   readonly overlap: boolean;
   /** Number of tensor-parallel ranks. */
   readonly tp: number;
@@ -27,12 +38,17 @@ export interface EngineOptions {
   readonly reduceType: "float32" | "float16";
   /** Bus addresses of the GPUs that ranks take in turn; empty leaves it to the engine. */
   readonly gpus: readonly string[];
+  /** Random weights; only `config.json` is needed. */
   readonly dummyWeights: boolean;
+  /** Token ids in and out, no texts. */
   readonly skipTokenizer: boolean;
   /** Fine tuning and test hooks; see `SchedulerConfig`. */
   readonly maxDecodeSteps?: number;
+  /** Share of the output still to come that admission reserves pages for. */
   readonly outputReserve?: number;
+  /** Time that a step with prompt chunks should stay near. */
   readonly targetStepMilliseconds?: number;
+  /** For tests: freed pages are filled with NaN. */
   readonly poisonFreedPages?: boolean;
   /** Test hook: this rank's worker throws when it gets its n-th plan. */
   readonly dieAtPlan?: {
@@ -69,29 +85,44 @@ export const defaultEngineOptions: Omit<EngineOptions, "modelDir"> = {
 export interface ModelInfo {
   /** Name for clients: the Hub id, or the directory's last part. */
   readonly id: string;
+  /** The model's folder. */
   readonly path: string;
+  /** The model's shape. */
   readonly config: ModelConfig;
+  /** Most tokens of prompt and output together. */
   readonly contextLength: number;
+  /** False if only token ids are taken. */
   readonly hasTokenizer: boolean;
+  /** Whether conversations can be rendered. */
   readonly hasChatTemplate: boolean;
   /** The template's text, for finding out what it can do (tools, reasoning). */
   readonly chatTemplate: string | null;
+  /** Tokens that end a text. */
   readonly eosIds: readonly number[];
   /** From `generation_config.json`. */
   readonly generationDefaults: Partial<SamplingParams>;
+  /** The first rank's device. */
   readonly device: DeviceInfo;
   /** On the first rank, and on each. */
   readonly weightBytes: number;
+  /** Bytes of weights on each rank. */
   readonly rankWeightBytes: readonly number[];
+  /** Pages of keys and values. */
   readonly numPages: number;
+  /** Tokens per page. */
   readonly pageSize: number;
+  /** Most requests computed at once. */
   readonly maxRunningRequests: number;
+  /** Number of tensor-parallel ranks. */
   readonly tp: number;
 }
 
 /** How far starting has got; `fraction` within the stage. */
 export interface StartProgress {
+  /** What is being done. */
   readonly stage: "device" | "weights" | "warm-up";
+  /** For people. */
   readonly message: string;
+  /** 0 to 1. */
   readonly fraction: number;
 }

@@ -11,23 +11,33 @@ export interface SamplingParams {
   readonly temperature: number;
   /** 0 keeps all tokens. */
   readonly topK: number;
+  /** Keep the smallest set of most likely tokens whose probability reaches this; 1 keeps all. */
   readonly topP: number;
+  /** Keep tokens at least this fraction as likely as the most likely one; 0 keeps all. */
   readonly minP: number;
+  /** Subtracted once from the logit of every token already in the output. */
   readonly presencePenalty: number;
+  /** Subtracted once per occurrence in the output. */
   readonly frequencyPenalty: number;
+  /** Divides positive, multiplies negative logits of tokens in prompt or output; 1 is none. */
   readonly repetitionPenalty: number;
+  /** Added to the logits of these tokens. */
   readonly logitBias: readonly (readonly [token: number, bias: number])[];
   /** Null draws one. The same seed gives the same text whatever runs beside it. */
   readonly seed: number | null;
   /** Stop strings, not part of the output. */
   readonly stop: readonly string[];
+  /** Tokens that end the output, besides the model's own. */
   readonly stopTokenIds: readonly number[];
+  /** Go on after the model's ends of text. */
   readonly ignoreEos: boolean;
+  /** Leave special tokens out of the text. */
   readonly skipSpecialTokens: boolean;
   /** Null: none; n ≥ 0: of each output token and its n best alternatives. */
   readonly logprobs: number | null;
   /** The same for the prompt's tokens from `promptLogprobsStart` on. */
   readonly promptLogprobs: number | null;
+  /** First prompt position whose log-probability is wanted. */
   readonly promptLogprobsStart: number;
 }
 
@@ -80,7 +90,10 @@ export type FinishReason =
 
 /** Log-probability of one token, with the best alternatives, most likely first. */
 export interface TokenLogprob {
+  /** The token. */
   readonly id: number;
+  /** Natural logarithm, under the model's own distribution. */
   readonly logprob: number;
+  /** The most likely tokens, most likely first. */
   readonly top: readonly { readonly id: number; readonly logprob: number }[];
 }

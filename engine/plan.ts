@@ -46,7 +46,9 @@ export interface SamplingRows {
   readonly logprobs: Uint32Array;
   /** Additive logit biases as parallel lists (−Infinity forbids a token); `biasRow` indexes the S rows, ascending. */
   readonly biasRow: Uint32Array;
+  /** Token ids, parallel to `biasRow`. */
   readonly biasToken: Uint32Array;
+  /** Added to the logits; −Infinity forbids the token. */
   readonly biasValue: Float32Array;
 }
 
@@ -63,11 +65,15 @@ export interface BatchPlan {
   readonly pageWrites: Uint32Array;
   /** Token ids to put into the pool first: (row, first position, count) triples, ids one after the other. */
   readonly tokenWrites: Uint32Array;
+  /** Ids of all `tokenWrites`. */
   readonly tokenIds: Uint32Array;
   /** Per sequence (B): its row, how many positions already have keys and values, how many are computed now. */
   readonly row: Uint32Array;
+  /** Positions that already have keys and values. */
   readonly cachedLength: Uint32Array;
+  /** Positions computed now; at least 1. */
   readonly extendLength: Uint32Array;
+  /** Which logits are wanted, and how they are sampled. */
   readonly sampling: SamplingRows;
   /** For tests and tools: return the logits of every sampled row (S × vocabulary), before penalties. */
   readonly returnLogits?: boolean;
@@ -75,6 +81,7 @@ export interface BatchPlan {
 
 /** What a step leaves behind; rows are ordered [forward][sampled row]. */
 export interface StepResult {
+  /** The plan's id. */
   readonly id: number;
   /** steps × S token ids: the drawn one, or for a scored row the one that stood there. */
   readonly tokens: Uint32Array;
@@ -82,7 +89,9 @@ export interface StepResult {
   readonly logprobs: Float32Array;
   /** `topCount` alternatives a row, most likely first (0 when no row asked). */
   readonly topCount: number;
+  /** Ids of the alternatives. */
   readonly topTokens: Uint32Array;
+  /** Log-probabilities of the alternatives. */
   readonly topLogprobs: Float32Array;
   /** S × vocabulary, if `returnLogits`. */
   readonly logits?: Float32Array;

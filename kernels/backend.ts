@@ -8,7 +8,9 @@ export type DeviceChoice = "auto" | "webgpu" | "cpu" | "reference";
 
 /** A backend and the reason for it, fit for one line on standard error. */
 export interface ChosenBackend {
+  /** Ready for weights. */
   readonly backend: Backend;
+  /** Why this one. */
   readonly reason: string;
 }
 

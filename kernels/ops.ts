@@ -24,6 +24,7 @@ export interface MatrixSpec {
   readonly rows: number;
   /** Input features; a multiple of 8. */
   readonly columns: number;
+  /** Type of its elements. */
   readonly dtype: DType;
   /** Stacked matrices of a mixture of experts, expert after expert; absent for a plain matrix. */
   readonly experts?: number;
@@ -33,43 +34,55 @@ export interface MatrixSpec {
 
 /** A weight matrix [rows, columns], row-major, on the device. Opaque: only its backend looks inside. */
 export interface Matrix {
+  /** What it was made from. */
   readonly spec: MatrixSpec;
 }
 
 /** A float32 vector on the device (norm weights, biases, router tables). */
 export interface Vector {
+  /** Number of elements. */
   readonly length: number;
 }
 
 /** Room for [tokens of a step, width] numbers; the residual stream is float32, others may be narrower. */
 export interface Activation {
+  /** Numbers per token. */
   readonly width: number;
 }
 
 /** Precomputed rotary angles: cosine and sine, [positions, half] each, with any attention factor multiplied in. */
 export interface RopeTable {
+  /** Positions from 0 that have angles. */
   readonly positions: number;
+  /** Pairs that turn: half of a head's width. */
   readonly half: number;
 }
 
 /** Root-mean-square normalisation (Zhang & Sennrich 2019): x / sqrt(mean(x²) + epsilon) · weight. */
 export interface Norm {
+  /** [H], or [headDim] for a norm of heads. */
   readonly weight: Vector;
+  /** Added to the mean square. */
   readonly epsilon: number;
 }
 
 /** How a token's [q | k | v] vector divides into heads. */
 export interface HeadLayout {
+  /** Query heads. */
   readonly numHeads: number;
+  /** Key/value heads; numHeads is a multiple. */
   readonly numKvHeads: number;
+  /** Width of a head. */
   readonly headDim: number;
 }
 
+/** A product of activations and a weight, with what is fused in front of and behind it. */
 export interface LinearArgs {
   /** [T, columns] */
   readonly input: Activation;
   /** Applied to the input first. */
   readonly norm?: Norm | undefined;
+  /** [rows, columns] */
   readonly weight: Matrix;
   /** [rows] */
   readonly bias?: Vector | undefined;
@@ -82,24 +95,31 @@ export interface LinearArgs {
   readonly epilogue: "store" | "add" | "silu-mul";
 }
 
+/** Rotation of q and k, and the store of k and v. */
 export interface RopeStoreArgs {
   /** [T, (numHeads + 2 numKvHeads) headDim]; q is normalised and rotated in place, k and v go to the cache. */
   readonly qkv: Activation;
+  /** Of this rank. */
   readonly heads: HeadLayout;
   /** Per-head RMS norm of q and k before the rotation (Qwen3), [headDim]. */
   readonly qNorm?: Norm | undefined;
+  /** Of k, [headDim]. */
   readonly kNorm?: Norm | undefined;
   /** Rotates (x[i], x[i + half]) pairs, half = headDim / 2 ("NeoX" order), at each token's position. */
   readonly rope: RopeTable;
+  /** Whose pages are written, from 0. */
   readonly layer: number;
 }
 
+/** Attention of one layer. */
 export interface AttentionArgs {
   /** Its q part, after `ropeStore`. */
   readonly qkv: Activation;
+  /** Of this rank. */
   readonly heads: HeadLayout;
   /** [T, numHeads · headDim] */
   readonly output: Activation;
+  /** Whose pages are read, from 0. */
   readonly layer: number;
   /** Multiplies q·k; normally 1 / sqrt(headDim). */
   readonly scale: number;
@@ -107,9 +127,11 @@ export interface AttentionArgs {
   readonly window: number | null;
 }
 
+/** A mixture of experts: router, choice, experts, weighted sum. */
 export interface MoeArgs {
   /** [T, H] */
   readonly input: Activation;
+  /** Applied to the input first. */
   readonly norm: Norm;
   /** [experts, H] */
   readonly router: Matrix;
@@ -117,17 +139,21 @@ export interface MoeArgs {
   readonly gateUp: Matrix;
   /** experts × [H, F] */
   readonly down: Matrix;
+  /** Experts that a token goes through. */
   readonly expertsPerToken: number;
   /** Divide the chosen experts' probabilities by their sum. */
   readonly renormalize: boolean;
   /** [T, H] */
   readonly output: Activation;
+  /** "store": output = y; "add": output += y. */
   readonly epilogue: "store" | "add";
 }
 
+/** The end of a forward. */
 export interface SampleArgs {
   /** [T, H] */
   readonly input: Activation;
+  /** The model's last norm. */
   readonly norm: Norm;
   /** [V, H], or this rank's share of the rows. */
   readonly head: Matrix;
@@ -137,10 +163,13 @@ export interface SampleArgs {
 export interface Ops {
   /** output[t] = table[token_pool[row(t)][position(t)] − vocabStart]; zeros where that is not one of its rows. */
   embed(table: Matrix, output: Activation): void;
+  /** output = epilogue(norm(input) · weightᵀ + bias) */
   linear(args: LinearArgs): void;
+  /** Normalises and rotates q and k, and puts k and v into the row's pages. */
   ropeStore(args: RopeStoreArgs): void;
   /** Causal attention over the row's pages, for prefill and decode sequences alike. */
   attention(args: AttentionArgs): void;
+  /** output = or += the chosen experts' results, weighted by the router. */
   moe(args: MoeArgs): void;
   /** output = or += Σ over ranks of partial. Only called when there are several ranks. */
   allReduce(partial: Activation, output: Activation, epilogue: "store" | "add"): void;
@@ -150,6 +179,7 @@ export interface Ops {
 
 /** Sizes of everything that exists once per engine rather than once per step. */
 export interface StateSpec {
+  /** Layers with pages of their own. */
   readonly numLayers: number;
   /** This rank's heads. */
   readonly heads: HeadLayout;
@@ -181,6 +211,7 @@ export interface RecordedStep {
 
 /** What `doctor`, the start-up line and the metrics say about a device. */
 export interface DeviceInfo {
+  /** Which backend it is. */
   readonly kind: "webgpu" | "cpu" | "reference";
   /** For example "NVIDIA H200 (Vulkan, driver 580.1)" or "CPU, 2 threads, WebAssembly relaxed SIMD". */
   readonly description: string;
@@ -192,7 +223,9 @@ export interface DeviceInfo {
 
 /** How ranks of a tensor-parallel group add their partial results; see `engine/executor/collectives.ts`. */
 export interface Collective {
+  /** This rank, from 0. */
   readonly rank: number;
+  /** Number of ranks. */
   readonly size: number;
   /** In place: data becomes the sum over ranks, the same bits on every rank. Blocks. Throws if a rank is gone. */
   allReduce(data: Float32Array): void;
@@ -200,18 +233,23 @@ export interface Collective {
   allGather(data: Float32Array, out: Float32Array): void;
 }
 
+/** A device with everything that a model needs on it. Used by one executor. */
 export interface Backend extends Disposable {
+  /** What it runs on. */
   readonly info: DeviceInfo;
   /** Bytes held by weights so far, and by everything else. */
   readonly weightBytes: number;
 
+  /** An empty matrix; its rows follow through `writeRows`. */
   createMatrix(spec: MatrixSpec): Matrix;
   /**
    * Writes whole rows, in the matrix's dtype, beginning at row `firstRow` (counted through all experts). The data
    * is copied before the call returns; its length is a multiple of a row's bytes.
    */
   writeRows(matrix: Matrix, firstRow: number, data: Uint8Array): void;
+  /** A copy of the values. */
   createVector(values: Float32Array): Vector;
+  /** [positions, half] each. */
   createRopeTable(cosine: Float32Array, sine: Float32Array, half: number): RopeTable;
 
   /** Bytes of keys and values per token over all layers, for sizing the page pool before `createState`. */

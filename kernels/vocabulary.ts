@@ -25,8 +25,11 @@ export function needsWholeRow(sampling: SamplingRows, s: number): boolean {
 
 /** Some rows of logits, `stride` numbers from one to the next, the first at `offset`. */
 export interface LogitRows {
+  /** Where the logits stand, with whatever else. */
   readonly data: Float32Array;
+  /** Index of the first row's first logit. */
   readonly offset: number;
+  /** From one row to the next. */
   readonly stride: number;
 }
 
@@ -62,7 +65,9 @@ export function gatherRows(
 
 /** A logit and its token. */
 export interface Candidate {
+  /** The logit. */
   readonly value: number;
+  /** The token's id. */
   readonly token: number;
 }
 

@@ -24,10 +24,13 @@ import { WorkerHandle } from "./worker_handle.ts";
 
 /** A running set of workers, as the engine uses it. */
 export interface Launched {
+  /** What the first rank turned out to be. */
   readonly executor: ExecutorReady;
   /** Of each rank. */
   readonly rankWeightBytes: readonly number[];
+  /** What the tokenizer turned out to be. */
   readonly tokenizer: TokenizerReady;
+  /** What the scheduler was started with. */
   readonly scheduler: SchedulerConfig;
   /** ToTokenizer / FromTokenizer */
   readonly toTokenizer: MessagePort;
@@ -35,6 +38,7 @@ export interface Launched {
   readonly fromDetokenizer: MessagePort;
   /** Resolves when any worker fails; never rejects. */
   readonly dead: Promise<Error>;
+  /** The scheduler's counters. */
   counters(): Promise<SchedulerCounters>;
   /** Empties the prefix cache; false while requests run. */
   flush(): Promise<boolean>;

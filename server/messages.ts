@@ -20,8 +20,11 @@ export type RequestId = string;
 
 /** A message of a conversation, as chat templates expect it; content is text by the time it gets here. */
 export interface ChatMessage {
+  /** For example "user". */
   readonly role: string;
+  /** Null for a message that only calls tools. */
   readonly content: string | null;
+  /** Whatever else the template knows, such as tool calls. */
   readonly [extra: string]: unknown;
 }
 
@@ -87,6 +90,7 @@ export type ToScheduler =
 
 /** What happened to one request in one step. */
 export interface TokenUpdate {
+  /** Whose news it is. */
   readonly id: RequestId;
   /** New output tokens, in order; the token that ended the text (end of text, stop token) is among them. */
   readonly tokens: readonly number[];
@@ -96,6 +100,7 @@ export interface TokenUpdate {
   readonly promptLogprobs: readonly (TokenLogprob | null)[] | null;
   /** Prompt tokens that came from the cache; the number stands from the first update on. */
   readonly cachedTokens: number;
+  /** Why the request has ended; null while it goes on. */
   readonly finish: FinishReason | null;
 }
 
@@ -112,10 +117,15 @@ export type ToDetokenizer =
 
 /** A log-probability with its token's text and bytes, as OpenAI's API reports it. */
 export interface TextLogprob {
+  /** The token. */
   readonly id: number;
+  /** Its text; bytes that are no whole character show as U+FFFD. */
   readonly text: string;
+  /** Its bytes. */
   readonly bytes: readonly number[];
+  /** Natural logarithm. */
   readonly logprob: number;
+  /** Alternatives, most likely first. */
   readonly top: readonly {
     readonly id: number;
     readonly text: string;
@@ -126,12 +136,19 @@ export interface TextLogprob {
 
 /** A piece of a request's output. Concatenated texts equal decoding all tokens at once; nothing is ever revised. */
 export interface Delta {
+  /** Whose output it is. */
   readonly id: RequestId;
+  /** What can be shown now; may be empty. */
   readonly text: string;
+  /** New tokens; their text may come later. */
   readonly tokens: readonly number[];
+  /** Parallel to `tokens`, when asked for. */
   readonly logprobs: readonly TextLogprob[] | null;
+  /** Once, when asked for. */
   readonly promptLogprobs: readonly (TextLogprob | null)[] | null;
+  /** Prompt tokens that came from the cache. */
   readonly cachedTokens: number;
+  /** Why the request has ended; null while it goes on. */
   readonly finish: FinishReason | null;
 }
 
@@ -161,13 +178,17 @@ export type SchedulerQuestion =
   /** Empties the prefix cache; refused (false) while requests run. */
   | { readonly type: "flush"; readonly call: number };
 
+/** The scheduler's ends of its channels. */
 export interface SchedulerPorts {
+  /** ToScheduler */
   readonly tokenizer: MessagePort;
+  /** ToDetokenizer / ToScheduler */
   readonly detokenizer: MessagePort;
   /** One per rank, rank 0 first. */
   readonly executors: readonly MessagePort[];
 }
 
+/** scheduler worker → main */
 export type SchedulerAnswer =
   | { readonly type: "ready"; readonly call: number }
   | { readonly type: "counters"; readonly call: number; readonly counters: SchedulerCounters }
@@ -175,7 +196,9 @@ export type SchedulerAnswer =
 
 /** What one rank's executor is started with. */
 export interface ExecutorSetup {
+  /** The engine's settings. */
   readonly options: EngineOptions;
+  /** From 0. */
   readonly rank: number;
   /** Shared by all ranks of a group; null for a single rank. */
   readonly group: SharedArrayBuffer | null;
@@ -189,15 +212,23 @@ export interface ExecutorSetup {
 
 /** What an executor turned out to be. */
 export interface ExecutorReady {
+  /** What it runs on. */
   readonly device: DeviceInfo;
   /** Why this device was chosen, for the start-up line. */
   readonly reason: string;
+  /** Bytes of this rank's weights. */
   readonly weightBytes: number;
+  /** Bytes of keys and values per token, over all layers. */
   readonly kvBytesPerToken: number;
+  /** Pages of keys and values. */
   readonly numPages: number;
+  /** Most tokens of prompt and output together. */
   readonly contextLength: number;
+  /** Rows of token pool and page table: requests at once. */
   readonly maxRows: number;
+  /** Most tokens in one forward. */
   readonly maxTokens: number;
+  /** Most sampled rows in one forward. */
   readonly maxSamples: number;
 }
 
@@ -236,9 +267,11 @@ export type TokenizerQuestion =
 
 /** What the tokenizer turned out to be. */
 export interface TokenizerReady {
+  /** False if only token ids are taken. */
   readonly hasTokenizer: boolean;
   /** Ids with a token: fewer than the embedding table has rows where that is padded; 0 without a tokenizer. */
   readonly vocabSize: number;
+  /** Token at the beginning of a text; null where there is none. */
   readonly bosId: number | null;
   /** The template's text. */
   readonly chatTemplate: string | null;

@@ -4,7 +4,9 @@
 
 /** The message that `WorkerHandle` takes as the worker's death. */
 export interface Died {
+  /** Tells it from an answer. */
   readonly type: "died";
+  /** Why, for people. */
   readonly message: string;
 }
 

@@ -5,14 +5,19 @@
 
 import type { Died } from "./worker_death.ts";
 
-interface Answer {
+/** What every answer of a worker has; `call` is absent from notices. */
+export interface Answer {
+  /** Tells the answers of a union apart. */
   readonly type: string;
+  /** Which question it answers. */
   readonly call?: number;
+  /** Of an answer of type "failed": why. */
   readonly message?: string;
 }
 
 /** Owner's end of a worker. `A` is the union of its answers. */
 export class WorkerHandle<A extends Answer> implements Disposable {
+  /** For messages. */
   readonly name: string;
   /** Resolves with the reason when the worker has failed; never rejects. */
   readonly dead: Promise<Error>;
@@ -57,6 +62,7 @@ export class WorkerHandle<A extends Answer> implements Disposable {
     return promise;
   }
 
+  /** Ends the worker; open questions are rejected. */
   [Symbol.dispose](): void {
     const closed = new Error(`the ${this.name} has been closed`);
     for (const { reject } of this.#open.values()) reject(closed);

@@ -4,10 +4,7 @@
 import { fileURLToPath } from "node:url";
 
 /** The repository's folder. */
-export const root: string = decodeURIComponent(fileURLToPath(new URL("../", import.meta.url))).replace(
-  /[/\\]$/,
-  "",
-);
+export const root: string = fileURLToPath(new URL("..", import.meta.url)).replace(/[/\\]$/, "");
 
 /** A folder for what is built. */
 export const dist = `${root}/dist`;
@@ -36,7 +33,7 @@ export const permissions: readonly string[] = [
   "--allow-write",
   "--allow-net",
   "--ignore-env",
-  "--allow-env=RADISH_*,HF_*,HUGGINGFACE_HUB_CACHE,MODELSCOPE_*,HOME,USERPROFILE,XDG_CACHE_HOME,XDG_RUNTIME_DIR",
+  "--allow-env=RADISH_*,HF_*,HUGGINGFACE_HUB_CACHE,MODELSCOPE_*,HOME,USERPROFILE,XDG_CACHE_HOME,XDG_RUNTIME_DIR,DRI_PRIME",
   "--allow-sys=systemMemoryInfo,uid",
   "--allow-run=/usr/bin/apt-get",
 ];

@@ -9,7 +9,9 @@ import type { ProgramFiles } from "./program_files.ts";
 
 /** Files relative to the root, and names of npm packages, both sorted. */
 export interface EmbeddedFiles {
+  /** Paths with forward slashes. */
   readonly files: readonly string[];
+  /** Names without versions. */
   readonly packages: readonly string[];
 }
 

@@ -5,7 +5,9 @@
 export interface TarFile {
   /** Relative, with forward slashes, at most 255 bytes. */
   readonly path: string;
+  /** Its contents. */
   readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Mode 755 rather than 644. */
   readonly executable: boolean;
 }
 

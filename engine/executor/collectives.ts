@@ -41,11 +41,13 @@ const largestHalf = 65504;
 
 /** The group cannot go on, because a rank has died or stalled. */
 export class GroupFailed extends Error {
+  /** The error's name. */
   override readonly name: string = "GroupFailed";
 }
 
 /** The group has been dissolved on purpose: the engine is being closed. */
 export class GroupClosed extends GroupFailed {
+  /** The error's name. */
   override readonly name = "GroupClosed";
 }
 
@@ -77,7 +79,9 @@ function dissolve(memory: SharedArrayBuffer, code: number): void {
 
 /** One rank's end of the group. */
 export class SharedMemoryCollective implements Collective {
+  /** This rank, from 0. */
   readonly rank: number;
+  /** Number of ranks in the group. */
   readonly size: number;
   readonly #memory: SharedArrayBuffer;
   readonly #control: Int32Array<SharedArrayBuffer>;

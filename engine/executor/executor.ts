@@ -11,6 +11,7 @@ import type { BatchPlan } from "../plan.ts";
 
 /** What `Executor` needs of the decoder. */
 export interface Forward {
+  /** Records one forward of the current plan. */
   forward(ops: Ops): void;
 }
 
@@ -39,6 +40,7 @@ export class Executor {
     this.#onWork = onWork;
   }
 
+  /** Acts on a message after all those before it; rejects when a step fails. */
   handle(message: ToExecutor): Promise<void> {
     this.#last = this.#last.then(() => this.#handle(message));
     return this.#last;

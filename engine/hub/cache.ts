@@ -4,13 +4,23 @@ import { Fields, ModelError } from "../model/fields.ts";
 import { openModel } from "../model/open.ts";
 import { readJson, readText } from "../weights/json_file.ts";
 import { parseWeightMap } from "../weights/tensor_index.ts";
-import { huggingFaceCache, isCommit, isModelName, modelScopeCache, repositoryFolder } from "./names.ts";
+import {
+  type Environment,
+  huggingFaceCache,
+  isCommit,
+  isModelName,
+  modelScopeCache,
+  repositoryFolder,
+} from "./names.ts";
 import { type HubSource, pull, type PullOptions } from "./pull.ts";
 
 /** A model in a cache. */
 export interface CachedModel {
+  /** As `--model` takes it. */
   readonly name: string;
+  /** Which hub's cache it lies in. */
   readonly source: HubSource;
+  /** Where its files are. */
   readonly directory: string;
   /** Bytes of the files in its folder. */
   readonly bytes: number;
@@ -19,8 +29,6 @@ export interface CachedModel {
   /** Why it cannot run here, in one line; null when it can. */
   readonly problem: string | null;
 }
-
-type Environment = (name: string) => string | undefined;
 
 /** All models of the caches, by name. Repositories without a config.json are not models and are left out. */
 export async function listModels(env: Environment = Deno.env.get): Promise<CachedModel[]> {

@@ -15,6 +15,7 @@ export interface RetryPolicy {
   readonly stall: number;
 }
 
+/** Patient with a busy hub, in milliseconds. */
 export const defaultRetry: RetryPolicy = { attempts: 6, delay: 500, longestDelay: 300_000, stall: 30_000 };
 
 const mostRedirects = 10;
@@ -24,18 +25,25 @@ const passing = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 /** A failure that may pass, with the pause that the server asked for. */
 export class PassingError extends Error {
+  /** The error's name. */
   override readonly name = "PassingError";
+  /** `retryAfter` in milliseconds, if the server said. */
   constructor(message: string, readonly retryAfter: number | null = null) {
     super(message);
   }
 }
 
+/** Requests to one hub. */
 export class HubClient {
+  /** Where the hub is; the token goes to its host only. */
   readonly endpoint: URL;
+  /** When and how often to try again. */
   readonly retry: RetryPolicy;
+  /** Ends all requests. */
   readonly signal: AbortSignal | undefined;
   readonly #token: string | null;
 
+  /** `token` null for public models. */
   constructor(endpoint: string, token: string | null, retry: RetryPolicy, signal: AbortSignal | undefined) {
     if (!URL.canParse(endpoint) || !/^https?:$/.test(new URL(endpoint).protocol)) {
       throw new ModelError(`${endpoint} is not the address of a hub`);

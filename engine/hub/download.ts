@@ -35,14 +35,19 @@ export function createPool(width: number): Pool {
 
 /** One file's way from a hub to the disk. */
 export interface Download {
+  /** Whom to ask. */
   readonly client: HubClient;
   /** For messages. */
   readonly model: string;
+  /** What is wanted. */
   readonly file: RemoteFile;
+  /** The file's path once it is whole. */
   readonly target: string;
   /** A file to lock meanwhile. */
   readonly lock: string;
+  /** Length of a segment. */
   readonly segmentBytes: number;
+  /** Limits how many segments are fetched at once. */
   readonly pool: Pool;
   /** Hears first how many bytes an earlier call has left, then of more (less, when they turn out to be wrong). */
   readonly onBytes: (count: number) => void;

@@ -29,6 +29,7 @@ export function checkRevision(text: string): void {
   }
 }
 
+/** Whether the text is a full commit hash. */
 export function isCommit(text: string): boolean {
   return /^[0-9a-f]{40}$/.test(text);
 }
@@ -42,7 +43,8 @@ export function isWanted(name: string): boolean {
     /^[A-Za-z][\w.-]{0,120}\.(json|jinja)$/.test(name) && !name.includes("..");
 }
 
-type Environment = (name: string) => string | undefined;
+/** Reads an environment variable. */
+export type Environment = (name: string) => string | undefined;
 
 function home(env: Environment): string {
   const directory = env("HOME") ?? env("USERPROFILE");

@@ -33,15 +33,18 @@ export class Parts {
     return valid ? new Parts(path, size, segmentBytes, done as number[]) : parts;
   }
 
+  /** Bytes that are there. */
   get total(): number {
     return this.#done.reduce((sum, count) => sum + count, 0);
   }
 
+  /** Where a segment begins, its length, and how much of it is there. */
   segment(index: number): { start: number; bytes: number; done: number } {
     const start = index * this.#segmentBytes;
     return { start, bytes: Math.min(this.#segmentBytes, this.#size - start), done: this.#done[index] ?? 0 };
   }
 
+  /** Segments that are not complete. */
   missing(): number[] {
     return this.#done.flatMap((count, i) => count < this.segment(i).bytes ? [i] : []);
   }

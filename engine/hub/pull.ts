@@ -16,26 +16,34 @@ import {
 import { listHuggingFace, listModelScope, type RemoteFile, type RemoteModel } from "./sources.ts";
 import { HuggingFaceStore, PlainStore, type Store } from "./store.ts";
 
+/** Hubs that models are pulled from. */
 export type HubSource = "huggingface" | "modelscope";
 
 /** How far a pull has got, in bytes over all files; what was there before counts as done. */
 export interface PullProgress {
+  /** Bytes that are there. */
   readonly doneBytes: number;
+  /** Bytes of all files. */
   readonly totalBytes: number;
   /** Bytes that came over the network in this call. */
   readonly fetchedBytes: number;
 }
 
+/** How a model is pulled. */
 export interface PullOptions {
+  /** Default "huggingface". */
   readonly source?: HubSource;
   /** Branch, tag or commit; the hub's default branch unless given. */
   readonly revision?: string | undefined;
+  /** Stops; what has come stays for the next time. */
   readonly signal?: AbortSignal | undefined;
+  /** Told how far it is. */
   readonly onProgress?: ((progress: PullProgress) => void) | undefined;
   /** Transfers at a time. */
   readonly connections?: number;
   /** Bytes of one range request. */
   readonly segmentBytes?: number;
+  /** For tests: when and how often to try again. */
   readonly retry?: RetryPolicy;
   /** Reads an environment variable: HF_ENDPOINT, HF_TOKEN, HF_HOME and so on. */
   readonly env?: (name: string) => string | undefined;

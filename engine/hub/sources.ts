@@ -10,19 +10,24 @@ import { isCommit, isWanted } from "./names.ts";
 
 /** A file to have. */
 export interface RemoteFile {
+  /** Path within the model. */
   readonly name: string;
+  /** Bytes. */
   readonly size: number;
   /** Of the content, or git's of a small file (which includes a header). Lower-case hexadecimal. */
   readonly hash: {
     readonly type: "sha256" | "git-sha1";
     readonly value: string;
   };
+  /** Where it is fetched. */
   readonly url: URL;
 }
 
 /** The files of one revision. */
 export interface RemoteModel {
+  /** What the files belong to. */
   readonly commit: string;
+  /** Those that a model needs to run. */
   readonly files: readonly RemoteFile[];
 }
 

@@ -30,6 +30,7 @@ export class HuggingFaceStore implements Store {
     this.directory = `${this.#root}/snapshots/${commit}`;
   }
 
+  /** The place of one commit in the cache; `folder` is the model's. */
   static async open(cache: string, folder: string, commit: string): Promise<HuggingFaceStore> {
     const store = new HuggingFaceStore(cache, folder, commit);
     for (const directory of [`${store.#root}/blobs`, store.directory, store.#locks]) {
@@ -76,6 +77,7 @@ export class HuggingFaceStore implements Store {
 
 /** ModelScope's cache: the files in a folder. */
 export class PlainStore implements Store {
+  /** `directory` is the model's. */
   constructor(readonly directory: string) {}
 
   async has(file: RemoteFile): Promise<boolean> {

@@ -13,6 +13,7 @@ export class PrefixHandle implements Disposable {
   readonly pages: readonly number[];
   #release: (() => void) | null;
 
+  /** Made by a cache; `release` is called once. */
   constructor(length: number, pages: readonly number[], release: () => void) {
     this.length = length;
     this.pages = pages;
@@ -42,9 +43,11 @@ export interface Insertion {
 
 /** Maps token sequences to pages. Pages beyond `handle.length` remain the caller's. */
 export interface PrefixCache {
+  /** Tokens per page. */
   readonly pageSize: number;
   /** Tokens held by no handle, and by at least one. */
   readonly evictableTokens: number;
+  /** Tokens held by at least one handle. */
   readonly lockedTokens: number;
   /** The longest cached prefix of `ids`, in whole pages. */
   match(ids: Uint32Array, salt: string): PrefixHandle;

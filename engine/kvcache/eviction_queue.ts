@@ -45,6 +45,7 @@ export class EvictionQueue<T extends Evictable> {
     }
   }
 
+  /** Forgets all entries. */
   clear(): void {
     for (const { entry } of this.#heap) entry.queued = false;
     this.#heap = [];

@@ -6,10 +6,13 @@ const nothing = (): PrefixHandle => new PrefixHandle(0, [], () => {});
 
 /** Same interface as the radix cache; every page stays its request's own. */
 export class NaiveCache implements PrefixCache {
+  /** Tokens per page. */
   readonly pageSize: number;
   readonly evictableTokens = 0;
+  /** Always 0: nothing is cached. */
   readonly lockedTokens = 0;
 
+  /** `pageSize` in tokens. */
   constructor(pageSize: number) {
     this.pageSize = pageSize;
   }

@@ -7,16 +7,19 @@
 
 /** Hands out page numbers 0 … numPages − 1, each to one owner at a time. */
 export class PageAllocator {
+  /** Pages in the pool, free or not. */
   readonly numPages: number;
   readonly #free: number[] = [];
   readonly #isFree: Uint8Array;
 
+  /** All pages are free at first. */
   constructor(numPages: number) {
     this.numPages = numPages;
     this.#isFree = new Uint8Array(numPages).fill(1);
     for (let page = numPages - 1; page >= 0; page--) this.#free.push(page);
   }
 
+  /** How many pages are free. */
   get freePages(): number {
     return this.#free.length;
   }
@@ -38,6 +41,7 @@ export class PageAllocator {
     }
   }
 
+  /** Whether the page is free. */
   isFree(page: number): boolean {
     return this.#isFree[page] === 1;
   }

@@ -45,6 +45,7 @@ interface Found {
 
 /** Shares every whole page that two sequences have in common. */
 export class RadixCache implements PrefixCache {
+  /** Tokens per page. */
   readonly pageSize: number;
   /** One tree per salt, there only while it holds something. */
   readonly #roots = new Map<number | string, Node>();
@@ -54,6 +55,7 @@ export class RadixCache implements PrefixCache {
   #evictable = 0;
   #locked = 0;
 
+  /** `pageSize` in tokens; all runs are whole pages. */
   constructor(pageSize: number) {
     this.pageSize = pageSize;
   }
@@ -62,6 +64,7 @@ export class RadixCache implements PrefixCache {
     return this.#evictable;
   }
 
+  /** Tokens held by at least one handle. */
   get lockedTokens(): number {
     return this.#locked;
   }

@@ -32,23 +32,33 @@ export type FeedForwardWeights =
 
 /** One layer, or one rank's share of it. */
 export interface LayerWeights {
+  /** Norm in front of the attention, [H]. */
   readonly inputNorm: Vector;
   /** [(heads + 2 kvHeads) headDim, H]: q rows, then k, then v. */
   readonly qkv: Matrix;
+  /** [(heads + 2 kvHeads) headDim] */
   readonly qkvBias: Vector | null;
+  /** Norm of each query head, [headDim]. */
   readonly qNorm: Vector | null;
+  /** Norm of each key head, [headDim]. */
   readonly kNorm: Vector | null;
   /** [H, heads · headDim] */
   readonly output: Matrix;
+  /** [H] */
   readonly outputBias: Vector | null;
+  /** Norm in front of the feed-forward part, [H]. */
   readonly postNorm: Vector;
+  /** Dense, or a mixture of experts. */
   readonly feedForward: FeedForwardWeights;
 }
 
 /** A whole model on the device. With several ranks biases that are added after a reduction stand on rank 0 only. */
 export interface DecoderWeights {
+  /** [V, H] */
   readonly embedding: Matrix;
+  /** In order of depth. */
   readonly layers: readonly LayerWeights[];
+  /** [H] */
   readonly finalNorm: Vector;
   /** The embedding itself when tied. */
   readonly head: Matrix;
@@ -56,7 +66,9 @@ export interface DecoderWeights {
 
 /** How a decoder is cut for tensor parallelism: this rank's heads. One rank has them all. */
 export interface Shard {
+  /** Which of the ranks, from 0. */
   readonly rank: number;
+  /** Number of ranks. */
   readonly size: number;
 }
 
@@ -75,6 +87,7 @@ export class Decoder {
   /** This rank's part of a sum, when there are several ranks. */
   readonly #partial: Activation | null;
 
+  /** Creates the activations; `heads` and `weights` are this rank's share. */
   constructor(
     backend: Backend,
     config: ModelConfig,

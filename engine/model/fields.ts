@@ -3,6 +3,7 @@
 
 /** A model's file is missing, damaged, or of a kind that this program cannot run; the message is for the user. */
 export class ModelError extends Error {
+  /** The error's name. */
   override readonly name = "ModelError";
 }
 
@@ -31,10 +32,12 @@ export class Fields {
     this.#where = where;
   }
 
+  /** The file, and the way to this object in it. */
   get where(): string {
     return this.#where;
   }
 
+  /** Whether the field is there and not null. */
   has(name: string): boolean {
     return Object.hasOwn(this.#values, name) && this.#values[name] !== null;
   }
@@ -44,6 +47,7 @@ export class Fields {
     return Object.hasOwn(this.#values, name) && this.#values[name] === null;
   }
 
+  /** The value as it stands in the file. */
   raw(name: string): unknown {
     return this.has(name) ? this.#values[name] : undefined;
   }
@@ -73,12 +77,14 @@ export class Fields {
     return value;
   }
 
+  /** A boolean; `fallback` when absent. */
   boolean(name: string, fallback: boolean): boolean {
     const value = this.raw(name) ?? fallback;
     if (typeof value !== "boolean") this.fail(name, "true or false");
     return value;
   }
 
+  /** A string; undefined when absent. */
   string(name: string): string | undefined {
     const value = this.raw(name);
     if (value !== undefined && typeof value !== "string") this.fail(name, "a string");
@@ -93,6 +99,7 @@ export class Fields {
     return value;
   }
 
+  /** An object's fields; undefined when absent. */
   object(name: string): Fields | undefined {
     const value = this.raw(name);
     return value === undefined ? undefined : new Fields(value, `${this.#where}: ${name}`);

@@ -6,10 +6,15 @@ import { Fields } from "./fields.ts";
 export interface GenerationConfig {
   /** Every id that ends a text, of this file and of `config.json`. */
   readonly eosIds: readonly number[];
+  /** 0 is greedy. */
   readonly temperature?: number;
+  /** 0 keeps all tokens. */
   readonly topK?: number;
+  /** 1 keeps all tokens. */
   readonly topP?: number;
+  /** 0 keeps all tokens. */
   readonly minP?: number;
+  /** 1 is none. */
   readonly repetitionPenalty?: number;
 }
 

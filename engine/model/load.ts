@@ -14,8 +14,11 @@ import {
 import type { DecoderWeights, FeedForwardWeights, LayerWeights, Shard } from "./decoder.ts";
 import { deviceType, type DTypeOption, type Model } from "./open.ts";
 
+/** How weights are loaded. */
 export interface LoadOptions {
+  /** Type on the device. */
   readonly dtype: DTypeOption;
+  /** This rank's share. */
   readonly shard: Shard;
   /** Bytes read (or made) so far, and in all. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;

@@ -17,8 +17,11 @@ export type DTypeOption = "auto" | "bfloat16" | "float16" | "float32";
 
 /** A model's folder, checked. */
 export interface Model {
+  /** Where its files are. */
   readonly directory: string;
+  /** Its shape. */
   readonly config: ModelConfig;
+  /** Its makers' advice on sampling, and where texts end. */
   readonly generation: GenerationConfig;
   /** Null for dummy weights, which need no files. */
   readonly tensors: TensorIndex | null;

@@ -8,8 +8,11 @@ import type { ModelConfig, RopeConfig } from "./config.ts";
 
 /** Cosine and sine, [positions, half] each, with the attention factor multiplied in. */
 export interface RopeTables {
+  /** [positions, half], with any attention factor multiplied in. */
   readonly cosine: Float32Array;
+  /** [positions, half], with any attention factor multiplied in. */
   readonly sine: Float32Array;
+  /** Pairs that turn: half of a head's width. */
   readonly half: number;
 }
 

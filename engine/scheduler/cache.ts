@@ -15,9 +15,11 @@ import type { Request, Residency } from "./request.ts";
 
 /** Owns every page of the pool. */
 export class CacheManager {
+  /** Tokens per page. */
   readonly pageSize: number;
   /** Whether equal prefixes share pages at all. */
   readonly shares: boolean;
+  /** Tokens evicted since the start. */
   evictedTokens = 0;
   readonly #allocator: PageAllocator;
   readonly #prefixes: PrefixCache;
@@ -26,6 +28,7 @@ export class CacheManager {
   /** Pages that wait for the answer to plan `after`; ascending. */
   #retired: { readonly after: number; readonly pages: readonly number[] }[] = [];
 
+  /** Starts with all pages free. */
   constructor(config: SchedulerConfig, onFree: (pages: readonly number[]) => void) {
     this.pageSize = config.pageSize;
     this.shares = config.cache === "radix";
@@ -36,14 +39,17 @@ export class CacheManager {
     this.#onFree = onFree;
   }
 
+  /** Pages that belong to nobody. */
   get freePages(): number {
     return this.#allocator.freePages;
   }
 
+  /** Cached tokens that a request holds. */
   get lockedTokens(): number {
     return this.#prefixes.lockedTokens;
   }
 
+  /** Cached tokens that nobody holds. */
   get evictableTokens(): number {
     return this.#prefixes.evictableTokens;
   }
@@ -58,6 +64,7 @@ export class CacheManager {
     return this.#retired.length > 0;
   }
 
+  /** Pages that so many tokens take. */
   pagesFor(tokens: number): number {
     return Math.ceil(tokens / this.pageSize);
   }

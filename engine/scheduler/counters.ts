@@ -5,14 +5,23 @@ const window = 64;
 
 /** Counts what the scheduler does; what it holds at this moment is asked of its owners. */
 export class Counters {
+  /** Tokens of all prompts accepted. */
   promptTokens = 0;
+  /** Output tokens told to clients. */
   generatedTokens = 0;
+  /** Requests that arrived. */
   requests = 0;
+  /** Requests that their client gave up. */
   aborted = 0;
+  /** Requests that gave up their pages to continue later. */
   retractions = 0;
+  /** Forwards computed. */
   steps = 0;
+  /** Steps with prompt tokens in them. */
   prefillSteps = 0;
+  /** Tokens computed for requests that had ended. */
   wastedTokens = 0;
+  /** Time that steps have taken. */
   busyMilliseconds = 0;
   readonly #last: { readonly tokens: number; readonly steps: number; readonly milliseconds: number }[] = [];
 

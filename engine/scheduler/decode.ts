@@ -15,16 +15,19 @@ export class DecodeManager {
   readonly #running: Request[] = [];
   readonly #cache: CacheManager;
 
+  /** Takes pages from `cache`. */
   constructor(cache: CacheManager) {
     this.#cache = cache;
   }
 
+  /** A request whose prompt is computed, or about to be. */
   add(request: Request): void {
     let at = this.#running.length;
     while (at > 0 && this.#running[at - 1]!.arrival > request.arrival) at--;
     this.#running.splice(at, 0, request);
   }
 
+  /** Forgets the request, if it is here. */
   remove(request: Request): void {
     const at = this.#running.indexOf(request);
     if (at >= 0) this.#running.splice(at, 1);

@@ -7,6 +7,7 @@ import type { SchedulerPorts, ToDetokenizer, ToExecutor } from "../../server/mes
 export interface SchedulerIo {
   /** Every rank gets the same message. */
   toExecutors(message: ToExecutor): void;
+  /** News of requests, in order. */
   toDetokenizer(message: ToDetokenizer): void;
 }
 

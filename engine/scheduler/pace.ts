@@ -21,6 +21,7 @@ export class Pace {
   #decode: number | null = null;
   #prefill: number | null = null;
 
+  /** Limits come from `config`. */
   constructor(config: SchedulerConfig) {
     this.#config = config;
   }

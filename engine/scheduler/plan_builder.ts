@@ -10,10 +10,13 @@ import type { Request, Residency } from "./request.ts";
 
 /** One sequence of a plan in flight, as it was at launch. */
 export interface LaunchedSequence {
+  /** Whose sequence it is. */
   readonly request: Request;
   /** First of its rows among the plan's sampled rows: `scores` scored ones, then, if `draws`, the drawn one. */
   readonly firstSample: number;
+  /** Rows that score prompt tokens. */
   readonly scores: number;
+  /** Whether the sequence draws a token. */
   readonly draws: boolean;
   /** Whether the token drawn in the plan's last forward is the last one the request may have. */
   readonly lastByLength: boolean;
@@ -21,8 +24,11 @@ export interface LaunchedSequence {
 
 /** A plan in flight. */
 export interface LaunchedPlan {
+  /** The plan's id. */
   readonly id: number;
+  /** Forwards in it. */
   readonly steps: number;
+  /** In the order of the plan. */
   readonly sequences: readonly LaunchedSequence[];
   /** Prompt tokens that it computes. */
   readonly prefillTokens: number;
@@ -124,10 +130,13 @@ class SamplingBuilder {
 
 /** Builds one plan; use once. */
 export class PlanBuilder {
+  /** Ascending number of the plan. */
   readonly id: number;
   /** Tokens of the first forward, and sampled rows, so far. */
   tokens = 0;
+  /** Of them, tokens of prompts. */
   prefillTokens = 0;
+  /** Sequences so far. */
   readonly sequences: LaunchedSequence[] = [];
   readonly #steps: number;
   readonly #pageWrites: number[] = [];
@@ -144,6 +153,7 @@ export class PlanBuilder {
     this.#steps = steps;
   }
 
+  /** Sampled rows of a forward, so far. */
   get samples(): number {
     return this.#sampling.length;
   }
@@ -170,6 +180,7 @@ export class PlanBuilder {
     this.#launch(request, residency, end - begin, scores, end === request.deviceLength ? 1 : 0);
   }
 
+  /** The plan for the executors, and what to remember of it. */
   build(): { readonly plan: BatchPlan; readonly launched: LaunchedPlan } {
     const { id, sequences, prefillTokens, samples } = this;
     const tokenIds = new Uint32Array(this.#tokenIds.reduce((total, ids) => total + ids.length, 0));

@@ -17,7 +17,9 @@ const mostPromised = 4096;
 
 /** Tokens and sampled rows that a step has left for prompts. */
 export interface PrefillBudget {
+  /** Prompt tokens. */
   tokens: number;
+  /** Sampled rows. */
   samples: number;
 }
 
@@ -33,12 +35,14 @@ export class PrefillManager {
   readonly #rows: RowTable;
   readonly #cache: CacheManager;
 
+  /** Takes rows and pages from `rows` and `cache`. */
   constructor(config: SchedulerConfig, rows: RowTable, cache: CacheManager) {
     this.#config = config;
     this.#rows = rows;
     this.#cache = cache;
   }
 
+  /** Requests that wait for admission. */
   get queued(): number {
     return this.#queue.length;
   }
@@ -48,6 +52,7 @@ export class PrefillManager {
     return this.#queue.length + this.#active.length > 0;
   }
 
+  /** Puts a request in its place by arrival. */
   enqueue(request: Request): void {
     let at = this.#queue.length;
     while (at > 0 && this.#queue[at - 1]!.arrival > request.arrival) at--;

@@ -24,22 +24,31 @@ export interface Residency {
 
 /** What arrives with a request. */
 export interface RequestSpec {
+  /** Unique in the engine. */
   readonly id: string;
+  /** The prompt, at least one id. */
   readonly ids: Uint32Array;
+  /** How to sample, and when to end. */
   readonly params: SamplingParams;
+  /** Requests share prefixes only with those of the same salt. */
   readonly salt: string;
 }
 
 /** State of one request. The scheduler's parts change it; this class only knows how its numbers relate. */
 export class Request {
+  /** Unique in the engine. */
   readonly id: string;
   /** Ascending in order of arrival: age, for first come, first served. */
   readonly arrival: number;
+  /** Its token ids. */
   readonly prompt: Uint32Array;
+  /** How to sample, and when to end. */
   readonly params: SamplingParams;
+  /** Shares prefixes only with requests of the same salt. */
   readonly salt: string;
   /** Two words; drawn once, so that a retracted request continues with the numbers it began with. */
   readonly seed: readonly [number, number];
+  /** Output tokens it may have at most. */
   readonly maxNewTokens: number;
   /** Ids that end the output. Those outside the vocabulary are left out: they are never drawn. */
   readonly stopIds: ReadonlySet<number>;
@@ -52,6 +61,7 @@ export class Request {
   cachedLength = 0;
   /** Plans sent, and not yet answered, that contain this request. */
   inFlight = 0;
+  /** What it holds; null while it waits. */
   residency: Residency | null = null;
 
   /** Its finish has been decided and told; results that still come are dropped. */
@@ -66,6 +76,7 @@ export class Request {
   /** Prompt log-probabilities received so far; null when not asked for, or when already handed out. */
   promptLogprobs: (TokenLogprob | null)[] | null;
 
+  /** `maxNewTokens` comes from `checkRequest`. */
   constructor(
     spec: RequestSpec,
     arrival: number,

@@ -54,6 +54,7 @@ export class Scheduler {
   /** News for the detokenizer, sent once the device has its next plan. */
   #updates: TokenUpdate[] = [];
 
+  /** Sends through `io`; waits to be driven. */
   constructor(config: SchedulerConfig, io: SchedulerIo) {
     this.#config = config;
     this.#io = io;
@@ -132,6 +133,7 @@ export class Scheduler {
     return true;
   }
 
+  /** Totals and the present state. */
   counters(): SchedulerCounters {
     const { pageSize, numPages } = this.#config;
     const { freePages, lockedTokens, evictableTokens, evictedTokens } = this.#cache;

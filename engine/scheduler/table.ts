@@ -10,14 +10,17 @@ export class RowTable {
   readonly #free: number[] = [];
   readonly #holders = new Map<number, Request>();
 
+  /** `size` rows, all free. */
   constructor(size: number) {
     for (let row = size - 1; row >= 0; row--) this.#free.push(row);
   }
 
+  /** Rows that nobody holds. */
   get freeRows(): number {
     return this.#free.length;
   }
 
+  /** Rows that requests hold. */
   get usedRows(): number {
     return this.#holders.size;
   }
@@ -35,6 +38,7 @@ export class RowTable {
     return row;
   }
 
+  /** Gives a row back; throws if nobody held it. */
   release(row: number): void {
     if (!this.#holders.delete(row)) throw new Error(`row ${row} was released, but nobody held it`);
     this.#free.push(row);

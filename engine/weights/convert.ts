@@ -9,14 +9,18 @@ import type { DType } from "../../kernels/ops.ts";
 /** Stored types that can be loaded. */
 export type StoredType = "BF16" | "F16" | "F32" | "F8_E4M3";
 
+/** Whether it is one of the types that are read. */
 export function isStoredType(dtype: string): dtype is StoredType {
   return dtype === "BF16" || dtype === "F16" || dtype === "F32" || dtype === "F8_E4M3";
 }
 
 /** Scales of an fp8 matrix: one for each block of `blockRows` × `blockColumns` elements. */
 export interface BlockScales {
+  /** [rows / blockRows, columns / blockColumns], rounded up, row-major. */
   readonly values: Float32Array;
+  /** Rows that share a scale. */
   readonly blockRows: number;
+  /** Columns that share a scale. */
   readonly blockColumns: number;
   /** Blocks side by side. */
   readonly stride: number;

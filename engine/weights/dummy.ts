@@ -62,6 +62,7 @@ class DummyWeights {
 
 /** Fills every matrix of a plan with dummy weights. */
 export class DummySource implements WeightSource {
+  /** Writes all matrices, with numbers small enough that sums stay finite; vectors keep what they hold. */
   async fill(
     matrices: ReadonlyMap<MatrixPlan, Matrix>,
     _vectors: ReadonlyMap<VectorPlan, Float32Array>,

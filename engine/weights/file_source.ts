@@ -47,6 +47,7 @@ export class FileSource implements WeightSource {
     return source;
   }
 
+  /** Streams all matrices' rows from the files, converted, and fills the vectors. */
   async fill(
     matrices: ReadonlyMap<MatrixPlan, Matrix>,
     vectors: ReadonlyMap<VectorPlan, Float32Array>,

@@ -11,27 +11,35 @@ import { headRanges, innerRange, type Range, vocabRange } from "./shard.ts";
 
 /** A block of one stored matrix. */
 export interface MatrixPiece {
+  /** Name in the checkpoint. */
   readonly tensor: string;
   /** Shape of the stored tensor. */
   readonly shape: readonly [rows: number, columns: number];
+  /** Rows of the tensor that are taken. */
   readonly rows: Range;
+  /** Columns of the tensor that are taken. */
   readonly columns: Range;
 }
 
 /** A matrix on the device: its pieces' rows one after the other, expert after expert. */
 export interface MatrixPlan {
+  /** What the matrix looks like on the device. */
   readonly spec: MatrixSpec;
+  /** Its rows, from top to bottom. */
   readonly pieces: readonly MatrixPiece[];
 }
 
 /** A vector on the device: parts of stored vectors one after the other. */
 export interface VectorPlan {
+  /** Name for messages. */
   readonly name: string;
   /** What dummy weights fill it with: 1 for norms, 0 for biases. */
   readonly neutral: 0 | 1;
+  /** Parts of tensors, one after the other. */
   readonly pieces: readonly { readonly tensor: string; readonly length: number; readonly range: Range }[];
 }
 
+/** Where a layer's feed-forward weights come from. */
 export type FeedForwardPlan =
   | {
     readonly type: "dense";
@@ -47,21 +55,35 @@ export type FeedForwardPlan =
     readonly down: MatrixPlan;
   };
 
+/** Where one layer's weights come from; the fields are those of `LayerWeights`. */
 export interface LayerPlan {
+  /** [H] */
   readonly inputNorm: VectorPlan;
+  /** q, k and v by rows. */
   readonly qkv: MatrixPlan;
+  /** Null where the model has none. */
   readonly qkvBias: VectorPlan | null;
+  /** Null where the model has none. */
   readonly qNorm: VectorPlan | null;
+  /** Null where the model has none. */
   readonly kNorm: VectorPlan | null;
+  /** [H, heads · headDim] */
   readonly output: MatrixPlan;
+  /** Null where the model has none. */
   readonly outputBias: VectorPlan | null;
+  /** [H] */
   readonly postNorm: VectorPlan;
+  /** Dense, or a mixture of experts. */
   readonly feedForward: FeedForwardPlan;
 }
 
+/** Where all of one rank's weights come from. */
 export interface DecoderPlan {
+  /** [V, H], or this rank's rows. */
   readonly embedding: MatrixPlan;
+  /** In order of depth. */
   readonly layers: readonly LayerPlan[];
+  /** [H] */
   readonly finalNorm: VectorPlan;
   /** Null when the head is the embedding. */
   readonly head: MatrixPlan | null;

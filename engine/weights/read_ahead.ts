@@ -5,8 +5,11 @@ import { fill, openForReading } from "./safetensors.ts";
 
 /** One contiguous piece of a file. */
 export interface ReadJob {
+  /** Path. */
   readonly file: string;
+  /** First byte. */
   readonly offset: number;
+  /** Number of bytes. */
   readonly bytes: number;
   /** Gets the bytes, 8-byte aligned; they are valid only during the call. */
   use(data: Uint8Array): void;

@@ -28,14 +28,17 @@ const elementBytes: Readonly<Record<string, number>> = {
 
 /** Where one tensor lies. */
 export interface TensorInfo {
+  /** The tensor's name. */
   readonly name: string;
   /** As the file spells it, for example "BF16". */
   readonly dtype: string;
+  /** Outermost dimension first; empty for a scalar. */
   readonly shape: readonly number[];
   /** Path of its file. */
   readonly file: string;
   /** From the beginning of the file. */
   readonly offset: number;
+  /** Its length. */
   readonly bytes: number;
 }
 

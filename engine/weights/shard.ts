@@ -10,10 +10,13 @@ import { ModelError } from "../model/fields.ts";
 
 /** A half-open range of rows or columns. */
 export interface Range {
+  /** First of the range. */
   readonly start: number;
+  /** One past the last. */
   readonly end: number;
 }
 
+/** One rank that has everything. */
 export const wholeModel: Shard = { rank: 0, size: 1 };
 
 /** This rank's heads. Throws when the heads do not divide by the ranks. */

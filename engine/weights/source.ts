@@ -8,6 +8,7 @@ export type WriteRows = (matrix: Matrix, firstRow: number, data: Uint8Array) => 
 
 /** Fills matrices through `write`, and vectors in place (they arrive holding their neutral values). */
 export interface WeightSource {
+  /** Writes all rows of all matrices through `write`, and fills the vectors. */
   fill(
     matrices: ReadonlyMap<MatrixPlan, Matrix>,
     vectors: ReadonlyMap<VectorPlan, Float32Array>,

@@ -30,7 +30,7 @@ import { CpuActivation } from "./workspace.ts";
 
 /** Options of {@link createCpuBackend}. */
 export interface CpuOptions {
-  /** Threads, the caller's included; the default is the number of logical processors. */
+  /** Threads, the caller's included; the default is this rank's share of the logical processors. */
   readonly threads?: number;
   readonly collective?: Collective;
   /**
@@ -55,7 +55,8 @@ const mostThreads = 64;
 
 /** Compiles the kernels and starts the threads. Throws a RangeError for an impossible number of threads. */
 export async function createCpuBackend(options: CpuOptions = {}): Promise<Backend> {
-  const threads = options.threads ?? Math.min(mostThreads, navigator.hardwareConcurrency);
+  const share = Math.floor(navigator.hardwareConcurrency / (options.collective?.size ?? 1));
+  const threads = options.threads ?? Math.min(mostThreads, Math.max(1, share));
   if (!Number.isInteger(threads) || threads < 1 || threads > mostThreads) {
     throw new RangeError(`the number of threads must be 1 to ${mostThreads}, not ${threads}`);
   }

@@ -22,6 +22,7 @@ export class CpuMatrix implements Matrix {
   readonly panels: number;
   readonly expertBytes: number;
   readonly byteLength: number;
+  readonly bank: Bank;
   readonly address: number;
 
   constructor(readonly spec: MatrixSpec, place: (bytes: number) => Bank) {
@@ -33,8 +34,6 @@ export class CpuMatrix implements Matrix {
     this.address = this.bank.allocate(this.byteLength);
     this.bank.widest = Math.max(this.bank.widest, spec.columns);
   }
-
-  readonly bank: Bank;
 
   /** Brings whole rows into their panels. `staging` is an address of `stagingBytes` and one row in this bank. */
   writeRows(firstRow: number, data: Uint8Array, staging: number): void {

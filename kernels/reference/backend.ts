@@ -67,6 +67,7 @@ const normalize = (x: Float64Array, norm: Norm) => rmsNorm(x, data(norm.weight),
 
 /** Plain-TypeScript backend; as slow as it is simple. */
 export class ReferenceBackend implements Backend {
+  /** See `Backend`. */
   readonly info: DeviceInfo = {
     kind: "reference",
     description: "plain TypeScript, float64",
@@ -77,6 +78,7 @@ export class ReferenceBackend implements Backend {
   #state: ReferenceState | null = null;
   readonly #collective: Collective | null;
 
+  /** `collective` is this rank's end of a group. */
   constructor(collective: Collective | null = null) {
     this.#collective = collective;
   }
@@ -86,6 +88,7 @@ export class ReferenceBackend implements Backend {
     return this.#state;
   }
 
+  /** See `Backend`. */
   createMatrix(spec: MatrixSpec): Matrix {
     this.weightBytes += spec.rows * spec.columns * (spec.experts ?? 1) * dtypeBytes[spec.dtype];
     return new ReferenceMatrix(spec);
@@ -96,11 +99,13 @@ export class ReferenceBackend implements Backend {
     data.set(decode(bytes, spec.dtype), firstRow * spec.columns);
   }
 
+  /** See `Backend`. */
   createVector(values: Float32Array): Vector {
     this.weightBytes += values.byteLength;
     return new ReferenceVector(Float64Array.from(values));
   }
 
+  /** See `Backend`. */
   createRopeTable(cosine: Float32Array, sine: Float32Array, half: number): RopeTable {
     return new ReferenceRope(cosine.slice(), sine.slice(), half);
   }
@@ -147,6 +152,7 @@ export class ReferenceBackend implements Backend {
     this.#live.poison(pages);
   }
 
+  /** Nothing is held outside of this process. */
   [Symbol.dispose](): void {
     this.#state = null;
   }

@@ -6,15 +6,25 @@ import { gumbel, hash } from "./random.ts";
 
 /** One sampled row's parameters; see `SamplingRows` in `engine/plan.ts` for the meanings. */
 export interface RowParameters {
+  /** 0 is greedy. */
   readonly temperature: number;
+  /** 0 keeps all. */
   readonly topK: number;
+  /** 1 keeps all. */
   readonly topP: number;
+  /** 0 keeps all. */
   readonly minP: number;
+  /** Subtracted once for a token in the output. */
   readonly presencePenalty: number;
+  /** Subtracted per occurrence in the output. */
   readonly frequencyPenalty: number;
+  /** 1 is none. */
   readonly repetitionPenalty: number;
+  /** First word of the seed. */
   readonly seedLow: number;
+  /** Second word of the seed. */
   readonly seedHigh: number;
+  /** Added to the logits; −Infinity forbids. */
   readonly bias: readonly (readonly [token: number, value: number])[];
 }
 

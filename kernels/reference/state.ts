@@ -5,6 +5,7 @@ import type { StateSpec } from "../ops.ts";
 
 /** Everything that outlives a step. */
 export class ReferenceState {
+  /** Sizes. */
   readonly spec: StateSpec;
   /** [maxRows + 1, contextLength] */
   readonly tokenPool: Uint32Array;
@@ -12,10 +13,12 @@ export class ReferenceState {
   readonly pageTable: Uint32Array;
   /** Per layer, [(numPages + 1) · pageSize, numKvHeads · headDim]. */
   readonly keys: Float64Array[];
+  /** Per layer. */
   readonly values: Float64Array[];
   readonly #pagesPerRow: number;
   readonly #width: number;
 
+  /** Allocates everything. */
   constructor(spec: StateSpec) {
     this.spec = spec;
     this.#pagesPerRow = Math.ceil(spec.contextLength / spec.pageSize);

@@ -20,9 +20,20 @@ export interface DeviceCaps {
   readonly parallelism: number;
   /** A software imitation: prefer little code and few threads. */
   readonly software: boolean;
-  /** For tests: elements from which on a weight may be multiplied in f16, instead of the kernels' own choice. */
+  /** For tests: instead of {@link halfFrom}. */
   readonly halfFrom?: number;
+  /**
+   * Whether prompts of large models go through `attention/prefill_packed.ts`. Off by default: it passes its tests on
+   * a software driver, but has not been run on a GPU yet.
+   */
+  readonly packedAttention?: boolean;
 }
+
+/**
+ * Elements of a weight from which on its products may be taken in f16. Below, the time is latency anyway, and with
+ * float32 products results hardly depend on the batch.
+ */
+export const halfFrom = (caps: DeviceCaps): number => caps.halfFrom ?? 1 << 20;
 
 /** Words at the beginning of the plan buffer; the rest is the backend's. */
 export const PlanWord = {

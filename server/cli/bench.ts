@@ -6,6 +6,7 @@ import { type Command, type OptionValues, UsageError } from "./command.ts";
 import { commonOptionSpecs, engineOptionSpecs } from "./engine_options.ts";
 import { type Session, startSession } from "./session.ts";
 
+/** The subcommand. */
 export const bench: Command = {
   name: "bench",
   summary: "prefill and decode speed of a model on this machine",

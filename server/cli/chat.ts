@@ -8,6 +8,7 @@ import { type LineReader, StreamReader, TerminalReader } from "./line_reader.ts"
 import { samplingOptionSpecs, samplingParams } from "./sampling_options.ts";
 import { startSession } from "./session.ts";
 
+/** The subcommand. */
 export const chat: Command = {
   name: "chat",
   summary: "a conversation in the terminal",

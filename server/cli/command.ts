@@ -7,16 +7,23 @@ import { parseArgs } from "node:util";
 
 /** One option. Names are long; `short` is a single letter. */
 export interface OptionSpec {
+  /** Without the dashes. */
   readonly name: string;
+  /** "list" may be given several times. */
   readonly kind: "flag" | "text" | "integer" | "number" | "list";
+  /** One line, without a full stop. */
   readonly help: string;
   /** What the value is called in the help, for example "N" or "DIR". */
   readonly value?: string;
+  /** Without the dash. */
   readonly short?: string;
   /** Environment variable that gives the value when the option is absent. */
   readonly env?: string;
+  /** The only values allowed. */
   readonly choices?: readonly string[];
+  /** Smallest value allowed. */
   readonly min?: number;
+  /** Largest value allowed. */
   readonly max?: number;
   /** Shown in the help; the code that reads the option applies it. */
   readonly fallback?: string;
@@ -24,14 +31,19 @@ export interface OptionSpec {
 
 /** A subcommand. `run` returns the exit code. */
 export interface Command {
+  /** As it is typed. */
   readonly name: string;
+  /** One line for the overview. */
   readonly summary: string;
   /** Positional arguments for the usage line, for example "[PROMPT]". */
   readonly positionals: string;
+  /** More are wrong usage. */
   readonly maxPositionals: number;
+  /** In the order of the help screen. */
   readonly options: readonly OptionSpec[];
   /** A command line that works. */
   readonly example: string;
+  /** Does it; throws `UsageError` for wrong usage, any other error for a failure. */
   run(values: OptionValues, positionals: readonly string[]): Promise<number>;
 }
 
@@ -42,24 +54,29 @@ export class UsageError extends Error {}
 export class OptionValues {
   readonly #values: ReadonlyMap<string, boolean | string | number | readonly string[]>;
 
+  /** Values by option name, converted to the option's kind. */
   constructor(values: ReadonlyMap<string, boolean | string | number | readonly string[]>) {
     this.#values = values;
   }
 
+  /** Whether the flag was given. */
   flag(name: string): boolean {
     return this.#values.get(name) === true;
   }
 
+  /** A text option's value. */
   text(name: string): string | undefined {
     const value = this.#values.get(name);
     return typeof value === "string" ? value : undefined;
   }
 
+  /** A number's or a whole number's value. */
   number(name: string): number | undefined {
     const value = this.#values.get(name);
     return typeof value === "number" ? value : undefined;
   }
 
+  /** All values of a repeatable option. */
   list(name: string): readonly string[] {
     const value = this.#values.get(name);
     return Array.isArray(value) ? value : [];

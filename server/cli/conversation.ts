@@ -6,8 +6,11 @@ import type { ServedEngine } from "../http/engine_api.ts";
 import { ReasoningParser } from "../http/parsers/reasoning.ts";
 import type { ChatMessage } from "../messages.ts";
 
+/** How a conversation is held. */
 export interface ConversationOptions {
+  /** For every answer. */
   readonly params: SamplingParams;
+  /** The system message, if any. */
   readonly system: string | null;
   /** Shows tokens, speed and cached prompt tokens after each answer. */
   readonly stats: boolean;
@@ -23,6 +26,7 @@ export interface ConversationOutput {
   write(text: string): void;
   /** Everything around it. */
   note(text: string): void;
+  /** Writes a file; rejects when it cannot. */
   save(path: string, text: string): Promise<void>;
 }
 
@@ -34,6 +38,7 @@ const help = [
   "/exit             leave (also Ctrl-D); Ctrl-C ends an answer",
 ].join("\n");
 
+/** Messages so far, and what the next line does to them. */
 export class Conversation {
   readonly #engine: ServedEngine;
   readonly #options: ConversationOptions;
@@ -42,6 +47,7 @@ export class Conversation {
   #stats: boolean;
   #messages: ChatMessage[] = [];
 
+  /** Nothing is sent before the first line. */
   constructor(engine: ServedEngine, options: ConversationOptions, output: ConversationOutput) {
     this.#engine = engine;
     this.#options = options;

@@ -5,6 +5,7 @@ import { hasDeviceSelectLayer, listGpus, type PciGpu } from "../../kernels/webgp
 import type { Command, OptionValues } from "./command.ts";
 import { versionText } from "./version.ts";
 
+/** The subcommand. */
 export const doctor: Command = {
   name: "doctor",
   summary: "what this machine can run on, and what is missing",

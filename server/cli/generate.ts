@@ -10,6 +10,7 @@ import { promptInput, type PromptOptions } from "./prompt.ts";
 import { samplingOptionSpecs, samplingParams } from "./sampling_options.ts";
 import { type Session, startSession } from "./session.ts";
 
+/** The subcommand. */
 export const generate: Command = {
   name: "generate",
   summary: "one prompt in, text out",

@@ -6,8 +6,11 @@ import type { Session } from "./session.ts";
 
 /** Milliseconds and rates as a user experiences them. */
 export interface Timings {
+  /** From submission to the first token; null if there was none. */
   readonly first_token_ms: number | null;
+  /** From submission to the end. */
   readonly total_ms: number;
+  /** Of the prompt, until the first token. */
   readonly prompt_tokens_per_second: number | null;
   /** After the first token. */
   readonly tokens_per_second: number | null;

@@ -3,6 +3,7 @@
 import { createInterface } from "node:readline/promises";
 import process from "node:process";
 
+/** Lines that somebody types, or that a pipe brings. */
 export interface LineReader extends AsyncDisposable {
   /** The next line; null at the end of the input (Ctrl-D). */
   read(prompt: string): Promise<{ readonly text: string } | null>;
@@ -35,6 +36,7 @@ export class TerminalReader implements LineReader {
     return line === null ? null : { text: line };
   }
 
+  /** Gives the terminal back. */
   [Symbol.asyncDispose](): Promise<void> {
     process.stdin.pause();
     return Promise.resolve();
@@ -47,6 +49,7 @@ export class StreamReader implements LineReader {
   #rest = "";
   #ended = false;
 
+  /** Bytes of UTF-8. */
   constructor(input: ReadableStream<Uint8Array>) {
     this.#reader = input.pipeThrough(new TextDecoderStream()).getReader();
   }
@@ -70,6 +73,7 @@ export class StreamReader implements LineReader {
     }
   }
 
+  /** Stops reading. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#reader.cancel();
   }

@@ -5,6 +5,7 @@ import type { Command, OptionValues } from "./command.ts";
 import { commonOptionSpecs } from "./engine_options.ts";
 import { formatBytes } from "./format.ts";
 
+/** The subcommand. */
 export const list: Command = {
   name: "list",
   summary: "models in the cache, and whether they can run",

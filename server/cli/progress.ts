@@ -10,6 +10,7 @@ export class Progress {
   #line = "";
   #shownAt = 0;
 
+  /** `quiet` writes nothing at all. */
   constructor(quiet: boolean) {
     this.#quiet = quiet;
     this.#terminal = Deno.stderr.isTerminal();

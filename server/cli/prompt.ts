@@ -8,6 +8,7 @@ import { UsageError } from "./command.ts";
 export interface PromptOptions {
   /** Null: use the template when the model has one. */
   readonly chat: boolean | null;
+  /** A system message for the template. */
   readonly system: string | null;
   /** The text is a list of token ids. */
   readonly tokenIds: boolean;

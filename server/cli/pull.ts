@@ -7,6 +7,7 @@ import { commonOptionSpecs } from "./engine_options.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { Progress } from "./progress.ts";
 
+/** The subcommand. */
 export const pull: Command = {
   name: "pull",
   summary: "download a model from the Hugging Face Hub or ModelScope",

@@ -10,6 +10,7 @@ import { type Session, startSession } from "./session.ts";
 
 const mebibyte = 1024 * 1024;
 
+/** The subcommand. */
 export const serve: Command = {
   name: "serve",
   summary: "an OpenAI-compatible HTTP server",

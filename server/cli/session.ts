@@ -1,5 +1,6 @@
 // What every command with a model does first: find the model, start the engine, say what is going on.
 
+import { fileURLToPath } from "node:url";
 import { Engine } from "../../engine/engine.ts";
 import type { OptionValues } from "./command.ts";
 import type { HubSource } from "../../engine/hub/pull.ts";
@@ -9,11 +10,13 @@ import { engineOptions } from "./engine_options.ts";
 import { Progress } from "./progress.ts";
 
 /** The model inside the program. */
-export const embeddedModel = decodeURIComponent(new URL("../../models/pocket", import.meta.url).pathname);
+export const embeddedModel: string = fileURLToPath(new URL("../../models/pocket", import.meta.url));
 
 /** A started engine and where to report. */
 export interface Session extends AsyncDisposable {
+  /** Ready for requests. */
   readonly engine: Engine;
+  /** For further messages to the user. */
   readonly progress: Progress;
   /** Milliseconds from the call to a ready engine. */
   readonly loadMilliseconds: number;

@@ -10,11 +10,13 @@ import { TextStream } from "./stream.ts";
 
 /** What comes of one message of the scheduler. */
 export interface Detokenized {
+  /** For the clients. */
   readonly deltas: readonly Delta[];
   /** Requests that their stop string ended. */
   readonly stopped: readonly RequestId[];
 }
 
+/** The texts of all running requests. */
 export class Detokenizer {
   readonly #vocabulary: Vocabulary | null;
   readonly #streams = new Map<RequestId, TextStream>();
@@ -24,6 +26,7 @@ export class Detokenizer {
     this.#vocabulary = vocabulary;
   }
 
+  /** Takes in a message of the scheduler. */
   receive(message: ToDetokenizer): Detokenized {
     switch (message.type) {
       case "start":

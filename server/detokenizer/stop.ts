@@ -5,14 +5,18 @@
 
 /** What may be shown after a piece of text, and the stop string that was completed in it. */
 export interface StopResult {
+  /** What can be shown now. */
   readonly text: string;
+  /** The stop string that was completed, if one was. */
   readonly matched: string | null;
 }
 
+/** Looks for stop strings in a text that comes in pieces. */
 export class StopMatcher {
   readonly #stops: readonly string[];
   #held = "";
 
+  /** None of them empty. */
   constructor(stops: readonly string[]) {
     // Decoded text is well-formed, so nothing else can ever match.
     this.#stops = stops.filter((stop) => stop.length > 0 && stop.isWellFormed());

@@ -7,8 +7,11 @@
 import { newUtf8Decoder, type Vocabulary } from "../tokenizer/vocabulary.ts";
 import { StopMatcher } from "./stop.ts";
 
+/** What of a request concerns its text. */
 export interface StreamOptions {
+  /** Leave special tokens out. */
   readonly skipSpecialTokens: boolean;
+  /** Stop strings, none of them empty. */
   readonly stop: readonly string[];
   /** Stop strings do not count among the first tokens. */
   readonly minTokens: number;
@@ -16,10 +19,13 @@ export interface StreamOptions {
 
 /** What one token adds, and the stop string that it completes. */
 export interface StreamPiece {
+  /** What can be shown now. */
   readonly text: string;
+  /** The stop string that was completed, if one was. */
   readonly matched: string | null;
 }
 
+/** One request's text. */
 export class TextStream {
   readonly #vocabulary: Vocabulary | null;
   readonly #options: StreamOptions;
@@ -34,6 +40,7 @@ export class TextStream {
     this.#stops = new StopMatcher(options.stop);
   }
 
+  /** Takes in the next token. */
   push(id: number): StreamPiece {
     this.#tokens++;
     const vocabulary = this.#vocabulary;

@@ -10,7 +10,9 @@ import { streamResponse } from "./sse.ts";
 
 /** What middleware leaves for the handlers. */
 export interface AppEnv {
+  /** From the socket: the client's address. */
   Bindings: { readonly remote?: string };
+  /** Of the request: its entry in the log. */
   Variables: { record: RequestRecord };
 }
 

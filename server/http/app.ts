@@ -22,14 +22,19 @@ import { tokenizeRoutes } from "./tokenize.ts";
 
 /** A running application. */
 export interface App {
-  /** @param remote The client's address, for the access log. */
+  /**
+   * Answers a request.
+   * @param remote The client's address, for the access log.
+   */
   fetch(request: Request, remote?: string): Promise<Response>;
+  /** State and counters, for whoever runs the server. */
   readonly service: Service;
 }
 
 /** Ids that clients may choose: visible ASCII, so that they can stand in headers and log lines. */
 const clientId = /^[\x21-\x7e]{1,128}$/;
 
+/** The application; until the engine is there it answers 503. */
 export function createApp(
   engine: ServedEngine | Promise<ServedEngine>,
   options: Partial<ServerOptions> = {},

@@ -4,6 +4,7 @@
 import { ApiError } from "./errors.ts";
 import { httpLimits } from "./limits.ts";
 
+/** What a body may cost. */
 export interface BodyLimits {
   /** Most bytes of a body. */
   readonly maxBodyBytes: number;

@@ -14,6 +14,7 @@ import type { Service } from "./service.ts";
 import { doneEvent, event } from "./sse.ts";
 import type { PromptInput, TextLogprob } from "../messages.ts";
 
+/** POST /v1/chat/completions. */
 export function chatRoutes(service: Service): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
   app.post("/v1/chat/completions", async (c) => {

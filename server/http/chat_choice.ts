@@ -7,6 +7,7 @@ import { finiteLogprob } from "./completion_logprobs.ts";
 import { ReasoningParser } from "./parsers/reasoning.ts";
 import { ToolParser, type ToolPiece } from "./parsers/tools.ts";
 
+/** How a choice's text is taken apart. */
 export interface ChoiceParsing {
   /** Null: leave reasoning in the content. `open`: the prompt ends inside a reasoning block. */
   readonly reasoning: { readonly open: boolean } | null;
@@ -14,28 +15,41 @@ export interface ChoiceParsing {
   readonly tools: readonly string[] | null;
   /** The part of a forced tool call that stands in the prompt. */
   readonly start: string;
+  /** False ends the choice behind the first call. */
   readonly parallelToolCalls: boolean;
 }
 
 /** OpenAI's streaming delta, without the role. */
 export interface ChatDelta {
+  /** Text for the reader. */
   content?: string;
+  /** Reasoning. */
   reasoning_content?: string;
+  /** Calls, or pieces of them. */
   tool_calls?: ToolCallDelta[];
 }
 
+/** A piece of a tool call in a stream. */
 export interface ToolCallDelta {
+  /** Which call of the choice. */
   readonly index: number;
+  /** With the first piece. */
   readonly id?: string;
+  /** With the first piece. */
   readonly type?: "function";
+  /** The name comes with the first piece, arguments in pieces. */
   readonly function: { readonly name?: string; readonly arguments: string };
 }
 
 /** OpenAI's message. */
 export interface ChatAnswer {
+  /** Always the assistant. */
   readonly role: "assistant";
+  /** Null if there is nothing but calls. */
   readonly content: string | null;
+  /** If there is any. */
   readonly reasoning_content?: string;
+  /** If there are any. */
   readonly tool_calls?: readonly {
     readonly id: string;
     readonly type: "function";
@@ -43,6 +57,7 @@ export interface ChatAnswer {
   }[];
 }
 
+/** One choice's text, divided into content, reasoning and tool calls. */
 export class ChatChoice {
   readonly #reasoning: ReasoningParser | null;
   readonly #tools: ToolParser | null;
@@ -52,6 +67,7 @@ export class ChatChoice {
   #thoughts = "";
   readonly #calls: { id: string; name: string; arguments: string }[] = [];
 
+  /** Nothing is pushed yet. */
   constructor(parsing: ChoiceParsing) {
     // A forced tool call leaves no room for thoughts before it.
     this.#reasoning = parsing.reasoning && parsing.start === ""
@@ -95,6 +111,7 @@ export class ChatChoice {
     };
   }
 
+  /** OpenAI's name for the end. */
   finishReason(finish: FinishReason): string {
     if (this.#done || (finish.type === "stop" && this.#calls.length > 0)) return "tool_calls";
     return finish.type;
@@ -150,17 +167,23 @@ export class ChatChoice {
   }
 }
 
+/** One token's log-probability as OpenAI's chat reports it. */
 export interface ChatLogprob {
+  /** The token's text. */
   readonly token: string;
+  /** Natural logarithm. */
   readonly logprob: number;
+  /** The token's bytes. */
   readonly bytes: readonly number[];
 }
 
 /** OpenAI's `logprobs` of a chat choice or delta. */
 export interface ChatLogprobs {
+  /** One entry per token. */
   readonly content: readonly (ChatLogprob & { readonly top_logprobs: readonly ChatLogprob[] })[];
 }
 
+/** Log-probabilities in the form of /v1/chat/completions. */
 export function chatLogprobs(logprobs: readonly TextLogprob[]): ChatLogprobs {
   return {
     content: logprobs.map(({ text, logprob, bytes, top }) => ({

@@ -2,18 +2,25 @@
 
 import type { TextLogprob } from "../messages.ts";
 
-interface Lists {
+/** The lists, of equal length. */
+export interface Lists {
+  /** Texts of the tokens; half a character as its bytes. */
   readonly tokens: string[];
+  /** Null for the first token of a prompt. */
   readonly token_logprobs: (number | null)[];
+  /** By text, the token itself among them. */
   readonly top_logprobs: (Record<string, number> | null)[];
+  /** Where each token's text begins, in UTF-16 units. */
   readonly text_offset: number[];
 }
 
 /** Smallest log-probability reported: JSON has no infinity. */
 const lowest = -9999;
 
+/** A log-probability that JSON can hold. */
 export const finiteLogprob = (logprob: number): number => Math.max(logprob, lowest);
 
+/** Log-probabilities of one choice in the form of /v1/completions. */
 export class CompletionLogprobs {
   #lists: Lists | null = null;
   #offset = 0;

@@ -21,6 +21,7 @@ import { doneEvent, event } from "./sse.ts";
 import { CompletionLogprobs } from "./completion_logprobs.ts";
 import type { PromptInput, TextLogprob } from "../messages.ts";
 
+/** POST /v1/completions. */
 export function completionRoutes(service: Service): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
   app.post("/v1/completions", async (c) => {

@@ -7,14 +7,19 @@ import { ApiError } from "./errors.ts";
 import type { ChatMessageInput, ChatRequest } from "./schemas/chat.ts";
 import type { Service } from "./service.ts";
 
-type ChatInput = PromptInput & { readonly type: "chat" };
+/** A conversation as the engine takes it. */
+export type ChatInput = PromptInput & { readonly type: "chat" };
 
-type ConversationRequest = Pick<
+/** What of a request concerns its conversation. */
+export type ConversationRequest = Pick<
   ChatRequest,
   "messages" | "tools" | "chat_template_kwargs" | "add_generation_prompt" | "continue_final_message"
 >;
 
-/** @throws {ApiError} 400 if the model cannot chat or the request asks for an impossible continuation. */
+/**
+ * A conversation as the engine takes it.
+ * @throws {ApiError} 400 if the model cannot chat or the request asks for an impossible continuation.
+ */
 export function chatInput(request: ConversationRequest, model: ModelInfo): ChatInput {
   if (!model.hasTokenizer || !model.hasChatTemplate) {
     const lacks = model.hasTokenizer ? "chat template" : "tokenizer";

@@ -8,17 +8,23 @@ import type { Delta, PromptInput } from "../messages.ts";
 
 /** A running generation. Its last delta, and only that one, has a finish reason. */
 export interface Generation extends AsyncIterable<Delta> {
+  /** Unique in the engine. */
   readonly id: string;
   /** The prompt's tokens; rejects if the request is refused before it has any. */
   readonly promptIds: Promise<Uint32Array>;
+  /** Ends it; a last delta follows. */
   abort(): void;
 }
 
 /** The engine's face. Faults of a request arrive as its finish reason and are never thrown by `submit`. */
 export interface ServedEngine {
+  /** What is served. */
   readonly model: ModelInfo;
+  /** Starts a generation; faults arrive as its finish. */
   submit(request: GenerateRequest): Generation;
+  /** Renders and encodes without generating. */
   encode(input: PromptInput): Promise<{ readonly ids: Uint32Array; readonly rendered: string | null }>;
+  /** The text of token ids. */
   decode(ids: Uint32Array, skipSpecialTokens: boolean): Promise<string>;
   /** Rejects if the engine is dead. */
   counters(): Promise<SchedulerCounters>;
@@ -28,5 +34,6 @@ export interface ServedEngine {
   flush(): Promise<boolean>;
   /** Resolves when a worker dies. */
   readonly dead: Promise<Error>;
+  /** "dead" once a worker has failed. */
   readonly health: "ready" | "dead";
 }

@@ -3,9 +3,12 @@
 
 import type { ErrorCode, FinishReason } from "../../engine/params.ts";
 
+/** Statuses that errors have. */
 export type ErrorStatus = 400 | 401 | 403 | 404 | 405 | 408 | 413 | 429 | 500 | 503;
 
+/** An error in OpenAI's form. */
 export interface ErrorBody {
+  /** All there is in the body. */
   readonly error: {
     readonly message: string;
     readonly type: string;
@@ -37,11 +40,16 @@ const types: Readonly<Record<ErrorStatus, string>> = {
 
 /** An error with a status; thrown anywhere below a handler, rendered in one place. */
 export class ApiError extends Error {
+  /** HTTP status. */
   readonly status: ErrorStatus;
+  /** Which field is at fault. */
   readonly param: string | null;
+  /** For programs, such as "invalid_value". */
   readonly code: string | null;
+  /** Such as `Retry-After`. */
   readonly headers: Readonly<Record<string, string>>;
 
+  /** `message` is for people and names what is wrong. */
   constructor(status: ErrorStatus, message: string, details: ErrorDetails = {}) {
     super(message);
     this.name = "ApiError";
@@ -53,12 +61,14 @@ export class ApiError extends Error {
     this.headers = { ...retry, ...details.headers };
   }
 
+  /** The body of the answer. */
   body(): ErrorBody {
     return {
       error: { message: this.message, type: types[this.status], param: this.param, code: this.code },
     };
   }
 
+  /** The whole answer. */
   response(): Response {
     return Response.json(this.body(), { status: this.status, headers: this.headers });
   }

@@ -7,6 +7,7 @@ import type { AppEnv } from "./answer.ts";
 import { ApiError } from "./errors.ts";
 import type { Service } from "./service.ts";
 
+/** What gateways ask: /server_info, /model_info, /v1/loads, /flush_cache. */
 export function gatewayRoutes(service: Service): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
   for (const path of ["/server_info", "/get_server_info"]) {

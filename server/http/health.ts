@@ -9,6 +9,7 @@ import { ApiError } from "./errors.ts";
 import { Run } from "./run.ts";
 import type { Service } from "./service.ts";
 
+/** GET /health and /health_generate. */
 export function healthRoutes(service: Service): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
   app.get("/health", async (c) => {

@@ -1,6 +1,7 @@
 // Bounds on what one HTTP request may ask, checked before anything is allocated for it. Those on sampling
 // parameters stand in `engine/params.ts`.
 
+/** Largest values that a request may have. */
 export const httpLimits = {
   /** Nesting of a JSON body: deeper than any tool schema, shallower than any stack. */
   jsonDepth: 64,

@@ -5,6 +5,7 @@ import { Hono } from "hono";
 import type { AppEnv } from "./answer.ts";
 import type { Service } from "./service.ts";
 
+/** GET /metrics. */
 export function metricRoutes(service: Service): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
   app.get("/metrics", async (c) => {

@@ -52,16 +52,19 @@ const tokenBuckets = [
 
 /** Counts of observations at or below each bound. */
 export class Histogram {
+  /** Upper ends of the buckets, ascending. */
   readonly bounds: readonly number[];
   readonly #counts: number[];
   #sum = 0;
   #count = 0;
 
+  /** Empty buckets; one more takes what is above the last bound. */
   constructor(bounds: readonly number[]) {
     this.bounds = bounds;
     this.#counts = bounds.map(() => 0);
   }
 
+  /** Counts a value, `times` over. */
   observe(value: number, times = 1): void {
     this.#sum += value * times;
     this.#count += times;
@@ -85,8 +88,12 @@ export class Histogram {
   }
 }
 
+/** What is measured per request, for GET /metrics. */
 export class ServerMetrics {
-  readonly timeToFirstToken = new Histogram(secondsBuckets);
-  readonly interTokenLatency = new Histogram(tokenBuckets);
-  readonly requestLatency = new Histogram(secondsBuckets);
+  /** Seconds from a request to its first token. */
+  readonly timeToFirstToken: Histogram = new Histogram(secondsBuckets);
+  /** Seconds between two tokens. */
+  readonly interTokenLatency: Histogram = new Histogram(tokenBuckets);
+  /** Seconds from a request to its end. */
+  readonly requestLatency: Histogram = new Histogram(secondsBuckets);
 }

@@ -5,6 +5,7 @@ import type { AppEnv } from "./answer.ts";
 import { requireModel } from "./params.ts";
 import type { Service } from "./service.ts";
 
+/** GET /v1/models and /v1/models/{id}. */
 export function modelRoutes(service: Service): Hono<AppEnv> {
   const card = () => {
     const { path, contextLength } = service.engine.model;

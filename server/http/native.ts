@@ -16,6 +16,7 @@ import { validate } from "./schemas/validate.ts";
 import type { Service } from "./service.ts";
 import { doneEvent, event } from "./sse.ts";
 
+/** POST /generate and /abort_request. */
 export function nativeRoutes(service: Service): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
   app.post("/generate", async (c) => {

@@ -128,6 +128,7 @@ function jsonSchema(schema: z.ZodType): unknown {
   return rest;
 }
 
+/** GET /openapi.json. */
 export function openApiRoutes(): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
   let document: Record<string, unknown> | null = null;

@@ -2,6 +2,7 @@
 
 import type { BodyLimits } from "./body.ts";
 
+/** How the server behaves. */
 export interface ServerOptions extends BodyLimits {
   /** Name that clients use; by default the model's id. */
   readonly servedModelName: string | null;
@@ -27,6 +28,7 @@ export interface ServerOptions extends BodyLimits {
   readonly log: (line: string) => void;
 }
 
+/** For a server on loopback. */
 export const defaultServerOptions: ServerOptions = {
   maxBodyBytes: 16 * 1024 * 1024,
   bodyTimeoutMs: 30_000,

@@ -6,6 +6,7 @@ import { Hono } from "hono";
 import page from "../page/index.html" with { type: "text" };
 import type { AppEnv } from "./answer.ts";
 
+/** GET /: the page for trying the model. */
 export function pageRoutes(): Hono<AppEnv> {
   const hashes = (tag: "script" | "style") =>
     [...page.matchAll(new RegExp(`<${tag}>([^]*?)</${tag}>`, "g"))]

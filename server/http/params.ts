@@ -8,31 +8,52 @@ import { httpLimits } from "./limits.ts";
 
 /** What every API family has in common, under OpenAI's names. */
 export interface SamplingFields {
+  /** 0 is greedy. */
   readonly temperature?: number | null | undefined;
+  /** 1 keeps all. */
   readonly top_p?: number | null | undefined;
+  /** 0 and −1 keep all. */
   readonly top_k?: number | null | undefined;
+  /** 0 keeps all. */
   readonly min_p?: number | null | undefined;
+  /** −2 to 2. */
   readonly presence_penalty?: number | null | undefined;
+  /** −2 to 2. */
   readonly frequency_penalty?: number | null | undefined;
+  /** 1 is none. */
   readonly repetition_penalty?: number | null | undefined;
+  /** Token ids, in decimal, to biases. */
   readonly logit_bias?: Readonly<Record<string, number>> | null | undefined;
+  /** One string or several. */
   readonly stop?: string | readonly string[] | null | undefined;
+  /** Tokens that end the output. */
   readonly stop_token_ids?: readonly number[] | null | undefined;
+  /** Go on after the model's ends of text. */
   readonly ignore_eos?: boolean | null | undefined;
+  /** Leave special tokens out of the text. */
   readonly skip_special_tokens?: boolean | null | undefined;
 }
 
 /** What the families name differently, already under the engine's names; undefined means not given. */
 export interface LengthFields {
+  /** Null means what is left of the context. */
   readonly maxTokens: number | null;
+  /** No end before so many tokens. */
   readonly minTokens: number;
+  /** Null draws one. */
   readonly seed: number | null;
+  /** Null: none; n: of each token and its n best alternatives. */
   readonly logprobs: number | null;
+  /** The same for the prompt. */
   readonly promptLogprobs?: number | null;
+  /** First prompt position whose log-probability is wanted. */
   readonly promptLogprobsStart?: number;
 }
 
-/** @throws {ApiError} 400 if fields contradict each other or the model. */
+/**
+ * Complete parameters: the request's over the model's recommendations over the defaults.
+ * @throws {ApiError} 400 if fields contradict each other or the model.
+ */
 export function samplingParams(
   fields: SamplingFields,
   lengths: LengthFields,
@@ -95,7 +116,10 @@ function normalSeed(seed: number): number {
   return seed < 0 ? seed + Number.MAX_SAFE_INTEGER : seed;
 }
 
-/** @throws {ApiError} 400 unless the id is in the vocabulary. */
+/**
+ * A token id that the model has.
+ * @throws {ApiError} 400 unless the id is in the vocabulary.
+ */
 export function requireToken(token: number, param: string, model: ModelInfo): number {
   if (token < model.config.vocabSize) return token;
   throw new ApiError(400, `${param}: token ${token} is not in the vocabulary of ${model.config.vocabSize}`, {
@@ -110,7 +134,10 @@ export function promptTokens(ids: readonly number[], param: string, model: Model
   return Uint32Array.from(ids);
 }
 
-/** @throws {ApiError} 404 unless `model` is missing or names the served model. */
+/**
+ * Refuses names that are not served.
+ * @throws {ApiError} 404 unless `model` is missing or names the served model.
+ */
 export function requireModel(name: string | null | undefined, served: readonly string[]): void {
   if (name === null || name === undefined || served.includes(name)) return;
   throw new ApiError(404, `the model ${JSON.stringify(name)} is not served here; ${served[0]} is`, {
@@ -128,7 +155,10 @@ export function requireStreaming(
   }
 }
 
-/** @throws {ApiError} 400 for more generations than one request may start. */
+/**
+ * Refuses more generations than a request may have.
+ * @throws {ApiError} 400 for more generations than one request may start.
+ */
 export function requireFewEnough(prompts: number, choices: number): void {
   if (prompts * choices <= httpLimits.generations) return;
   throw new ApiError(

@@ -2,18 +2,27 @@
 
 import type { Usage } from "./run.ts";
 
+/** What is logged about a request. */
 export interface LogEntry {
+  /** The id that the client sees. */
   readonly id: string;
+  /** The client's address. */
   readonly remote: string;
+  /** Of HTTP. */
   readonly method: string;
+  /** Without query. */
   readonly path: string;
+  /** HTTP status. */
   readonly status: number;
+  /** From the request's arrival to its last byte. */
   readonly milliseconds: number;
+  /** Null where nothing was generated. */
   readonly usage: Usage | null;
   /** Finish reasons, or what went wrong. */
   readonly outcome: string | null;
 }
 
+/** One line, without its end. */
 export function logLine(entry: LogEntry, format: "text" | "json"): string {
   const time = new Date().toISOString();
   const milliseconds = Math.round(entry.milliseconds * 10) / 10;
@@ -38,9 +47,13 @@ export function logLine(entry: LogEntry, format: "text" | "json"): string {
 
 /** What is known of a request so far; `finish` writes the line, once. */
 export class RequestRecord {
+  /** The id that the client sees. */
   readonly id: string;
+  /** HTTP status, once it is known. */
   status = 0;
+  /** Tokens, once they are counted. */
   usage: Usage | null = null;
+  /** Why it did not end normally. */
   outcome: string | null = null;
   /** The answer is a stream that writes the line itself when it ends. */
   streaming = false;
@@ -49,6 +62,7 @@ export class RequestRecord {
   readonly #write: (entry: LogEntry) => void;
   #finished = false;
 
+  /** Made when the request arrives. */
   constructor(
     id: string,
     request: { readonly remote: string; readonly method: string; readonly path: string },
@@ -59,6 +73,7 @@ export class RequestRecord {
     this.#write = write;
   }
 
+  /** Logs the request, once. */
   finish(): void {
     if (this.#finished) return;
     this.#finished = true;

@@ -9,9 +9,11 @@ import type { Service } from "./service.ts";
 
 /** One prompt and how often to continue it. */
 export interface PromptRequest {
+  /** What is to be continued. */
   readonly input: PromptInput;
   /** One per choice. */
   readonly params: readonly SamplingParams[];
+  /** Separates cached prefixes. */
   readonly salt: string;
   /** The id by which the client can abort it. */
   readonly id: string;
@@ -19,35 +21,51 @@ export interface PromptRequest {
 
 /** A delta of the generation at `index` = prompt × choices + choice. */
 export interface RunEvent {
+  /** prompt × choices + choice */
   readonly index: number;
+  /** What is new. */
   readonly delta: Delta;
 }
 
 /** Token counts of a finished or running request, as OpenAI reports them. */
 export interface Usage {
+  /** Tokens of all prompts, each counted once. */
   readonly prompt_tokens: number;
+  /** Tokens of all choices. */
   readonly completion_tokens: number;
+  /** The sum of both. */
   readonly total_tokens: number;
+  /** Prompt tokens that came from the cache. */
   readonly prompt_tokens_details: { readonly cached_tokens: number };
 }
 
 /** What is counted about one generation while it runs. */
 export interface GenerationState {
+  /** By which the client can abort it. */
   readonly id: string;
+  /** The engine's end. */
   readonly generation: Generation;
   /** Which prompt it continues. */
   readonly prompt: number;
+  /** Known with the first delta. */
   promptTokens: number;
+  /** So far. */
   completionTokens: number;
+  /** Prompt tokens that came from the cache. */
   cachedTokens: number;
+  /** Null while it runs. */
   finish: FinishReason | null;
   /** Milliseconds of `performance.now()`. */
   lastTokenAt: number | null;
+  /** Milliseconds of `performance.now()`. */
   finishedAt: number | null;
 }
 
+/** Generations that belong together. */
 export class Run {
-  readonly startedAt = performance.now();
+  /** Milliseconds of `performance.now()`. */
+  readonly startedAt: number = performance.now();
+  /** In the order of prompts, then choices. */
   readonly states: readonly GenerationState[];
   readonly #service: Service;
   readonly #queue: RunEvent[] = [];
@@ -55,6 +73,7 @@ export class Run {
   #wake: (() => void) | null = null;
   #left = false;
 
+  /** Submits everything at once. */
   constructor(service: Service, engine: ServedEngine, prompts: readonly PromptRequest[]) {
     this.#service = service;
     this.states = prompts.flatMap((prompt, index) =>
@@ -83,6 +102,7 @@ export class Run {
     this.states.forEach((state, index) => void this.#pump(state, index));
   }
 
+  /** Whether the client knows one of its generations by this id. */
   hasId(id: string): boolean {
     return this.states.some((state) => state.id === id);
   }

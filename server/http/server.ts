@@ -4,12 +4,15 @@
 import type { App } from "./app.ts";
 import { withDeadline } from "./deadline.ts";
 
+/** Where to listen. */
 export interface ListenOptions {
+  /** Name or address. */
   readonly hostname: string;
   /** 0 picks a free one. */
   readonly port: number;
 }
 
+/** A server that listens. */
 export interface RunningServer {
   /** For people and tests, for example `http://127.0.0.1:1919`. */
   readonly url: string;
@@ -23,7 +26,10 @@ export interface RunningServer {
 /** After the last answer is made, clients get so many milliseconds to read it. */
 const flushMs = 2_000;
 
-/** @throws one line if the address cannot be had. */
+/**
+ * Listens, and hands requests to the application.
+ * @throws one line if the address cannot be had.
+ */
 export function listen(app: App, { hostname, port }: ListenOptions): RunningServer {
   const server = bind(app, hostname, port);
   const { addr } = server;

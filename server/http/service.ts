@@ -7,20 +7,27 @@ import { ServerMetrics } from "./metrics_store.ts";
 import type { ServerOptions } from "./options.ts";
 import type { Run } from "./run.ts";
 
+/** "draining" finishes what runs and takes nothing new. */
 export type ServiceState = "loading" | "ready" | "draining" | "dead";
 
+/** What all routes share: the engine once it is there, requests that run, the state. */
 export class Service {
+  /** How the server behaves. */
   readonly options: ServerOptions;
-  readonly metrics = new ServerMetrics();
+  /** Measurements for GET /metrics. */
+  readonly metrics: ServerMetrics = new ServerMetrics();
   /** Seconds since 1970 at the start: the `created` of the model. */
-  readonly started = Math.floor(Date.now() / 1000);
+  readonly started: number = Math.floor(Date.now() / 1000);
   #engine: ServedEngine | null = null;
   #failure: Error | null = null;
   #draining = false;
   readonly #runs = new Set<Run>();
   #whenIdle: (() => void)[] = [];
 
-  /** @param engine The engine, or its start; until that is done every request for it is a 503. */
+  /**
+   * Waits for the engine.
+   * @param engine The engine, or its start; until that is done every request for it is a 503.
+   */
   constructor(engine: ServedEngine | Promise<ServedEngine>, options: ServerOptions) {
     this.options = options;
     if (engine instanceof Promise) {
@@ -39,6 +46,7 @@ export class Service {
     this.#failure = error instanceof Error ? error : new Error(String(error));
   }
 
+  /** What `/health` answers by. */
   get state(): ServiceState {
     if (this.#failure !== null || this.#engine?.health === "dead") return "dead";
     if (this.#engine === null) return "loading";
@@ -97,18 +105,22 @@ export class Service {
     return [...new Set(own === null ? [id, path, "default"] : [own, id, path, "default"])];
   }
 
+  /** The served model's name. */
   get modelName(): string {
     return this.modelNames[0]!;
   }
 
+  /** Requests that generate. */
   get runningRequests(): number {
     return this.#runs.size;
   }
 
+  /** A request begins to generate. */
   enter(run: Run): void {
     this.#runs.add(run);
   }
 
+  /** A request has ended. */
   leave(run: Run): void {
     this.#runs.delete(run);
     if (this.#runs.size > 0) return;

@@ -7,7 +7,9 @@ import { toApiError } from "./errors.ts";
 const encoder = new TextEncoder();
 const keepAliveLine = encoder.encode(": keep-alive\n\n");
 
+/** What a stream does besides sending events. */
 export interface StreamHooks {
+  /** Milliseconds of silence until a comment is sent. */
   readonly keepAliveMs: number;
   /** The client went away. */
   onCancel(): void;
@@ -20,6 +22,7 @@ export function event(value: unknown): string {
   return `data: ${JSON.stringify(value)}\n\n`;
 }
 
+/** The last event of OpenAI's streams. */
 export const doneEvent = "data: [DONE]\n\n";
 
 /**

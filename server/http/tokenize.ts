@@ -12,6 +12,7 @@ import { validate } from "./schemas/validate.ts";
 import type { Service } from "./service.ts";
 import type { PromptInput } from "../messages.ts";
 
+/** POST /tokenize and /detokenize. */
 export function tokenizeRoutes(service: Service): Hono<AppEnv> {
   const encode = async (input: PromptInput) => [...(await service.ask(service.engine.encode(input))).ids];
   const app = new Hono<AppEnv>();

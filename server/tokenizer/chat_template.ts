@@ -14,9 +14,11 @@ export { TemplateError };
 
 /** What a conversation may bring along; see `PromptInput`. */
 export interface ChatOptions {
+  /** Descriptions of functions, for the template. */
   readonly tools?: readonly unknown[] | undefined;
   /** End after the last message's content instead of opening an answer. */
   readonly continueFinal?: boolean | undefined;
+  /** Extra variables for the template. */
   readonly templateArgs?: Readonly<Record<string, unknown>> | undefined;
 }
 
@@ -24,6 +26,7 @@ const mostTemplateBytes = 1 << 20;
 /** A parsed template, or why it cannot be parsed: a model with a strange template can still continue plain text. */
 type Program = ReturnType<typeof parse> | TemplateError;
 
+/** A model's chat template, parsed and bounded. */
 export class ChatTemplate {
   /** The plain template's text. */
   readonly source: string;
@@ -32,6 +35,7 @@ export class ChatTemplate {
   /** bos_token, eos_token and the like. */
   readonly #specialTokens: Readonly<Record<string, string>>;
 
+  /** Throws when the text is no template. */
   constructor(
     source: string,
     toolSource: string,

@@ -8,14 +8,18 @@
 
 import { type Environment, Interpreter, type parse } from "@huggingface/jinja";
 
-type Node = NonNullable<Parameters<Interpreter["evaluate"]>[0]>;
-type Value = ReturnType<Interpreter["evaluate"]>;
+/** A node of a template's syntax tree. */
+export type Node = NonNullable<Parameters<Interpreter["evaluate"]>[0]>;
+/** What a node evaluates to. */
+export type Value = ReturnType<Interpreter["evaluate"]>;
 
 /** A template asked for too much, or raised an exception of its own; the message is for the user. */
 export class TemplateError extends Error {
+  /** The error's name. */
   override readonly name = "TemplateError";
 }
 
+/** What a rendering may cost. */
 export interface TemplateLimits {
   /** Evaluated nodes of the syntax tree. */
   readonly steps: number;
@@ -23,6 +27,7 @@ export interface TemplateLimits {
   readonly stringLength: number;
   /** Elements of all lists and mappings ever made. */
   readonly elements: number;
+  /** Time it may take. */
   readonly milliseconds: number;
 }
 
@@ -52,6 +57,7 @@ const mostDepth = 400;
 /** Bounds on indentation widths; no real template comes near. */
 const mostIndent = 64;
 
+/** An interpreter that gives up, with a `TemplateError`, before a template costs too much. */
 export class LimitedInterpreter extends Interpreter {
   readonly #limits: TemplateLimits;
   readonly #deadline: number;
@@ -61,6 +67,7 @@ export class LimitedInterpreter extends Interpreter {
   /** Elements below a list or mapping, counted as often as they would print. */
   readonly #weights = new WeakMap<object, number>();
 
+  /** One rendering; use once. */
   constructor(environment: Environment, limits: TemplateLimits) {
     super(environment);
     this.#limits = limits;
@@ -72,6 +79,7 @@ export class LimitedInterpreter extends Interpreter {
     return String(this.run(program).value);
   }
 
+  /** Evaluates a node, counting it. */
   override evaluate(node: Node | undefined, environment: Environment): Value {
     if (isEvaluated(node)) return node.value;
     if (++this.#steps > this.#limits.steps) throw new TemplateError("takes too many steps");

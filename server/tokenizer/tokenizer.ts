@@ -13,15 +13,21 @@ import { readTokenizerJson, Vocabulary } from "./vocabulary.ts";
 
 /** A prompt as ids, and as text where there is one. */
 export interface EncodedPrompt {
+  /** Token ids. */
   readonly ids: Uint32Array;
+  /** The text after the template; null for a prompt of ids. */
   readonly rendered: string | null;
 }
 
 const mostConfigBytes = 16 << 20;
 
+/** A model's tokenizer. */
 export class Tokenizer {
+  /** Its tokens and their bytes. */
   readonly vocabulary: Vocabulary;
+  /** Null where the model has none. */
   readonly chatTemplate: ChatTemplate | null;
+  /** Token at the beginning of a text; null where there is none. */
   readonly bosId: number | null;
   readonly #encoder: Encoder;
   /** What goes around a text of its own, besides beginning-of-text. */
@@ -95,6 +101,7 @@ export class Tokenizer {
     }
   }
 
+  /** The text of ids; half characters show as U+FFFD. */
   decode(ids: Iterable<number>, skipSpecialTokens: boolean): string {
     return this.vocabulary.decode(ids, skipSpecialTokens);
   }

@@ -53,6 +53,7 @@ export class Vocabulary {
     return id < 0 ? undefined : id;
   }
 
+  /** Whether the token is special: left out of texts. */
   isSpecial(id: number): boolean {
     return this.#tokens[id]?.special ?? false;
   }

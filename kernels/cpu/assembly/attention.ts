@@ -45,7 +45,7 @@ function attend(op: usize, run: usize, kvHead: usize, scratch: usize): void {
   const gathered = valueRuns + blockKeys * 8;
 
   packQueries(op, run, kvHead, queries, rows);
-  clear(sums, bytes * most);
+  clear(sums, bytes * ((rows + 3) & ~3));
   for (let r: usize = 0; r < most; r++) {
     store<f32>(maxima + r * 4, lowest);
     store<f32>(totals + r * 4, 0);

@@ -25,11 +25,10 @@ import { clear, siluMul, storeTransposed } from "./vector";
 const bf16: usize = 0;
 const f16: usize = 1;
 
-/** Epilogues, as in `../program.ts`. */
-const storeResult: usize = 0;
+/** Epilogues, as in `../program.ts`: store is 0, SiLU·mul 2. */
 const addResult: usize = 1;
 
-/** Panels packed at the same place as their tokens: floats before token t of a packed [tokens, k] block. */
+/** Bytes before token `token` of packed [tokens, k] inputs: each panel stands where its tokens would. */
 @inline
 export function packedOffset(token: usize, k: usize): usize {
   return token * k * 4;

@@ -16,7 +16,9 @@ export function argmax(x: usize, count: u32): u32 {
     max(f32x4.extract_lane(m, 2), f32x4.extract_lane(m, 3)),
   );
   for (; p < end; p += 4) if (load<f32>(p) > best) best = load<f32>(p);
-  for (p = x; p < end; p += 4) if (load<f32>(p) == best) return <u32> ((p - x) >> 2);
+  const b = f32x4.splat(best);
+  for (p = x; p < whole && !v128.any_true(f32x4.eq(v128.load(p), b)); p += 16) {}
+  for (; p < end; p += 4) if (load<f32>(p) == best) return <u32> ((p - x) >> 2);
   return 0;
 }
 

@@ -10,10 +10,11 @@
 // by workgroup memory and arithmetic.
 
 import type { HeadLayout } from "../../ops.ts";
-import type { DeviceCaps, KernelCall } from "../kernel.ts";
+import { type DeviceCaps, halfFrom, type KernelCall } from "../kernel.ts";
 import { Word } from "../plan/words.ts";
 import { divideUp, float, input, kernelSource, lines, load, output, range, store } from "../wgsl.ts";
 import { cacheType, octetHalf, slotFunction } from "./cache.ts";
+import { packedBytes, packedCode, packedLanes, packedRows, packedTypes } from "./prefill_packed.ts";
 import { type AttentionShape, firstKey } from "./shape.ts";
 
 /** How a workgroup is laid out. */
@@ -25,6 +26,8 @@ export interface PrefillTile {
   /** Query heads of a key/value head in one workgroup, and tokens of a tile. */
   readonly heads: number;
   readonly tokens: number;
+  /** Whether it is the kernel of `prefill_packed.ts`. */
+  readonly packed: boolean;
 }
 
 const candidates = [[64, 8], [32, 8], [16, 8], [8, 8], [32, 4], [16, 4], [8, 4], [4, 4]] as const;
@@ -38,11 +41,20 @@ export function prefillTile(
   caps: DeviceCaps,
 ): PrefillTile | null {
   const group = numHeads / numKvHeads;
+  const large = (numHeads * headDim) ** 2 >= halfFrom(caps);
+  const fits = packedLanes(headDim) <= caps.minSubgroup && packedBytes(headDim) <= caps.maxWorkgroupBytes;
+  if (
+    caps.packedAttention && caps.f16 && !caps.software && large && (headDim === 64 || headDim === 128) && fits
+  ) {
+    const heads = Math.min(group, packedRows);
+    const tokens = Math.floor(packedRows / heads);
+    return { rows: packedRows, lanes: packedLanes(headDim), heads, tokens, packed: true };
+  }
   for (const [rows, lanes] of candidates) {
     const bytes = (8 * rows + 64 * lanes) * stagedStride(headDim) + 16 * rows * lanes;
     if (bytes > caps.maxWorkgroupBytes || lanes > caps.minSubgroup || (caps.software && rows > 16)) continue;
     const heads = Math.min(group, rows);
-    return { rows, lanes, heads, tokens: Math.floor(rows / heads) };
+    return { rows, lanes, heads, tokens: Math.floor(rows / heads), packed: false };
   }
   return null;
 }
@@ -55,17 +67,22 @@ export function prefillAttention(
 ): KernelCall<"qkv" | "pageTable" | "keys" | "values" | "output"> {
   const { heads, cache, window } = shape;
   const blocks = divideUp(heads.numHeads / heads.numKvHeads, tile.heads);
+  const types = tile.packed
+    ? packedTypes(shape)
+    : { qkv: `array<${shape.qkv}>`, cache: cacheType, result: `array<${shape.output}>` };
   const source = kernelSource(
-    `attention-prefill ${heads.numHeads}/${heads.numKvHeads}x${heads.headDim} ${tile.rows}x${tile.lanes} ` +
+    `attention-prefill${
+      tile.packed ? "-packed" : ""
+    } ${heads.numHeads}/${heads.numKvHeads}x${heads.headDim} ${tile.rows}x${tile.lanes} ` +
       `${cache.key} ${shape.scale} ${window} ${shape.qkv} ${shape.output}`,
     [
-      input("qkv", `array<${shape.qkv}>`),
+      input("qkv", types.qkv),
       input("pageTable", "array<u32>"),
-      input("keys", cacheType),
-      input("values", cacheType),
-      output("result", `array<${shape.output}>`),
+      input("keys", types.cache),
+      input("values", types.cache),
+      output("result", types.result),
     ],
-    () => code(shape, tile, blocks),
+    () => tile.packed ? packedCode(shape, tile.heads, blocks) : code(shape, tile, blocks),
   );
   return {
     source,

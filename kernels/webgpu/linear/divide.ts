@@ -2,7 +2,7 @@
 // choices were measured on an H200 with the shapes of Qwen3-0.6B (see bench/NOTES.md); they depend on the shape and on
 // what the device reports, never on its name.
 
-import type { DeviceCaps } from "../kernel.ts";
+import { type DeviceCaps, halfFrom } from "../kernel.ts";
 import type { GemmTile } from "./gemm.ts";
 import type { LinearShape } from "./linear.ts";
 import { fixedSubgroup, type MatvecTile } from "./matvec.ts";
@@ -39,12 +39,6 @@ export function matvecTile(shape: LinearShape, tokens: number, caps: DeviceCaps)
 /** Octets between flushes to float32: 16 products, which leaves the rounding of the activations the larger error. */
 const FLUSH = 2;
 
-/**
- * Weights with fewer elements are multiplied in float32 whatever the number of activation rows: the time is latency
- * anyway, and results hardly depend on the batch.
- */
-const EXACT_BELOW = 1 << 20;
-
 /** Classes of activation rows that share tiles, so that few shaders serve all steps. */
 const CLASSES = [16, 32, 64, 128, 256, 512];
 
@@ -74,10 +68,10 @@ function split(shape: LinearShape, tokens: number, tile: GemmTile, workgroups: n
 }
 
 function preferredTile(shape: LinearShape, tokens: number, caps: DeviceCaps): GemmTile {
-  const { f16, software, minSubgroup, halfFrom = EXACT_BELOW } = caps;
+  const { f16, software, minSubgroup } = caps;
   // Activations are scaled over the eight lanes that load a step of a row.
   const half = f16 && !software && minSubgroup >= 8 && shape.dtype !== "f32" &&
-    shape.rows * shape.columns >= halfFrom;
+    shape.rows * shape.columns >= halfFrom(caps);
   const plain = {
     arithmetic: half ? "f16" : "f32",
     tileTokens: 64,

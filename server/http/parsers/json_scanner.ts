@@ -1,6 +1,7 @@
 // Where a JSON object ends, found while its text still comes in. It only counts brackets outside of strings: what
 // the model wrote is passed on as it is, and whether it is valid JSON is for the one who reads it.
 
+/** Finds where a JSON object ends that comes in pieces. */
 export class ObjectScanner {
   #depth = 0;
   #inString = false;

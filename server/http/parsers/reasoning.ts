@@ -9,8 +9,11 @@ import { partialTag, trailingSpace } from "./hold_back.ts";
 const openTag = "<think>";
 const closeTag = "</think>";
 
+/** A run of text of one kind. */
 export interface ReasoningPiece {
+  /** Which kind. */
   readonly type: "reasoning" | "content";
+  /** Never empty. */
   readonly text: string;
 }
 
@@ -23,17 +26,22 @@ type State =
   | "between"
   | "content";
 
+/** Takes a leading `<think>` block off a text that comes in pieces. */
 export class ReasoningParser {
   #state: State;
   /** Text not yet given out. */
   #held = "";
   #seen = false;
 
-  /** @param open The prompt ends with an opening tag, so the answer begins inside the block. */
+  /**
+   * Nothing is pushed yet.
+   * @param open The prompt ends with an opening tag, so the answer begins inside the block.
+   */
   constructor(open: boolean) {
     this.#state = open ? "reasoning" : "start";
   }
 
+  /** Takes in a piece and returns what it makes certain. */
   push(text: string): ReasoningPiece[] {
     this.#held += text;
     const pieces: ReasoningPiece[] = [];

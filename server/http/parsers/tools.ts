@@ -10,6 +10,7 @@ import { ObjectScanner } from "./json_scanner.ts";
 const openTag = "<tool_call>";
 const closeTag = "</tool_call>";
 
+/** Text, or something about a call. */
 export type ToolPiece =
   | { readonly type: "content"; readonly text: string }
   | { readonly type: "call"; readonly index: number; readonly name: string }
@@ -27,6 +28,7 @@ type State =
   /** A block in another form: judged when it is complete. */
   | { readonly type: "whole" };
 
+/** Takes tool calls out of a text that comes in pieces. */
 export class ToolParser {
   readonly #names: ReadonlySet<string>;
   #state: State = { type: "text" };
@@ -37,7 +39,10 @@ export class ToolParser {
   #searched = 0;
   #calls = 0;
 
-  /** @param names The tools that may be called. */
+  /**
+   * Nothing is pushed yet.
+   * @param names The tools that may be called.
+   */
   constructor(names: Iterable<string>) {
     this.#names = new Set(names);
   }
@@ -47,6 +52,7 @@ export class ToolParser {
     return this.#calls;
   }
 
+  /** Takes in a piece and returns what it makes certain. */
   push(text: string): ToolPiece[] {
     this.#held += text;
     const pieces: ToolPiece[] = [];

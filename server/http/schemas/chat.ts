@@ -23,6 +23,7 @@ const toolCall = z.object({
   }),
 });
 
+/** One message of a conversation. */
 export const messageSchema = z.discriminatedUnion("role", [
   z.object({ role: z.enum(["system", "developer", "user"]), content, name: name.nullish() }),
   z.object({
@@ -40,6 +41,7 @@ export const messageSchema = z.discriminatedUnion("role", [
   }),
 ]);
 
+/** A function that the model may call. */
 export const toolSchema = z.object({
   type: z.literal("function"),
   function: z.object({
@@ -68,6 +70,7 @@ export const conversationFields = {
   ),
 };
 
+/** The body of POST /v1/chat/completions. */
 export const chatRequestSchema = z.object({
   ...commonFields,
   ...conversationFields,
@@ -86,5 +89,7 @@ export const chatRequestSchema = z.object({
   audio: z.null({ error: "not supported" }).optional(),
 });
 
+/** A checked body of POST /v1/chat/completions. */
 export type ChatRequest = z.infer<typeof chatRequestSchema>;
+/** One of its messages. */
 export type ChatMessageInput = z.infer<typeof messageSchema>;

@@ -5,6 +5,7 @@ import { limits } from "../../../engine/params.ts";
 import { httpLimits } from "../limits.ts";
 import { commonFields, tokenIdSchema } from "./sampling.ts";
 
+/** The body of POST /v1/completions. */
 export const completionRequestSchema = z.object({
   ...commonFields,
   prompt: z.union([
@@ -20,4 +21,5 @@ export const completionRequestSchema = z.object({
   add_special_tokens: z.boolean().nullish(),
 });
 
+/** A checked body of POST /v1/completions. */
 export type CompletionRequest = z.infer<typeof completionRequestSchema>;

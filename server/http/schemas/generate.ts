@@ -17,6 +17,7 @@ const samplingParams = z.object({
 const perPrompt = <T extends z.ZodType>(value: T) =>
   z.union([value, z.array(value).max(httpLimits.generations)]).nullish();
 
+/** The body of POST /generate. */
 export const generateRequestSchema = z.object({
   text: z.union([z.string(), z.array(z.string()).min(1).max(httpLimits.generations)]).nullish(),
   input_ids: z.union([
@@ -38,9 +39,12 @@ export const generateRequestSchema = z.object({
   lora_path: z.null({ error: "not supported" }).optional(),
 });
 
+/** A checked body of POST /generate. */
 export type GenerateBody = z.infer<typeof generateRequestSchema>;
+/** Its sampling parameters. */
 export type NativeSampling = z.infer<typeof samplingParams>;
 
+/** The body of POST /abort_request. */
 export const abortRequestSchema = z.object({
   rid: z.string().min(1).max(httpLimits.nameLength).nullish(),
   abort_all: z.boolean().nullish(),

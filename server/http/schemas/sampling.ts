@@ -5,13 +5,16 @@ import { z } from "zod";
 import { limits } from "../../../engine/params.ts";
 import { httpLimits } from "../limits.ts";
 
+/** One stop string or several. */
 export const stopSchema = z.union([
   z.string().min(1).max(limits.stopStringLength),
   z.array(z.string().min(1).max(limits.stopStringLength)).max(limits.stopStrings),
 ]).nullish().describe("Ends the text; not part of the output.");
 
+/** A token id; whether the model has it is checked later. */
 export const tokenIdSchema = z.int().min(0).max(2 ** 31 - 1);
 
+/** Biases by token id. */
 export const logitBiasSchema = z.record(z.string().regex(/^\d{1,10}$/), z.number().min(-100).max(100))
   .refine((bias) => Object.keys(bias).length <= limits.logitBias, `at most ${limits.logitBias} tokens`)
   .nullish().describe("Added to the logits of token ids.");
@@ -43,6 +46,7 @@ export const sharedSampling = {
   structural_tag: unsupported,
 };
 
+/** Fields that all endpoints with sampling share. */
 export const commonFields = {
   ...sharedSampling,
   model: name.nullish().describe("The id of the served model; anything else is a 404."),

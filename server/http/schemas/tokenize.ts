@@ -7,6 +7,7 @@ import { tokenIdSchema } from "./sampling.ts";
 
 const model = z.string().max(httpLimits.nameLength).nullish();
 
+/** The body of POST /tokenize. */
 export const tokenizeRequestSchema = z.object({
   ...conversationFields,
   messages: conversationFields.messages.nullish(),
@@ -15,6 +16,7 @@ export const tokenizeRequestSchema = z.object({
   add_special_tokens: z.boolean().nullish(),
 });
 
+/** The body of POST /detokenize. */
 export const detokenizeRequestSchema = z.object({
   model,
   tokens: z.union([

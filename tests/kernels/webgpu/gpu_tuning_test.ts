@@ -25,13 +25,15 @@ const base: StateSpec = {
 
 const pretendGpu = () =>
   createWebGpuBackend({
-    caps: { software: false, parallelism: 64 },
+    caps: { software: false, parallelism: 64, halfFrom: 0, packedAttention: true },
   });
 
 const layouts: [HeadLayout, pageSize: number, window: number | null][] = [
   [{ numHeads: 8, numKvHeads: 2, headDim: 32 }, 16, null],
   [{ numHeads: 6, numKvHeads: 2, headDim: 48 }, 1, 20],
   [{ numHeads: 70, numKvHeads: 1, headDim: 16 }, 32, null],
+  [{ numHeads: 4, numKvHeads: 2, headDim: 64 }, 16, null],
+  [{ numHeads: 3, numKvHeads: 3, headDim: 64 }, 1, 20],
 ];
 for (const [heads, pageSize, window] of layouts) {
   const { numHeads, numKvHeads, headDim } = heads;
