@@ -126,7 +126,10 @@ async function start(setup: ExecutorSetup): Promise<Running> {
   const dieAt = options.dieAtPlan?.rank === rank ? options.dieAtPlan.plan : Infinity;
   let plans = 0;
   port.onmessage = ({ data: message }: MessageEvent<ToExecutor>) => {
-    if (message.type === "plan" && ++plans >= dieAt) throw new Error(`told to die at plan ${dieAt}`);
+    if (message.type === "plan" && ++plans >= dieAt) {
+      if (options.dieAtPlan?.stall) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+      throw new Error(`told to die at plan ${dieAt}`);
+    }
     // A rejection here is unhandled on purpose: it ends the worker, and the launcher sees that.
     void executor.handle(message).catch((error) => {
       if (!(error instanceof GroupClosed)) throw error;
