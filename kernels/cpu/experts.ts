@@ -28,18 +28,24 @@ export class LayerBuffers {
   readonly logits: Region;
   /** Per pair: expert, weight, slot. */
   readonly chosen: Region;
+  /** Weight of each pair's expert. */
   readonly weights: Region;
+  /** Slot of each pair. */
   readonly slots: Region;
   /** Per slot: token. */
   readonly tokens: Region;
   /** Number of groups, then three words of each; and a word per expert. */
   readonly groups: Region;
+  /** A word per expert. */
   readonly counts: Region;
+  /** Inputs, packed for the kernels. */
   readonly packed: Region;
   /** [slots, inner], [slots, hidden] */
   readonly gated: Region;
+  /** [slots, hidden] */
   readonly results: Region;
 
+  /** For chunks of up to `tokens` tokens. */
   constructor(tokens: number, { experts, choices, hidden, inner }: Shape) {
     const pairs = tokens * choices;
     this.logits = new Region(tokens * experts * 4);
