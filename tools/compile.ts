@@ -83,7 +83,13 @@ async function main(args: string[]): Promise<number> {
   await Deno.mkdir(dist, { recursive: true });
   for (const target of values.all ? targets : [values.target ?? Deno.build.target]) {
     const output = `${dist}/radish-${version}-${target}${target.includes("windows") ? ".exe" : ""}`;
-    await compile(target, output, { allowAll: values["allow-all"] ?? false });
+    try {
+      await compile(target, output, { allowAll: values["allow-all"] ?? false });
+    } catch (error) {
+      console.error(error instanceof Error ? error.message : error);
+      console.error("Deno's runtime for each system is downloaded; `deno task package` needs no download.");
+      return 1;
+    }
     console.log(output);
   }
   return 0;
