@@ -36,6 +36,12 @@ export class PythonRandom {
     return low + value;
   }
 
+  /** `random.random()`: uniform in [0, 1), with 53 bits. */
+  next(): number {
+    const high = this.#next() >>> 5, low = this.#next() >>> 6;
+    return (high * 2 ** 26 + low) / 2 ** 53;
+  }
+
   #fill(seed: number): void {
     const state = this.#state;
     state[0] = seed;

@@ -19,6 +19,15 @@ Deno.test("PythonRandom gives what Python's random.randint gives", () => {
   ]);
 });
 
+Deno.test("PythonRandom gives what Python's random.random gives", () => {
+  const random = new PythonRandom(7);
+  assert.deepEqual([random.next(), random.next(), random.next()], [
+    0.32383276483316237,
+    0.15084917392450192,
+    0.6509344730398537,
+  ]);
+});
+
 Deno.test("the default offline workload is mini-SGLang's: 142,827 tokens in and 133,966 out", () => {
   const workload = offlineWorkload({
     requests: 256,

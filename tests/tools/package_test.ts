@@ -2,7 +2,9 @@
 // the script needs.
 
 import assert from "node:assert/strict";
+import { modelFiles, root } from "../../tools/contents.ts";
 import { buildPackage } from "../../tools/package.ts";
+import { HubStandIn, name as hubModel } from "../engine/hub/stand_in.ts";
 
 /** All that the script may use. */
 const programs = [
@@ -170,6 +172,17 @@ Deno.test("the packaged file works alone on a machine without Deno", async (t) =
     while (!(await errors.read()).done);
     assert.equal((await child.status).code, 0);
     await child.stdout.cancel();
+  });
+
+  await t.step("a model is pulled from a hub, listed and run, with the permissions there are", async () => {
+    await using hub = new HubStandIn();
+    for (const path of modelFiles) {
+      hub.add(path.slice(path.lastIndexOf("/") + 1), await Deno.readFile(`${root}/${path}`));
+    }
+    const withHub = { ...env, HF_ENDPOINT: hub.url };
+    const { stdout, stderr } = await machine.run([...question, "--model", hubModel], withHub);
+    assert.equal(stdout, answer, stderr);
+    assert.match((await machine.run(["list"], withHub)).stdout, new RegExp(hubModel));
   });
 
   await t.step("exit codes are the program's", async () => {
