@@ -11,9 +11,13 @@ start() {
   export DENO_DIR DENO_NO_UPDATE_CHECK
   program=$1
   shift
-  exec "$program/deno" run --quiet --cached-only --no-lock --config "$program/app/deno.json" \
-    @PERMISSIONS@ \
-    "$program/app/main.ts" "$@"
+  if [ "${RADISH_ALLOW_ALL:-0}" = 1 ]; then
+    set -- --allow-all "$program/app/main.ts" "$@"
+  else
+    set -- @PERMISSIONS@ \
+      "$program/app/main.ts" "$@"
+  fi
+  exec "$program/deno" run --quiet --cached-only --no-lock --config "$program/app/deno.json" "$@"
 }
 
 # Unpacks into folder $1, so that it is there completely or not at all. Of two that do it at the same time one

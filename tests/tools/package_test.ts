@@ -185,6 +185,21 @@ Deno.test("the packaged file works alone on a machine without Deno", async (t) =
     assert.match((await machine.run(["list"], withHub)).stdout, new RegExp(hubModel));
   });
 
+  await t.step(
+    "RADISH_ALLOW_ALL=1 gives it all permissions; without it, it says what it cannot find out",
+    async () => {
+      const ranks = [...question, "--tp", "2"];
+      const [narrow, all] = [
+        await machine.run(ranks, env),
+        await machine.run(ranks, { ...env, RADISH_ALLOW_ALL: "1" }),
+      ];
+      for (const { stdout, stderr } of [narrow, all]) assert.equal(stdout, answer, stderr);
+      const note = /several GPUs cannot be told apart/;
+      assert.equal(note.test(narrow.stderr), Deno.build.os === "linux");
+      assert.doesNotMatch(all.stderr, note);
+    },
+  );
+
   await t.step("exit codes are the program's", async () => {
     assert.equal((await machine.run(["generat"], env)).code, 2);
     assert.equal(

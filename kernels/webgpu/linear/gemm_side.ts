@@ -11,18 +11,21 @@ import { loadOctet, octetHalves, octets, repeat } from "./wgsl.ts";
 
 /** The WGSL that moves one operand; statements refer to `thread`, `buffer`, `at` and `end`. */
 export class Side {
+  /** In the shader. */
   readonly name: "a" | "b";
   readonly #buffer: string;
   readonly #type: DType;
   readonly #half: boolean;
   /** Rows of the tile, rows a thread multiplies, and threads along them. */
   readonly rows: number;
+  /** Rows that a thread multiplies. */
   readonly perThread: number;
   readonly #threads: number;
   readonly #tile: GemmTile;
   readonly #norm: GemmInput["norm"];
   readonly #row: (local: string) => string;
 
+  /** One operand of a tile. */
   constructor(
     name: "a" | "b",
     buffer: string,
@@ -168,6 +171,7 @@ export class Side {
   workgroupBarrier();`;
   }
 
+  /** Declares what the norm in front needs. */
   get normDeclaration(): string {
     return `var<workgroup> squares: array<array<f32, ${this.#stepOctets}>, ${this.rows}>;
 var<workgroup> roots: array<f32, ${this.rows}>;`;

@@ -4,6 +4,7 @@
 export interface GemmTile {
   /** Arithmetic of one step of the sum. */
   readonly arithmetic: "f16" | "f32";
+  /** Activation rows of a tile. */
   readonly tileTokens: number;
   /** Rows of the weight per tile, counting gate and up rows. */
   readonly tileRows: number;
@@ -11,6 +12,7 @@ export interface GemmTile {
   readonly step: number;
   /** Results per thread. */
   readonly threadTokens: number;
+  /** Results per thread, along the rows. */
   readonly threadRows: number;
   /** Threads side by side along the rows within 32 neighbouring ones. */
   readonly lanesX: number;
@@ -28,7 +30,9 @@ export interface GemmTile {
 
 /** Where the activations come from. */
 export interface GemmInput {
+  /** Which buffer. */
   readonly role: "input" | "scratchA";
+  /** Its elements. */
   readonly type: "f32" | "f16";
   /** Scale per token and step so that f16 arithmetic cannot overflow. */
   readonly scaled: boolean;
