@@ -50,12 +50,8 @@ export interface EngineOptions {
   readonly targetStepMilliseconds?: number;
   /** For tests: freed pages are filled with NaN. */
   readonly poisonFreedPages?: boolean;
-  /** Test hook: this rank's worker throws when it gets its n-th plan. */
-  readonly dieAtPlan?: {
-    readonly rank: number;
-    readonly plan: number; /** Stalls instead. */
-    readonly stall?: boolean;
-  };
+  /** Test hook: this rank's worker throws, or stalls, when it gets its n-th plan. */
+  readonly dieAtPlan?: { readonly rank: number; readonly plan: number; readonly stall?: boolean };
   /** Test hook: see `SharedMemoryCollective`. */
   readonly leastPatience?: number;
 }

@@ -75,12 +75,9 @@ async function start(setup: ExecutorSetup): Promise<Running> {
   const model = await openModel(options.modelDir, { dummy: options.dummyWeights });
   const { config } = model;
   const heads = headLayout(config, shard);
-  // Ranks on one machine divide its cores.
-  const cores = Math.max(1, Math.floor(navigator.hardwareConcurrency / options.tp));
-  const threads = options.threads ?? (options.tp > 1 ? cores : null);
   const open = async () => {
     if (gpu.address !== null) selectGpu(gpu.address);
-    return await createBackend(options.device, { threads, collective });
+    return await createBackend(options.device, { threads: options.threads, collective });
   };
   // One after the other, because what selects the GPU is the process's and not the rank's.
   const { backend, reason } = await (gpu.address !== null && collective ? collective.inTurn(open) : open());
