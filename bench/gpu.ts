@@ -58,8 +58,8 @@ export class BenchDevice implements Disposable {
   private constructor(adapter: GPUAdapter, device: GPUDevice) {
     this.device = device;
     const { limits, info } = adapter;
-    this.description = [info.vendor, info.device, info.description].filter((part) => part !== "").join(" ");
-    const software = /llvmpipe|lavapipe|swiftshader/i.test(this.description);
+    this.description = info.description || `${info.vendor} ${info.device}`;
+    const software = /llvmpipe|lavapipe|swiftshader/i.test(info.description);
     this.caps = {
       minSubgroup: info.subgroupMinSize,
       maxSubgroup: info.subgroupMaxSize,

@@ -11,9 +11,10 @@ import { Decoder } from "../engine/model/decoder.ts";
 import { loadDecoderWeights } from "../engine/model/load.ts";
 import { openModel } from "../engine/model/open.ts";
 import { ropeTables } from "../engine/model/rope.ts";
-import { type BatchPlan, SampleFlag } from "../engine/plan.ts";
+import type { BatchPlan } from "../engine/plan.ts";
 import { headLayout } from "../engine/weights/shard.ts";
 import { createWebGpuBackend } from "../kernels/webgpu/backend.ts";
+import { equalPlan } from "./common/equal_plan.ts";
 
 const { values } = parseArgs({
   options: {
@@ -162,37 +163,17 @@ const prompt = Uint32Array.from({ length: contextLength }, (_, i) => (i * 7919) 
 let id = 0;
 /** A step of equal sequences that end at `context` tokens. */
 function makePlan(batch: number, cached: number, extend: number, steps: number): BatchPlan {
-  const rows = Array.from({ length: batch }, (_, i) => i);
   const first = id === 0;
-  const floats = (value: number) => new Float32Array(batch).fill(value);
-  return {
+  return equalPlan({
     id: ++id,
+    batch,
+    cached,
+    extend,
     steps,
-    pageWrites: Uint32Array.from(first ? pages : []),
-    tokenWrites: Uint32Array.from(rows.flatMap((row) => [row, 0, cached + extend])),
-    tokenIds: Uint32Array.from(rows.flatMap(() => [...prompt.subarray(0, cached + extend)])),
-    row: Uint32Array.from(rows),
-    cachedLength: new Uint32Array(batch).fill(cached),
-    extendLength: new Uint32Array(batch).fill(extend),
-    sampling: {
-      token: Uint32Array.from(rows, (row) => (row + 1) * extend - 1),
-      sequence: Uint32Array.from(rows),
-      flags: new Uint32Array(batch).fill(SampleFlag.Draw),
-      temperature: floats(0),
-      topK: new Uint32Array(batch),
-      topP: floats(1),
-      minP: floats(0),
-      presencePenalty: floats(0),
-      frequencyPenalty: floats(0),
-      repetitionPenalty: floats(1),
-      promptLength: new Uint32Array(batch),
-      seed: new Uint32Array(2 * batch),
-      logprobs: new Uint32Array(batch),
-      biasRow: new Uint32Array(),
-      biasToken: new Uint32Array(),
-      biasValue: new Float32Array(),
-    },
-  };
+    sampled: true,
+    pages: first ? pages : [],
+    prompt,
+  });
 }
 
 async function run(plan: BatchPlan): Promise<{ record: number; total: number }> {

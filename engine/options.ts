@@ -10,13 +10,13 @@ export interface EngineOptions {
   readonly modelDir: string;
   /** "reference" is the slow float64 backend, for tests. */
   readonly device: "auto" | "webgpu" | "cpu" | "reference";
-  /** CPU threads; null takes all cores. */
+  /** CPU threads of each rank; null takes all cores, divided by the ranks. */
   readonly threads: number | null;
   /** Type of the weights on the device; "auto" keeps the checkpoint's. */
   readonly dtype: "auto" | "bfloat16" | "float16" | "float32";
   /** Most tokens of prompt and output together; null takes the model's limit, as far as memory goes. */
   readonly contextLength: number | null;
-  /** For weights and cache together. */
+  /** For weights and cache together, of each rank. */
   readonly memoryBytes: number | null;
   /** Pages of keys and values, instead of a number that fits the memory. */
   readonly numPages: number | null;
@@ -50,8 +50,10 @@ export interface EngineOptions {
   readonly targetStepMilliseconds?: number;
   /** For tests: freed pages are filled with NaN. */
   readonly poisonFreedPages?: boolean;
-  /** Test hook: this rank's worker throws when it gets its n-th plan. */
-  readonly dieAtPlan?: { readonly rank: number; readonly plan: number };
+  /** Test hook: this rank's worker throws, or stalls, when it gets its n-th plan. */
+  readonly dieAtPlan?: { readonly rank: number; readonly plan: number; readonly stall?: boolean };
+  /** Test hook: see `SharedMemoryCollective`. */
+  readonly leastPatience?: number;
 }
 
 /** Defaults for everything but the model. */

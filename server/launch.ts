@@ -19,6 +19,7 @@ import type {
   TokenizerAnswer,
   TokenizerReady,
 } from "./messages.ts";
+import { withDeadline } from "./http/deadline.ts";
 import { WorkerHandle } from "./worker_handle.ts";
 
 /** A running set of workers, as the engine uses it. */
@@ -46,6 +47,9 @@ export interface Launched {
   /** Lets the executors release their devices, then ends all workers. */
   close(): Promise<void>;
 }
+
+/** How long the workers that are left may take to become idle after one has failed. */
+const stuckMilliseconds = 2_000;
 
 /** Decode forwards per result at most, where nothing can change meanwhile. */
 const defaultDecodeSteps = 8;
@@ -83,15 +87,21 @@ export async function launch(
   const detokenizer = stack.use(worker<DetokenizerAnswer>("./detokenizer/worker.ts", "detokenizer"));
   const scheduler = stack.use(worker<SchedulerAnswer>("../engine/scheduler/worker.ts", "scheduler"));
   const group = options.tp > 1 ? createGroupMemory(options.tp) : null;
+  let failed = false;
   const endRanks = async () => {
     if (group) breakGroup(group, "closed");
     const release = !start.leaveDevices;
-    await Promise.allSettled(ranks.map((handle) => handle.ask({ type: "close", release })));
+    const idle = Promise.allSettled(ranks.map((handle) => handle.ask({ type: "close", release })));
+    // After a failure a rank may be stuck; before one, it only has something to finish.
+    await (failed ? withDeadline(idle, stuckMilliseconds) : idle);
     if (release) { for (const handle of ranks) handle[Symbol.dispose](); }
   };
 
   const dead = Promise.race([...ranks, tokenizer, detokenizer, scheduler].map((handle) => handle.dead));
-  if (group) void dead.then(() => breakGroup(group, "failed"));
+  void dead.then(() => {
+    failed = true;
+    if (group) breakGroup(group, "failed");
+  });
 
   const mainToTokenizer = new MessageChannel(), detokenizerToMain = new MessageChannel();
   const tokenizerToScheduler = new MessageChannel(), schedulerToDetokenizer = new MessageChannel();

@@ -1,4 +1,4 @@
-// `deno task compile [--target TRIPLE | --all | --check]`: the program as executables, one per system, under dist/.
+// `deno task compile [--target TRIPLE | --all | --check] [--allow-all]`: the program as executables, one per system, under dist/.
 //
 // `deno compile` puts Deno's runtime, the modules, the npm packages they import and the files of the embedded model
 // into one file. It follows imports from main.ts; workers and the model have to be named.
@@ -24,19 +24,24 @@ export const targets = [
 export async function compile(
   target: string,
   output: string,
-  env: Readonly<Record<string, string>> = {},
+  options: {
+    /** For `deno compile`. */
+    readonly env?: Readonly<Record<string, string>>;
+    /** Instead of the permissions of a release. */
+    readonly allowAll?: boolean;
+  } = {},
 ): Promise<string> {
   const { workers } = await programFiles();
   return await withCommitFile(async (commitFile) => {
     const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
       args: [
         ...["compile", "--config", "deno.json", "--frozen", "--exclude-unused-npm"],
-        ...permissions,
+        ...options.allowAll ? ["--allow-all"] : permissions,
         ...[...workers, ...modelFiles, commitFile].flatMap((path) => ["--include", path]),
         ...["--target", target, "--output", output, entry],
       ],
       cwd: root,
-      env: { NO_COLOR: "1", ...env },
+      env: { NO_COLOR: "1", ...options.env },
     }).output();
     const printed = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
     if (code !== 0) throw new Error(`deno compile for ${target} failed:\n${printed}`);
@@ -51,7 +56,9 @@ export async function compile(
 export async function checkEmbedded(): Promise<string[]> {
   const folder = await Deno.makeTempDir({ prefix: "radish-compile-" });
   try {
-    const printed = await compile(Deno.build.target, `${folder}/radish`, { DENORT_BIN: Deno.execPath() });
+    const printed = await compile(Deno.build.target, `${folder}/radish`, {
+      env: { DENORT_BIN: Deno.execPath() },
+    });
     return differences(await embeddedFiles(printed), expectedFiles(await programFiles()));
   } finally {
     await Deno.remove(folder, { recursive: true });
@@ -61,7 +68,12 @@ export async function checkEmbedded(): Promise<string[]> {
 async function main(args: string[]): Promise<number> {
   const { values } = parseArgs({
     args,
-    options: { all: { type: "boolean" }, target: { type: "string" }, check: { type: "boolean" } },
+    options: {
+      all: { type: "boolean" },
+      target: { type: "string" },
+      check: { type: "boolean" },
+      "allow-all": { type: "boolean" },
+    },
   });
   if (values.check) {
     const lines = await checkEmbedded();
@@ -71,7 +83,13 @@ async function main(args: string[]): Promise<number> {
   await Deno.mkdir(dist, { recursive: true });
   for (const target of values.all ? targets : [values.target ?? Deno.build.target]) {
     const output = `${dist}/radish-${version}-${target}${target.includes("windows") ? ".exe" : ""}`;
-    await compile(target, output);
+    try {
+      await compile(target, output, { allowAll: values["allow-all"] ?? false });
+    } catch (error) {
+      console.error(error instanceof Error ? error.message : error);
+      console.error("Deno's runtime for each system is downloaded; `deno task package` needs no download.");
+      return 1;
+    }
     console.log(output);
   }
   return 0;

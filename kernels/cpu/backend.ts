@@ -32,6 +32,7 @@ import { CpuActivation } from "./workspace.ts";
 export interface CpuOptions {
   /** Threads, the caller's included; the default is this rank's share of the logical processors. */
   readonly threads?: number;
+  /** This rank's end of a group. */
   readonly collective?: Collective;
   /**
    * For benches, "started": waits for all threads; otherwise the first runs may do without. For tests, "always": and

@@ -12,10 +12,15 @@ const firstFree = 65536;
 
 /** One memory. Addresses are byte offsets. */
 export class Bank {
+  /** Shared by all threads. */
   readonly memory: WebAssembly.Memory;
+  /** The kernels on this memory, for the caller's thread. */
   readonly exports: KernelExports;
+  /** All of the memory. */
   readonly bytes: Uint8Array;
+  /** All of the memory, by address / 4. */
   readonly words: Uint32Array;
+  /** All of the memory, by address / 4. */
   readonly floats: Float32Array;
   /** Columns of the widest matrix here, for sizing packed inputs. */
   widest = 0;
@@ -24,6 +29,7 @@ export class Bank {
   /** Kept free by `fits` for step buffers. */
   readonly #reserve: number;
 
+  /** Takes the memory at once; throws a RangeError when there is no room for it. */
   constructor(readonly index: number, kernels: Kernels) {
     this.memory = createMemory(kernels.pages);
     this.exports = instantiate(kernels.module, this.memory);
@@ -56,6 +62,7 @@ export class Region {
   readonly #places = new Map<Bank, number>();
   #home: Bank | null = null;
 
+  /** Nothing is allocated before the first use. */
   constructor(readonly byteLength: number) {}
 
   /** Where the contents are; null before the first write. */
@@ -91,8 +98,10 @@ export class Region {
 export class Constant {
   readonly #places = new Map<Bank, number>();
 
+  /** Nothing is copied before the first use. */
   constructor(readonly values: Float32Array) {}
 
+  /** Their address in a bank. */
   in(bank: Bank): number {
     let at = this.#places.get(bank);
     if (at === undefined) {

@@ -11,31 +11,41 @@ import { Epilogue, Kind } from "./program.ts";
 import { type CpuActivation, maxChunk } from "./workspace.ts";
 
 /** Sizes of a layer. */
-interface Shape {
+export interface Shape {
+  /** Number of experts. */
   readonly experts: number;
+  /** Experts per token. */
   readonly choices: number;
+  /** Width of the residual stream. */
   readonly hidden: number;
+  /** Width of an expert. */
   readonly inner: number;
 }
 
 /** Intermediate results of one chunk of tokens. A slot is a pair's place in the order of the experts. */
-class LayerBuffers {
+export class LayerBuffers {
   /** [tokens, experts] */
   readonly logits: Region;
   /** Per pair: expert, weight, slot. */
   readonly chosen: Region;
+  /** Weight of each pair's expert. */
   readonly weights: Region;
+  /** Slot of each pair. */
   readonly slots: Region;
   /** Per slot: token. */
   readonly tokens: Region;
   /** Number of groups, then three words of each; and a word per expert. */
   readonly groups: Region;
+  /** A word per expert. */
   readonly counts: Region;
+  /** Inputs, packed for the kernels. */
   readonly packed: Region;
   /** [slots, inner], [slots, hidden] */
   readonly gated: Region;
+  /** [slots, hidden] */
   readonly results: Region;
 
+  /** For chunks of up to `tokens` tokens. */
   constructor(tokens: number, { experts, choices, hidden, inner }: Shape) {
     const pairs = tokens * choices;
     this.logits = new Region(tokens * experts * 4);
@@ -55,9 +65,10 @@ class LayerBuffers {
 export class ExpertBuffers {
   readonly #buffers = new Map<string, LayerBuffers>();
 
-  /** @param tokens most tokens of a chunk */
+  /** For chunks of up to `tokens` tokens. */
   constructor(readonly tokens: number) {}
 
+  /** The buffers of one shape. */
   of(shape: Shape): LayerBuffers {
     const key = Object.values(shape).join();
     let buffers = this.#buffers.get(key);

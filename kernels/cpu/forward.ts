@@ -39,10 +39,13 @@ const notOurs = 0xffffffff;
 
 /** What forwards share: threads, state, and the buffers of each bank. */
 export class ForwardContext {
+  /** Buffers of mixtures of experts. */
   readonly experts: ExpertBuffers;
+  /** Buffers of the sampling. */
   readonly logits: LogitsBuffers;
   readonly #workspaces = new Map<Bank, Workspace>();
 
+  /** Buffers are made when they are first needed. */
   constructor(
     readonly state: CpuState,
     readonly threads: ThreadGroup,
@@ -54,6 +57,7 @@ export class ForwardContext {
     this.logits = new LogitsBuffers(state.spec);
   }
 
+  /** The buffers in a bank. */
   workspace(bank: Bank): Workspace {
     let workspace = this.#workspaces.get(bank);
     if (workspace === undefined) {
@@ -68,29 +72,41 @@ export class ForwardContext {
 export interface Product {
   /** [tokens, columns] with so many bytes from row to row. */
   readonly input: number;
+  /** Bytes from row to row. */
   readonly inputStride: number;
+  /** Rows of the product. */
   readonly tokens: number;
   /** Address of the input rows' numbers; 0 takes them in order. */
   readonly rows: number;
+  /** Applied to the input first. */
   readonly norm: Norm | null;
+  /** [rows, columns] */
   readonly weight: CpuMatrix;
+  /** [rows] */
   readonly bias: CpuVector | null;
+  /** Address of [tokens, rows], or half as wide for "silu-mul". */
   readonly output: number;
+  /** Bytes from row to row. */
   readonly outputStride: number;
+  /** As in `LinearArgs`. */
   readonly epilogue: keyof typeof Epilogue;
 }
 
 /** The decoder's view of one forward of a plan. */
 export class Forward implements Ops {
+  /** Shared with other forwards. */
   readonly context: ForwardContext;
+  /** The forward's tokens. */
   readonly tokens: StepTokens;
   readonly #plan: BatchPlan;
   readonly #step: number;
   #current: Workspace | null = null;
   /** Multiply-adds of what has been collected. */
   #work = 0;
+  /** Set by `sample`. */
   result: StepResult | null = null;
 
+  /** Forward `step` of the plan. */
   constructor(context: ForwardContext, plan: BatchPlan, step: number) {
     this.context = context;
     this.tokens = new StepTokens(plan, step, context.state);

@@ -10,12 +10,15 @@ import type { StepTokens } from "./workspace.ts";
 
 /** Where a step's logits are, in one bank. */
 export interface Logits {
+  /** Of the head. */
   readonly bank: Bank;
   /** Of this rank's logits, [samples] rows of `stride` bytes. */
   readonly address: number;
+  /** Bytes from row to row. */
   readonly stride: number;
   /** Two scratch buffers of a row each: numbers, indices. */
   readonly scratch: number;
+  /** The second of the two. */
   readonly indices: number;
 }
 
@@ -25,6 +28,7 @@ export class LogitsBuffers {
   readonly #scratch: Region;
   readonly #stride: number;
 
+  /** Nothing is allocated before the first use. */
   constructor({ vocabSize, maxSamples }: StateSpec) {
     // A row is a whole number of vectors, so that scans may load past its end.
     this.#stride = Math.ceil(vocabSize / 16) * 64;
@@ -32,6 +36,7 @@ export class LogitsBuffers {
     this.#scratch = new Region(this.#stride * 2);
   }
 
+  /** Buffers in a bank; earlier contents no longer count. */
   in(bank: Bank): Logits {
     const scratch = this.#scratch.write(bank);
     return {

@@ -17,14 +17,20 @@ export const dtypeCode: Readonly<Record<DType, number>> = { bf16: 0, f16: 1, f32
 /** Rows that `writeRows` copies into the memory at a time, in bytes. */
 const stagingBytes = 1 << 18;
 
+/** A weight matrix, or a stack of experts, in panels. */
 export class CpuMatrix implements Matrix {
   /** Panels of one expert. */
   readonly panels: number;
+  /** Bytes of one expert; of all for a plain matrix. */
   readonly expertBytes: number;
+  /** Bytes of all experts. */
   readonly byteLength: number;
+  /** Where it lies. */
   readonly bank: Bank;
+  /** Of the first panel. */
   readonly address: number;
 
+  /** `place` finds a bank with so much room. */
   constructor(readonly spec: MatrixSpec, place: (bytes: number) => Bank) {
     this.panels = Math.ceil(spec.rows / panelRows);
     if (spec.layout === "paired") this.panels = Math.ceil(spec.rows / 2 / (panelRows / 2));
@@ -84,9 +90,11 @@ export class CpuMatrix implements Matrix {
   }
 }
 
+/** Bytes that `writeRows` needs for staging. */
 export const stagingRoom = (columns: number, dtype: DType): number =>
   stagingBytes + columns * dtypeBytes[dtype];
 
+/** A vector, as it is or arranged like the rows of a matrix. */
 export class CpuVector extends Constant implements Vector {
   readonly #arranged = new Map<string, Constant>();
 
@@ -105,11 +113,15 @@ export class CpuVector extends Constant implements Vector {
   }
 }
 
+/** Tables of rotary angles. */
 export class CpuRopeTable implements RopeTable {
+  /** [positions, half] */
   readonly cosine: Constant;
+  /** [positions, half] */
   readonly sine: Constant;
   readonly positions: number;
 
+  /** Copies the tables. */
   constructor(cosine: Float32Array, sine: Float32Array, readonly half: number) {
     this.cosine = new Constant(cosine.slice());
     this.sine = new Constant(sine.slice());

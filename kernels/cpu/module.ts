@@ -11,24 +11,35 @@ import relaxedText from "./wasm/relaxed.txt" with { type: "text" };
 
 /** What the module exports; see `assembly/`. Addresses and counts are unsigned 32-bit numbers. */
 export interface KernelExports {
+  /** Runs `count` operations as one of the threads; 0 if another thread failed. */
   run(program: number, count: number, thread: number, threads: number): number;
+  /** Makes every thread leave its barrier. */
   fail(): void;
+  /** Copies a row of `columns` numbers of `size` bytes to row `row` of a panel. */
   packRow(panel: number, row: number, from: number, columns: number, size: number): void;
+  /** The same for eight 16-bit rows; `columns` is a multiple of 8. */
   packRows8(panel: number, row: number, from: number, columns: number): void;
+  /** Index of the first of the largest numbers. */
   argmax(x: number, count: number): number;
+  /** Σ e^((x − shift) · factor). */
   expSum(x: number, count: number, shift: number, factor: number): number;
+  /** Writes the indices of numbers ≥ limit, at most `capacity` of them; returns how many there are. */
   collect(x: number, count: number, limit: number, to: number, capacity: number): number;
+  /** Writes x · factor + Gumbel noise to `noisy`, −∞ where x < limit; returns the largest. */
   noisyMaximum(x: number, count: number, factor: number, limit: number, key: number, noisy: number): number;
 }
 
 /** A module and the size of the memories it can run on. */
 export interface Kernels {
+  /** Compiled for memories of `pages`. */
   readonly module: WebAssembly.Module;
+  /** Of 64 KiB. */
   readonly pages: number;
   /** Whether multiply-add is fused. */
   readonly relaxed: boolean;
 }
 
+/** A page of WebAssembly. */
 export const wasmPageBytes = 65536;
 /** Pages of 4 GiB, the limits as built. */
 const mostPages = 65536;
@@ -51,6 +62,7 @@ export function createMemory(pages: number): WebAssembly.Memory {
   return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
 }
 
+/** The module's functions, on a memory. */
 export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): KernelExports {
   return new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as KernelExports;
 }

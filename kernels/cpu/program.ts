@@ -16,6 +16,7 @@ export const Kind = {
   Combine: 9,
 } as const;
 
+/** What happens to a product, as `assembly/linear.ts` numbers it. */
 export const Epilogue = { store: 0, add: 1, "silu-mul": 2 } as const;
 
 const operationWords = 32;
@@ -23,22 +24,27 @@ const capacity = 4096;
 
 /** A float among integer words. */
 export class Real {
+  /** Written as a float32. */
   constructor(readonly value: number) {}
 }
 
 /** The program of one bank. */
 export class Program {
+  /** Of the first operation. */
   readonly address: number;
+  /** Operations so far. */
   count = 0;
   readonly #words: Uint32Array;
   readonly #floats: Float32Array;
 
+  /** Takes room for a full program. */
   constructor(bank: Bank) {
     this.address = bank.allocate(capacity * operationWords * 4);
     this.#words = bank.words.subarray(this.address / 4, this.address / 4 + capacity * operationWords);
     this.#floats = bank.floats.subarray(this.address / 4, this.address / 4 + capacity * operationWords);
   }
 
+  /** Whether nothing more goes in. */
   get full(): boolean {
     return this.count === capacity;
   }

@@ -12,10 +12,15 @@ import type { Bank } from "./bank.ts";
  * 16-bit integers, with float32 scales [page][kv head][pageSize].
  */
 export interface LayerPages {
+  /** Where they lie; the addresses are in it. */
   readonly bank: Bank;
+  /** Address of the keys. */
   readonly keys: number;
+  /** Address of the values. */
   readonly values: number;
+  /** Address of the keys' scales. */
   readonly keyScales: number;
+  /** Address of the values' scales. */
   readonly valueScales: number;
 }
 
@@ -28,13 +33,17 @@ export function bytesPerToken({ numKvHeads, headDim }: HeadLayout, numLayers: nu
 export class CpuState {
   /** [maxRows + 1, contextLength] */
   readonly tokenPool: Uint32Array;
+  /** In order of depth. */
   readonly layers: readonly LayerPages[];
+  /** Entries of a page table's row. */
   readonly pagesPerRow: number;
+  /** Base-two logarithm of the page size. */
   readonly pageShift: number;
   readonly #tables = new Map<Bank, number>();
   /** Scales in one page of keys or of values. */
   readonly #pageScales: number;
 
+  /** Allocates everything; throws a RangeError for shapes that the kernels cannot do. */
   constructor(readonly spec: StateSpec, place: (bytes: number) => Bank) {
     const { numKvHeads, headDim, numHeads } = spec.heads;
     if (headDim % 8 !== 0) {

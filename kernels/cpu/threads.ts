@@ -40,9 +40,13 @@ export const failureBytes = (Control.Attached - Control.FailureText) * 4;
 
 /** Sent once per bank. */
 export interface AttachMessage {
+  /** The control block. */
   readonly control: SharedArrayBuffer;
+  /** Number of the thread, from 1. */
   readonly thread: number;
+  /** To be run on the memory. */
   readonly module: WebAssembly.Module;
+  /** Of the bank. */
   readonly memory: WebAssembly.Memory;
 }
 
@@ -60,7 +64,7 @@ export class ThreadGroup implements Disposable {
   #onNews = () => {};
   #attachedAt = performance.now();
 
-  /** @param threads including the caller's own */
+  /** Starts the workers; `threads` includes the caller's own. */
   constructor(readonly threads: number, kernels: Kernels) {
     this.#module = kernels.module;
     this.#control = new Int32Array(new SharedArrayBuffer(4 * (Control.Attached + threads)));
@@ -166,6 +170,7 @@ export class ThreadGroup implements Disposable {
     return this.#ready = true;
   }
 
+  /** Ends the threads. */
   [Symbol.dispose](): void {
     this.#failure ??= "the CPU backend has been disposed of";
     Atomics.store(this.#control, Control.Stop, 1);

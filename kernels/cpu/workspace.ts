@@ -16,6 +16,7 @@ export const ownPackNumbers = 16384;
 
 /** A buffer of [maxTokens, width] float32, which follows the layers through the banks. */
 export class CpuActivation extends Region implements Activation {
+  /** As many rows as a step has tokens at most. */
   constructor(readonly width: number, maxTokens: number) {
     super(width * maxTokens * 4);
   }
@@ -28,21 +29,28 @@ export function rowsPerUnit({ numHeads, numKvHeads }: HeadLayout): number {
 
 /** The step's buffers in one bank. */
 export class Workspace {
+  /** What is collected for this bank. */
   readonly program: Program;
+  /** Address of the first thread's scratch. */
   readonly scratch: number;
   /** Bytes of scratch of each thread. */
   readonly scratchBytes: number;
   /** Rows of the embedding table, written by `embed`. */
   readonly ids: number;
+  /** Address of each token's row. */
   readonly rows: number;
+  /** Address of each token's position. */
   readonly positions: number;
+  /** Address of the units of attention. */
   readonly runs: number;
+  /** Address of the tokens whose logits are wanted. */
   readonly samples: number;
   #packed = 0;
   #packedColumns = 0;
   readonly #chunk: number;
   #filledFor: StepTokens | null = null;
 
+  /** Takes all but the packed inputs, whose size depends on the matrices. */
   constructor(readonly bank: Bank, spec: StateSpec, threads: number) {
     const { headDim } = spec.heads;
     const most = rowsPerUnit(spec.heads);
@@ -84,10 +92,13 @@ export class Workspace {
 
 /** Tokens of one forward of a plan. */
 export class StepTokens {
+  /** Tokens of the forward. */
   readonly count: number;
   /** Row and position of each token, and the id that stands there. */
   readonly rows: Uint32Array;
+  /** Where each token stands in its row. */
   readonly positions: Uint32Array;
+  /** Token ids. */
   readonly ids: Uint32Array;
   /** Units of attention: (row, first position, first token, tokens) of at most `rowsPerUnit` rows. */
   readonly runs: Uint32Array;
@@ -96,6 +107,7 @@ export class StepTokens {
   /** Tokens whose logits are wanted. */
   readonly samples: Uint32Array;
 
+  /** Forward `step` of the plan. */
   constructor(plan: BatchPlan, step: number, state: CpuState) {
     const { heads, contextLength } = state.spec;
     const rows: number[] = [], positions: number[] = [], ids: number[] = [], runs: number[] = [];

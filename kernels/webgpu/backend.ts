@@ -76,6 +76,7 @@ export class WebGpuBackend implements Backend {
   #uploaded = 0;
   #serial = 0;
 
+  /** `createWebGpuBackend` is the way to make one. */
   constructor(gpu: GpuDevice, readback: Readback, options: WebGpuOptions) {
     this.#gpu = gpu;
     this.#readback = readback;
@@ -214,6 +215,7 @@ export class WebGpuBackend implements Backend {
     this.#live.state.poison(pages);
   }
 
+  /** Destroys buffers and device. */
   [Symbol.dispose](): void {
     this.#context = null;
     this.#allocator[Symbol.dispose]();

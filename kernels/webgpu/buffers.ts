@@ -6,7 +6,9 @@ import { DeviceError, type GpuDevice } from "./device.ts";
 export interface DeviceBuffer {
   /** Unique per allocator. */
   readonly id: number;
+  /** The buffer itself. */
   readonly gpu: GPUBuffer;
+  /** Its size, a multiple of 16. */
   readonly bytes: number;
 }
 
@@ -17,6 +19,7 @@ export class BufferAllocator implements Disposable {
   #nextId = 1;
   #bytes = 0;
 
+  /** Nothing is allocated yet. */
   constructor(gpu: GpuDevice) {
     this.#gpu = gpu;
   }
@@ -60,6 +63,7 @@ export class BufferAllocator implements Disposable {
     buffer.gpu.destroy();
   }
 
+  /** Destroys all buffers. */
   [Symbol.dispose](): void {
     for (const buffer of this.#live) buffer.gpu.destroy();
     this.#live.clear();

@@ -12,24 +12,35 @@ import type { DeviceState, SharedBuffers, SharedRole } from "./state.ts";
 
 /** Room for [maxTokens, width] numbers. */
 export class DeviceActivation implements Activation {
+  /** Of `width` elements per token. */
   constructor(readonly width: number, readonly element: ElementType, readonly buffer: DeviceBuffer) {}
 }
 
 /** Everything that lives as long as the backend's state. */
 export interface Context {
+  /** The device. */
   readonly gpu: GpuDevice;
+  /** Of all buffers. */
   readonly allocator: BufferAllocator;
+  /** Of all kernels. */
   readonly pipelines: PipelineCache;
+  /** Pages, page table, token pool. */
   readonly state: DeviceState;
+  /** Scratch of the steps. */
   readonly shared: SharedBuffers;
+  /** Null for a single rank. */
   readonly collective: Collective | null;
+  /** What has been looked up before. */
   readonly memory: DispatchMemory;
 }
 
 /** One forward being recorded. */
 export interface Forward {
+  /** What it works with. */
   readonly context: Context;
+  /** Where its dispatches go. */
   readonly recorder: Recorder;
+  /** Its sizes. */
   readonly shape: ForwardShape;
   /** Number of the step. */
   readonly serial: number;
@@ -37,7 +48,9 @@ export interface Forward {
   readonly step: number;
   /** Results of all forwards, and how many alternatives a row has. */
   readonly results: DeviceBuffer;
+  /** Alternatives that a row reports. */
   readonly topCount: number;
+  /** Parts of the sampler that some row needs. */
   readonly needs: SamplingNeeds;
   /** Where to copy logits, if they are asked for. */
   readonly logits?: { readonly staging: GPUBuffer; readonly offset: number } | null;

@@ -9,6 +9,7 @@ import type { DeviceCaps } from "./kernel.ts";
 
 /** No adapter at all: there is no driver, or the process may not use it. */
 export class NoAdapterError extends Error {
+  /** The error's name. */
   override readonly name = "NoAdapterError";
   constructor() {
     super(`no WebGPU adapter: ${adapterRemedy()}`);
@@ -17,6 +18,7 @@ export class NoAdapterError extends Error {
 
 /** The device reported an error, or is gone. */
 export class DeviceError extends Error {
+  /** The error's name. */
   override readonly name = "DeviceError";
 }
 
@@ -39,14 +41,16 @@ export function adapterRemedy(): string {
 const softwareNames = /llvmpipe|lavapipe|swiftshader|softpipe|basic render|software/i;
 
 /** Whether an adapter is a software imitation of a GPU. */
-export function isSoftware(info: Pick<GPUAdapterInfo, "vendor" | "architecture" | "device" | "description">) {
+export function isSoftware(
+  info: Pick<GPUAdapterInfo, "vendor" | "architecture" | "device" | "description">,
+): boolean {
   return softwareNames.test(`${info.vendor} ${info.architecture} ${info.device} ${info.description}`);
 }
 
 const wantedFeatures: readonly GPUFeatureName[] = ["subgroups", "shader-f16", "timestamp-query"];
 
 /** Limits that kernels and buffers meet; the rest stay at their defaults. */
-const raisedLimits = [
+export const raisedLimits = [
   "maxBufferSize",
   "maxStorageBufferBindingSize",
   "maxStorageBuffersPerShaderStage",
@@ -97,12 +101,17 @@ function describe(info: GPUAdapterInfo): string {
 
 /** A GPUDevice with what is known about it. */
 export class GpuDevice implements Disposable {
+  /** The device itself. */
   readonly device: GPUDevice;
+  /** Its queue. */
   readonly queue: GPUQueue;
+  /** What the adapter says about itself. */
   readonly info: GPUAdapterInfo;
+  /** What kernels may depend on. */
   readonly caps: DeviceCaps;
   /** Alignment of dynamic and static binding offsets, in bytes. */
   readonly offsetAlignment: number;
+  /** Largest buffer. */
   readonly maxBufferBytes: number;
   #failure: DeviceError | null = null;
   #disposed = false;
@@ -158,7 +167,10 @@ export class GpuDevice implements Disposable {
     this.#failure ??= new DeviceError(message);
   }
 
-  /** @throws {DeviceError} if the device has reported an error since it was opened. */
+  /**
+   * Looks for failures that WebGPU reports out of band.
+   * @throws {DeviceError} if the device has reported an error since it was opened.
+   */
   check(): void {
     if (this.#failure !== null) throw this.#failure;
   }
@@ -170,6 +182,7 @@ export class GpuDevice implements Disposable {
     return { kind: "webgpu", description: describe(this.info), software, memoryBytes };
   }
 
+  /** Destroys the device. */
   [Symbol.dispose](): void {
     this.#disposed = true;
     this.device.destroy();
@@ -178,14 +191,21 @@ export class GpuDevice implements Disposable {
 
 /** What `doctor` shows about the adapter. */
 export interface WebGpuReport {
+  /** For people. */
   readonly description: string;
+  /** As the driver says. */
   readonly vendor: string;
+  /** As the driver says. */
   readonly architecture: string;
+  /** As the driver says. */
   readonly device: string;
+  /** True when it is a software imitation. */
   readonly software: boolean;
   /** What a device was granted. */
   readonly features: readonly string[];
+  /** Smallest and largest number of lanes. */
   readonly subgroup: { readonly min: number; readonly max: number };
+  /** The limits that matter here. */
   readonly limits: Readonly<Record<(typeof raisedLimits)[number], number>>;
 }
 

@@ -13,6 +13,7 @@ export interface PciGpu {
   readonly address: string;
   /** Vendor and device in hexadecimal, for example "10de:2335": equal for GPUs of one kind. */
   readonly kind: string;
+  /** For people. */
   readonly name: string;
 }
 

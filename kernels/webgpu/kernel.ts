@@ -10,11 +10,15 @@
 export interface DeviceCaps {
   /** Smallest and largest number of lanes in a subgroup. 32/32 on NVIDIA, 8/8 on Mesa's software driver. */
   readonly minSubgroup: number;
+  /** Largest number of lanes in a subgroup. */
   readonly maxSubgroup: number;
   /** `enable f16` may be used. */
   readonly f16: boolean;
+  /** Workgroup memory. */
   readonly maxWorkgroupBytes: number;
+  /** Most threads of a workgroup. */
   readonly maxWorkgroupThreads: number;
+  /** Largest binding. */
   readonly maxBindingBytes: number;
   /** A rough number of workgroups that fill the device; grids smaller than this are split along the sum. */
   readonly parallelism: number;
@@ -52,6 +56,7 @@ export type ElementType = "f32" | "f16";
 export interface KernelSource {
   /** Equal keys mean equal code. Short and readable: it names the pipeline in traces. */
   readonly key: string;
+  /** Writes the WGSL; called once per key. */
   readonly code: () => string;
   /** Access of each buffer of group 1, in binding order. */
   readonly access: readonly ("read" | "read_write")[];
@@ -59,7 +64,10 @@ export interface KernelSource {
 
 /** One dispatch: the shader, which buffers to bind (by role, resolved by the caller), and the grid. */
 export interface KernelCall<Role extends string> {
+  /** The shader. */
   readonly source: KernelSource;
+  /** Roles of the buffers, in binding order. */
   readonly bindings: readonly Role[];
+  /** The grid. */
   readonly workgroups: readonly [x: number, y: number, z: number];
 }

@@ -7,13 +7,21 @@ import type { DeviceMatrix, DeviceVector } from "./weights.ts";
 
 /** A product over `rows` activation rows, whose number the kernels find in plan word `countWord`. */
 export interface LinearOperation {
+  /** [tokens, columns] */
   readonly input: DeviceActivation;
+  /** Applied to the input first. */
   readonly norm: Norm | null;
+  /** [rows, columns] */
   readonly weight: DeviceMatrix;
+  /** [rows] */
   readonly bias: DeviceVector | null;
+  /** [tokens, rows], or half as wide for "silu-mul". */
   readonly output: DeviceActivation;
+  /** As in `LinearArgs`. */
   readonly epilogue: "store" | "add" | "silu-mul";
+  /** Activation rows. */
   readonly rows: number;
+  /** Plan word with their number. */
   readonly countWord: number;
 }
 

@@ -32,6 +32,7 @@ const vector = (norm: Norm) => (norm.weight as DeviceVector).buffer;
 export class DeviceOps implements Ops {
   readonly #forward: Forward;
 
+  /** Begins the forward's region of the plan. */
   constructor(forward: Forward) {
     this.#forward = forward;
     forward.recorder.region(forward.shape.offset);

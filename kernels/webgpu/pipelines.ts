@@ -10,15 +10,21 @@ import type { KernelSource } from "./kernel.ts";
 
 type Access = KernelSource["access"][number];
 
-interface Layout {
+/** Layouts of kernels with the same accesses. */
+export interface Layout {
+  /** Tells layouts apart. */
   readonly id: number;
+  /** Of group 1. */
   readonly group: GPUBindGroupLayout;
+  /** Of both groups. */
   readonly pipeline: GPUPipelineLayout;
 }
 
 /** A compiled kernel. */
 export interface Pipeline {
+  /** Ready to dispatch. */
   readonly gpu: GPUComputePipeline;
+  /** Shared by kernels with the same accesses. */
   readonly layout: Layout;
 }
 
@@ -30,6 +36,7 @@ export class PipelineCache {
   readonly #pipelines = new Map<string, Pipeline>();
   readonly #bindGroups = new Map<string, GPUBindGroup>();
 
+  /** Nothing is compiled yet. */
   constructor(gpu: GpuDevice) {
     this.#device = gpu.device;
     this.#planLayout = this.#device.createBindGroupLayout({
@@ -46,6 +53,7 @@ export class PipelineCache {
     return this.#pipelines.size;
   }
 
+  /** The pipeline of a kernel, compiled unless known. */
   pipeline(source: KernelSource): Pipeline {
     const known = this.#pipelines.get(source.key);
     if (known) return known;
@@ -61,6 +69,7 @@ export class PipelineCache {
     return pipeline;
   }
 
+  /** The bind group of these buffers, made unless known. */
   bindGroup({ layout }: Pipeline, buffers: readonly DeviceBuffer[]): GPUBindGroup {
     let key = `${layout.id}`;
     for (const { id } of buffers) key += `,${id}`;

@@ -9,7 +9,9 @@ import { DeviceError, type GpuDevice } from "./device.ts";
 
 /** A mappable buffer lent to one step. */
 export interface Staging {
+  /** The buffer itself. */
   readonly buffer: GPUBuffer;
+  /** Its size. */
   readonly bytes: number;
   /** Mapped at least once: `getMappedRange` on a buffer that never was ends the process. */
   warm: boolean;

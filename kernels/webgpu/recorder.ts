@@ -9,10 +9,15 @@ import type { Readback, Staging } from "./readback.ts";
 
 /** A dispatch with everything looked up. */
 export interface Prepared {
+  /** What runs. */
   readonly pipeline: Pipeline;
+  /** On which buffers. */
   readonly bindGroup: GPUBindGroup;
+  /** Workgroups. */
   readonly x: number;
+  /** Workgroups. */
   readonly y: number;
+  /** Workgroups. */
   readonly z: number;
 }
 
@@ -34,6 +39,7 @@ export function prepare<Role extends string>(
 
 /** Commands, and what the host does once they are done. */
 export interface Segment {
+  /** To be submitted. */
   readonly commands: GPUCommandBuffer;
   /** Results that the host needs, and what it does with them; absent for a step's last segment. */
   readonly then?: {
@@ -58,6 +64,7 @@ export class Recorder {
   /** For what the host reads: one after the other, so one buffer serves a whole step. */
   #staging: Staging | null = null;
 
+  /** `planGroup` shows kernels the plan. */
   constructor(gpu: GpuDevice, readback: Readback, planGroup: GPUBindGroup) {
     this.#gpu = gpu;
     this.#readback = readback;
@@ -71,6 +78,7 @@ export class Recorder {
     this.#pass?.setBindGroup(0, this.#planGroup, this.#offset, 0, 1);
   }
 
+  /** Appends a dispatch. */
   dispatch({ pipeline, bindGroup, x, y, z }: Prepared): void {
     let pass = this.#pass;
     if (pass === null) {
@@ -86,6 +94,7 @@ export class Recorder {
     pass.dispatchWorkgroups(x, y, z);
   }
 
+  /** Appends a copy between buffers. */
   copy(
     source: GPUBuffer,
     sourceOffset: number,
@@ -111,6 +120,7 @@ export class Recorder {
     this.#encoder = this.#gpu.device.createCommandEncoder();
   }
 
+  /** Ends the recording. */
   finish(): readonly Segment[] {
     this.#endPass();
     this.#segments.push({ commands: this.#encoder.finish() });

@@ -5,7 +5,7 @@ import type { DeviceCaps } from "./kernel.ts";
 import { divideUp } from "./wgsl.ts";
 
 /** Parameters an entry point must take so that the reductions below work. */
-export const laneParameters =
+export const laneParameters: string =
   "@builtin(subgroup_id) subgroup: u32, @builtin(num_subgroups) subgroups: u32, " +
   "@builtin(subgroup_invocation_id) lane: u32";
 
@@ -13,7 +13,7 @@ export const laneParameters =
 export const laneArguments = "lane, subgroup, subgroups";
 
 /** Threads for kernels whose workgroup should be one subgroup where that is possible. */
-export const oneSubgroup = (caps: DeviceCaps) => Math.max(caps.maxSubgroup, 16);
+export const oneSubgroup = (caps: DeviceCaps): number => Math.max(caps.maxSubgroup, 16);
 
 const operations = {
   add: { type: "f32", subgroup: "subgroupAdd", combine: (a: string, b: string) => `${a} + ${b}` },
@@ -28,7 +28,7 @@ const operations = {
  */
 export function workgroupReduction(
   name: string,
-  operation: keyof typeof operations,
+  operation: "add" | "max" | "addU32" | "minU32",
   threads: number,
   caps: DeviceCaps,
 ): string {

@@ -17,7 +17,7 @@ import type { DeviceMatrix, DeviceVector } from "./weights.ts";
 import { divideUp } from "./wgsl.ts";
 
 /** Bytes of all results of a step. */
-export const resultBytes = (samples: number, steps: number, topCount: number) =>
+export const resultBytes = (samples: number, steps: number, topCount: number): number =>
   4 * samples * steps * resultWords(topCount);
 
 /** Norm, head and draw, group after group of sampled rows. */

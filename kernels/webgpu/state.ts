@@ -40,6 +40,7 @@ export class SharedBuffers {
   #retired: { buffer: DeviceBuffer; serial: number }[] = [];
   #generation = 0;
 
+  /** Nothing is allocated yet. */
   constructor(allocator: BufferAllocator, pipelines: PipelineCache) {
     this.#allocator = allocator;
     this.#pipelines = pipelines;
@@ -77,15 +78,24 @@ export class SharedBuffers {
 
 /** Keys, values and the tables that lead to them. */
 export class DeviceState {
+  /** Sizes. */
   readonly spec: StateSpec;
+  /** Layout of the pages. */
   readonly cache: CacheLayout;
+  /** [maxRows, contextLength] */
   readonly tokenPool: DeviceBuffer;
+  /** [maxRows, pages of a row] */
   readonly pageTable: DeviceBuffer;
+  /** Per layer. */
   readonly keys: readonly DeviceBuffer[];
+  /** Per layer. */
   readonly values: readonly DeviceBuffer[];
   readonly #allocator: BufferAllocator;
 
-  /** @throws {DeviceError} if the pages of a layer do not fit a binding. */
+  /**
+   * Allocates everything.
+   * @throws {DeviceError} if the pages of a layer do not fit a binding.
+   */
   constructor(spec: StateSpec, allocator: BufferAllocator) {
     this.spec = spec;
     this.cache = cacheLayout(spec);

@@ -10,10 +10,13 @@ import type { Segment } from "./recorder.ts";
 
 /** What a step's result buffer holds: the serial, then rows, then logits if asked for. */
 export interface ResultLayout {
+  /** Where the results are copied. */
   readonly staging: Staging;
+  /** Number of the step, which stands in front of them. */
   readonly serial: number;
   /** Words of results, and of logits behind them. */
   readonly rows: number;
+  /** Words of logits, behind the rows. */
   readonly logits: number;
 }
 
@@ -32,6 +35,7 @@ export class DeviceStep implements RecordedStep {
   readonly #done: (serial: number) => void;
   #started = 0;
 
+  /** Nothing runs before `submit`. */
   constructor(
     gpu: GpuDevice,
     readback: Readback,
@@ -59,7 +63,10 @@ export class DeviceStep implements RecordedStep {
     if (this.#segments.length === 1) this.#begin();
   }
 
-  /** @throws {DeviceError} if the device failed since the step before. */
+  /**
+   * Blocks until the step is done, where that is possible.
+   * @throws {DeviceError} if the device failed since the step before.
+   */
   read(): StepResult | Promise<StepResult> {
     this.#gpu.check();
     if (this.#segments.length > 1) {

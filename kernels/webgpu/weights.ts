@@ -10,9 +10,11 @@ import { DeviceError } from "./device.ts";
 
 /** Rows of a matrix in one buffer. */
 export interface MatrixPart {
+  /** Where the rows stand. */
   readonly buffer: DeviceBuffer;
   /** First output feature (first expert, when there are several) and how many of them. */
   readonly first: number;
+  /** How many output features (or experts). */
   readonly count: number;
   /** Rows in the buffer: twice `count` for a paired matrix. */
   readonly rows: number;
@@ -32,10 +34,14 @@ const splitRows = 64;
 /** A matrix in one or more buffers. */
 export class DeviceMatrix implements Matrix {
   readonly spec: MatrixSpec;
+  /** From top to bottom. */
   readonly parts: readonly MatrixPart[];
   readonly #segments: readonly Segment[];
 
-  /** @throws {DeviceError} if not even one expert, or `splitRows` rows, fit a binding. */
+  /**
+   * Allocates all parts; at most `maxBytes` in one.
+   * @throws {DeviceError} if not even one expert, or `splitRows` rows, fit a binding.
+   */
   constructor(spec: MatrixSpec, allocator: BufferAllocator, maxBytes: number) {
     this.spec = spec;
     const { name, rows, columns, dtype, experts, layout } = spec;
@@ -92,11 +98,13 @@ function halves(parts: readonly MatrixPart[], start: number, half: 0 | 1): Segme
 
 /** A float32 vector; the values are kept so that the bias of a split matrix can be cut to its parts. */
 export class DeviceVector implements Vector {
+  /** All of the vector. */
   readonly buffer: DeviceBuffer;
   readonly #values: Float32Array;
   readonly #cuts = new Map<string, DeviceBuffer>();
   readonly #make: (values: Float32Array) => DeviceBuffer;
 
+  /** Copies the values; `make` uploads. */
   constructor(values: Float32Array, make: (values: Float32Array) => DeviceBuffer) {
     this.#values = values.slice();
     this.#make = make;
@@ -126,6 +134,7 @@ export class DeviceVector implements Vector {
 
 /** Cosine and sine of each (position, pair), in one buffer each. */
 export class DeviceRope implements RopeTable {
+  /** [positions, half] in both buffers. */
   constructor(
     readonly positions: number,
     readonly half: number,

@@ -6,9 +6,11 @@ import type { ElementType, KernelSource } from "./kernel.ts";
 
 /** One buffer of group 1. */
 export interface Binding {
+  /** In the shader. */
   readonly name: string;
   /** WGSL type of the whole buffer. */
   readonly type: string;
+  /** What the shader does with it. */
   readonly access: "read" | "read_write";
 }
 
@@ -62,11 +64,13 @@ export function float(value: number): string {
 }
 
 /** Converts an activation element to f32 and back. */
-export const load = (element: ElementType, text: string) => element === "f16" ? `f32(${text})` : text;
-export const store = (element: ElementType, text: string) => element === "f16" ? `f16(${text})` : text;
+export const load = (element: ElementType, text: string): string => element === "f16" ? `f32(${text})` : text;
+/** An f32 expression as an element. */
+export const store = (element: ElementType, text: string): string =>
+  element === "f16" ? `f16(${text})` : text;
 
 /** ceil(a / b) */
-export const divideUp = (a: number, b: number) => Math.ceil(a / b);
+export const divideUp = (a: number, b: number): number => Math.ceil(a / b);
 
 /** Smallest power of two that is at least n. */
 export function powerOfTwo(n: number): number {
@@ -77,4 +81,5 @@ export function powerOfTwo(n: number): number {
 
 /** 0, 1, … n − 1, for code that is repeated. */
 export const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
+/** Statements, one a line. */
 export const lines = (parts: readonly string[]): string => parts.join("\n");

@@ -30,6 +30,9 @@ export async function startSession(values: OptionValues, warmUp: boolean): Promi
   if (name === undefined) {
     progress.note("radish: using the embedded toy model; --model Qwen/Qwen3-0.6B takes a real one");
   }
+  if ((values.number("tp") ?? 1) > 1 && values.text("device") !== "cpu" && !mayLookAnywhere()) {
+    progress.note("radish: without all permissions several GPUs cannot be told apart: ranks share one");
+  }
   const directory = name === undefined ? embeddedModel : await findModel(name, values, progress);
   const engine = await Engine.start(engineOptions(values, directory), {
     modelId: name ?? "pocket",
@@ -52,6 +55,11 @@ export async function startSession(values: OptionValues, warmUp: boolean): Promi
     loadMilliseconds: performance.now() - began,
     [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),
   };
+}
+
+/** Deno shows /sys, where GPUs are listed, only to programs with all permissions; native code is the last of them. */
+function mayLookAnywhere(): boolean {
+  return Deno.build.os !== "linux" || Deno.permissions.querySync({ name: "ffi" }).state === "granted";
 }
 
 /** A directory as it is; a Hub id from the cache, or pulled when it is missing. */

@@ -203,6 +203,16 @@ for (const device of ["cpu", "webgpu"] as const) {
   });
 }
 
+Deno.test("a rank that stalls ends the group, is named, and does not keep the engine from closing", async () => {
+  const hooks = { dieAtPlan: { rank: 1, plan: 3, stall: true }, leastPatience: 1000 };
+  await using engine = await startRanks("cpu", pocket, 2, hooks);
+  const request = { input: ids(5, 8, 9), params: { ...params, maxTokens: 400 } };
+  const { finish } = await engine.submit(request).complete();
+  assert.ok(finish.type === "error" && finish.code === "unavailable", JSON.stringify(finish));
+  assert.match(finish.message, /rank 1 of the group has stalled/);
+  assert.equal(engine.health, "dead");
+});
+
 Deno.test("an engine that is closed while its ranks generate ends without a word about a failure", async () => {
   const engine = await startRanks("cpu", pocket, 2);
   let dead: Error | null = null;

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import type { DType } from "../../kernels/ops.ts";
 import type { DeviceCaps } from "../../kernels/webgpu/kernel.ts";
 import type { LinearPlan, LinearShape } from "../../kernels/webgpu/linear/linear.ts";
-import { type GemmTile } from "../../kernels/webgpu/linear/gemm.ts";
+import type { GemmTile } from "../../kernels/webgpu/linear/gemm_tile.ts";
 import { matvecCall, type MatvecTile } from "../../kernels/webgpu/linear/matvec.ts";
 import { planGemm, planLinear } from "../../kernels/webgpu/linear/plan.ts";
 import { decode, linearCase, relativeError, seeded } from "./linear_case.ts";

@@ -13,7 +13,7 @@ Deno.test("deno compile embeds the program, its workers and its model, and nothi
   try {
     // Deno stands in for its runtime, which would be downloaded: everything is embedded, nothing would start.
     const printed = await compile(Deno.build.target, `${folder}/radish`, {
-      DENORT_BIN: Deno.execPath(),
+      env: { DENORT_BIN: Deno.execPath() },
     });
     const embedded = await embeddedFiles(printed);
     assert.deepEqual(differences(embedded, expectedFiles(program)), []);
@@ -111,7 +111,7 @@ Deno.test("a release is permitted what its sources ask for", async () => {
   const all = (pattern: RegExp) =>
     sources.flatMap((text) => [...text.matchAll(pattern)].map((match) => match[1]!));
 
-  const variables = all(/(?:Deno\.env\.(?:get|set)\(|\benv: |\benv\()"(\w+)"/g);
+  const variables = all(/(?:Deno\.env\.(?:get|set|has)\(|\benv: |\benv\()"(\w+)"/g);
   for (const name of ["RADISH_MODEL", "HF_TOKEN"]) assert.ok(variables.includes(name), name);
   for (const name of variables) {
     assert.ok(environment.some((pattern) => pattern.test(name)), name);

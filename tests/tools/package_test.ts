@@ -2,7 +2,9 @@
 // the script needs.
 
 import assert from "node:assert/strict";
+import { modelFiles, root } from "../../tools/contents.ts";
 import { buildPackage } from "../../tools/package.ts";
+import { HubStandIn, name as hubModel } from "../engine/hub/stand_in.ts";
 
 /** All that the script may use. */
 const programs = [
@@ -171,6 +173,32 @@ Deno.test("the packaged file works alone on a machine without Deno", async (t) =
     assert.equal((await child.status).code, 0);
     await child.stdout.cancel();
   });
+
+  await t.step("a model is pulled from a hub, listed and run, with the permissions there are", async () => {
+    await using hub = new HubStandIn();
+    for (const path of modelFiles) {
+      hub.add(path.slice(path.lastIndexOf("/") + 1), await Deno.readFile(`${root}/${path}`));
+    }
+    const withHub = { ...env, HF_ENDPOINT: hub.url };
+    const { stdout, stderr } = await machine.run([...question, "--model", hubModel], withHub);
+    assert.equal(stdout, answer, stderr);
+    assert.match((await machine.run(["list"], withHub)).stdout, new RegExp(hubModel));
+  });
+
+  await t.step(
+    "RADISH_ALLOW_ALL=1 gives it all permissions; without it, it says what it cannot find out",
+    async () => {
+      const ranks = [...question, "--tp", "2"];
+      const [narrow, all] = [
+        await machine.run(ranks, env),
+        await machine.run(ranks, { ...env, RADISH_ALLOW_ALL: "1" }),
+      ];
+      for (const { stdout, stderr } of [narrow, all]) assert.equal(stdout, answer, stderr);
+      const note = /several GPUs cannot be told apart/;
+      assert.equal(note.test(narrow.stderr), Deno.build.os === "linux");
+      assert.doesNotMatch(all.stderr, note);
+    },
+  );
 
   await t.step("exit codes are the program's", async () => {
     assert.equal((await machine.run(["generat"], env)).code, 2);

@@ -6,7 +6,9 @@ import type { HeadLayout, StateSpec } from "../../ops.ts";
 
 /** What kernels need to know to find a key. */
 export interface CacheLayout {
+  /** Of this rank. */
   readonly numKvHeads: number;
+  /** Width of a head. */
   readonly headDim: number;
   /** Tokens per page, a power of two. */
   readonly pageSize: number;
@@ -16,6 +18,7 @@ export interface CacheLayout {
   readonly key: string;
 }
 
+/** The layout for these heads and pages. */
 export function cacheLayout(state: StateSpec): CacheLayout {
   const { heads: { numKvHeads, headDim }, pageSize, contextLength } = state;
   const pagesPerRow = Math.ceil(contextLength / pageSize);
@@ -41,7 +44,7 @@ export function slotFunction({ numKvHeads, headDim, pageSize, pagesPerRow }: Cac
 export const cacheType = "array<vec4<u32>>";
 
 /** Elements 0–3 and 4–7 of a loaded octet. */
-export const octetHalf = (octet: string, half: 0 | 1) =>
+export const octetHalf = (octet: string, half: 0 | 1): string =>
   half === 0
     ? `vec4<f32>(unpack2x16float(${octet}.x), unpack2x16float(${octet}.y))`
     : `vec4<f32>(unpack2x16float(${octet}.z), unpack2x16float(${octet}.w))`;

@@ -25,6 +25,7 @@ export interface PrefillTile {
   readonly lanes: number;
   /** Query heads of a key/value head in one workgroup, and tokens of a tile. */
   readonly heads: number;
+  /** Tokens of a tile. */
   readonly tokens: number;
   /** Whether it is the kernel of `prefill_packed.ts`. */
   readonly packed: boolean;

@@ -25,7 +25,7 @@ const threadRows = 8;
 const flushKeys = 16;
 
 /** Lanes that share a row: eight columns of the output each. */
-export const packedLanes = (headDim: number) => headDim / 8;
+export const packedLanes = (headDim: number): number => headDim / 8;
 
 /** Bytes of workgroup memory. */
 export function packedBytes(headDim: number): number {
@@ -34,7 +34,9 @@ export function packedBytes(headDim: number): number {
 }
 
 /** Types of the buffers of keys, values and results, and of q|k|v. */
-export const packedTypes = (shape: AttentionShape) => ({
+export const packedTypes = (
+  shape: AttentionShape,
+): { readonly qkv: string; readonly cache: string; readonly result: string } => ({
   qkv: `array<vec4<${shape.qkv}>>`,
   cache: "array<mat2x4<f16>>",
   result: `array<vec4<${shape.output}>>`,

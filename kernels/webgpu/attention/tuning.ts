@@ -12,6 +12,7 @@ export interface Tuning {
   readonly chunks: number;
   /** Query heads of a key/value head that one workgroup handles. */
   readonly headBlock: number;
+  /** Of a workgroup. */
   readonly threads: number;
   /** Keys of a batch, taken together before the maximum is updated. */
   readonly batch: number;

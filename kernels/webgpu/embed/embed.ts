@@ -12,15 +12,19 @@ const threads = 64;
 
 /** A part of the table, and where it stands in the vocabulary. */
 export interface EmbedShape {
+  /** Elements of a row. */
   readonly columns: number;
+  /** Type of the table. */
   readonly dtype: DType;
   /** First token id of the part, and number of its rows. */
   readonly firstId: number;
+  /** Rows of the part. */
   readonly rows: number;
   /** Positions per row of the token pool. */
   readonly contextLength: number;
   /** Whether tokens that are not in the part become zeros (the table's first part) or are left alone. */
   readonly zeroOthers: boolean;
+  /** Type of the result. */
   readonly output: ElementType;
 }
 

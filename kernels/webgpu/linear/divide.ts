@@ -3,7 +3,7 @@
 // what the device reports, never on its name.
 
 import { type DeviceCaps, halfFrom } from "../kernel.ts";
-import type { GemmTile } from "./gemm.ts";
+import type { GemmTile } from "./gemm_tile.ts";
 import type { LinearShape } from "./linear.ts";
 import { fixedSubgroup, type MatvecTile } from "./matvec.ts";
 import { outputWidth } from "./wgsl.ts";

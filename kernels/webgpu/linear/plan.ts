@@ -2,7 +2,8 @@
 // rows, tiled products beyond, with the sum divided where the grid would leave the device idle.
 
 import { gemmTile, matvecTile } from "./divide.ts";
-import { gemmCall, type GemmInput, type GemmTile } from "./gemm.ts";
+import { gemmCall } from "./gemm.ts";
+import type { GemmInput, GemmTile } from "./gemm_tile.ts";
 import type { LinearPlan, LinearShape, PlanLinear } from "./linear.ts";
 import { matvecCall } from "./matvec.ts";
 import { normCall } from "./norm.ts";

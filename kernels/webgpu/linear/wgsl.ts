@@ -20,6 +20,7 @@ export interface Octets {
   readonly loads: number;
 }
 
+/** How rows of a type are read. */
 export function octets(dtype: DType): Octets {
   return dtype === "f32" ? { element: "vec4<f32>", loads: 2 } : { element: "vec4<u32>", loads: 1 };
 }

@@ -7,11 +7,15 @@ import { divideUp, input, kernelSource, load, output, store } from "../wgsl.ts";
 
 /** Fixed properties. */
 export interface CombineShape {
+  /** Elements of a token. */
   readonly width: number;
+  /** Experts that a token goes through. */
   readonly expertsPerToken: number;
+  /** Whether the sum replaces the output or is added to it. */
   readonly epilogue: "store" | "add";
   /** First of the tokens whose results are there. */
   readonly firstToken: number;
+  /** Type of the output. */
   readonly output: ElementType;
 }
 

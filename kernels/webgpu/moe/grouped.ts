@@ -14,9 +14,13 @@ import { type ExpertProduct, productKey } from "./shape.ts";
 
 /** Sizes of a workgroup's and of a thread's tile, multiples of four. */
 export interface GroupedTile {
+  /** Pairs of a workgroup's tile. */
   readonly pairs: number;
+  /** Output rows of a workgroup's tile. */
   readonly rows: number;
+  /** Pairs of a thread. */
   readonly threadPairs: number;
+  /** Output rows of a thread. */
   readonly threadRows: number;
 }
 

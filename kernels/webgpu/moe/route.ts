@@ -9,7 +9,9 @@ import { input, kernelSource, output } from "../wgsl.ts";
 
 /** Fixed properties. */
 export interface RouteShape {
+  /** Number of experts. */
   readonly experts: number;
+  /** Experts that a token goes through. */
   readonly expertsPerToken: number;
   /** Divide the chosen weights by their sum. */
   readonly renormalize: boolean;

@@ -10,12 +10,15 @@ import { divideUp, input, kernelSource, output } from "../wgsl.ts";
 
 /** Fixed properties. */
 export interface TileShape {
+  /** Number of experts. */
   readonly experts: number;
+  /** Experts that a token goes through. */
   readonly expertsPerToken: number;
   /** Pairs of a tile. */
   readonly tilePairs: number;
   /** The tokens that are sorted: from this one on, at most so many. */
   readonly firstToken: number;
+  /** Most tokens that are sorted. */
   readonly mostTokens: number;
 }
 

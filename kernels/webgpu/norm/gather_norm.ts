@@ -12,9 +12,13 @@ import { float, input, kernelSource, load, output, store } from "../wgsl.ts";
 export interface GatherNormShape {
   /** Which rows: the plan's sampled ones, or all tokens. */
   readonly rows: "sampled" | "all";
+  /** Elements of a row. */
   readonly columns: number;
+  /** Added to the mean square. */
   readonly epsilon: number;
+  /** Type of the input. */
   readonly input: ElementType;
+  /** Type of the result. */
   readonly output: ElementType;
 }
 

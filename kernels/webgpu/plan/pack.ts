@@ -28,29 +28,41 @@ export interface AttentionCut {
 
 /** What one forward looks like to whoever records it. */
 export interface ForwardShape extends AttentionCut {
+  /** Tokens that it computes. */
   readonly tokens: number;
+  /** Queries of the decode kernel. */
   readonly decodes: number;
+  /** Query tiles of longer sequences. */
   readonly tiles: number;
   /** Byte offset of its region. */
   readonly offset: number;
+  /** Its sampled rows. */
   readonly groups: readonly SampleGroup[];
 }
 
 /** A plan, packed. */
 export interface PackedPlan {
+  /** All regions. */
   readonly words: Uint32Array<ArrayBuffer>;
   /** Largest region in bytes: what a binding must cover. */
   readonly regionBytes: number;
+  /** Page-table entries to set. */
   readonly pageWrites: number;
+  /** Token-pool entries to set. */
   readonly tokenWrites: number;
+  /** In order. */
   readonly forwards: readonly ForwardShape[];
+  /** Sampled rows of a forward. */
   readonly samples: number;
+  /** Alternatives that a row reports. */
   readonly topCount: number;
+  /** Parts of the sampler that some row needs. */
   readonly needs: SamplingNeeds;
 }
 
 /** Fixed properties of the device and the engine that packing depends on. */
 export interface PackOptions {
+  /** Sizes of the engine. */
   readonly state: StateSpec;
   /** Words between possible region beginnings. */
   readonly alignWords: number;
@@ -60,6 +72,7 @@ export interface PackOptions {
   readonly tileTokens: number;
   /** Sequences that compute at most so many tokens go through the decode kernel, token by token. */
   readonly decodeTokens: number;
+  /** How decode attention over sequences of these lengths is cut. */
   readonly cut: (lengths: readonly number[]) => AttentionCut;
 }
 

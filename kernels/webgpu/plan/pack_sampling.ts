@@ -7,9 +7,11 @@ import { contentAt, Sample, sampleWords, Word } from "./words.ts";
 
 /** Sampled rows that go through head and sampler together. */
 export interface SampleGroup {
+  /** Byte offset of its region. */
   readonly offset: number;
   /** First sampled row and how many. */
   readonly first: number;
+  /** How many sampled rows. */
   readonly count: number;
 }
 
@@ -21,6 +23,7 @@ export interface SamplingNeeds {
   readonly biases: number;
   /** Top-k, top-p or min-p. */
   readonly limits: boolean;
+  /** Whether some row reports log-probabilities. */
   readonly logprobs: boolean;
   /** Ranks that share the vocabulary cannot settle every row by their best candidates. */
   readonly wholeRows: boolean;
@@ -61,10 +64,15 @@ export function mergeBias({ sampling }: BatchPlan): ReadonlyMap<number, Readonly
 
 /** A group of sampled rows of one forward. */
 export interface GroupContents {
+  /** First sampled row. */
   readonly first: number;
+  /** How many. */
   readonly count: number;
+  /** Where its results begin in the result buffer, in words. */
   readonly resultsAt: number;
+  /** Alternatives that a row reports. */
   readonly topCount: number;
+  /** By sampled row, by token. */
   readonly bias: ReadonlyMap<number, ReadonlyMap<number, number>>;
 }
 

@@ -38,14 +38,17 @@ export class Regions {
     return at;
   }
 
+  /** Sets a word of the current region. */
   set(at: number, value: number): void {
     this.#words[this.#start + at] = value;
   }
 
+  /** Sets a word of the current region to a float's bits. */
   setFloat(at: number, value: number): void {
     this.#floats[this.#start + at] = value;
   }
 
+  /** All regions. */
   finish(): Uint32Array<ArrayBuffer> {
     return this.#words.slice(0, this.#end);
   }

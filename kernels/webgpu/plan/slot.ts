@@ -7,8 +7,11 @@ import { powerOfTwo } from "../wgsl.ts";
 
 /** Where a plan goes. */
 export interface Slot {
+  /** What the plan is written to. */
   readonly buffer: GPUBuffer;
+  /** Shows kernels one region of it. */
   readonly group: GPUBindGroup;
+  /** Its size. */
   readonly bytes: number;
   /** How far kernels see from a region's beginning. */
   readonly regionBytes: number;
@@ -23,6 +26,7 @@ export class PlanSlot {
   readonly #pipelines: PipelineCache;
   #slot: Slot | null = null;
 
+  /** Nothing is allocated yet. */
   constructor(gpu: GpuDevice, pipelines: PipelineCache) {
     this.#gpu = gpu;
     this.#pipelines = pipelines;

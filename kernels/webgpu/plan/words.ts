@@ -27,13 +27,14 @@ export const Word = {
   Serial: 13,
 } as const;
 
+/** Words of a header. */
 export const headerWords = 16;
 
 /**
  * What stands right behind the header, so that kernels need not look up where: of a forward the (token, row,
  * position) triples of its decode queries, of a group of sampled rows their records, of the first region the writes.
  */
-export const contentAt = headerWords;
+export const contentAt: number = headerWords;
 
 /** Words of a sampled row's record. */
 export const Sample = {
@@ -56,7 +57,8 @@ export const Sample = {
   BiasCount: 16,
 } as const;
 
+/** Words of a record. */
 export const sampleWords = 17;
 
 /** Words of one sampled row's result: token, log-probability, then the alternatives' ids and log-probabilities. */
-export const resultWords = (topCount: number) => 2 + 2 * topCount;
+export const resultWords = (topCount: number): number => 2 + 2 * topCount;

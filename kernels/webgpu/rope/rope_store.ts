@@ -15,27 +15,36 @@ import { type CacheLayout, slotFunction } from "../attention/cache.ts";
 
 /** Fixed properties. */
 export interface RopeStoreShape {
+  /** This rank's heads. */
   readonly heads: HeadLayout;
+  /** Layout of the pages. */
   readonly cache: CacheLayout;
   /** Epsilons of the norms, or null. */
   readonly qNorm: number | null;
+  /** Epsilon of the keys' norm, or null. */
   readonly kNorm: number | null;
+  /** Type of q|k|v. */
   readonly qkv: ElementType;
 }
 
-type Role = "qkv" | "cosine" | "sine" | "qNorm" | "kNorm" | "pageTable" | "keys" | "values";
+/** Buffers of the kernel. */
+export type RopeStoreRole = "qkv" | "cosine" | "sine" | "qNorm" | "kNorm" | "pageTable" | "keys" | "values";
 
 /** Rotates and stores `tokens` tokens. */
-export function ropeStore(shape: RopeStoreShape, tokens: number, caps: DeviceCaps): KernelCall<Role> {
+export function ropeStore(
+  shape: RopeStoreShape,
+  tokens: number,
+  caps: DeviceCaps,
+): KernelCall<RopeStoreRole> {
   const { heads: { numHeads, numKvHeads, headDim }, cache, qNorm, kNorm, qkv } = shape;
   const half = headDim / 2;
   const threads = oneSubgroup(caps);
   const allHeads = numHeads + 2 * numKvHeads;
-  const bindings: Role[] = ["qkv", "cosine", "sine"];
+  const bindings: RopeStoreRole[] = ["qkv", "cosine", "sine"];
   if (qNorm !== null) bindings.push("qNorm");
   if (kNorm !== null) bindings.push("kNorm");
   bindings.push("pageTable", "keys", "values");
-  const types: Record<Role, string> = {
+  const types: Record<RopeStoreRole, string> = {
     qkv: `array<${qkv}>`,
     cosine: "array<f32>",
     sine: "array<f32>",
@@ -45,9 +54,9 @@ export function ropeStore(shape: RopeStoreShape, tokens: number, caps: DeviceCap
     keys: "array<u32>",
     values: "array<u32>",
   };
-  const written: readonly Role[] = ["qkv", "keys", "values"];
+  const written: readonly RopeStoreRole[] = ["qkv", "keys", "values"];
   // The norm of a head: a factor for all, and a weight per element, when the head is of that kind.
-  const normStep = (epsilon: number | null, weight: Role, condition: string) =>
+  const normStep = (epsilon: number | null, weight: RopeStoreRole, condition: string) =>
     epsilon === null ? "" : `  if (${condition}) {
     var squares = 0.0;
     for (var i = 2u * thread; i < ${half}u; i += ${2 * threads}u) {

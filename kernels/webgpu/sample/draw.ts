@@ -13,19 +13,23 @@ import { divideUp, input, kernelSource, output } from "../wgsl.ts";
 
 /** Logits [rows, stride] and how they are cut. */
 export interface LogitsShape {
+  /** Tokens in a row. */
   readonly vocabSize: number;
+  /** Elements from row to row. */
   readonly stride: number;
 }
 
 /** Tokens of a chunk. */
-export const chunkTokens = (caps: DeviceCaps) => caps.software ? 2048 : 4096;
-export const chunkCount = ({ vocabSize }: LogitsShape, caps: DeviceCaps) =>
+export const chunkTokens = (caps: DeviceCaps): number => caps.software ? 2048 : 4096;
+/** Chunks of a row. */
+export const chunkCount = ({ vocabSize }: LogitsShape, caps: DeviceCaps): number =>
   divideUp(vocabSize, chunkTokens(caps));
 
 /** A value below every logit. */
 export const lowest = "-3.4e38";
 /** An id above every token, as a number and in WGSL. */
 export const noTokenId = 0xffffffff;
+/** The same in WGSL. */
 export const noToken = `${noTokenId}u`;
 /** Bits of a quiet NaN: "not asked for". */
 export const nanBits = "0x7fc00000u";

@@ -11,7 +11,7 @@ import { divideUp, input, kernelSource, output } from "../wgsl.ts";
 import { chunkTokens, type LogitsShape, lowest, nanBits, noToken, sampleRecord } from "./draw.ts";
 
 /** Words of a chunk's results: maximum and sum, then (value, id) pairs. */
-export const chunkWords = (topCount: number) => 2 + 2 * topCount;
+export const chunkWords = (topCount: number): number => 2 + 2 * topCount;
 const planChunkWords = `(2u + 2u * plan[${Word.TopCount}])`;
 
 const threadsOf = (caps: DeviceCaps) => caps.software ? 32 : 256;

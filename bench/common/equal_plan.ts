@@ -1,0 +1,58 @@
+// Plans of equal sequences, for measuring steps and kernels without a scheduler.
+
+import { type BatchPlan, SampleFlag } from "../../engine/plan.ts";
+
+/** What a step of equal sequences looks like. */
+export interface EqualPlan {
+  readonly id: number;
+  /** Sequences; sequence i stands in row i. */
+  readonly batch: number;
+  /** Positions of each that have keys and values, and how many are computed now. */
+  readonly cached: number;
+  readonly extend: number;
+  /** Forwards: more than one only when every sequence decodes. */
+  readonly steps?: number;
+  /** Draw a token (greedily) from the last position of each. */
+  readonly sampled: boolean;
+  /** Page-table entries to set first, (row, index, page) after (row, index, page). */
+  readonly pages?: readonly number[];
+  /** The tokens of every sequence, if they are to be written first. */
+  readonly prompt?: Uint32Array;
+}
+
+export function equalPlan(
+  { id, batch, cached, extend, steps = 1, sampled, pages = [], prompt }: EqualPlan,
+): BatchPlan {
+  const rows = Array.from({ length: batch }, (_, i) => i);
+  const samples = sampled ? batch : 0;
+  const tokens = prompt?.subarray(0, cached + extend) ?? new Uint32Array();
+  const floats = (value: number) => new Float32Array(samples).fill(value);
+  return {
+    id,
+    steps,
+    pageWrites: Uint32Array.from(pages),
+    tokenWrites: Uint32Array.from(rows.flatMap((row) => tokens.length > 0 ? [row, 0, tokens.length] : [])),
+    tokenIds: Uint32Array.from(rows.flatMap(() => [...tokens])),
+    row: Uint32Array.from(rows),
+    cachedLength: new Uint32Array(batch).fill(cached),
+    extendLength: new Uint32Array(batch).fill(extend),
+    sampling: {
+      token: Uint32Array.from({ length: samples }, (_, row) => (row + 1) * extend - 1),
+      sequence: Uint32Array.from({ length: samples }, (_, row) => row),
+      flags: new Uint32Array(samples).fill(SampleFlag.Draw),
+      temperature: floats(0),
+      topK: new Uint32Array(samples),
+      topP: floats(1),
+      minP: floats(0),
+      presencePenalty: floats(0),
+      frequencyPenalty: floats(0),
+      repetitionPenalty: floats(1),
+      promptLength: new Uint32Array(samples),
+      seed: new Uint32Array(2 * samples),
+      logprobs: new Uint32Array(samples),
+      biasRow: new Uint32Array(),
+      biasToken: new Uint32Array(),
+      biasValue: new Float32Array(),
+    },
+  };
+}

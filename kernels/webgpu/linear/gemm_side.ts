@@ -1,0 +1,204 @@
+// One operand of a tiled product: how its tile travels from memory through registers to workgroup memory and back.
+//
+// The tile lies there as [octet of the sum][row], 16 bytes each, so that octets of a row are stored as they come and
+// rows side by side are read by lanes side by side; the row is xor-ed with the octet, so that neither collides in a
+// bank. On the way the activations may be multiplied by the weight of an RMS norm, and scaled for f16: by a power of
+// two per token and slice of a step, so that neither they nor sums of products leave its range, whatever their size.
+
+import type { DType } from "../../ops.ts";
+import { type GemmInput, type GemmTile, threadCount } from "./gemm_tile.ts";
+import { loadOctet, octetHalves, octets, repeat } from "./wgsl.ts";
+
+/** The WGSL that moves one operand; statements refer to `thread`, `buffer`, `at` and `end`. */
+export class Side {
+  /** In the shader. */
+  readonly name: "a" | "b";
+  readonly #buffer: string;
+  readonly #type: DType;
+  readonly #half: boolean;
+  /** Rows of the tile, rows a thread multiplies, and threads along them. */
+  readonly rows: number;
+  /** Rows that a thread multiplies. */
+  readonly perThread: number;
+  readonly #threads: number;
+  readonly #tile: GemmTile;
+  readonly #norm: GemmInput["norm"];
+  readonly #row: (local: string) => string;
+
+  /** One operand of a tile. */
+  constructor(
+    name: "a" | "b",
+    buffer: string,
+    type: DType,
+    tile: GemmTile,
+    norm: GemmInput["norm"],
+    row: (local: string) => string,
+  ) {
+    this.name = name;
+    this.#buffer = buffer;
+    this.#type = type;
+    this.#half = tile.arithmetic === "f16";
+    this.#tile = tile;
+    this.#norm = norm;
+    this.#row = row;
+    this.rows = name === "a" ? tile.tileTokens : tile.tileRows;
+    this.perThread = name === "a" ? tile.threadTokens : tile.threadRows;
+    this.#threads = threadCount(tile);
+  }
+
+  /** Type of the buffer's elements. */
+  get element(): string {
+    return octets(this.#type).element;
+  }
+
+  get #stepOctets(): number {
+    return this.#tile.step / 8;
+  }
+
+  /** 16-byte units of an octet in workgroup memory. */
+  get #units(): number {
+    return this.#half ? 1 : 2;
+  }
+
+  get #across(): number {
+    return this.rows / this.perThread;
+  }
+
+  /**
+   * The tile in workgroup memory. Nested arrays, because every dynamic index is clamped: this way the indices that
+   * differ between unrolled statements are constants, and the clamp of the others is computed once.
+   */
+  get declaration(): string {
+    const unit = this.#half ? "mat2x4<f16>" : "vec4<f32>";
+    const row = `array<array<${unit}, ${this.#across}>, ${this.perThread}>`;
+    return `var<workgroup> s${this.name}: array<array<${row}, ${
+      this.#stepOctets * this.#units
+    }>, ${this.#tile.buffers}>;`;
+  }
+
+  /** Octets of the tile are dealt to threads in rounds, the weight's from the other end. */
+  get #rounds(): number {
+    return Math.ceil(this.rows * this.#stepOctets / this.#threads);
+  }
+
+  #eachTask(body: (round: number) => string): string {
+    const worker = this.name === "a" ? "thread" : `(${this.#threads - 1}u - thread)`;
+    return repeat(this.#rounds, (i) => {
+      const left = this.rows * this.#stepOctets - i * this.#threads;
+      const names = `let task = ${worker} + ${i * this.#threads}u; let octet = task % ${this.#stepOctets}u;
+      let row = task / ${this.#stepOctets}u;`;
+      return `{ ${names} ${
+        left >= this.#threads ? body(i) : `if (task < ${this.rows * this.#stepOctets}u) { ${body(i)} }`
+      } }`;
+    });
+  }
+
+  #variables(round: number): string[] {
+    const name = `${this.name}${round}`;
+    return octets(this.#type).loads === 1 ? [`${name}_0`] : [`${name}_0`, `${name}_1`];
+  }
+
+  /** Where each of a thread's octets begins, and the registers they travel in. */
+  get preparation(): string {
+    const normed = this.#norm !== "none";
+    return `${normed ? "var g_0 = vec4<f32>(); var g_1 = vec4<f32>();" : ""}
+  ${this.#norm === "full" ? repeat(this.#rounds, (i) => `var squares${i} = 0.0;`) : ""}
+  ${repeat(this.#rounds, (i) => `var ${this.name}from${i} = 0u;`)}
+  ${this.#eachTask((i) => `${this.name}from${i} = (${this.#row("row")}) * COLUMN_OCTETS + octet;`)}
+  ${repeat(this.#rounds, (i) => this.#variables(i).map((v) => `var ${v} = ${this.element}();`).join(" "))}`;
+  }
+
+  /** Loads the octets of the step at `at`; zeros behind `end` unless every step is whole. */
+  fetch(whole: boolean): string {
+    // All of a thread's octets lie at the same place of the step, so they share the norm's weights.
+    const place = `thread % ${this.#stepOctets}u`;
+    const weights = this.#norm === "none"
+      ? ""
+      : `${whole ? "" : `if (at + ${place} < end) `}{ ${
+        loadOctet("f32", "normWeight", "g", `at + ${place}`, "")
+      } }`;
+    return weights + this.#eachTask((i) => {
+      const from = `${this.name}from${i} + at`;
+      const load = loadOctet(this.#type, this.#buffer, `${this.name}${i}`, from, "");
+      const zeros = this.#variables(i).map((v) => `${v} = ${this.element}();`).join(" ");
+      return whole ? load : `if (at + octet < end) { ${load} } else { ${zeros} }`;
+    });
+  }
+
+  /** Puts the loaded octets into workgroup memory, scaled if asked for. */
+  commit(scaled: boolean): string {
+    return this.#eachTask((i) => {
+      const name = `${this.name}${i}`;
+      const spread = swizzle(this.#tile, this.#across);
+      const place = (unit: number) =>
+        `s${this.name}[buffer][octet * ${this.#units}u + ${unit}u][row / ${this.#across}u][(row % ${this.#across}u) ^ ${
+          spread("octet")
+        }]`;
+      const [low, high] = octetHalves(this.#type, name);
+      const values = `let x_0 = ${low}; let x_1 = ${high};
+      ${this.#norm === "full" ? `squares${i} += dot(x_0, x_0) + dot(x_1, x_1);` : ""}
+      ${
+        this.#norm === "none"
+          ? "let low = x_0; let high = x_1;"
+          : "let low = x_0 * g_0; let high = x_1 * g_1;"
+      }`;
+      if (!this.#half) return `${values} ${place(0)} = low; ${place(1)} = high;`;
+      if (!scaled) return `${values} ${place(0)} = mat2x4<f16>(vec4<f16>(low), vec4<f16>(high));`;
+      const sliceOctets = this.#stepOctets / this.#tile.slices;
+      const shuffles = Array.from({ length: Math.log2(sliceOctets) }, (_, n) => 1 << n);
+      return `${values}
+      let most = max(abs(low), abs(high));
+      var top = max(max(most.x, most.y), max(most.z, most.w));
+      ${shuffles.map((n) => `top = max(top, subgroupShuffleXor(top, ${n}u));`).join("\n")}
+      let power = clamp(bitcast<u32>(top) & 0x7f800000u, 0x04000000u, 0x7a000000u);
+      let shrink = bitcast<f32>(0x7f000000u - power);
+      if (octet % ${sliceOctets}u == 0u) {
+        scales[buffer][octet / ${sliceOctets}u][row / ${this.#across}u][row % ${this.#across}u] = bitcast<f32>(power);
+      }
+      ${place(0)} = mat2x4<f16>(vec4<f16>(low * shrink), vec4<f16>(high * shrink));`;
+    });
+  }
+
+  /** After the last step: leaves 1 / rms of each token of the tile in `roots`. */
+  finishNorm(columns: number, epsilon: number): string {
+    return `${this.#eachTask((i) => `squares[row][octet] = squares${i};`)}
+  workgroupBarrier();
+  for (var i = thread; i < ${this.rows}u; i += ${this.#threads}u) {
+    var sum = 0.0;
+    for (var o = 0u; o < ${this.#stepOctets}u; o++) { sum += squares[i][o]; }
+    roots[i] = inverseSqrt(sum / ${columns}.0 + ${epsilon});
+  }
+  workgroupBarrier();`;
+  }
+
+  /** Declares what the norm in front needs. */
+  get normDeclaration(): string {
+    return `var<workgroup> squares: array<array<f32, ${this.#stepOctets}>, ${this.rows}>;
+var<workgroup> roots: array<f32, ${this.rows}>;`;
+  }
+
+  /** The scales of a tile's tokens, beside it. */
+  get scaleDeclaration(): string {
+    const row = `array<array<f32, ${this.#across}>, ${this.perThread}>`;
+    return `var<workgroup> scales: array<array<${row}, ${this.#tile.slices}>, ${this.#tile.buffers}>;`;
+  }
+
+  /** Reads the thread's units of octet `octet` into registers `a0…` or `b0…`. */
+  read(octet: string, unit: number): string {
+    const thread = this.name === "a" ? "ty" : "tx";
+    const spread = swizzle(this.#tile, this.#across);
+    const at = `${octet} * ${this.#units}u + ${unit}u`;
+    return repeat(
+      this.perThread,
+      (i) => `let ${this.name}${i} = s${this.name}[buffer][${at}][${i}u][${thread} ^ ${spread(octet)}];`,
+    );
+  }
+}
+
+/** How far an octet's rows are displaced: eight neighbouring lanes store to eight different banks of 16 bytes. */
+function swizzle(tile: GemmTile, across: number): (octet: string) => string {
+  const stepOctets = tile.step / 8;
+  const shift = Math.max(0, 3 - Math.log2(stepOctets));
+  const mask = Math.min(stepOctets, across >> shift) - 1;
+  return (octet) => mask <= 0 ? "0u" : `((${octet} & ${mask}u) << ${shift}u)`;
+}
