@@ -114,7 +114,15 @@ Deno.test("every kind of result is on the page with its figures, its date, drive
     assert.ok(html.includes(text), text);
   }
   for (
-    const text of ["Poisson, 4 a second", "Azure trace, speed 2", "9 of 10", "75 %", "61 %", "43 %", "<td>2</td>"]
+    const text of [
+      "Poisson, 4 a second",
+      "Azure trace, speed 2",
+      "9 of 10",
+      "75 %",
+      "61 %",
+      "43 %",
+      "<td>2</td>",
+    ]
   ) {
     assert.ok(html.includes(text), text);
   }
