@@ -5,7 +5,8 @@ import type { Collective, StateSpec } from "../ops.ts";
 import { gatherBest, gatherRows, needsWholeRow } from "../vocabulary.ts";
 import { type Bank, Region } from "./bank.ts";
 import type { ForwardContext } from "./forward.ts";
-import { LogitRow, type RowParameters } from "./sampling.ts";
+import { rowParameters } from "../row_parameters.ts";
+import { LogitRow } from "./sampling.ts";
 import type { StepTokens } from "./workspace.ts";
 
 /** Where a step's logits are, in one bank. */
@@ -87,8 +88,9 @@ export function sampleRows(
     } else {
       const length = plan.cachedLength[sequence]! + plan.extendLength[sequence]! + step;
       const draw = () => {
-        row.penalize(rowParameters(plan, s), state.tokenPool.subarray(start, start + length));
-        return row.draw(rowParameters(plan, s), position);
+        const parameters = rowParameters(plan, s);
+        row.penalize(parameters, state.tokenPool.subarray(start, start + length));
+        return row.draw(parameters, position);
       };
       const drawn = settled.get(s) ?? draw();
       result.tokens[s] = drawn;
@@ -101,27 +103,6 @@ export function sampleRows(
     });
   }
   return result;
-}
-
-/** Parameters of sampled row s. */
-function rowParameters({ sampling }: BatchPlan, s: number): RowParameters {
-  const bias: [number, number][] = [];
-  sampling.biasRow.forEach((row, i) => {
-    if (row === s) bias.push([sampling.biasToken[i]!, sampling.biasValue[i]!]);
-  });
-  return {
-    temperature: sampling.temperature[s]!,
-    topK: sampling.topK[s]!,
-    topP: sampling.topP[s]!,
-    minP: sampling.minP[s]!,
-    presencePenalty: sampling.presencePenalty[s]!,
-    frequencyPenalty: sampling.frequencyPenalty[s]!,
-    repetitionPenalty: sampling.repetitionPenalty[s]!,
-    promptLength: sampling.promptLength[s]!,
-    seedLow: sampling.seed[2 * s]!,
-    seedHigh: sampling.seed[2 * s + 1]!,
-    bias,
-  };
 }
 
 function copyLogits({ bank, address, stride }: Logits, count: number, vocabSize: number): Float32Array {

@@ -6,35 +6,9 @@
 // argmax. Logits that penalties change are kept exactly, beside their float32 value in memory.
 
 import { gumbel, hash, hashKey } from "../reference/random.ts";
+import type { RowParameters } from "../row_parameters.ts";
 import type { Logits } from "./logits.ts";
 
-/** One sampled row's parameters; see `SamplingRows` in `engine/plan.ts`. */
-export interface RowParameters {
-  /** 0 is greedy. */
-  readonly temperature: number;
-  /** 0 keeps all. */
-  readonly topK: number;
-  /** 1 keeps all. */
-  readonly topP: number;
-  /** 0 keeps all. */
-  readonly minP: number;
-  /** Subtracted once for a token in the output. */
-  readonly presencePenalty: number;
-  /** Subtracted per occurrence in the output. */
-  readonly frequencyPenalty: number;
-  /** 1 is none. */
-  readonly repetitionPenalty: number;
-  /** Position where the row's output begins. */
-  readonly promptLength: number;
-  /** First word of the seed. */
-  readonly seedLow: number;
-  /** Second word of the seed. */
-  readonly seedHigh: number;
-  /** Added to the logits; −Infinity forbids. */
-  readonly bias: readonly (readonly [token: number, value: number])[];
-}
-
-/** What is reported of a row's distribution. */
 /** The model's own distribution, as far as it is reported. */
 export interface Distribution {
   /** log Σ e^logit */

@@ -28,7 +28,8 @@ import { gatherBest, gatherRows, needsWholeRow } from "../vocabulary.ts";
 import { attend, rotate } from "./attention.ts";
 import { product, rmsNorm, route, siluMul } from "./linear.ts";
 import { decode } from "./numbers.ts";
-import { draw, largest, logSoftmax, penalize, type RowParameters } from "./sampling.ts";
+import { rowParameters } from "../row_parameters.ts";
+import { draw, largest, logSoftmax, penalize } from "./sampling.ts";
 import { ReferenceState } from "./state.ts";
 
 class ReferenceMatrix implements Matrix {
@@ -320,7 +321,7 @@ class ReferenceOps implements Ops {
     const length = cachedLength[b]! + extendLength[b]! + this.#step;
     const parameters = rowParameters(this.#plan, s);
     const history = this.#state.history(row[b]!, length);
-    return draw(penalize(logits, parameters, history, sampling.promptLength[s]!), parameters, position);
+    return draw(penalize(logits, parameters, history), parameters, position);
   }
 
   /** The token with the largest logit of all ranks. */
@@ -349,26 +350,6 @@ class ReferenceOps implements Ops {
     if (add) y.forEach((v, i) => row[i]! += v);
     else row.set(y);
   }
-}
-
-/** Parameters of sampled row s. */
-function rowParameters({ sampling }: BatchPlan, s: number): RowParameters {
-  const bias: [number, number][] = [];
-  sampling.biasRow.forEach((row, i) => {
-    if (row === s) bias.push([sampling.biasToken[i]!, sampling.biasValue[i]!]);
-  });
-  return {
-    temperature: sampling.temperature[s]!,
-    topK: sampling.topK[s]!,
-    topP: sampling.topP[s]!,
-    minP: sampling.minP[s]!,
-    presencePenalty: sampling.presencePenalty[s]!,
-    frequencyPenalty: sampling.frequencyPenalty[s]!,
-    repetitionPenalty: sampling.repetitionPenalty[s]!,
-    seedLow: sampling.seed[2 * s]!,
-    seedHigh: sampling.seed[2 * s + 1]!,
-    bias,
-  };
 }
 
 /** Results of a plan's forwards, one after the other. */

@@ -2,43 +2,19 @@
 //
 // Every filter keeps a set of the form {logit ≥ threshold}, so ties are kept together and no sort order matters.
 
+import type { RowParameters } from "../row_parameters.ts";
 import { gumbel, hash } from "./random.ts";
-
-/** One sampled row's parameters; see `SamplingRows` in `engine/plan.ts` for the meanings. */
-export interface RowParameters {
-  /** 0 is greedy. */
-  readonly temperature: number;
-  /** 0 keeps all. */
-  readonly topK: number;
-  /** 1 keeps all. */
-  readonly topP: number;
-  /** 0 keeps all. */
-  readonly minP: number;
-  /** Subtracted once for a token in the output. */
-  readonly presencePenalty: number;
-  /** Subtracted per occurrence in the output. */
-  readonly frequencyPenalty: number;
-  /** 1 is none. */
-  readonly repetitionPenalty: number;
-  /** First word of the seed. */
-  readonly seedLow: number;
-  /** Second word of the seed. */
-  readonly seedHigh: number;
-  /** Added to the logits; −Infinity forbids. */
-  readonly bias: readonly (readonly [token: number, value: number])[];
-}
 
 /** Logits after penalties for what stands in `history` (positions < promptLength are prompt) and after bias. */
 export function penalize(
   logits: Float64Array,
   row: RowParameters,
   history: Uint32Array,
-  promptLength: number,
 ): Float64Array {
   const out = logits.slice();
   const counts = new Map<number, number>();
   history.forEach((token, position) => {
-    counts.set(token, (counts.get(token) ?? 0) + (position >= promptLength ? 1 : 0));
+    counts.set(token, (counts.get(token) ?? 0) + (position >= row.promptLength ? 1 : 0));
   });
   for (const [token, count] of counts) {
     const value = out[token];

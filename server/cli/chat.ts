@@ -1,6 +1,7 @@
 // `radish chat`: a conversation in the terminal. Ctrl-C ends the answer, Ctrl-D or /exit the program. Piped input
 // is answered line by line, with nothing but the answers on standard output.
 
+import { writeOut } from "./output.ts";
 import { type Command, type OptionValues, UsageError } from "./command.ts";
 import { Conversation } from "./conversation.ts";
 import { commonOptionSpecs, engineOptionSpecs } from "./engine_options.ts";
@@ -57,13 +58,6 @@ async function run(values: OptionValues): Promise<number> {
     if (line === null || !await conversation.take(line.text, interrupts.next())) return 0;
     if (engine.health === "dead") throw await engine.dead;
   }
-}
-
-const encoder = new TextEncoder();
-
-function writeOut(text: string): void {
-  let bytes = encoder.encode(text);
-  while (bytes.length > 0) bytes = bytes.subarray(Deno.stdout.writeSync(bytes));
 }
 
 /** Ctrl-C ends the turn that runs; without a terminal there is no next turn to type, so it ends the program too. */

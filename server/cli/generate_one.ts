@@ -1,5 +1,6 @@
 // One generation on the terminal: streams the text, measures, and returns everything at the end.
 
+import { writeOut } from "./output.ts";
 import type { Completion, GenerateRequest } from "../../engine/engine.ts";
 import type { FinishReason } from "../../engine/params.ts";
 import type { Session } from "./session.ts";
@@ -15,8 +16,6 @@ export interface Timings {
   /** After the first token. */
   readonly tokens_per_second: number | null;
 }
-
-const encoder = new TextEncoder();
 
 /** Runs a request to its end; `stream` writes the text to standard output as it comes. */
 export async function runOne(
@@ -37,7 +36,7 @@ export async function runOne(
     text += delta.text;
     tokens.push(...delta.tokens);
     cachedTokens = delta.cachedTokens;
-    if (stream && delta.text !== "") writeAll(delta.text);
+    if (stream && delta.text !== "") writeOut(delta.text);
     if (delta.finish) finish = delta.finish;
   }
   const ended = performance.now();
@@ -52,11 +51,6 @@ export async function runOne(
       tokens_per_second: firstAt === null ? null : rate(tokens.length - firstCount, ended - firstAt),
     },
   };
-}
-
-function writeAll(text: string): void {
-  let bytes = encoder.encode(text);
-  while (bytes.length > 0) bytes = bytes.subarray(Deno.stdout.writeSync(bytes));
 }
 
 function round(value: number): number {

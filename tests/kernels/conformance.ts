@@ -367,7 +367,7 @@ export function testBackend(name: string, create: BackendFactory, register: Regi
           const row = { ...p, seedLow: p.seed![0], seedHigh: p.seed![1], bias: p.bias! } as Parameters<
             typeof draw
           >[1];
-          const penalized = penalize(logits, row, Uint32Array.from(tokens[s]!.ids), p.promptLength!);
+          const penalized = penalize(logits, row, Uint32Array.from(tokens[s]!.ids));
           const expected = draw(penalized, row, 13);
           assert.equal(result.tokens[s], expected, `round ${round} row ${s} ${JSON.stringify(p)}`);
           assertLogprobs(result, s, p.logprobs!, logits);
