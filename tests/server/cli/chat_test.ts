@@ -163,8 +163,9 @@ Deno.test({
   name: "on a terminal Ctrl-C ends the answer and not the program, and Ctrl-D ends it with exit code 0",
   ignore: !hasScript,
   fn: async () => {
+    // `exec`, so that no shell stands between script and the program: dash, for one, would die of the Ctrl-C.
     const child = new Deno.Command("script", {
-      args: ["-qec", `${Deno.execPath()} run -A ${main} chat --ignore-eos`, "/dev/null"],
+      args: ["-qec", `exec ${Deno.execPath()} run -A ${main} chat --ignore-eos`, "/dev/null"],
       stdin: "piped",
       stdout: "piped",
       stderr: "null",
