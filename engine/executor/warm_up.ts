@@ -1,23 +1,33 @@
-// Runs every kind of step once before a server takes requests, so that no pipeline is compiled while serving: prompt
-// lengths and batch sizes at which kernels change, greedy and with every sampling option.
+// Runs every kind of step once before a server takes requests, so that no pipeline is compiled while serving: one
+// number of tokens for every shape of kernel, prompts and decoding, short and long contexts, greedy and with every
+// sampling option. A test holds this against the kernels: it lets random steps follow and counts what they compile.
 //
 // The steps use row 0, whose page-table entries all still point at the dummy page, so nothing has to be undone.
 
 import { type BatchPlan, SampleFlag, type SamplingRows } from "../plan.ts";
 import type { StateSpec } from "../../kernels/ops.ts";
 
-/** Tokens in a step at which some kernel may change its shape. */
-const sizes = [1, 2, 3, 4, 5, 8, 9, 16, 17, 32, 33, 64, 65, 128, 256, 512, 1024, 2048, 4096, 8192];
+/** A number of tokens from each range in which every kernel keeps its shape; the largest step comes on top. */
+const sizes = [1, 2, 3, 5, 9, 17, 33, 65, 129, 257, 513];
 
-/** The plans, smallest first. `mostTokens` bounds the work where a step is slow. */
-export function* warmUpPlans(state: StateSpec, mostTokens: number): Generator<BatchPlan> {
-  const fits = sizes.filter((n) => n <= Math.min(mostTokens, state.maxTokens));
-  for (const n of fits) {
+/** Positions behind which decoding has certainly gone over to the kernels for long contexts. */
+const longContext = 1024;
+
+/** A software driver takes seconds for a large step, and its kernels change no more from here on. */
+const mostSoftwareTokens = 65;
+
+/** The plans, smallest first; `software` says that the device is a software driver. */
+export function* warmUpPlans(state: StateSpec, software: boolean): Generator<BatchPlan> {
+  const most = Math.min(software ? mostSoftwareTokens : Infinity, state.maxTokens);
+  const long = Math.min(longContext, state.contextLength - 2);
+  for (const n of [...sizes.filter((size) => size < most), most]) {
     if (n <= Math.min(state.maxRows, state.maxSamples)) {
-      yield makePlan(new Array<number>(n).fill(1), false);
-      yield makePlan(new Array<number>(n).fill(1), true);
+      const ones = new Array<number>(n).fill(1);
+      yield makePlan(ones, 0, false);
+      yield makePlan(ones, 0, true);
+      yield makePlan(ones, long, false);
     }
-    if (n > 1) yield makePlan(chunks(n, state.contextLength - 1), false);
+    if (n > 1) yield makePlan(chunks(n, state.contextLength - 1), 0, false);
   }
 }
 
@@ -28,7 +38,8 @@ function chunks(n: number, most: number): number[] {
   return lengths;
 }
 
-function makePlan(extendLengths: readonly number[], everything: boolean): BatchPlan {
+/** Sequences that each have `cached` positions, greedy or with every option of the sampler. */
+function makePlan(extendLengths: readonly number[], cached: number, everything: boolean): BatchPlan {
   const decode = extendLengths.every((n) => n === 1);
   let end = 0;
   const token = extendLengths.map((n) => (end += n) - 1);
@@ -39,7 +50,7 @@ function makePlan(extendLengths: readonly number[], everything: boolean): BatchP
     tokenWrites: new Uint32Array(),
     tokenIds: new Uint32Array(),
     row: new Uint32Array(extendLengths.length),
-    cachedLength: new Uint32Array(extendLengths.length),
+    cachedLength: new Uint32Array(extendLengths.length).fill(cached),
     extendLength: Uint32Array.from(extendLengths),
     sampling: samplingRows(decode ? token : token.slice(-1), decode ? 0 : token.length - 1, everything),
   };

@@ -103,7 +103,7 @@ async function start(setup: ExecutorSetup): Promise<Running> {
   const decoder = new Decoder(backend, config, weights, heads, rope, shard);
 
   if (setup.warmUp && backend.info.kind === "webgpu") {
-    const plans = [...warmUpPlans(sizes, backend.info.software ? 64 : Infinity)];
+    const plans = [...warmUpPlans(sizes, backend.info.software)];
     for (const [i, plan] of plans.entries()) {
       const step = backend.record(plan, (ops) => decoder.forward(ops));
       step.submit();

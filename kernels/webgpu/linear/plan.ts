@@ -20,13 +20,16 @@ export const planLinear: PlanLinear = (shape, tokens, caps): LinearPlan => {
   return planGemm(shape, tokens, gemmTile(shape, tokens, caps));
 };
 
-/** Beyond this many activation rows, normalising once in a kernel of its own beats doing it in every tile. */
+/**
+ * Beyond this many activation rows, normalising once in a kernel of its own beats doing it in every tile; unless the
+ * sum is divided, because the kernel that adds up its parts normalises for nothing.
+ */
 const FUSED_NORM_TOKENS = 64;
 
 /** A tiled product with the norm before it and the sum of its parts after it, as needed. */
 export function planGemm(shape: LinearShape, tokens: number, tile: GemmTile): LinearPlan {
   const half = tile.arithmetic === "f16";
-  const separate = shape.normEpsilon !== null && tokens > FUSED_NORM_TOKENS;
+  const separate = shape.normEpsilon !== null && tokens > FUSED_NORM_TOKENS && tile.split === 1;
   const input: GemmInput = separate
     ? { role: "scratchA", type: tile.arithmetic, scaled: false, norm: "none" }
     : {
@@ -37,9 +40,7 @@ export function planGemm(shape: LinearShape, tokens: number, tile: GemmTile): Li
     };
   const calls = [gemmCall(shape, tokens, tile, input)];
   if (separate) calls.unshift(normCall(shape, tokens, tile.arithmetic, shape.columns >= 1024 ? 128 : 32));
-  if (tile.split > 1) {
-    calls.push(reduceCall(separate ? { ...shape, normEpsilon: null } : shape, tokens, tile.split));
-  }
+  if (tile.split > 1) calls.push(reduceCall(shape, tokens, tile.split));
   return {
     calls,
     scratchA: separate ? tokens * shape.columns * (half ? 2 : 4) : 0,

@@ -1,0 +1,162 @@
+// What a step is made of, for the kernels that a real GPU gets and for those of the adapter at hand: how many
+// dispatches a layer takes, and that warming up leaves nothing to be compiled while a server runs. Steps are only
+// recorded here, so it does not matter that the adapter is a software driver.
+
+import { gpuTest } from "../../gpu.ts";
+import assert from "node:assert/strict";
+import { warmUpPlans } from "../../../engine/executor/warm_up.ts";
+import type { ModelConfig } from "../../../engine/model/config.ts";
+import { Decoder } from "../../../engine/model/decoder.ts";
+import { loadDecoderWeights } from "../../../engine/model/load.ts";
+import { openModel } from "../../../engine/model/open.ts";
+import { ropeTables } from "../../../engine/model/rope.ts";
+import type { BatchPlan } from "../../../engine/plan.ts";
+import { headLayout } from "../../../engine/weights/shard.ts";
+import type { Backend, StateSpec } from "../../../kernels/ops.ts";
+import { createWebGpuBackend, type WebGpuOptions } from "../../../kernels/webgpu/backend.ts";
+import { Random } from "../../random.ts";
+import { plan, samplingRows, type TestSampling, type TestSequence } from "../plans.ts";
+
+/** As an NVIDIA card describes itself, except for limits that the adapter checks. */
+const largeGpu: WebGpuOptions = {
+  caps: { software: false, minSubgroup: 32, maxSubgroup: 32, parallelism: 512 },
+};
+
+interface Recording extends Disposable {
+  readonly state: StateSpec;
+  readonly software: boolean;
+  record(plan: BatchPlan): void;
+}
+
+/** A decoder with random weights whose steps can be recorded. */
+async function openRecording(
+  shape: string,
+  options: WebGpuOptions,
+  changes: Partial<ModelConfig>,
+  sizes: Pick<StateSpec, "maxRows" | "contextLength" | "maxTokens">,
+): Promise<Recording> {
+  const directory = new URL(`../../../${shape}`, import.meta.url).pathname;
+  const opened = await openModel(directory, { dummy: true });
+  const config = { ...opened.config, ...changes };
+  const shard = { rank: 0, size: 1 };
+  const backend: Backend = await createWebGpuBackend(options);
+  const weights = await loadDecoderWeights({ ...opened, config }, backend, { dtype: "auto", shard });
+  const heads = headLayout(config, shard);
+  const state: StateSpec = {
+    numLayers: config.numLayers,
+    heads,
+    vocabSize: config.vocabSize,
+    vocabStart: 0,
+    pageSize: 16,
+    numPages: 8,
+    maxSamples: sizes.maxRows,
+    ...sizes,
+  };
+  backend.createState(state);
+  const { cosine, sine, half } = ropeTables(config, sizes.contextLength);
+  const rope = backend.createRopeTable(cosine, sine, half);
+  const decoder = new Decoder(backend, config, weights, heads, rope, shard);
+  return {
+    state,
+    software: options.caps?.software ?? backend.info.software,
+    record: (plan) => void backend.record(plan, (ops) => decoder.forward(ops)),
+    [Symbol.dispose]: () => backend[Symbol.dispose](),
+  };
+}
+
+/** Calls of a method while `body` runs. */
+async function calls<T extends object>(
+  prototype: T,
+  method: keyof T,
+  body: () => void | Promise<void>,
+): Promise<number> {
+  const original = prototype[method];
+  let count = 0;
+  prototype[method] = function (this: unknown, ...args: unknown[]) {
+    count++;
+    return (original as (...args: unknown[]) => unknown).apply(this, args);
+  } as T[keyof T];
+  try {
+    await body();
+  } finally {
+    prototype[method] = original;
+  }
+  return count;
+}
+
+gpuTest("a layer takes at most 8 dispatches for up to 4 sequences, and 10 beyond", async () => {
+  const batches = [1, 2, 4, 5, 8, 16, 32, 64, 128, 256], contexts = [128, 4000];
+  const dispatches: number[][] = [];
+  for (const numLayers of [1, 2]) {
+    using recording = await openRecording(
+      "bench/shapes/qwen3-0.6b",
+      largeGpu,
+      { numLayers, vocabSize: 1024 },
+      { maxRows: 256, contextLength: 4096, maxTokens: 256 },
+    );
+    const counts: number[] = [];
+    for (const batch of batches) {
+      for (const cached of contexts) {
+        const sequences = Array.from({ length: batch }, (_, row) => ({ row, cached, extend: 1 }));
+        const step = plan(counts.length + 1, sequences);
+        const count = () => recording.record(step);
+        counts.push(await calls(GPUComputePassEncoder.prototype, "dispatchWorkgroups", count));
+      }
+    }
+    dispatches.push(counts);
+  }
+  batches.forEach((batch, i) =>
+    contexts.forEach((context, j) => {
+      const at = contexts.length * i + j;
+      const perLayer = dispatches[1]![at]! - dispatches[0]![at]!;
+      const most = batch <= 4 ? 8 : 10;
+      // Five products and operations cannot be fewer; zero would mean that nothing was counted.
+      assert.ok(perLayer >= 5 && perLayer <= most, `${batch} sequences at ${context}: ${perLayer} a layer`);
+    })
+  );
+});
+
+/** Steps as a server may meet them: any mixture of prompts and answers, any sampling. */
+function randomPlan(id: number, { maxRows, maxTokens, contextLength }: StateSpec, random: Random): BatchPlan {
+  const batch = random.pick([1, 1, 2, 3, 5, 8, 13, 20, 50, maxRows]);
+  const sequences: TestSequence[] = [];
+  let left = maxTokens - maxRows;
+  for (let row = 0; row < batch; row++) {
+    const extend = Math.min(left, random.pick([1, 1, 1, 2, 7, 40, 130]));
+    left -= extend - 1;
+    sequences.push({ row, cached: random.int(0, contextLength - extend - 1), extend });
+  }
+  const parameters = sequences.map((): TestSampling => ({
+    temperature: random.pick([0, 0, 0.8]),
+    topK: random.pick([0, 20]),
+    topP: random.pick([1, 0.9]),
+    minP: random.pick([0, 0.1]),
+    presencePenalty: random.pick([0, 0, 0.5]),
+    frequencyPenalty: random.pick([0, 0, 0.5]),
+    repetitionPenalty: random.pick([1, 1, 1.2]),
+    promptLength: 1,
+    logprobs: random.pick([0, 0, 0, 1, 4]),
+    bias: random.pick([[], [], [[3, 1], [5, -1]]]),
+  }));
+  return plan(id, sequences, { sampling: samplingRows(sequences, parameters) });
+}
+
+const models = ["models/pocket", "tests/data/reference/qwen3-moe", "bench/shapes/qwen3-0.6b"];
+for (const [name, options] of [["a large GPU's kernels", largeGpu], ["the adapter's kernels", {}]] as const) {
+  for (const model of models) {
+    gpuTest(`nothing is compiled after warming up: ${name}, ${model}`, async () => {
+      const changes = { numLayers: 1, vocabSize: 4096 };
+      const sizes = { maxRows: 80, contextLength: 2048, maxTokens: 600 };
+      using recording = await openRecording(model, options, changes, sizes);
+      const { state, software } = recording;
+      const compiled = (plans: Iterable<BatchPlan>) =>
+        calls(GPUDevice.prototype, "createComputePipeline", () => {
+          for (const plan of plans) recording.record(plan);
+        });
+      assert.ok(await compiled(warmUpPlans(state, software)) > 10);
+      const random = new Random(1);
+      const served = Array.from({ length: 300 }, (_, i) => randomPlan(i + 1, state, random));
+      assert.equal(await compiled(served), 0);
+    });
+  }
+}
