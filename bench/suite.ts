@@ -15,7 +15,7 @@ import { type Environment, environment } from "./common/environment.ts";
 import { slug, writeResult } from "./common/result_file.ts";
 import { figure, table } from "./common/table.ts";
 import { denoRunner } from "./suite/child.ts";
-import { largeShapes, type Part, type SuiteOptions, suiteParts } from "./suite/parts.ts";
+import { gpuParts, largeShapes, type Part, type SuiteOptions, suiteParts } from "./suite/parts.ts";
 import { reaches } from "./suite/reach.ts";
 import { type PartResult, runParts } from "./suite/run.ts";
 
@@ -63,15 +63,22 @@ function readArguments() {
   };
   return {
     options,
-    parts: chosenParts(suiteParts(options), values.parts, values.large),
+    parts: chosenParts(suiteParts(options), values.parts, values.large, options.device !== "cpu"),
     budget: positive(values.budget, "budget"),
     out: values.out,
   };
 }
 
-function chosenParts(parts: readonly Part[], names: string | undefined, large: boolean): Part[] {
+function chosenParts(
+  parts: readonly Part[],
+  names: string | undefined,
+  large: boolean,
+  gpu: boolean,
+): Part[] {
   if (names === undefined) {
-    return parts.filter(({ name }) => large || !largeShapes.some((shape) => shape === name));
+    return parts.filter(({ name }) =>
+      (large || !largeShapes.some((shape) => shape === name)) && (gpu || !gpuParts.includes(name))
+    );
   }
   const known = parts.map(({ name }) => name);
   const wanted = list(names, (name) => choice(name.trim(), "parts", known));

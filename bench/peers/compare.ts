@@ -153,9 +153,15 @@ async function main(): Promise<void> {
   const radish: Output[] = [], llama: Output[] = [];
   try {
     const size = await Deno.stat(file).then((info) => info.size, () => 0);
-    if (size === 0) await writeGguf(file, config);
-    for (let round = 0; round < rounds; round++) {
+    if (size === 0) {
+      console.error(`compare: writing ${file}`);
+      await writeGguf(file, config);
+    }
+    for (let round = 1; round <= rounds; round++) {
+      // A side may take minutes, llama.cpp with several sequences on few cores above all.
+      console.error(`compare: round ${round} of ${rounds}: radish`);
       radish.push(await runRadish(shape, workload));
+      console.error(`compare: round ${round} of ${rounds}: llama.cpp`);
       llama.push(await runLlamaCpp(peer, file, workload));
     }
   } finally {

@@ -50,6 +50,9 @@ export interface SuiteOptions {
   readonly maxTokens: number;
 }
 
+/** Parts that only a GPU has. */
+export const gpuParts: readonly string[] = ["products", "trace"];
+
 /** Models that are only measured when asked for. */
 export const largeShapes = ["qwen3-14b", "llama-3.1-8b", "qwen3-30b-a3b"] as const;
 
@@ -83,9 +86,16 @@ export function suiteParts(options: SuiteOptions): Part[] {
     correctness(options),
     bench(options, { ...small, name: "decode", prompts: [options.prompt], batches: options.batches }),
     offline(options, true),
-    bench(options, { ...eight, name: "8b", prompts: [options.prompt], batches: [1], repeat: 3 }),
+    bench(options, { ...eight, name: "8b", prompts: [options.prompt], batches: [1], repeat: 3, sizes: true }),
+    products(options, eight),
+    generate(options, "pocket", ["--max-tokens", "400", "How are you?"]),
+    generate(options, "generate", [
+      ...["--model", options.model, "--dummy-weights", "--skip-tokenizer-init"],
+      ...["--max-tokens", String(4 * options.tokens), Array.from({ length: 16 }, (_, i) => 7 + i).join(" ")],
+    ]),
     bench(options, { ...small, name: "decode-plain", batches: options.plainBatches, overlap: false }),
     offline(options, false),
+    trace(options),
     ...largeShapes.map((shape) =>
       bench(options, {
         name: shape,
@@ -206,6 +216,86 @@ function offline(options: SuiteOptions, overlap: boolean): Part {
         ],
         raw,
       };
+    },
+  };
+}
+
+const generateOutput = z.object({
+  completion_tokens: z.number().min(2),
+  timings: z.object({ load_ms: z.number(), first_token_ms: z.number(), tokens_per_second: z.number() }),
+});
+
+/** `radish generate` as a user types it: its speed, and how long the first token takes from an idle device. */
+function generate(options: SuiteOptions, name: string, args: readonly string[]): Part {
+  return {
+    name,
+    args: [
+      ...run(options),
+      ...["main.ts", "generate", "--json", "--quiet", "--temperature", "0", "--ignore-eos"],
+      ...engineArguments(options),
+      ...args,
+    ],
+    read({ stdout }) {
+      const raw = generateOutput.parse(JSON.parse(stdout));
+      const label = `generate, ${name === "pocket" ? name : `random weights of ${nameOf(options.model)}`}`;
+      return {
+        figures: [
+          { name: label, value: raw.timings.tokens_per_second, unit: "tokens/s" },
+          { name: `${label}: first token`, value: raw.timings.first_token_ms, unit: "ms" },
+        ],
+        raw,
+      };
+    },
+  };
+}
+
+const kernelsOutput = z.object({
+  kernels: z.array(z.object({ kernel: z.string(), microseconds: z.number(), teraflops: z.number() })),
+});
+
+/** The matrix products of a long prompt, one by one. */
+function products(options: SuiteOptions, { model, label }: { model: string; label: string }): Part {
+  return {
+    name: "products",
+    args: [
+      ...run(options),
+      ...["bench/kernels.ts", "--json", "--shapes", nameOf(model), "--rows", String(options.prompt)],
+      ...["--batches", "1", "--contexts", "128", "--prompts", String(options.prompt)],
+    ],
+    read({ stdout }) {
+      const raw = kernelsOutput.parse(JSON.parse(stdout));
+      const long = raw.kernels.filter(({ kernel }) => /^(q\/k\/v|output|gate\/up|down) /.test(kernel));
+      if (long.length === 0) throw new Error("no products were measured");
+      const time = long.reduce((sum, { microseconds }) => sum + microseconds, 0);
+      const work = long.reduce((sum, { microseconds, teraflops }) => sum + microseconds * teraflops, 0);
+      return {
+        figures: [
+          { name: `${label}: products, ${options.prompt} rows`, value: work / time, unit: "TFLOP/s" },
+          ...long.map(({ kernel, teraflops }) => ({
+            name: `${label}: ${kernel}, ${options.prompt} rows`,
+            value: teraflops,
+            unit: "TFLOP/s",
+          })),
+        ],
+        raw,
+      };
+    },
+  };
+}
+
+/** One step by kernel; the text is kept. */
+function trace(options: SuiteOptions): Part {
+  return {
+    name: "trace",
+    args: [
+      ...run(options),
+      ...["bench/trace.ts", "--shape", options.model, "--batch", options.batches.join(",")],
+      ...["--context", String(options.context), "--prefill", String(options.prompt)],
+    ],
+    read({ stdout }) {
+      const steps = stdout.match(/^(decode|prefill), .* dispatches/gm) ?? [];
+      if (steps.length === 0) throw new Error("no step was traced");
+      return { figures: [{ name: "traced steps", value: steps.length, unit: "" }], raw: stdout };
     },
   };
 }

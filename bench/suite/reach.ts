@@ -18,4 +18,5 @@ export const reaches: Readonly<Record<string, Reach>> = {
   [`${qwen}: prefill, 2048 tokens`]: { peer: "54,000–62,000", reach: 62_000 },
   [`${qwen}: offline, 256 requests`]: { peer: null, reach: 15_000 },
   "qwen3-8b: decode, 1 sequence, context 128": { peer: null, reach: 200 },
+  "qwen3-8b: products, 2048 rows": { peer: null, reach: 70 },
 };

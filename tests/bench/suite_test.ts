@@ -103,6 +103,37 @@ Deno.test("the suite checks correctness first, and a failing test is a failed pa
   assert.throws(() => read("killed"), /no end/);
 });
 
+Deno.test("the products of a long prompt are one figure, weighted by their time, and one each", () => {
+  const products = suiteParts(options).find(({ name }) => name === "products")!;
+  const kernel = (name: string, microseconds: number, teraflops: number) => ({
+    kernel: name,
+    microseconds,
+    teraflops,
+  });
+  const { figures } = products.read({
+    stdout: JSON.stringify({
+      kernels: [
+        kernel("q/k/v 6×4", 100, 30),
+        kernel("down 4×4", 300, 70),
+        kernel("attention, prefill", 9, 1),
+      ],
+    }),
+    code: 0,
+  });
+  assert.deepEqual(figures.map(({ value }) => value), [60, 30, 70]);
+  assert.throws(() => products.read({ stdout: JSON.stringify({ kernels: [] }), code: 0 }), /no products/);
+});
+
+Deno.test("a trace is kept as it is, and one without steps is a failure", () => {
+  const trace = suiteParts(options).find(({ name }) => name === "trace")!;
+  const stdout = "device\n\ndecode, 8 sequences at 128: 200 dispatches, kernels 1 ms\n  1 ms gemm\n";
+  assert.deepEqual(trace.read({ stdout, code: 0 }), {
+    figures: [{ name: "traced steps", value: 1, unit: "" }],
+    raw: stdout,
+  });
+  assert.throws(() => trace.read({ stdout: "", code: 1 }), /no step/);
+});
+
 Deno.test("the whole suite runs on a small model and writes one file with all its figures", async () => {
   const folder = await Deno.makeTempDir();
   try {
@@ -110,7 +141,7 @@ Deno.test("the whole suite runs on a small model and writes one file with all it
       ["bench/suite.ts", "--model", "models/pocket", "--device", "cpu", "--threads", "1", "--out", folder],
       [
         "--parts",
-        "decode,offline,decode-plain",
+        "decode,offline,decode-plain,pocket,generate",
         "--batches",
         "1,3",
         "--plain-batches",
@@ -134,6 +165,10 @@ Deno.test("the whole suite runs on a small model and writes one file with all it
       "pocket: decode, 3 sequences, context 128",
       "pocket: offline, 3 requests",
       "pocket: offline, 3 requests, busy",
+      "generate, pocket",
+      "generate, pocket: first token",
+      "generate, random weights of pocket",
+      "generate, random weights of pocket: first token",
       "pocket: decode, 1 sequence, context 128, no overlap",
     ]);
     for (const { name, value } of figures) {
