@@ -13,7 +13,7 @@ import { openModel } from "../engine/model/open.ts";
 import { ropeTables } from "../engine/model/rope.ts";
 import { headLayout } from "../engine/weights/shard.ts";
 import { createCpuBackend } from "../kernels/cpu/backend.ts";
-import { type Backend, type DType, dtypeBytes, type StateSpec } from "../kernels/ops.ts";
+import { type Backend, type DType, rowBytes, type StateSpec } from "../kernels/ops.ts";
 import { plan, type TestSequence } from "../tests/kernels/plans.ts";
 
 const { values: options } = parseArgs({
@@ -70,7 +70,7 @@ async function benchProducts(): Promise<void> {
   console.log("product                  tokens     µs      GB/s   GFLOP/s");
   for (const [dtype, rows, columns, counts] of cases) {
     const matrix = backend.createMatrix({ name: "w", rows, columns, dtype });
-    const piece = new Uint8Array(Math.min(rows, 4096) * columns * dtypeBytes[dtype]).fill(0x3c);
+    const piece = new Uint8Array(Math.min(rows, 4096) * rowBytes(dtype, columns)).fill(0x3c);
     for (let row = 0; row < rows; row += 4096) backend.writeRows(matrix, row, piece);
     const input = backend.createActivation(columns, "hidden"),
       output = backend.createActivation(rows, "hidden");
@@ -84,7 +84,7 @@ async function benchProducts(): Promise<void> {
         recorded.submit();
         return recorded.read();
       }) / repeat;
-      const gigabytes = rows * columns * dtypeBytes[dtype] / seconds / 1e9;
+      const gigabytes = rows * rowBytes(dtype, columns) / seconds / 1e9;
       const gigaflops = 2 * rows * columns * tokens / seconds / 1e9;
       console.log(
         `${dtype.padEnd(5)}${`${rows} × ${columns}`.padEnd(18)}${String(tokens).padStart(8)}` +

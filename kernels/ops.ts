@@ -13,8 +13,10 @@ import type { BatchPlan, StepResult } from "../engine/plan.ts";
 /** How a matrix is stored. */
 export type DType = "bf16" | "f16" | "f32";
 
-/** Bytes per element. */
-export const dtypeBytes: Readonly<Record<DType, number>> = { bf16: 2, f16: 2, f32: 4 };
+/** Bytes of a matrix's row. */
+export function rowBytes(dtype: DType, columns: number): number {
+  return columns * (dtype === "f32" ? 4 : 2);
+}
 
 /** What a weight matrix looks like before its rows are written. */
 export interface MatrixSpec {
@@ -30,6 +32,11 @@ export interface MatrixSpec {
   readonly experts?: number;
   /** "paired": rows are two equal halves (gate, then up) whose results are combined by "silu-mul". */
   readonly layout?: "plain" | "paired";
+}
+
+/** Bytes of all rows of a matrix. */
+export function matrixBytes({ dtype, rows, columns, experts }: MatrixSpec): number {
+  return rows * (experts ?? 1) * rowBytes(dtype, columns);
 }
 
 /** A weight matrix [rows, columns], row-major, on the device. Opaque: only its backend looks inside. */

@@ -4,7 +4,7 @@
 // tens of gigabytes is ready as fast as the device takes the bytes. Where a matrix begins depends on its name
 // alone, so ranks agree on what they replicate (the router).
 
-import { type DType, dtypeBytes, type Matrix } from "../../kernels/ops.ts";
+import { type DType, type Matrix, rowBytes } from "../../kernels/ops.ts";
 import type { MatrixPlan, VectorPlan } from "./plan.ts";
 import type { WeightSource, WriteRows } from "./source.ts";
 import { fromFloat32 } from "./convert.ts";
@@ -30,18 +30,18 @@ class DummyWeights {
       values[i] = (state / 0x80000000) * amplitude;
     }
     this.#block = fromFloat32(values, dtype);
-    this.#bytes = dtypeBytes[dtype];
+    this.#bytes = this.#block.length / blockElements;
   }
 
   /** Calls `write` with whole rows, a few megabytes at a time, until the matrix is full. */
   fill({ spec }: MatrixPlan, write: (firstRow: number, data: Uint8Array) => void): void {
     const rows = spec.rows * (spec.experts ?? 1);
-    const rowBytes = spec.columns * this.#bytes;
-    const rowsInBlock = Math.max(1, Math.floor(this.#block.length / rowBytes) - 1);
+    const bytesPerRow = rowBytes(spec.dtype, spec.columns);
+    const rowsInBlock = Math.max(1, Math.floor(this.#block.length / bytesPerRow) - 1);
     let position = hash(spec.name) % blockElements;
     for (let row = 0; row < rows;) {
       const count = Math.min(rowsInBlock, rows - row);
-      write(row, this.#take(position * this.#bytes, count * rowBytes));
+      write(row, this.#take(position * this.#bytes, count * bytesPerRow));
       position = (position + count * spec.columns) % blockElements;
       row += count;
     }

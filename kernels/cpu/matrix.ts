@@ -6,7 +6,7 @@
 // (one shift and mask, or shift, mask and multiplication), which no wider form in memory would beat.
 
 import type { DType, Matrix, MatrixSpec, RopeTable, Vector } from "../ops.ts";
-import { dtypeBytes } from "../ops.ts";
+import { rowBytes } from "../ops.ts";
 import { type Bank, Constant } from "./bank.ts";
 
 const panelRows = 32;
@@ -34,7 +34,7 @@ export class CpuMatrix implements Matrix {
   constructor(readonly spec: MatrixSpec, place: (bytes: number) => Bank) {
     this.panels = Math.ceil(spec.rows / panelRows);
     if (spec.layout === "paired") this.panels = Math.ceil(spec.rows / 2 / (panelRows / 2));
-    this.expertBytes = this.panels * panelRows * spec.columns * dtypeBytes[spec.dtype];
+    this.expertBytes = this.panels * panelRows * rowBytes(spec.dtype, spec.columns);
     this.byteLength = this.expertBytes * (spec.experts ?? 1);
     this.bank = place(this.byteLength);
     this.address = this.bank.allocate(this.byteLength);
@@ -44,19 +44,19 @@ export class CpuMatrix implements Matrix {
   /** Brings whole rows into their panels. `staging` is an address of `stagingBytes` and one row in this bank. */
   writeRows(firstRow: number, data: Uint8Array, staging: number): void {
     const { rows, columns, dtype } = this.spec;
-    const size = dtypeBytes[dtype], rowBytes = columns * size;
+    const bytesPerRow = rowBytes(dtype, columns), size = bytesPerRow / columns;
     const { exports, bytes } = this.bank;
-    const perPiece = Math.max(1, Math.floor(stagingBytes / rowBytes));
-    const count = data.length / rowBytes;
+    const perPiece = Math.max(1, Math.floor(stagingBytes / bytesPerRow));
+    const count = data.length / bytesPerRow;
     for (let done = 0; done < count;) {
       const piece = Math.min(perPiece, count - done);
-      bytes.set(data.subarray(done * rowBytes, (done + piece) * rowBytes), staging);
+      bytes.set(data.subarray(done * bytesPerRow, (done + piece) * bytesPerRow), staging);
       for (let i = 0; i < piece;) {
         const row = firstRow + done + i;
         const { panel, lane, run } = this.#place(row % rows);
         const at = this.address + Math.floor(row / rows) * this.expertBytes +
-          panel * panelRows * rowBytes;
-        const from = staging + i * rowBytes;
+          panel * panelRows * bytesPerRow;
+        const from = staging + i * bytesPerRow;
         if (size === 2 && lane % 8 === 0 && run >= 8 && piece - i >= 8) {
           exports.packRows8(at, lane, from, columns);
           i += 8;
@@ -91,8 +91,7 @@ export class CpuMatrix implements Matrix {
 }
 
 /** Bytes that `writeRows` needs for staging. */
-export const stagingRoom = (columns: number, dtype: DType): number =>
-  stagingBytes + columns * dtypeBytes[dtype];
+export const stagingRoom = (columns: number, dtype: DType): number => stagingBytes + rowBytes(dtype, columns);
 
 /** A vector, as it is or arranged like the rows of a matrix. */
 export class CpuVector extends Constant implements Vector {

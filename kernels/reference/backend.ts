@@ -23,7 +23,7 @@ import type {
   StateSpec,
   Vector,
 } from "../ops.ts";
-import { dtypeBytes } from "../ops.ts";
+import { matrixBytes } from "../ops.ts";
 import { gatherBest, gatherRows, needsWholeRow } from "../vocabulary.ts";
 import { attend, rotate } from "./attention.ts";
 import { product, rmsNorm, route, siluMul } from "./linear.ts";
@@ -91,7 +91,7 @@ export class ReferenceBackend implements Backend {
 
   /** See `Backend`. */
   createMatrix(spec: MatrixSpec): Matrix {
-    this.weightBytes += spec.rows * spec.columns * (spec.experts ?? 1) * dtypeBytes[spec.dtype];
+    this.weightBytes += matrixBytes(spec);
     return new ReferenceMatrix(spec);
   }
 

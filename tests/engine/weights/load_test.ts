@@ -6,7 +6,7 @@ import { loadDecoderWeights } from "../../../engine/model/load.ts";
 import { deviceType, estimateWeightBytes, type Model, openModel } from "../../../engine/model/open.ts";
 import { ModelError } from "../../../engine/model/fields.ts";
 import { vocabRange, wholeModel } from "../../../engine/weights/shard.ts";
-import { dtypeBytes, type Matrix } from "../../../kernels/ops.ts";
+import { type Matrix, rowBytes } from "../../../kernels/ops.ts";
 import {
   bytesOf,
   float32,
@@ -82,7 +82,7 @@ Deno.test("a tied head is the embedding matrix itself, an untied one is not", as
 /** Rows of bytes. */
 function rowsOf(matrix: Matrix): Uint8Array[] {
   const data = bytesOf(matrix);
-  const width = matrix.spec.columns * dtypeBytes[matrix.spec.dtype];
+  const width = rowBytes(matrix.spec.dtype, matrix.spec.columns);
   return Array.from(
     { length: data.length / width },
     (_, row) => data.subarray(row * width, (row + 1) * width),
