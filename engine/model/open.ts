@@ -12,8 +12,8 @@ import { Fields, ModelError } from "./fields.ts";
 import { type GenerationConfig, parseGenerationConfig } from "./generation_config.ts";
 import { parseModelConfig } from "./parse_config.ts";
 
-/** What `--dtype` may say; "auto" keeps the checkpoint's type. */
-export type DTypeOption = "auto" | "bfloat16" | "float16" | "float32";
+/** What `--dtype` may say; "auto" keeps the checkpoint's type, "int8" quantises while loading. */
+export type DTypeOption = "auto" | "bfloat16" | "float16" | "float32" | "int8";
 
 /** A model's folder, checked. */
 export interface Model {
@@ -64,6 +64,8 @@ export function deviceType(model: Model, option: DTypeOption): DType {
       return "f16";
     case "float32":
       return "f32";
+    case "int8":
+      return "q8";
     case "auto": {
       const stored = model.tensors?.get("model.embed_tokens.weight")?.dtype;
       return stored !== undefined && isStoredType(stored) ? nativeType(stored) : model.config.dtype;

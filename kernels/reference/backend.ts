@@ -97,7 +97,7 @@ export class ReferenceBackend implements Backend {
 
   writeRows(matrix: Matrix, firstRow: number, bytes: Uint8Array): void {
     const { data, spec } = matrix as ReferenceMatrix;
-    data.set(decode(bytes, spec.dtype), firstRow * spec.columns);
+    data.set(decode(bytes, spec.dtype, spec.columns), firstRow * spec.columns);
   }
 
   /** See `Backend`. */
