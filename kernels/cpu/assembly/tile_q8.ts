@@ -155,7 +155,7 @@ function accumulate(c: usize, sum: v128, scale: v128): void {
   v128.store(c, f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(sum), scale), v128.load(c)));
 }
 
-/** One token times all 32 rows of a panel; a and b begin at a block, k columns follow. */
+/** One token times all 32 rows of a panel; a and b begin at a block, k columns follow. Two pairs of them a round. */
 export function tile1x32Q8(a: usize, b: usize, c: usize, k: usize): void {
   const mask = lowerMask();
   for (let left = <isize> k; left > 0; left -= blockColumns) {
@@ -164,7 +164,7 @@ export function tile1x32Q8(a: usize, b: usize, c: usize, k: usize): void {
     a += 8, b += scaleBytes;
     for (const end = a + (min(<isize> blockColumns, left) << 1); a < end; a += 8, b += 128) {
       let v: v128, s = v128.load32_splat(a);
-      v = v128.load(b, 0);
+      v = v128.load(b);
       r0 = dot(s, v128.and(v, mask), r0), r1 = dot(s, i16x8.shr_u(v, 8), r1);
       v = v128.load(b, 16);
       r2 = dot(s, v128.and(v, mask), r2), r3 = dot(s, i16x8.shr_u(v, 8), r3);
