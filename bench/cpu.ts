@@ -1,7 +1,8 @@
 // Speed of the CPU backend: streaming and products by themselves, then decode and prefill of a model's shape with
 // random weights, through the same decoder and backend as in the engine.
 //
-//   deno run -A bench/cpu.ts [--shape qwen3-0.6b] [--threads 2] [--batches 1,2,4,8] [--prompt 512] [--context 128]
+//   deno run -A bench/cpu.ts [--shape qwen3-0.6b] [--dtype auto,int8] [--threads 2] [--batches 1,2,4,8] [--prompt 512]
+//     [--context 128] [--kernels-only | --model-only]
 //
 // The ceiling for streaming is a product of one row with a large float32 matrix: one load and one multiply-add per
 // 16 bytes. Every figure is the best of several runs, since others may use the machine too.
@@ -9,21 +10,23 @@
 import { parseArgs } from "node:util";
 import { Decoder } from "../engine/model/decoder.ts";
 import { loadDecoderWeights } from "../engine/model/load.ts";
-import { openModel } from "../engine/model/open.ts";
+import { type DTypeOption, openModel } from "../engine/model/open.ts";
 import { ropeTables } from "../engine/model/rope.ts";
 import { headLayout } from "../engine/weights/shard.ts";
 import { createCpuBackend } from "../kernels/cpu/backend.ts";
-import { type Backend, type DType, dtypeBytes, type StateSpec } from "../kernels/ops.ts";
+import { type Backend, type DType, matrixBytes, rowBytes, type StateSpec } from "../kernels/ops.ts";
 import { plan, type TestSequence } from "../tests/kernels/plans.ts";
 
 const { values: options } = parseArgs({
   options: {
     shape: { type: "string", default: "qwen3-0.6b" },
+    dtype: { type: "string", default: "auto,int8" },
     threads: { type: "string", default: String(navigator.hardwareConcurrency) },
     batches: { type: "string", default: "1,2,4,8" },
     prompt: { type: "string", default: "512" },
     context: { type: "string", default: "128" },
     "kernels-only": { type: "boolean", default: false },
+    "model-only": { type: "boolean", default: false },
   },
 });
 const threads = Number(options.threads);
@@ -66,11 +69,15 @@ async function benchProducts(): Promise<void> {
     ["bf16", 1024, 3072, [1, 8, 512]],
     ["f16", 4096, 1024, [1, 8, 512]],
     ["f32", 4096, 1024, [1, 8, 512]],
+    ["q8", 131072, 2048, [1]],
+    ["q8", 65536, 1024, [1, 2, 3, 4, 8, 16, 128, 512]],
+    ["q8", 4096, 1024, [1, 8, 512]],
+    ["q8", 1024, 3072, [1, 8, 512]],
   ];
   console.log("product                  tokens     µs      GB/s   GFLOP/s");
   for (const [dtype, rows, columns, counts] of cases) {
     const matrix = backend.createMatrix({ name: "w", rows, columns, dtype });
-    const piece = new Uint8Array(Math.min(rows, 4096) * columns * dtypeBytes[dtype]).fill(0x3c);
+    const piece = new Uint8Array(Math.min(rows, 4096) * rowBytes(dtype, columns)).fill(0x3c);
     for (let row = 0; row < rows; row += 4096) backend.writeRows(matrix, row, piece);
     const input = backend.createActivation(columns, "hidden"),
       output = backend.createActivation(rows, "hidden");
@@ -84,7 +91,7 @@ async function benchProducts(): Promise<void> {
         recorded.submit();
         return recorded.read();
       }) / repeat;
-      const gigabytes = rows * columns * dtypeBytes[dtype] / seconds / 1e9;
+      const gigabytes = rows * rowBytes(dtype, columns) / seconds / 1e9;
       const gigaflops = 2 * rows * columns * tokens / seconds / 1e9;
       console.log(
         `${dtype.padEnd(5)}${`${rows} × ${columns}`.padEnd(18)}${String(tokens).padStart(8)}` +
@@ -145,16 +152,18 @@ async function benchAttention(): Promise<void> {
 }
 
 /** A model of random weights. */
-async function openShape(backend: Backend, contextLength: number, rows: number) {
+async function openShape(backend: Backend, dtype: DTypeOption, contextLength: number, rows: number) {
   const model = await openModel(new URL(`shapes/${options.shape}`, import.meta.url).pathname, {
     dummy: true,
   });
   const shard = { rank: 0, size: 1 };
   const start = performance.now();
-  const weights = await loadDecoderWeights(model, backend, { dtype: "auto", shard });
+  const weights = await loadDecoderWeights(model, backend, { dtype, shard });
   const heads = headLayout(model.config, shard), pageSize = 16, pagesPerRow = contextLength / pageSize;
   console.log(
-    `\n${options.shape}: ${(backend.weightBytes / 2 ** 30).toFixed(2)} GiB of weights, made and packed in ` +
+    `\n${options.shape}, ${dtype}: ${
+      (backend.weightBytes / 2 ** 30).toFixed(2)
+    } GiB of weights, made and packed in ` +
       `${((performance.now() - start) / 1000).toFixed(1)} s`,
   );
   backend.createState({
@@ -183,17 +192,17 @@ async function openShape(backend: Backend, contextLength: number, rows: number) 
     (_, i) => [Math.floor(i / pagesPerRow), i % pagesPerRow, i] as const,
   );
   // The embedding is looked up, not read through, unless it is the head too.
-  const { vocabSize, hiddenSize, tieEmbeddings } = model.config;
-  const bytesRead = backend.weightBytes - (tieEmbeddings ? 0 : vocabSize * hiddenSize * 2);
+  const { tieEmbeddings } = model.config;
+  const bytesRead = backend.weightBytes - (tieEmbeddings ? 0 : matrixBytes(weights.embedding.spec));
   return { decoder, pages, bytesRead };
 }
 
-async function benchModel(): Promise<void> {
+async function benchModel(dtype: DTypeOption): Promise<void> {
   using backend = await createCpuBackend({ threads, allThreads: "started" });
   const prompt = Number(options.prompt), context = Number(options.context);
   const batches = options.batches.split(",").map(Number), rows = Math.max(...batches);
   const contextLength = Math.ceil(Math.max(prompt, context + 64) / 16) * 16;
-  const { decoder, pages, bytesRead } = await openShape(backend, contextLength, rows);
+  const { decoder, pages, bytesRead } = await openShape(backend, dtype, contextLength, rows);
   let unwritten: typeof pages = pages;
   const step = (sequences: TestSequence[]) => {
     const recorded = backend.record(
@@ -225,6 +234,10 @@ async function benchModel(): Promise<void> {
   }
 }
 
-await benchProducts();
-await benchAttention();
-if (!options["kernels-only"]) await benchModel();
+if (!options["model-only"]) {
+  await benchProducts();
+  await benchAttention();
+}
+if (!options["kernels-only"]) {
+  for (const dtype of options.dtype.split(",")) await benchModel(dtype as DTypeOption);
+}

@@ -13,7 +13,7 @@ export interface EngineOptions {
   /** CPU threads of each rank; null takes all cores, divided by the ranks. */
   readonly threads: number | null;
   /** Type of the weights on the device; "auto" keeps the checkpoint's. */
-  readonly dtype: "auto" | "bfloat16" | "float16" | "float32";
+  readonly dtype: "auto" | "bfloat16" | "float16" | "float32" | "int8";
   /** Most tokens of prompt and output together; null takes the model's limit, as far as memory goes. */
   readonly contextLength: number | null;
   /** For weights and cache together, of each rank. */

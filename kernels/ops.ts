@@ -10,11 +10,20 @@
 
 import type { BatchPlan, StepResult } from "../engine/plan.ts";
 
-/** How a matrix is stored. */
-export type DType = "bf16" | "f16" | "f32";
+/** How a matrix is stored; "q8" is explained at {@link rowBytes}. */
+export type DType = "bf16" | "f16" | "f32" | "q8";
 
-/** Bytes per element. */
-export const dtypeBytes: Readonly<Record<DType, number>> = { bf16: 2, f16: 2, f32: 4 };
+/** Columns of a q8 row that share a scale. */
+export const q8Block = 32;
+
+/**
+ * Bytes of a matrix's row. A row of q8 is `columns` int8 numbers, a float16 scale for each block of 32 of them (the
+ * last may be shorter), and zeros up to a multiple of 8 bytes; an element is number · scale of its block.
+ */
+export function rowBytes(dtype: DType, columns: number): number {
+  if (dtype === "q8") return Math.ceil((columns + 2 * Math.ceil(columns / q8Block)) / 8) * 8;
+  return columns * (dtype === "f32" ? 4 : 2);
+}
 
 /** What a weight matrix looks like before its rows are written. */
 export interface MatrixSpec {
@@ -30,6 +39,11 @@ export interface MatrixSpec {
   readonly experts?: number;
   /** "paired": rows are two equal halves (gate, then up) whose results are combined by "silu-mul". */
   readonly layout?: "plain" | "paired";
+}
+
+/** Bytes of all rows of a matrix. */
+export function matrixBytes({ dtype, rows, columns, experts }: MatrixSpec): number {
+  return rows * (experts ?? 1) * rowBytes(dtype, columns);
 }
 
 /** A weight matrix [rows, columns], row-major, on the device. Opaque: only its backend looks inside. */

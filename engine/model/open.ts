@@ -1,7 +1,7 @@
 // Opens a model's folder: reads and checks its configuration and the headers of its weight files, but no weights.
 // Cheap, so that a model that cannot run is refused before any device is touched.
 
-import type { DType } from "../../kernels/ops.ts";
+import { type DType, matrixBytes } from "../../kernels/ops.ts";
 import { isStoredType, nativeType } from "../weights/convert.ts";
 import { readJson } from "../weights/json_file.ts";
 import { planDecoder, planParts } from "../weights/plan.ts";
@@ -12,8 +12,8 @@ import { Fields, ModelError } from "./fields.ts";
 import { type GenerationConfig, parseGenerationConfig } from "./generation_config.ts";
 import { parseModelConfig } from "./parse_config.ts";
 
-/** What `--dtype` may say; "auto" keeps the checkpoint's type. */
-export type DTypeOption = "auto" | "bfloat16" | "float16" | "float32";
+/** What `--dtype` may say; "auto" keeps the checkpoint's type, "int8" quantises while loading. */
+export type DTypeOption = "auto" | "bfloat16" | "float16" | "float32" | "int8";
 
 /** A model's folder, checked. */
 export interface Model {
@@ -64,6 +64,8 @@ export function deviceType(model: Model, option: DTypeOption): DType {
       return "f16";
     case "float32":
       return "f32";
+    case "int8":
+      return "q8";
     case "auto": {
       const stored = model.tensors?.get("model.embed_tokens.weight")?.dtype;
       return stored !== undefined && isStoredType(stored) ? nativeType(stored) : model.config.dtype;
@@ -75,9 +77,7 @@ export function deviceType(model: Model, option: DTypeOption): DType {
 export function estimateWeightBytes(config: ModelConfig, dtype: DType, shard: Shard): number {
   const { matrices, vectors } = planParts(planDecoder(config, dtype, shard));
   let bytes = 0;
-  for (const { spec } of matrices) {
-    bytes += spec.rows * spec.columns * (spec.experts ?? 1) * (dtype === "f32" ? 4 : 2);
-  }
+  for (const { spec } of matrices) bytes += matrixBytes(spec);
   for (const { pieces } of vectors) {
     for (const { range } of pieces) bytes += (range.end - range.start) * 4;
   }

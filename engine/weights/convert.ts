@@ -2,9 +2,11 @@
 //
 // bfloat16 is the upper half of a float32, so it widens with a shift and narrows with round-to-nearest-even. fp8
 // (e4m3, arXiv 2209.05433) comes with one scale per tensor, per row, or per block of rows and columns, and is
-// expanded while it is loaded. float16 has less range than the others: what does not fit becomes ±65,504.
+// expanded while it is loaded. float16 has less range than the others: what does not fit becomes ±65,504. Eight-bit
+// weights have a file of their own, `quantize.ts`.
 
 import type { DType } from "../../kernels/ops.ts";
+import { quantize } from "./quantize.ts";
 
 /** Stored types that can be loaded. */
 export type StoredType = "BF16" | "F16" | "F32" | "F8_E4M3";
@@ -64,9 +66,11 @@ export function toFloat32(data: Uint8Array, from: StoredType): Float32Array {
   }
 }
 
-/** float32 as bytes of a device type. */
-export function fromFloat32(values: Float32Array, to: DType): Uint8Array {
+/** Rows of `columns` float32 numbers as bytes of a device type. */
+export function fromFloat32(values: Float32Array, to: DType, columns: number): Uint8Array {
   switch (to) {
+    case "q8":
+      return quantize(values, columns);
     case "f32":
       return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
     case "f16": {
@@ -93,10 +97,10 @@ export function fromFloat32(values: Float32Array, to: DType): Uint8Array {
   }
 }
 
-/** Bytes of a stored type as bytes of a device type; the same bytes where nothing changes. */
-export function convert(data: Uint8Array, from: StoredType, to: DType): Uint8Array {
+/** Rows of a stored type as bytes of a device type; the same bytes where nothing changes. */
+export function convert(data: Uint8Array, from: StoredType, to: DType, columns: number): Uint8Array {
   if (nativeType(from) === to && from !== "F8_E4M3") return data;
-  if (from !== "BF16" || to !== "f16") return fromFloat32(toFloat32(data, from), to);
+  if (from !== "BF16" || to !== "f16") return fromFloat32(toFloat32(data, from), to, columns);
   const source = new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2);
   const halves = new Uint16Array(source.length);
   for (let i = 0; i < source.length; i++) halves[i] = halfOfBfloat[source[i]!]!;
@@ -132,7 +136,7 @@ export function expandFp8(
 /** float16 of every bfloat16: the common conversion deserves a table. */
 const halfOfBfloat: Uint16Array = (() => {
   const bfloats = new Uint8Array(Uint16Array.from({ length: 65536 }, (_, bits) => bits).buffer);
-  return new Uint16Array(fromFloat32(toFloat32(bfloats, "BF16"), "f16").buffer);
+  return new Uint16Array(fromFloat32(toFloat32(bfloats, "BF16"), "f16", 65536).buffer);
 })();
 
 /** All 256 values of fp8 e4m3: 4 bits of exponent (bias 7), 3 of mantissa, no infinities, NaN at ±0x7f. */

@@ -4,7 +4,7 @@
 // tens of gigabytes is ready as fast as the device takes the bytes. Where a matrix begins depends on its name
 // alone, so ranks agree on what they replicate (the router).
 
-import { type DType, dtypeBytes, type Matrix } from "../../kernels/ops.ts";
+import { type DType, type Matrix, q8Block, rowBytes } from "../../kernels/ops.ts";
 import type { MatrixPlan, VectorPlan } from "./plan.ts";
 import type { WeightSource, WriteRows } from "./source.ts";
 import { fromFloat32 } from "./convert.ts";
@@ -19,7 +19,7 @@ class DummyWeights {
   readonly #block: Uint8Array;
   readonly #bytes: number;
 
-  constructor(dtype: DType) {
+  constructor(readonly dtype: DType) {
     const values = new Float32Array(blockElements);
     let state = 0x9e3779b9;
     for (let i = 0; i < values.length; i++) {
@@ -29,19 +29,22 @@ class DummyWeights {
       state ^= state << 5;
       values[i] = (state / 0x80000000) * amplitude;
     }
-    this.#block = fromFloat32(values, dtype);
-    this.#bytes = dtypeBytes[dtype];
+    this.#block = dtype === "q8"
+      ? new Uint8Array(Int8Array.from(values, (value) => value / amplitude * 127).buffer)
+      : fromFloat32(values, dtype, blockElements);
+    this.#bytes = this.#block.length / blockElements;
   }
 
   /** Calls `write` with whole rows, a few megabytes at a time, until the matrix is full. */
   fill({ spec }: MatrixPlan, write: (firstRow: number, data: Uint8Array) => void): void {
     const rows = spec.rows * (spec.experts ?? 1);
-    const rowBytes = spec.columns * this.#bytes;
-    const rowsInBlock = Math.max(1, Math.floor(this.#block.length / rowBytes) - 1);
+    const bytesPerRow = rowBytes(spec.dtype, spec.columns);
+    const rowsInBlock = Math.max(1, Math.floor(this.#block.length / bytesPerRow) - 1);
     let position = hash(spec.name) % blockElements;
     for (let row = 0; row < rows;) {
       const count = Math.min(rowsInBlock, rows - row);
-      write(row, this.#take(position * this.#bytes, count * rowBytes));
+      const elements = this.#take(position * this.#bytes, count * spec.columns * this.#bytes);
+      write(row, this.dtype === "q8" ? withScales(elements, spec.columns) : elements);
       position = (position + count * spec.columns) % blockElements;
       row += count;
     }
@@ -60,6 +63,19 @@ class DummyWeights {
   }
 }
 
+/** Rows of q8 from their numbers, with scales that make them as large as other types' weights. */
+function withScales(numbers: Uint8Array, columns: number): Uint8Array {
+  const stride = rowBytes("q8", columns), rows = numbers.length / columns;
+  const out = new Uint8Array(rows * stride), words = new Uint16Array(out.buffer);
+  const scale = new Uint16Array(Float16Array.of(amplitude / 127).buffer)[0]!;
+  for (let row = 0; row < rows; row++) {
+    out.set(numbers.subarray(row * columns, (row + 1) * columns), row * stride);
+    const first = (row * stride + columns) / 2;
+    words.fill(scale, first, first + Math.ceil(columns / q8Block));
+  }
+  return out;
+}
+
 /** Fills every matrix of a plan with dummy weights. */
 export class DummySource implements WeightSource {
   /** Writes all matrices, with numbers small enough that sums stay finite; vectors keep what they hold. */
@@ -69,10 +85,13 @@ export class DummySource implements WeightSource {
     write: WriteRows,
     onProgress: (done: number, total: number) => void,
   ): Promise<void> {
-    let dummy: DummyWeights | null = null;
+    // The matrices of a model are of one type, or of two where the router keeps its own.
+    const weights = new Map<DType, DummyWeights>();
     let done = 0;
     for (const [plan, matrix] of matrices) {
-      dummy ??= new DummyWeights(plan.spec.dtype);
+      const { dtype } = plan.spec;
+      const dummy = weights.get(dtype) ?? new DummyWeights(dtype);
+      weights.set(dtype, dummy);
       dummy.fill(plan, (row, data) => write(matrix, row, data));
       onProgress(++done, matrices.size);
     }

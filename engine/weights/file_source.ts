@@ -99,8 +99,8 @@ export class FileSource implements WeightSource {
           write(
             row - rows.start,
             scales
-              ? fromFloat32(expandFp8(data, width, row, columns.start, scales), plan.spec.dtype)
-              : convert(data, dtype, plan.spec.dtype),
+              ? fromFloat32(expandFp8(data, width, row, columns.start, scales), plan.spec.dtype, width)
+              : convert(data, dtype, plan.spec.dtype, width),
           );
         },
       };

@@ -199,7 +199,8 @@ class LayerPlanner {
     const each = <T>(make: (e: number) => T[]) => Array.from({ length: experts }, (_, e) => make(e)).flat();
     return {
       type: "moe",
-      router: matrix(`${prefix}.gate.weight`, this.#dtype, [
+      // Few bytes, and a small change can send a token to other experts.
+      router: matrix(`${prefix}.gate.weight`, this.#dtype === "q8" ? this.#config.dtype : this.#dtype, [
         piece(`${prefix}.gate.weight`, [experts, hiddenSize], all(experts), all(hiddenSize)),
       ]),
       gateUp: matrix(

@@ -123,6 +123,7 @@ function recordChunk(forward: Forward, args: MoeArgs, first: number, count: numb
   forward.push(Kind.ExpertPack, [
     ...[inputIn(gateUp.bank), hidden * 4, buffers.tokens.read(gateUp.bank, pairs * 4)],
     ...[groupsIn(gateUp.bank), hidden, ...normArgs(norm, gateUp.bank), buffers.packed.write(gateUp.bank)],
+    ...[0, dtypeCode[gateUp.spec.dtype]],
   ]);
   grouped(forward, buffers, pairs, gateUp, buffers.gated.write(gateUp.bank), "silu-mul");
 
@@ -130,6 +131,7 @@ function recordChunk(forward: Forward, args: MoeArgs, first: number, count: numb
   forward.push(Kind.ExpertPack, [
     ...[buffers.gated.read(down.bank, pairs * inner * 4), inner * 4, 0],
     ...[groupsIn(down.bank), inner, 0, 0, buffers.packed.write(down.bank)],
+    ...[0, dtypeCode[down.spec.dtype]],
   ]);
   const results = buffers.results.write(down.bank);
   grouped(forward, buffers, pairs, down, results, "store");

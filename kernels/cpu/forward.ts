@@ -259,11 +259,12 @@ export class Forward implements Ops {
       ];
       const own = count === 1 ? columns <= ownPackNumbers : count * columns <= ownPackLimit;
       let packed = 0;
-      if (count === 1 && norm === null && rows === 0) {
+      // A single token is its own packed form, unless it is quantised.
+      if (count === 1 && norm === null && rows === 0 && spec.dtype !== "q8") {
         packed = start;
       } else if (!own) {
         packed = workspace.packed();
-        this.push(Kind.Pack, [...input, packed]);
+        this.push(Kind.Pack, [...input, packed, 0, dtypeCode[spec.dtype]]);
       }
       // A single token streams the weights: longer runs of panels keep the prefetcher going.
       const group = count > 1 ? 1 : Math.max(1, Math.min(8, Math.floor(panels / (8 * threads))));

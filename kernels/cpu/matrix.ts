@@ -3,16 +3,23 @@
 // Panel p of a plain matrix has rows 32 p … 32 p + 31. A paired matrix (gate over up) has in panel p gate rows
 // 16 p … 16 p + 15, then the up rows of the same numbers, so that SiLU·mul finds both among one panel's sums.
 // Rows that do not exist are zeros. The dtype stays as stored; bfloat16 and float16 are unpacked in registers
-// (one shift and mask, or shift, mask and multiplication), which no wider form in memory would beat.
+// (one shift and mask, or shift, mask and multiplication), which no wider form in memory would beat. Eight-bit
+// panels are blocks of 32 columns, each with its rows' scales in front.
 
 import type { DType, Matrix, MatrixSpec, RopeTable, Vector } from "../ops.ts";
-import { dtypeBytes } from "../ops.ts";
+import { q8Block, rowBytes } from "../ops.ts";
 import { type Bank, Constant } from "./bank.ts";
 
 const panelRows = 32;
 
 /** Numbers of the dtypes in the kernels. */
-export const dtypeCode: Readonly<Record<DType, number>> = { bf16: 0, f16: 1, f32: 2 };
+export const dtypeCode: Readonly<Record<DType, number>> = { bf16: 0, f16: 1, f32: 2, q8: 3 };
+
+/** Bytes of a panel. */
+function panelBytes(dtype: DType, columns: number): number {
+  if (dtype !== "q8") return panelRows * rowBytes(dtype, columns);
+  return panelRows * (columns + 2 * Math.ceil(columns / q8Block));
+}
 
 /** Rows that `writeRows` copies into the memory at a time, in bytes. */
 const stagingBytes = 1 << 18;
@@ -34,7 +41,7 @@ export class CpuMatrix implements Matrix {
   constructor(readonly spec: MatrixSpec, place: (bytes: number) => Bank) {
     this.panels = Math.ceil(spec.rows / panelRows);
     if (spec.layout === "paired") this.panels = Math.ceil(spec.rows / 2 / (panelRows / 2));
-    this.expertBytes = this.panels * panelRows * spec.columns * dtypeBytes[spec.dtype];
+    this.expertBytes = this.panels * panelBytes(spec.dtype, spec.columns);
     this.byteLength = this.expertBytes * (spec.experts ?? 1);
     this.bank = place(this.byteLength);
     this.address = this.bank.allocate(this.byteLength);
@@ -44,20 +51,23 @@ export class CpuMatrix implements Matrix {
   /** Brings whole rows into their panels. `staging` is an address of `stagingBytes` and one row in this bank. */
   writeRows(firstRow: number, data: Uint8Array, staging: number): void {
     const { rows, columns, dtype } = this.spec;
-    const size = dtypeBytes[dtype], rowBytes = columns * size;
+    const bytesPerRow = rowBytes(dtype, columns), size = dtype === "f32" ? 4 : 2;
     const { exports, bytes } = this.bank;
-    const perPiece = Math.max(1, Math.floor(stagingBytes / rowBytes));
-    const count = data.length / rowBytes;
+    const perPiece = Math.max(1, Math.floor(stagingBytes / bytesPerRow));
+    const count = data.length / bytesPerRow;
     for (let done = 0; done < count;) {
       const piece = Math.min(perPiece, count - done);
-      bytes.set(data.subarray(done * rowBytes, (done + piece) * rowBytes), staging);
+      bytes.set(data.subarray(done * bytesPerRow, (done + piece) * bytesPerRow), staging);
       for (let i = 0; i < piece;) {
         const row = firstRow + done + i;
         const { panel, lane, run } = this.#place(row % rows);
         const at = this.address + Math.floor(row / rows) * this.expertBytes +
-          panel * panelRows * rowBytes;
-        const from = staging + i * rowBytes;
-        if (size === 2 && lane % 8 === 0 && run >= 8 && piece - i >= 8) {
+          panel * panelBytes(dtype, columns);
+        const from = staging + i * bytesPerRow;
+        if (dtype === "q8") {
+          exports.packRowQ8(at, lane, from, columns);
+          i++;
+        } else if (size === 2 && lane % 8 === 0 && run >= 8 && piece - i >= 8) {
           exports.packRows8(at, lane, from, columns);
           i += 8;
         } else {
@@ -91,8 +101,7 @@ export class CpuMatrix implements Matrix {
 }
 
 /** Bytes that `writeRows` needs for staging. */
-export const stagingRoom = (columns: number, dtype: DType): number =>
-  stagingBytes + columns * dtypeBytes[dtype];
+export const stagingRoom = (columns: number, dtype: DType): number => stagingBytes + rowBytes(dtype, columns);
 
 /** A vector, as it is or arranged like the rows of a matrix. */
 export class CpuVector extends Constant implements Vector {

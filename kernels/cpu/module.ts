@@ -19,6 +19,8 @@ export interface KernelExports {
   packRow(panel: number, row: number, from: number, columns: number, size: number): void;
   /** The same for eight 16-bit rows; `columns` is a multiple of 8. */
   packRows8(panel: number, row: number, from: number, columns: number): void;
+  /** Copies a row of q8, as `rowBytes` describes it, to row `row` of a panel. */
+  packRowQ8(panel: number, row: number, from: number, columns: number): void;
   /** Index of the first of the largest numbers. */
   argmax(x: number, count: number): number;
   /** Σ e^((x − shift) · factor). */

@@ -23,7 +23,7 @@ import type {
   StateSpec,
   Vector,
 } from "../ops.ts";
-import { dtypeBytes } from "../ops.ts";
+import { matrixBytes } from "../ops.ts";
 import { gatherBest, gatherRows, needsWholeRow } from "../vocabulary.ts";
 import { attend, rotate } from "./attention.ts";
 import { product, rmsNorm, route, siluMul } from "./linear.ts";
@@ -91,13 +91,13 @@ export class ReferenceBackend implements Backend {
 
   /** See `Backend`. */
   createMatrix(spec: MatrixSpec): Matrix {
-    this.weightBytes += spec.rows * spec.columns * (spec.experts ?? 1) * dtypeBytes[spec.dtype];
+    this.weightBytes += matrixBytes(spec);
     return new ReferenceMatrix(spec);
   }
 
   writeRows(matrix: Matrix, firstRow: number, bytes: Uint8Array): void {
     const { data, spec } = matrix as ReferenceMatrix;
-    data.set(decode(bytes, spec.dtype), firstRow * spec.columns);
+    data.set(decode(bytes, spec.dtype, spec.columns), firstRow * spec.columns);
   }
 
   /** See `Backend`. */

@@ -1,6 +1,6 @@
-// Number formats: bfloat16 and float16 to and from doubles.
+// Number formats: bfloat16, float16 and blocks of int8 to and from doubles.
 
-import type { DType } from "../ops.ts";
+import { type DType, q8Block, rowBytes } from "../ops.ts";
 
 const word = new Uint32Array(1);
 const single = new Float32Array(word.buffer);
@@ -19,10 +19,18 @@ export function toBf16(value: number): number {
   return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
 }
 
-/** Reads stored elements as doubles. */
-export function decode(data: Uint8Array, dtype: DType): Float64Array {
+/** Reads stored rows of `columns` elements as doubles; only q8 needs to know the columns. */
+export function decode(data: Uint8Array, dtype: DType, columns: number): Float64Array {
   const copy = data.slice().buffer;
   switch (dtype) {
+    case "q8": {
+      const stride = rowBytes("q8", columns);
+      const numbers = new Int8Array(copy), halves = new Float16Array(copy);
+      return Float64Array.from({ length: data.length / stride * columns }, (_, i) => {
+        const row = Math.floor(i / columns) * stride, column = i % columns;
+        return numbers[row + column]! * halves[(row + columns) / 2 + Math.floor(column / q8Block)]!;
+      });
+    }
     case "f32":
       return Float64Array.from(new Float32Array(copy));
     case "f16":
@@ -32,9 +40,11 @@ export function decode(data: Uint8Array, dtype: DType): Float64Array {
   }
 }
 
-/** Stores numbers in a format, rounding to nearest. */
-export function encode(values: ArrayLike<number>, dtype: DType): Uint8Array {
+/** Stores rows of `columns` numbers in a format, rounding to nearest; only q8 needs to know the columns. */
+export function encode(values: ArrayLike<number>, dtype: DType, columns: number): Uint8Array {
   switch (dtype) {
+    case "q8":
+      return encodeQ8(values, columns);
     case "f32":
       return new Uint8Array(Float32Array.from(values).buffer);
     case "f16":
@@ -42,4 +52,25 @@ export function encode(values: ArrayLike<number>, dtype: DType): Uint8Array {
     case "bf16":
       return new Uint8Array(Uint16Array.from(values, toBf16).buffer);
   }
+}
+
+/** Blocks of 32 columns: int8 numbers, and their scales behind the row; see `rowBytes`. */
+function encodeQ8(values: ArrayLike<number>, columns: number): Uint8Array {
+  const stride = rowBytes("q8", columns), rows = values.length / columns;
+  const numbers = new Int8Array(rows * stride), halves = new Float16Array(numbers.buffer);
+  for (let row = 0; row < rows; row++) {
+    for (let first = 0; first < columns; first += q8Block) {
+      const block = Array.from(
+        { length: Math.min(q8Block, columns - first) },
+        (_, i) => values[row * columns + first + i]!,
+      );
+      const at = (row * stride + columns) / 2 + first / q8Block;
+      halves[at] = Math.max(...block.map(Math.abs)) / 127;
+      const scale = halves[at]! || 1;
+      block.forEach((value, i) => {
+        numbers[row * stride + first + i] = Math.max(-127, Math.min(127, Math.round(value / scale)));
+      });
+    }
+  }
+  return new Uint8Array(numbers.buffer);
 }

@@ -15,6 +15,7 @@ import type {
   StateSpec,
   Vector,
 } from "../ops.ts";
+import { matrixBytes } from "../ops.ts";
 import { cacheBytes } from "./attention/cache.ts";
 import { decodeCut } from "./attention/cut.ts";
 import { prefillTile } from "./attention/prefill.ts";
@@ -34,7 +35,7 @@ import { resultBytes } from "./sample_operation.ts";
 import { scatter } from "./scatter/scatter.ts";
 import { DeviceState, SharedBuffers } from "./state.ts";
 import { DeviceStep, serialWords } from "./step.ts";
-import { DeviceMatrix, DeviceRope, DeviceVector, matrixBytes } from "./weights.ts";
+import { DeviceMatrix, DeviceRope, DeviceVector } from "./weights.ts";
 
 /** Bytes uploaded between two waits for the device, so that copies in flight do not fill the host's memory. */
 const uploadWindow = 256 * 2 ** 20;

@@ -4,7 +4,7 @@
 // of its own. A part of a "paired" matrix holds matching gate and up rows, gate rows first, so that a kernel finds
 // both; stacked experts are split between experts.
 
-import { type DType, dtypeBytes, type Matrix, type MatrixSpec, type RopeTable, type Vector } from "../ops.ts";
+import { type Matrix, type MatrixSpec, type RopeTable, rowBytes, type Vector } from "../ops.ts";
 import type { BufferAllocator, DeviceBuffer } from "./buffers.ts";
 import { DeviceError } from "./device.ts";
 
@@ -45,11 +45,11 @@ export class DeviceMatrix implements Matrix {
   constructor(spec: MatrixSpec, allocator: BufferAllocator, maxBytes: number) {
     this.spec = spec;
     const { name, rows, columns, dtype, experts, layout } = spec;
-    const rowBytes = columns * dtypeBytes[dtype];
+    const bytesPerRow = rowBytes(dtype, columns);
     // A unit is what is never torn apart: an expert, a pair of rows, or a row.
     const unitRows = experts !== undefined ? rows : layout === "paired" ? 2 : 1;
     const units = rows * (experts ?? 1) / unitRows;
-    let perPart = Math.floor(maxBytes / (unitRows * rowBytes));
+    let perPart = Math.floor(maxBytes / (unitRows * bytesPerRow));
     if (perPart < units && experts === undefined) perPart -= perPart % splitRows;
     if (perPart < 1) {
       throw new DeviceError(`${name}: a binding of ${maxBytes} bytes is too small for its rows`);
@@ -58,7 +58,7 @@ export class DeviceMatrix implements Matrix {
     for (let first = 0; first < units; first += perPart) {
       const count = Math.min(perPart, units - first);
       const partRows = count * unitRows;
-      const buffer = allocator.create(`${name}[${first}]`, partRows * rowBytes);
+      const buffer = allocator.create(`${name}[${first}]`, partRows * bytesPerRow);
       parts.push({ buffer, first, count, rows: partRows });
     }
     this.parts = parts;
@@ -73,14 +73,14 @@ export class DeviceMatrix implements Matrix {
     data: Uint8Array,
     write: (buffer: DeviceBuffer, offset: number, bytes: Uint8Array) => void,
   ): void {
-    const rowBytes = this.spec.columns * dtypeBytes[this.spec.dtype];
-    const endRow = firstRow + data.byteLength / rowBytes;
+    const bytesPerRow = rowBytes(this.spec.dtype, this.spec.columns);
+    const endRow = firstRow + data.byteLength / bytesPerRow;
     for (const segment of this.#segments) {
       const from = Math.max(firstRow, segment.firstRow);
       const to = Math.min(endRow, segment.firstRow + segment.rows);
       if (from >= to) continue;
-      const offset = (segment.rowInPart + from - segment.firstRow) * rowBytes;
-      const bytes = data.subarray((from - firstRow) * rowBytes, (to - firstRow) * rowBytes);
+      const offset = (segment.rowInPart + from - segment.firstRow) * bytesPerRow;
+      const bytes = data.subarray((from - firstRow) * bytesPerRow, (to - firstRow) * bytesPerRow);
       write(segment.part.buffer, offset, bytes);
     }
   }
@@ -141,9 +141,4 @@ export class DeviceRope implements RopeTable {
     readonly cosine: DeviceBuffer,
     readonly sine: DeviceBuffer,
   ) {}
-}
-
-/** Bytes of a matrix of this shape. */
-export function matrixBytes(spec: MatrixSpec): number {
-  return spec.rows * spec.columns * (spec.experts ?? 1) * dtypeBytes[spec.dtype satisfies DType];
 }

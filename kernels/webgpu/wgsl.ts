@@ -1,7 +1,7 @@
 // What all WGSL templates share: the binding convention of `kernel.ts`, and the few expressions that depend on an
 // element type.
 
-import type { DType } from "../ops.ts";
+import { type DType, q8Block, rowBytes } from "../ops.ts";
 import type { ElementType, KernelSource } from "./kernel.ts";
 
 /** One buffer of group 1. */
@@ -39,17 +39,26 @@ ${text}`;
 }
 
 /**
- * A function `name(i)` that reads element i of a weight buffer bound as `array<u32>`. Words hold two 16-bit
- * elements, the lower half first.
+ * A function `name(row, column)` that reads an element of a weight buffer bound as `array<u32>`. Words hold two
+ * 16-bit elements, the lower half first.
  */
-export function elementReader(name: string, buffer: string, dtype: DType): string {
+export function elementReader(name: string, buffer: string, dtype: DType, columns: number): string {
+  const head = `fn ${name}(row: u32, column: u32) -> f32 {
+  let i = row * ${columns}u + column;`;
   switch (dtype) {
     case "f32":
-      return `fn ${name}(i: u32) -> f32 { return bitcast<f32>(${buffer}[i]); }`;
+      return `${head}\n  return bitcast<f32>(${buffer}[i]);\n}`;
     case "f16":
-      return `fn ${name}(i: u32) -> f32 { return unpack2x16float(${buffer}[i >> 1u])[i & 1u]; }`;
+      return `${head}\n  return unpack2x16float(${buffer}[i >> 1u])[i & 1u];\n}`;
+    case "q8":
+      return `fn ${name}(row: u32, column: u32) -> f32 {
+  let first = row * ${rowBytes(dtype, columns) / 4}u;
+  let number = bitcast<i32>(${buffer}[first + (column >> 2u)] << (24u - 8u * (column & 3u))) >> 24u;
+  let block = column / ${q8Block}u;
+  return f32(number) * unpack2x16float(${buffer}[first + ${columns / 4}u + (block >> 1u)])[block & 1u];
+}`;
     case "bf16":
-      return `fn ${name}(i: u32) -> f32 {
+      return `${head}
   let word = ${buffer}[i >> 1u];
   return bitcast<f32>(select(word << 16u, word & 0xffff0000u, (i & 1u) == 1u));
 }`;

@@ -83,6 +83,20 @@ export function testTensorParallel(
     });
   }
 
+  Deno.test(`${device}: pocket and the experts with int8 give the same tokens with 1, 2 and 4 ranks`, async () => {
+    for (const directory of models.filter((path) => /pocket|qwen3-moe/.test(path))) {
+      const prompts = (await readReference(`${directory}/reference.safetensors`)).slice(0, 2)
+        .map(({ prompt }) => prompt.slice(0, 12));
+      let expected: unknown = null;
+      for (const tp of [1, 2, 4]) {
+        await using engine = await startRanks(device, directory, tp, { dtype: "int8" });
+        const found = await continuations(engine, prompts, maxTokens);
+        expected ??= found;
+        assert.deepEqual(found, expected, `${directory}, ${tp} ranks`);
+      }
+    }
+  });
+
   Deno.test(`${device}: sampled, penalised, biased and scored rows are the same with 1, 2 and 4 ranks, beside greedy ones`, async () => {
     const prompts = (await readReference(`${pocket}/reference.safetensors`))
       .map(({ prompt }) => prompt.slice(0, 12));

@@ -52,7 +52,7 @@ class Pair {
   matrix(spec: MatrixSpec, values: Float32Array): [Matrix, Matrix] {
     return this.each((backend) => {
       const matrix = backend.createMatrix(spec);
-      const bytes = encode(values, spec.dtype);
+      const bytes = encode(values, spec.dtype, spec.columns);
       // In two pieces of whole rows, as a loader would.
       const rows = spec.rows * (spec.experts ?? 1),
         half = Math.ceil(rows / 2),
@@ -111,6 +111,10 @@ export function testBackend(name: string, create: BackendFactory, register: Regi
       [130, 264, "f16"],
       [514, 192, "bf16"],
       [96, 1032, "f32"],
+      // Blocks of 32 columns with a short last one, whole ones, and nothing but a short one.
+      [130, 264, "q8"],
+      [514, 192, "q8"],
+      [50, 8, "q8"],
     ];
     for (const [rows, columns, dtype] of shapes) {
       const weights = random.normals(rows * columns, 1 / Math.sqrt(columns));
@@ -166,9 +170,13 @@ export function testBackend(name: string, create: BackendFactory, register: Regi
   });
 
   test("embed gathers from the token pool, and gives zeros for other ranks' tokens", async (tested) => {
+    for (const dtype of ["bf16", "q8"] as const) await checkEmbed(tested, dtype);
+  });
+
+  async function checkEmbed(tested: Backend, dtype: DType): Promise<void> {
     const pair = new Pair(tested, { ...baseState, vocabStart: 20 });
     const random = new Random(2);
-    const table = pair.matrix({ name: "e", rows: 24, columns: 40, dtype: "bf16" }, random.normals(24 * 40));
+    const table = pair.matrix({ name: "e", rows: 24, columns: 40, dtype }, random.normals(24 * 40));
     const output = pair.activation(40, random.normals(3 * 40));
     const ids = [19, 20, 43, 44, 30, 0, 63];
     const step = plan(1, [{ row: 2, cached: 5, extend: 7, sample: false }], {
@@ -184,7 +192,7 @@ export function testBackend(name: string, create: BackendFactory, register: Regi
     );
     assert.deepEqual(rows, expected);
     assert.ok(rows!.subarray(0, 40).every((v) => v === 0) && rows!.subarray(40, 80).some((v) => v !== 0));
-  });
+  }
 
   const layouts: [HeadLayout, pageSize: number, qkNorm: boolean, window: number | null][] = [
     [{ numHeads: 4, numKvHeads: 2, headDim: 32 }, 16, true, null],
@@ -275,24 +283,24 @@ export function testBackend(name: string, create: BackendFactory, register: Regi
     const pair = new Pair(tested, baseState);
     const random = new Random(5);
     for (
-      const [experts, perToken, hidden, inner, renormalize] of [[8, 2, 96, 64, true], [5, 3, 40, 24, false], [
-        16,
-        4,
-        64,
-        32,
-        true,
-      ]] as const
+      const [experts, perToken, hidden, inner, renormalize, dtype] of [
+        [8, 2, 96, 64, true, "bf16"],
+        [5, 3, 40, 24, false, "bf16"],
+        [16, 4, 64, 32, true, "bf16"],
+        [8, 2, 96, 64, true, "q8"],
+        [5, 3, 40, 24, false, "q8"],
+      ] as const
     ) {
       const router = pair.matrix(
         { name: "r", rows: experts, columns: hidden, dtype: "f32" },
         random.normals(experts * hidden, 0.3),
       );
       const gateUp = pair.matrix(
-        { name: "g", rows: 2 * inner, columns: hidden, dtype: "bf16", experts, layout: "paired" },
+        { name: "g", rows: 2 * inner, columns: hidden, dtype, experts, layout: "paired" },
         random.normals(experts * 2 * inner * hidden, 1 / Math.sqrt(hidden)),
       );
       const down = pair.matrix(
-        { name: "d", rows: hidden, columns: inner, dtype: "bf16", experts },
+        { name: "d", rows: hidden, columns: inner, dtype, experts },
         random.normals(experts * hidden * inner, 0.2),
       );
       const norm = pair.each((b) => ({
@@ -319,18 +327,18 @@ export function testBackend(name: string, create: BackendFactory, register: Regi
           await recorded.read();
         }
         const error = await pair.error(output, count);
-        assert.ok(error < tolerance, `${experts} experts, T=${count}: ${error}`);
+        assert.ok(error < tolerance, `${experts} experts ${dtype}, T=${count}: ${error}`);
       }
     }
   });
 
-  for (const vocabSize of [64, 1000, 5003]) {
+  for (const [vocabSize, dtype] of [[64, "f32"], [1000, "q8"], [5003, "f32"]] as const) {
     test(`sampling chooses what the reference chooses from the same logits, vocabulary ${vocabSize}`, async (tested) => {
       const hidden = 32, rows = 12;
       tested.createState({ ...baseState, vocabSize });
       const random = new Random(vocabSize);
-      const head = tested.createMatrix({ name: "h", rows: vocabSize, columns: hidden, dtype: "f32" });
-      tested.writeRows(head, 0, encode(random.normals(vocabSize * hidden, 0.6), "f32"));
+      const head = tested.createMatrix({ name: "h", rows: vocabSize, columns: hidden, dtype });
+      tested.writeRows(head, 0, encode(random.normals(vocabSize * hidden, 0.6), dtype, hidden));
       const norm = { weight: tested.createVector(new Float32Array(hidden).fill(1)), epsilon: 1e-6 };
       const input = tested.createActivation(hidden, "residual");
       for (let round = 0; round < 6; round++) {
@@ -381,7 +389,7 @@ export function testBackend(name: string, create: BackendFactory, register: Regi
     tested.createState(baseState);
     const random = new Random(9);
     const head = tested.createMatrix({ name: "h", rows: vocabSize, columns: hidden, dtype: "f32" });
-    tested.writeRows(head, 0, encode(random.normals(vocabSize * hidden), "f32"));
+    tested.writeRows(head, 0, encode(random.normals(vocabSize * hidden), "f32", hidden));
     const norm = { weight: tested.createVector(new Float32Array(hidden).fill(1)), epsilon: 1e-6 };
     const input = tested.createActivation(hidden, "residual");
     tested.writeActivation(input, random.normals(5 * hidden));

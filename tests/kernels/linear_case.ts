@@ -1,6 +1,7 @@
 // Random inputs for a matrix product, in the bytes the device holds, and the result in float64 that they ask for.
 
 import type { DType } from "../../kernels/ops.ts";
+import { decode as decodeRows, encode as encodeRows } from "../../kernels/reference/numbers.ts";
 import type { ElementType } from "../../kernels/webgpu/kernel.ts";
 import type { LinearRole, LinearShape } from "../../kernels/webgpu/linear/linear.ts";
 
@@ -15,9 +16,14 @@ export function seeded(seed: number): () => number {
   };
 }
 
-/** Bytes of `values` stored as `dtype`; the array is rounded in place to what was stored. */
-export function encode(values: Float32Array, dtype: DType): Uint8Array {
+/** Bytes of rows of `columns` values stored as `dtype`; the array is rounded in place to what was stored. */
+export function encode(values: Float32Array, dtype: DType, columns: number): Uint8Array {
   switch (dtype) {
+    case "q8": {
+      const bytes = encodeRows(values, dtype, columns);
+      values.set(decodeRows(bytes, dtype, columns));
+      return bytes;
+    }
     case "f32":
       return new Uint8Array(values.slice().buffer);
     case "f16": {
@@ -63,13 +69,13 @@ export function linearCase(shape: LinearShape, tokens: number, seed: number, inp
   const bias = fill(rows, 0.5);
   const residual = fill((tokens + 1) * outputStride, 1);
   const contents: Partial<Record<LinearRole, Uint8Array>> = {
-    input: encode(input, shape.input),
-    weight: encode(weight, shape.dtype),
+    input: encode(input, shape.input, columns),
+    weight: encode(weight, shape.dtype, columns),
   };
-  if (shape.normEpsilon !== null) contents.normWeight = encode(normWeight, "f32");
-  if (shape.bias) contents.bias = encode(bias, "f32");
+  if (shape.normEpsilon !== null) contents.normWeight = encode(normWeight, "f32", columns);
+  if (shape.bias) contents.bias = encode(bias, "f32", rows);
   contents.output = epilogue === "add"
-    ? encode(residual, shape.output)
+    ? encode(residual, shape.output, outputStride)
     : new Uint8Array((tokens + 1) * outputStride * (shape.output === "f32" ? 4 : 2)).fill(0xff);
 
   const expected = new Float64Array((tokens + 1) * outputStride).fill(NaN);

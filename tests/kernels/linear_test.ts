@@ -74,7 +74,7 @@ function randomShape(random: () => number, dtype: DType): LinearShape {
 gpuTest("planLinear's kernels agree with float64 for any shape, type, norm, bias and epilogue", async () => {
   using device = await LinearDevice.open();
   const random = seeded(7);
-  for (const dtype of ["bf16", "f16", "f32"] as const) {
+  for (const dtype of ["bf16", "f16", "f32", "q8"] as const) {
     for (const tokens of [1, 2, 3, 4, 5, 8, 9, 17, 33, 70, 130]) {
       const shape = randomShape(random, dtype);
       const error = await measure(device, shape, tokens, planLinear(shape, tokens, device.caps));
@@ -90,12 +90,14 @@ gpuTest("the kernels chosen for a GPU compute the same products", async () => {
   for (const parallelism of [4, 512]) {
     const caps: DeviceCaps = { ...device.caps, software: false, parallelism, halfFrom: 0 };
     for (const tokens of [1, 4, 12, 20, 50, 100, ...(parallelism === 4 ? [513] : [])]) {
-      const shape = randomShape(random, "bf16");
-      const error = await measure(device, shape, tokens, planLinear(shape, tokens, caps));
-      assert(
-        error < (shape.epilogue === "silu-mul" ? 1.6e-3 : 1.1e-3),
-        `${describe(shape, tokens)}: ${error}`,
-      );
+      for (const dtype of ["bf16", "q8"] as const) {
+        const shape = randomShape(random, dtype);
+        const error = await measure(device, shape, tokens, planLinear(shape, tokens, caps));
+        assert(
+          error < (shape.epilogue === "silu-mul" ? 1.6e-3 : 1.1e-3),
+          `${describe(shape, tokens)}: ${error}`,
+        );
+      }
     }
   }
 });
@@ -130,9 +132,10 @@ gpuTest("every matrix–vector division of the work gives the same product", asy
     { ...base2, sumLanes: 8, rowLanes: 2, subgroups: false, units: 2, split: 2 },
   ];
   for (const tile of divisions) {
-    for (const epilogue of ["add", "silu-mul"] as const) {
+    for (const [epilogue, dtype] of [["add", "bf16"], ["silu-mul", "bf16"], ["silu-mul", "q8"]] as const) {
       const shape = {
         ...base,
+        dtype,
         rows: 70,
         columns: 1048,
         outputStride: 70,
@@ -172,11 +175,12 @@ const tiles: readonly GemmTile[] = [
 gpuTest("every tile of a tiled product gives the same product", async () => {
   using device = await LinearDevice.open();
   for (const tile of tiles) {
-    for (const epilogue of ["store", "silu-mul"] as const) {
+    for (const [epilogue, dtype] of [["store", "bf16"], ["store", "q8"], ["silu-mul", "bf16"]] as const) {
       const normEpsilon = epilogue === "store" ? null : 1e-6;
       for (const tokens of [75, 50]) {
         const shape = {
           ...base,
+          dtype,
           rows: 138,
           columns: 328,
           outputStride: 138,

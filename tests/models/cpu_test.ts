@@ -1,4 +1,5 @@
 import { createCpuBackend } from "../../kernels/cpu/backend.ts";
+import { testInt8Models } from "./int8.ts";
 import { testReferenceModels } from "./reference_models.ts";
 
 testReferenceModels("cpu", () => createCpuBackend({ threads: 2, allThreads: "always" }));
@@ -7,3 +8,5 @@ testReferenceModels(
   "cpu, small memories",
   () => createCpuBackend({ threads: 2, allThreads: "always", memoryPages: 128 }),
 );
+testInt8Models("cpu", () => createCpuBackend({ threads: 2, allThreads: "always" }));
+testInt8Models("cpu, plain SIMD", () => createCpuBackend({ threads: 1, plain: true }));

@@ -4,7 +4,7 @@
 import { SampleFlag, type SamplingRows } from "../../engine/plan.ts";
 import { Decoder } from "../../engine/model/decoder.ts";
 import { loadDecoderWeights } from "../../engine/model/load.ts";
-import { type Model, openModel } from "../../engine/model/open.ts";
+import { type DTypeOption, type Model, openModel } from "../../engine/model/open.ts";
 import { ropeFrequencies, ropeTables } from "../../engine/model/rope.ts";
 import { readSafetensorsHeader } from "../../engine/weights/safetensors.ts";
 import { headLayout } from "../../engine/weights/shard.ts";
@@ -38,11 +38,15 @@ export class LoadedModel {
     directory: string,
     backend: Backend,
     pageSize: number,
-    { rows = 4, castFrequencies = false } = {},
+    { rows = 4, castFrequencies = false, dtype = "auto" }: {
+      rows?: number;
+      castFrequencies?: boolean;
+      dtype?: DTypeOption;
+    } = {},
   ): Promise<LoadedModel> {
     const model = await openModel(directory);
     const shard = { rank: 0, size: 1 };
-    const weights = await loadDecoderWeights(model, backend, { dtype: "auto", shard });
+    const weights = await loadDecoderWeights(model, backend, { dtype, shard });
     const heads = headLayout(model.config, shard);
     const contextLength = 256, pagesPerRow = contextLength / pageSize;
     backend.createState({
@@ -111,8 +115,9 @@ export class LoadedModel {
 function castTables(config: ModelConfig, positions: number) {
   const half = config.headDim / 2;
   const rounded = decode(
-    encode(ropeFrequencies(config.rope, config.headDim, positions), config.dtype),
+    encode(ropeFrequencies(config.rope, config.headDim, positions), config.dtype, half),
     config.dtype,
+    half,
   );
   const factor = config.rope.type === "yarn" ? config.rope.attentionFactor : 1;
   const table = (turn: (angle: number) => number) =>

@@ -1,5 +1,6 @@
 import { gpuTest } from "../gpu.ts";
 import { createWebGpuBackend } from "../../kernels/webgpu/backend.ts";
+import { testInt8Models } from "./int8.ts";
 import { testReferenceModels } from "./reference_models.ts";
 
 testReferenceModels("webgpu", () => createWebGpuBackend(), gpuTest);
@@ -13,4 +14,11 @@ testReferenceModels(
     models: ["llama-gqa", "llama3-rope", "mistral", "qwen2-bias", "qwen3-tied", "qwen3-yarn"],
     pageSizes: [16],
   },
+);
+
+testInt8Models("webgpu", () => createWebGpuBackend(), gpuTest);
+testInt8Models(
+  "webgpu, f16 products",
+  () => createWebGpuBackend({ caps: { software: false, halfFrom: 0, parallelism: 64 } }),
+  gpuTest,
 );

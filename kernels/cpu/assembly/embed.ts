@@ -1,6 +1,7 @@
 // Rows of the embedding table, out of the panels in which `linear.ts` keeps matrices.
 
 import { claim, word } from "./program";
+import { panelBytesQ8, unpackRowQ8 } from "./tile_q8";
 import { clear } from "./vector";
 import { lineIndex, toFloat } from "./weights";
 
@@ -15,6 +16,10 @@ export function embed(op: usize): void {
     const y: usize = word(op, 7) + word(op, 8) * t;
     if (row == 0xffffffff) {
       clear(y, columns * 4);
+      continue;
+    }
+    if (dtype == 3) {
+      unpackRowQ8(word(op, 4) + (row >> 5) * panelBytesQ8(columns), row & 31, y, columns);
       continue;
     }
     const size: usize = dtype < 2 ? 2 : 4, line = 32 * size;

@@ -13,6 +13,7 @@ export * from "./cache_tile";
 export { fail } from "./program";
 export { argmax, collect, expSum, noisyMaximum } from "./scan";
 export * from "./tile";
+export { packRowQ8 } from "./tile_q8";
 export { packRow, packRows8 } from "./weights";
 
 /** Runs `count` operations as thread `thread` of `threads`. False: another thread failed. */

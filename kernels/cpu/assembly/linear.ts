@@ -1,7 +1,7 @@
 // Matrix products: y = x · Wᵀ with the norm before and the epilogue behind it.
 //
 // Weights lie in panels of 32 output rows: [panel][k][32], rows in the order that unpacking yields (see
-// `../matrix.ts`). Activations are packed four tokens at a time, [token panel][k][4]; a rest of one or two tokens
+// `../matrix.ts`; eight-bit ones as `tile_q8.ts` says). Activations are packed four tokens at a time, [token panel][k][4]; a rest of one or two tokens
 // makes a narrower panel, a rest of three is filled up with zeros. A unit of work is one weight panel times all
 // tokens; sums stand in the thread's scratch, [tokens][32]. So every weight is read once from memory, and for many
 // tokens again from the second-level cache.
@@ -19,11 +19,13 @@ import {
   tile4F16,
   tile4F32,
 } from "./tile";
+import { packTokenQ8, panelBytesQ8, tile1x32Q8, tile2x16Q8, tile4Q8, tokenBytesQ8 } from "./tile_q8";
 import { clear, siluMul, storeTransposed } from "./vector";
 
 /** Storage of a matrix, as in `../matrix.ts`. */
 const bf16: usize = 0;
 const f16: usize = 1;
+const q8: usize = 3;
 
 /** Epilogues, as in `../program.ts`: store is 0, SiLU·mul 2. */
 const addResult: usize = 1;
@@ -36,7 +38,7 @@ export function packedOffset(token: usize, k: usize): usize {
 
 /**
  * Packs tokens first … first + count − 1 of a list (count ≤ 4) into the panel `to`, multiplied by norm weight and
- * scale. `rows` holds token numbers, or is 0 for the identity.
+ * scale, for weights of a dtype. `rows` holds token numbers, or is 0 for the identity.
  */
 export function packPanel(
   to: usize,
@@ -48,7 +50,16 @@ export function packPanel(
   k: usize,
   norm: usize,
   epsilon: f32,
+  dtype: usize,
 ): void {
+  if (dtype == q8) {
+    const width: usize = count == 3 ? 4 : count;
+    for (let t: usize = 0; t < width; t++) {
+      const token = t < count ? tokenAt(x, stride, rows, first + t) : 0;
+      packTokenQ8(to, t, width, token, k, norm, epsilon);
+    }
+    return;
+  }
   const p0 = tokenAt(x, stride, rows, first), s0 = norm ? rmsScale(p0, k, epsilon) : <f32> 1;
   if (count == 1) {
     for (let i: usize = 0; i < k * 4; i += 16) v128.store(to + i, scaled(p0 + i, norm, i, s0));
@@ -89,7 +100,8 @@ function scaled(x: usize, norm: usize, offset: usize, scale: f32): v128 {
   return f32x4.mul(f32x4.mul(v128.load(x), f32x4.splat(scale)), v128.load(norm + offset));
 }
 
-/** Packs tokens panel by panel. Words: 2 x, 3 stride, 4 rows, 5 tokens, 6 k, 7 norm, 8 epsilon, 9 to. */
+/** Packs tokens panel by panel. Words: 2 x, 3 stride, 4 rows, 5 tokens, 6 k, 7 norm, 8 epsilon, 9 to,
+ * 11 dtype of the weights. */
 export function pack(op: usize): void {
   const tokens = word(op, 5), k = word(op, 6), panels = (tokens + 3) >> 2;
   for (let p = claim(op, 1); p < panels; p = claim(op, 1)) packTokens(op, p * 4, min(4, tokens - p * 4), word(op, 9));
@@ -99,7 +111,7 @@ export function pack(op: usize): void {
 function packTokens(op: usize, first: usize, count: usize, to: usize): void {
   const k = word(op, 6);
   const at = to + packedOffset(first, k);
-  packPanel(at, word(op, 2), word(op, 3), word(op, 4), first, count, k, word(op, 7), real(op, 8));
+  packPanel(at, word(op, 2), word(op, 3), word(op, 4), first, count, k, word(op, 7), real(op, 8), word(op, 11));
 }
 
 /**
@@ -139,14 +151,15 @@ export function panelProduct(
   bias: usize,
   sums: usize,
 ): void {
-  const line: usize = dtype <= f16 ? 64 : 128;
-  const w = weights + panel * k * line;
+  const line: usize = dtype == q8 ? 32 : dtype <= f16 ? 64 : 128;
+  const w = weights + panel * (dtype == q8 ? panelBytesQ8(k) : k * line);
   const padded = (tokens & 3) == 3 ? tokens + 1 : tokens;
   for (let t: usize = 0; t < padded; t++) {
     const row = sums + t * 128;
     if (bias) for (let i: usize = 0; i < 128; i += 16) v128.store(row + i, v128.load(bias + panel * 128 + i));
     else clear(row, 128);
   }
+  if (dtype == q8) return productQ8(packed, padded, k, w, sums);
   if (tokens == 1) return wideProduct(packed, w, dtype, sums, k);
   const whole = padded & ~3, rest = padded & 3;
   for (let k0: usize = 0; k0 < k; k0 += stripBytes / line) {
@@ -157,6 +170,32 @@ export function panelProduct(
     const a = packed + packedOffset(whole, k) + k0 * rest * 4, c = sums + whole * 128;
     if (rest == 2) pairProduct(a, b, line, dtype, c, n);
     else if (rest == 1) wideProduct(a, b, dtype, c, n);
+  }
+}
+
+/** Columns that one pass takes before the next begins, so that a line of weights is met again in the first cache. */
+const runQ8: usize = 128;
+
+/** The same for eight-bit weights and one, two or a multiple of four tokens, and up to two behind those. */
+function productQ8(packed: usize, tokens: usize, k: usize, w: usize, sums: usize): void {
+  const whole = tokens & ~3, rest = tokens & 3;
+  for (let t: usize = 0; t < whole; t += 4) {
+    let a = packed + packedOffset(t, k), b = w;
+    const c = sums + t * 128;
+    for (let k0: usize = 0; k0 < k; k0 += runQ8) {
+      const n = min(runQ8, k - k0);
+      for (let row: usize = 0; row < 32; row += 8) tile4Q8(a, b, row, c, n);
+      a += tokenBytesQ8(n) * 4, b += panelBytesQ8(n);
+    }
+  }
+  let a = packed + packedOffset(whole, k), b = w;
+  const c = sums + whole * 128;
+  if (rest == 1) tile1x32Q8(a, b, c, k);
+  if (rest < 2) return;
+  for (let k0: usize = 0; k0 < k; k0 += runQ8) {
+    const n = min(runQ8, k - k0);
+    for (let row: usize = 0; row < 32; row += 16) tile2x16Q8(a, b, row, c, n);
+    a += tokenBytesQ8(n) * 2, b += panelBytesQ8(n);
   }
 }
 

@@ -74,7 +74,7 @@ export function groupTokens(op: usize): void {
 
 /**
  * Packs each group's inputs. Words 2 x, 3 stride, 4 token of each slot (0: the slot itself), 5 groups, 6 k,
- * 7 norm, 8 epsilon, 9 to: a group stands at its first slot · (k + room for filling up).
+ * 7 norm, 8 epsilon, 9 to: a group stands at its first slot · (k + room for filling up), 11 dtype of the weights.
  */
 export function expertPack(op: usize): void {
   const groups: usize = word(op, 5), k = word(op, 6), count = load<usize>(groups);
@@ -83,7 +83,8 @@ export function expertPack(op: usize): void {
     const to = word(op, 9) + packedOffset(groupPlace(first, g), k);
     for (let s: usize = 0; s < slots; s += 4) {
       const at = to + packedOffset(s, k), n = min(4, slots - s);
-      packPanel(at, word(op, 2), word(op, 3), word(op, 4), first + s, n, k, word(op, 7), real(op, 8));
+      const norm = word(op, 7), dtype = word(op, 11);
+      packPanel(at, word(op, 2), word(op, 3), word(op, 4), first + s, n, k, norm, real(op, 8), dtype);
     }
   }
 }

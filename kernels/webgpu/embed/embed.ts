@@ -40,7 +40,7 @@ export function embed(shape: EmbedShape, tokens: number): KernelCall<"table" | "
       output("result", `array<${shape.output}>`),
     ],
     () =>
-      `${elementReader("element", "table", dtype)}
+      `${elementReader("element", "table", dtype, columns)}
 @compute @workgroup_size(${threads}) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let column = id.x;
   let token = id.y;
@@ -49,7 +49,7 @@ export function embed(shape: EmbedShape, tokens: number): KernelCall<"table" | "
   let row = tokenPool[plan[at] * ${contextLength}u + plan[at + 1u]] - ${firstId}u;
   // An id below firstId wraps around to a large number.
   if (row < ${rows}u) {
-    result[token * ${columns}u + column] = ${store(shape.output, `element(row * ${columns}u + column)`)};
+    result[token * ${columns}u + column] = ${store(shape.output, "element(row, column)")};
   }${
         zeroOthers
           ? ` else {\n    result[token * ${columns}u + column] = ${store(shape.output, "0.0")};\n  }`

@@ -12,7 +12,15 @@ import type { KernelCall } from "../kernel.ts";
 import { Side } from "./gemm_side.ts";
 import { type GemmInput, type GemmTile, partColumns, threadCount } from "./gemm_tile.ts";
 import type { LinearRole, LinearShape } from "./linear.ts";
-import { declareBuffers, finishFunction, outputWidth, repeat, unpackFunctions } from "./wgsl.ts";
+import {
+  declareBuffers,
+  finishFunction,
+  outputWidth,
+  repeat,
+  rowOctets,
+  scaleFunction,
+  unpackFunctions,
+} from "./wgsl.ts";
 
 /** Workgroup memory in which slices meet. */
 const SLICE_BYTES = 8192;
@@ -198,6 +206,7 @@ ${
     ])
   }
 const COLUMN_OCTETS = ${columns / 8}u;
+const WEIGHT_OCTETS = ${rowOctets(dtype, columns)}u;
 ${a.declaration}
 ${b.declaration}
 ${scaled ? a.scaleDeclaration : ""}
@@ -208,6 +217,7 @@ ${
       : ""
   }
 ${unpackFunctions([dtype, input.type])}
+${scaleFunction(dtype, "weight", columns)}
 ${partial ? "" : finishFunction(shape)}
 @compute @workgroup_size(${threadCount(tile)})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {

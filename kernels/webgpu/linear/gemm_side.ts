@@ -7,7 +7,7 @@
 
 import type { DType } from "../../ops.ts";
 import { type GemmInput, type GemmTile, threadCount } from "./gemm_tile.ts";
-import { loadOctet, octetHalves, octets, repeat } from "./wgsl.ts";
+import { loadOctet, loadWeight, octetHalves, octets, octetVariables, repeat } from "./wgsl.ts";
 
 /** The WGSL that moves one operand; statements refer to `thread`, `buffer`, `at` and `end`. */
 export class Side {
@@ -93,19 +93,20 @@ export class Side {
     });
   }
 
-  #variables(round: number): string[] {
-    const name = `${this.name}${round}`;
-    return octets(this.#type).loads === 1 ? [`${name}_0`] : [`${name}_0`, `${name}_1`];
-  }
-
   /** Where each of a thread's octets begins, and the registers they travel in. */
   get preparation(): string {
     const normed = this.#norm !== "none";
+    const stride = this.name === "a" ? "COLUMN_OCTETS" : "WEIGHT_OCTETS";
     return `${normed ? "var g_0 = vec4<f32>(); var g_1 = vec4<f32>();" : ""}
   ${this.#norm === "full" ? repeat(this.#rounds, (i) => `var squares${i} = 0.0;`) : ""}
   ${repeat(this.#rounds, (i) => `var ${this.name}from${i} = 0u;`)}
-  ${this.#eachTask((i) => `${this.name}from${i} = (${this.#row("row")}) * COLUMN_OCTETS + octet;`)}
-  ${repeat(this.#rounds, (i) => this.#variables(i).map((v) => `var ${v} = ${this.element}();`).join(" "))}`;
+  ${this.#eachTask((i) => `${this.name}from${i} = (${this.#row("row")}) * ${stride} + octet;`)}
+  ${
+      repeat(this.#rounds, (i) =>
+        octetVariables(this.#type, `${this.name}${i}`).map(([name, type]) =>
+          `var ${name} = ${type}();`
+        ).join(" "))
+    }`;
   }
 
   /** Loads the octets of the step at `at`; zeros behind `end` unless every step is whole. */
@@ -118,9 +119,11 @@ export class Side {
         loadOctet("f32", "normWeight", "g", `at + ${place}`, "")
       } }`;
     return weights + this.#eachTask((i) => {
-      const from = `${this.name}from${i} + at`;
-      const load = loadOctet(this.#type, this.#buffer, `${this.name}${i}`, from, "");
-      const zeros = this.#variables(i).map((v) => `${v} = ${this.element}();`).join(" ");
+      const name = `${this.name}${i}`, from = `${this.name}from${i}`;
+      const load = this.#type === "q8"
+        ? loadWeight("q8", this.#buffer, name, `${from} - octet`, "(at + octet)", "")
+        : loadOctet(this.#type, this.#buffer, name, `${from} + at`, "");
+      const zeros = octetVariables(this.#type, name).map(([v, type]) => `${v} = ${type}();`).join(" ");
       return whole ? load : `if (at + octet < end) { ${load} } else { ${zeros} }`;
     });
   }

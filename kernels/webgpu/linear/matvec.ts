@@ -18,10 +18,15 @@ import {
   foldGrid,
   gridIndex,
   loadOctet,
+  loadWeight,
   octetHalves,
+  octetNumbers,
   octets,
+  octetScale,
   outputWidth,
   repeat,
+  rowOctets,
+  scaleFunction,
   unpackFunctions,
 } from "./wgsl.ts";
 
@@ -92,7 +97,7 @@ function multiplyOctet(shape: LinearShape, rows: number, tokens: number, name: s
     ${norm ? loadOctet("f32", "normWeight", "g", at) : ""}
     ${
     repeat(rows, (r) => {
-      const [low, high] = octetHalves(shape.dtype, `${name}_${r}`);
+      const [low, high] = octetNumbers(shape.dtype, `${name}_${r}`);
       const scale = (i: number) => scaleRows ? ` * g_${i}` : "";
       return `let wl${r} = ${low}${scale(0)}; let wh${r} = ${high}${scale(1)};`;
     })
@@ -103,7 +108,12 @@ function multiplyOctet(shape: LinearShape, rows: number, tokens: number, name: s
       const scale = (i: number) => scaleInput ? ` * g_${i}` : "";
       return `{ ${loadOctet(shape.input, "input", `x${t}`, `token${t} + ${at}`)}
       let xl = ${low}${scale(0)}; let xh = ${high}${scale(1)};
-      ${repeat(rows, (r) => `sum${r}_${t} += dot(wl${r}, xl) + dot(wh${r}, xh);`)} }`;
+      ${
+        repeat(rows, (r) => {
+          const scale = octetScale(shape.dtype, `${name}_${r}`);
+          return `sum${r}_${t} += ${scale}(dot(wl${r}, xl) + dot(wh${r}, xh));`;
+        })
+      } }`;
     })
   } }`;
 }
@@ -117,7 +127,7 @@ function octetLoop(shape: LinearShape, rows: number, tile: MatvecTile): string {
     `${
       repeat(depth, (u) =>
         repeat(rows, (r) =>
-          loadOctet(shape.dtype, "weight", `w${u}_${r}`, `row${r} + ${at(start, u)}`)))
+          loadWeight(shape.dtype, "weight", `w${u}_${r}`, `row${r}`, at(start, u))))
     }
     ${repeat(depth, (u) => multiplyOctet(shape, rows, tile.tokens, `w${u}`, at(start, u)))}`;
   const perLane = Math.floor(octetsPerRow / stride);
@@ -240,6 +250,7 @@ ${
 var<workgroup> partial: array<f32, ${sets * values.length * parts}>;
 ${norm ? `var<workgroup> squares: array<f32, ${tokens * squaresPer}>;` : ""}
 ${unpackFunctions([dtype, input])}
+${scaleFunction(dtype, "weight", columns)}
 ${finishFunction(shape)}
 @compute @workgroup_size(${threads})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -252,7 +263,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let firstUnit = ${gridIndex(count)} * ${sets * units}u;
   let unit = firstUnit + (team * ${rowLanes}u + rowLane) * ${units}u;
   let first = part * ${sumLanes}u + sumLane;
-  ${repeat(rows, (r) => `let row${r} = (${row(r)}) * ${octetsPerRow}u;`)}
+  ${repeat(rows, (r) => `let row${r} = (${row(r)}) * ${rowOctets(dtype, columns)}u;`)}
   ${
     repeat(tokens, (t) =>
       `let token${t} = ${t === 0 ? "0u" : `min(${t}u, max(tokens, 1u) - 1u) * ${octetsPerRow}u`};`)

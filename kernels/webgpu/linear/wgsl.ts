@@ -2,9 +2,12 @@
 // unpacked, how a result is finished (bias, residual, SiLU·mul), and how a one-dimensional grid is folded.
 //
 // Eight elements are one 16-byte load of a 16-bit type (or two of float32), the widest load WGSL has. bf16 is the
-// upper half of a float32, so it unpacks with a shift and a mask; both halves of f16 unpack with one builtin.
+// upper half of a float32, so it unpacks with a shift and a mask; both halves of f16 unpack with one builtin. Eight
+// numbers of q8 are 8 bytes, and the block's scale is loaded beside them: it stands behind the row, where one load
+// finds those of four blocks, so neighbouring lanes ask for the same 8 bytes. Bytes are converted by putting them
+// into a float32's lowest bits, since conversion instructions have a quarter of the speed of others.
 
-import type { DType } from "../../ops.ts";
+import { type DType, q8Block, rowBytes } from "../../ops.ts";
 import type { LinearShape } from "./linear.ts";
 
 /** WGSL bodies are built from repeated lines; this writes them. */
@@ -22,12 +25,32 @@ export interface Octets {
 
 /** How rows of a type are read. */
 export function octets(dtype: DType): Octets {
-  return dtype === "f32" ? { element: "vec4<f32>", loads: 2 } : { element: "vec4<u32>", loads: 1 };
+  switch (dtype) {
+    case "f32":
+      return { element: "vec4<f32>", loads: 2 };
+    case "f16":
+    case "bf16":
+      return { element: "vec4<u32>", loads: 1 };
+    case "q8":
+      return { element: "vec2<u32>", loads: 1 };
+  }
 }
 
-/** Statements that load octet `index` of `buffer` into `name`_0 (and `name`_1 for float32). */
+/** Octets from one row of a weight to the next; those of q8 have the row's scales behind them. */
+export function rowOctets(dtype: DType, columns: number): number {
+  return dtype === "q8" ? rowBytes(dtype, columns) / 8 : columns / 8;
+}
+
+/** Names and types of the variables that hold a loaded octet: one per load, and the scale of q8. */
+export function octetVariables(dtype: DType, name: string): (readonly [name: string, type: string])[] {
+  const { element, loads } = octets(dtype);
+  const words = Array.from({ length: loads }, (_, i) => [`${name}_${i}`, element] as const);
+  return dtype === "q8" ? [...words, [`${name}_s`, "f32"]] : words;
+}
+
+/** Statements that load octet `index` of `buffer` into `name`_0 (and `name`_1 for float32); not for q8. */
 export function loadOctet(
-  dtype: DType,
+  dtype: Exclude<DType, "q8">,
   buffer: string,
   name: string,
   index: string,
@@ -38,9 +61,50 @@ export function loadOctet(
     : `${keyword}${name}_0 = ${buffer}[${index}];`;
 }
 
+/**
+ * Statements that load octet `octet` of the weight's row that begins at octet `row`, of any type, into
+ * {@link octetVariables}; needs {@link scaleFunction} in the shader.
+ */
+export function loadWeight(
+  dtype: DType,
+  buffer: string,
+  name: string,
+  row: string,
+  octet: string,
+  keyword = "let ",
+): string {
+  if (dtype !== "q8") return loadOctet(dtype, buffer, name, `${row} + ${octet}`, keyword);
+  return `${keyword}${name}_0 = ${buffer}[${row} + ${octet}]; ${keyword}${name}_s = scale_q8(${row}, ${octet});`;
+}
+
+/** For q8 the function that finds an octet's scale in a `buffer` whose rows have so many columns; else nothing. */
+export function scaleFunction(dtype: DType, buffer: string, columns: number): string {
+  if (dtype !== "q8") return "";
+  const shift = Math.log2(q8Block / 8);
+  return `fn scale_q8(row: u32, octet: u32) -> f32 {
+  let block = octet >> ${shift}u;
+  let words = ${buffer}[row + ${columns / 8}u + (block >> 2u)];
+  let pair = unpack2x16float(select(words.x, words.y, (block & 2u) != 0u));
+  return select(pair.x, pair.y, (block & 1u) != 0u);
+}`;
+}
+
+/** The factor, with a sign of multiplication, that {@link octetNumbers} lack. */
+export function octetScale(dtype: DType, name: string): string {
+  return dtype === "q8" ? `${name}_s * ` : "";
+}
+
 /** Elements 0–3 and 4–7 of a loaded octet as vec4<f32>; needs {@link unpackFunctions} in the shader. */
 export function octetHalves(dtype: DType, name: string): readonly [low: string, high: string] {
+  const [low, high] = octetNumbers(dtype, name);
+  return [octetScale(dtype, name) + low, octetScale(dtype, name) + high];
+}
+
+/** The same without the scale of q8, for whoever multiplies the sum by it. */
+export function octetNumbers(dtype: DType, name: string): readonly [low: string, high: string] {
   switch (dtype) {
+    case "q8":
+      return [`unpack_q8(${name}_0.x)`, `unpack_q8(${name}_0.y)`];
     case "f32":
       return [`${name}_0`, `${name}_1`];
     case "f16":
@@ -49,7 +113,7 @@ export function octetHalves(dtype: DType, name: string): readonly [low: string, 
   }
 }
 
-/** Functions that turn two words into four float32 numbers. */
+/** Functions that turn two words, or one of q8, into four float32 numbers. */
 export function unpackFunctions(dtypes: Iterable<DType>): string {
   const functions = {
     f32: "",
@@ -60,6 +124,11 @@ export function unpackFunctions(dtypes: Iterable<DType>): string {
   let even = bitcast<vec2<f32>>(w << vec2<u32>(16u));
   let odd = bitcast<vec2<f32>>(w & vec2<u32>(0xffff0000u));
   return vec4<f32>(even.x, odd.x, even.y, odd.y);
+}`,
+    // 2²³ + number + 128, less 2²³ + 128.
+    q8: `fn unpack_q8(w: u32) -> vec4<f32> {
+  let bytes = (vec4<u32>(w ^ 0x80808080u) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u);
+  return bitcast<vec4<f32>>(bytes | vec4<u32>(0x4b000000u)) - vec4<f32>(8388736.0);
 }`,
   };
   return [...new Set(dtypes)].map((dtype) => functions[dtype]).join("\n");

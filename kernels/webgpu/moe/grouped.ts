@@ -8,7 +8,16 @@
 // expert, by reading the weights for few.
 
 import type { DeviceCaps, KernelCall } from "../kernel.ts";
-import { loadOctet, octetHalves, octets, repeat, unpackFunctions } from "../linear/wgsl.ts";
+import {
+  loadWeight,
+  octetHalves,
+  octets,
+  octetVariables,
+  repeat,
+  rowOctets,
+  scaleFunction,
+  unpackFunctions,
+} from "../linear/wgsl.ts";
 import { divideUp, input, kernelSource, output } from "../wgsl.ts";
 import { type ExpertProduct, productKey } from "./shape.ts";
 
@@ -75,12 +84,10 @@ function code(product: ExpertProduct, tile: GroupedTile, firstPair: number): str
   const rows = paired ? 2 * width : width;
   const across = tile.rows / threadRows;
   const threads = tile.pairs / threadPairs * across;
-  const rowOctets = columns / 8;
-  const loads = octets(dtype).loads;
-  const zero = dtype === "f32" ? "vec4<f32>(0.0)" : "vec4<u32>(0u)";
+  const columnOctets = columns / 8;
   const pairLoads = divideUp(tile.pairs * stepOctets, threads);
   const rowLoads = divideUp(tile.rows * stepOctets, threads);
-  const ragged = rowOctets % stepOctets !== 0;
+  const ragged = columnOctets % stepOctets !== 0;
   const activationRow = paired ? `pair / ${k}u` : `pair - ${firstPair}u`;
   // Row t of the tile: for gate-up, blocks of `across` gate rows and of the same features' up rows in turn.
   const expertRow = paired
@@ -90,8 +97,9 @@ function code(product: ExpertProduct, tile: GroupedTile, firstPair: number): str
     : `min(firstRow + t, ${width - 1}u)`;
   /** Loads step `at`; features behind the last are zero in the activations, which suffices. */
   const fetch = (at: string) => {
-    const inside = (m: string) => `${at} + octet${m} < ${rowOctets}u`;
-    const clamp = (m: string) => ragged ? `min(${at} + octet${m}, ${rowOctets - 1}u)` : `${at} + octet${m}`;
+    const inside = (m: string) => `${at} + octet${m} < ${columnOctets}u`;
+    const clamp = (m: string) =>
+      ragged ? `min(${at} + octet${m}, ${columnOctets - 1}u)` : `${at} + octet${m}`;
     return `${
       repeat(pairLoads, (m) => {
         const read = (half: number) => `activations[pairBase${m} + 2u * (${clamp(`P${m}`)}) + ${half}u]`;
@@ -100,7 +108,7 @@ function code(product: ExpertProduct, tile: GroupedTile, firstPair: number): str
         return `    x${m}a = ${guarded(0)};\n    x${m}b = ${guarded(1)};`;
       })
     }
-${repeat(rowLoads, (m) => loadOctet(dtype, "weights", `f${m}`, `rowBase${m} + ${clamp(`R${m}`)}`, "    "))}`;
+${repeat(rowLoads, (m) => loadWeight(dtype, "weights", `f${m}`, `rowBase${m}`, clamp(`R${m}`), "    "))}`;
   };
   const guard = (m: number, total: number, text: string) =>
     (m + 1) * threads > total ? `    if (thread < ${total - m * threads}u) {\n${text}\n    }` : text;
@@ -125,6 +133,7 @@ ${writes}
     }`;
   });
   return `${unpackFunctions([dtype])}
+${scaleFunction(dtype, "weights", columns)}
 var<workgroup> stagedPairs: array<vec4<f32>, ${tile.pairs * stagedStride}>;
 var<workgroup> stagedRows: array<vec4<f32>, ${tile.rows * stagedStride}>;
 @compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
@@ -153,12 +162,12 @@ ${
   let octetR${m} = (thread + ${m * threads}u) % ${stepOctets}u;
   let placeR${m} = t${m} * ${stagedStride}u + 2u * octetR${m};
   var rowBase${m} = 0u;
-  { let t = t${m}; rowBase${m} = (expert * ${rows}u + ${expertRow}) * ${rowOctets}u; }
-${repeat(loads, (l) => `  var f${m}_${l} = ${zero};`)}`)
+  { let t = t${m}; rowBase${m} = (expert * ${rows}u + ${expertRow}) * ${rowOctets(dtype, columns)}u; }
+${octetVariables(dtype, `f${m}`).map(([name, type]) => `  var ${name} = ${type}();`).join("\n")}`)
   }
   ${fetch("0u")}
 ${repeat(threadPairs, (i) => repeat(threadRows / 4, (r) => `  var sum${i}_${r} = vec4<f32>(0.0);`))}
-  for (var step = 0u; step < ${rowOctets}u; step += ${stepOctets}u) {
+  for (var step = 0u; step < ${columnOctets}u; step += ${stepOctets}u) {
     workgroupBarrier();
 ${
     repeat(pairLoads, (m) =>
@@ -179,7 +188,7 @@ ${
     })
   }
     workgroupBarrier();
-    if (step + ${stepOctets}u < ${rowOctets}u) {
+    if (step + ${stepOctets}u < ${columnOctets}u) {
 ${fetch(`step + ${stepOctets}u`)}
     }
     for (var q = 0u; q < ${2 * stepOctets}u; q++) {

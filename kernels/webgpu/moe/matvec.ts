@@ -7,7 +7,16 @@
 // the chosen experts.
 
 import type { DeviceCaps, KernelCall } from "../kernel.ts";
-import { loadOctet, octetHalves, octets, repeat, unpackFunctions } from "../linear/wgsl.ts";
+import {
+  loadWeight,
+  octetNumbers,
+  octets,
+  octetScale,
+  repeat,
+  rowOctets,
+  scaleFunction,
+  unpackFunctions,
+} from "../linear/wgsl.ts";
 import { laneArguments, laneParameters, oneSubgroup, workgroupReduction } from "../reduce.ts";
 import { divideUp, input, kernelSource, load, output, store } from "../wgsl.ts";
 import { type ExpertProduct, productKey } from "./shape.ts";
@@ -22,10 +31,10 @@ function dotProducts(product: ExpertProduct, threads: number, rows: number): str
       let high = activations[at + 2u * k + 1u];
 ${
     repeat(rows, (r) => {
-      const [a, b] = octetHalves(dtype, `w${r}`);
-      return `      ${
-        loadOctet(dtype, "weights", `w${r}`, `row${r} + k`)
-      } sum${r} += dot(low, ${a}) + dot(high, ${b});`;
+      const [a, b] = octetNumbers(dtype, `w${r}`);
+      return `      ${loadWeight(dtype, "weights", `w${r}`, `row${r}`, "k")} sum${r} += ${
+        octetScale(dtype, `w${r}`)
+      }(dot(low, ${a}) + dot(high, ${b}));`;
     })
   }
     }`;
@@ -39,7 +48,7 @@ export function expertGateUp(
 ): KernelCall<"activations" | "weights" | "routes" | "result"> {
   const { width, columns, dtype, expertsPerToken: k, firstExpert, experts } = product;
   const threads = oneSubgroup(caps);
-  const rowOctets = columns / 8;
+  const stride = rowOctets(dtype, columns);
   const source = kernelSource(
     `expert-matvec ${productKey(product)}`,
     [
@@ -51,6 +60,7 @@ export function expertGateUp(
     () =>
       `${workgroupReduction("total", "add", threads, caps)}
 ${unpackFunctions([dtype])}
+${scaleFunction(dtype, "weights", columns)}
 @compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) thread: u32, ${laneParameters}) {
   let pair = group.y;
@@ -60,8 +70,8 @@ ${unpackFunctions([dtype])}
   let unit = group.x * ${units}u;
 ${
         repeat(units, (u) =>
-          `  let row${2 * u} = (expert * ${2 * width}u + min(unit + ${u}u, ${width - 1}u)) * ${rowOctets}u;
-  let row${2 * u + 1} = row${2 * u} + ${width * rowOctets}u;`)
+          `  let row${2 * u} = (expert * ${2 * width}u + min(unit + ${u}u, ${width - 1}u)) * ${stride}u;
+  let row${2 * u + 1} = row${2 * u} + ${width * stride}u;`)
       }
 ${repeat(2 * units, (r) => `  var sum${r} = 0.0;`)}
   ${dotProducts(product, threads, 2 * units)}
@@ -113,10 +123,11 @@ function downCode(product: ExpertProduct, epilogue: "store" | "add", caps: Devic
   const fixed = caps.minSubgroup === lanes && caps.maxSubgroup === lanes;
   // Experts at a time, each with lanes of its own.
   const groups = fixed ? Math.min(k, Math.floor(Math.min(256, caps.maxWorkgroupThreads) / lanes)) : 1;
-  const rowOctets = columns / 8;
+  const stride = rowOctets(dtype, columns);
   const place = `result[token * ${width}u + unit + index]`;
   return `${workgroupReduction("total", "add", lanes, caps)}
 ${unpackFunctions([dtype])}
+${scaleFunction(dtype, "weights", columns)}
 var<workgroup> parts: array<f32, ${k * units}>;
 @compute @workgroup_size(${groups * lanes}) fn main(@builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) index: u32, ${laneParameters}) {
@@ -133,7 +144,7 @@ ${
     repeat(units, (u) =>
       `    let row${u} = (min(expert, ${experts - 1}u) * ${width}u + min(unit + ${u}u, ${
         width - 1
-      }u)) * ${rowOctets}u;
+      }u)) * ${stride}u;
     var sum${u} = 0.0;`)
   }
     ${dotProducts(product, lanes, units)}

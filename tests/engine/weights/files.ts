@@ -1,7 +1,7 @@
 // Model folders for tests: safetensors files written by hand, and a backend that keeps what it is given.
 
 import type { WeightBackend } from "../../../engine/model/load.ts";
-import { dtypeBytes, type Matrix, type MatrixSpec, type Vector } from "../../../kernels/ops.ts";
+import { type Matrix, type MatrixSpec, rowBytes, type Vector } from "../../../kernels/ops.ts";
 
 /** A tensor to write. */
 export interface TestTensor {
@@ -61,7 +61,7 @@ export class RecordedMatrix implements Matrix {
     this.writes = new Uint8Array(rows);
   }
   get rowBytes(): number {
-    return this.spec.columns * dtypeBytes[this.spec.dtype];
+    return rowBytes(this.spec.dtype, this.spec.columns);
   }
 }
 

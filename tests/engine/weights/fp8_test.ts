@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import type { DecoderWeights } from "../../../engine/model/decoder.ts";
 import { loadDecoderWeights } from "../../../engine/model/load.ts";
-import { openModel } from "../../../engine/model/open.ts";
+import { type DTypeOption, openModel } from "../../../engine/model/open.ts";
+import { quantize } from "../../../engine/weights/quantize.ts";
 import {
   bytesOf,
   float32,
@@ -14,8 +15,13 @@ import {
 } from "./files.ts";
 import { tiny, tinyTensors } from "./tiny_model.ts";
 
-async function load(directory: string, rank = 0, size = 1): Promise<DecoderWeights> {
-  const options = { dtype: "auto", shard: { rank, size } } as const;
+async function load(
+  directory: string,
+  rank = 0,
+  size = 1,
+  dtype: DTypeOption = "auto",
+): Promise<DecoderWeights> {
+  const options = { dtype, shard: { rank, size } } as const;
   return await loadDecoderWeights(await openModel(directory), new RecordingBackend(), options);
 }
 
@@ -47,6 +53,8 @@ Deno.test("fp8 weights are multiplied by the scales of their blocks, rows or ten
       [...new Float32Array(down.slice().buffer)],
       Array.from({ length: 256 }, (_, i) => values[i % values.length]! * factor(Math.floor(i / 16), i % 16)),
     );
+    const int8 = bytesOf((await load(folder.path, 0, 1, "int8")).layers[0]!.feedForward.down);
+    assert.deepEqual(int8, quantize(new Float32Array(down.slice().buffer), 16));
   };
   const blocks = [1, 2, 4, 8, 0.5, 0.25, 16, 32];
   await expected(

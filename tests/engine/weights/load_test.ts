@@ -5,8 +5,10 @@ import type { DecoderWeights } from "../../../engine/model/decoder.ts";
 import { loadDecoderWeights } from "../../../engine/model/load.ts";
 import { deviceType, estimateWeightBytes, type Model, openModel } from "../../../engine/model/open.ts";
 import { ModelError } from "../../../engine/model/fields.ts";
+import { convert } from "../../../engine/weights/convert.ts";
 import { vocabRange, wholeModel } from "../../../engine/weights/shard.ts";
-import { dtypeBytes, type Matrix } from "../../../kernels/ops.ts";
+import { type Matrix, rowBytes } from "../../../kernels/ops.ts";
+import { decode } from "../../../kernels/reference/numbers.ts";
 import {
   bytesOf,
   float32,
@@ -82,7 +84,7 @@ Deno.test("a tied head is the embedding matrix itself, an untied one is not", as
 /** Rows of bytes. */
 function rowsOf(matrix: Matrix): Uint8Array[] {
   const data = bytesOf(matrix);
-  const width = matrix.spec.columns * dtypeBytes[matrix.spec.dtype];
+  const width = rowBytes(matrix.spec.dtype, matrix.spec.columns);
   return Array.from(
     { length: data.length / width },
     (_, row) => data.subarray(row * width, (row + 1) * width),
@@ -246,6 +248,58 @@ Deno.test("--dtype converts the matrices; auto keeps the stored type", async () 
   assert.deepEqual(new Float16Array(bytesOf(half.embedding).slice().buffer), Float16Array.from(values));
 });
 
+Deno.test("int8 quantises embedding, head, attention, feed-forward and experts, but neither router nor vectors", async () => {
+  const options = { dtype: "int8", shard: wholeModel } as const;
+  const model = await openModel(reference("qwen3-moe"));
+  const backend = new RecordingBackend();
+  const weights = await loadDecoderWeights(model, backend, options);
+  const routers = new Set(
+    weights.layers.flatMap(({ feedForward }) => feedForward.type === "moe" ? [feedForward.router] : []),
+  );
+  assert.ok(routers.size > 0);
+  for (const matrix of backend.matrices) {
+    assert.equal(matrix.spec.dtype, routers.has(matrix) ? "bf16" : "q8", matrix.spec.name);
+  }
+  const plain = await load(model);
+  const same = plain.layers[0]!.feedForward, quantised = weights.layers[0]!.feedForward;
+  assert.ok(same.type === "moe" && quantised.type === "moe");
+  assert.deepEqual(bytesOf(quantised.router), bytesOf(same.router));
+  assert.deepEqual(valuesOf(weights.finalNorm), valuesOf(plain.finalNorm));
+  for (const part of ["gateUp", "down"] as const) {
+    const stored: Matrix = same[part];
+    const expected = convert(bytesOf(stored).slice(), "BF16", "q8", stored.spec.columns);
+    assert.deepEqual(bytesOf(quantised[part]), expected);
+  }
+});
+
+Deno.test("a rank quantises the columns that it holds", async () => {
+  const model = await openModel(reference("qwen2-bias"));
+  const size = 2;
+  for (const rank of [0, 1]) {
+    const shard = { rank, size };
+    const stored = await load(model, rank, size);
+    const quantised = await loadDecoderWeights(model, new RecordingBackend(), { dtype: "int8", shard });
+    for (const part of ["output", "qkv"] as const) {
+      const { columns } = stored.layers[1]![part].spec;
+      assert.deepEqual(
+        bytesOf(quantised.layers[1]![part]),
+        convert(bytesOf(stored.layers[1]![part]).slice(), "BF16", "q8", columns),
+      );
+    }
+  }
+});
+
+Deno.test("eight-bit dummy weights are as large as others, and finite", async () => {
+  const model = await openModel(reference("qwen3-moe"), { dummy: true });
+  const options = { dtype: "int8", shard: wholeModel } as const;
+  const weights = await loadDecoderWeights(model, new RecordingBackend(), options);
+  const { spec } = weights.embedding;
+  const values = decode(bytesOf(weights.embedding), "q8", spec.columns);
+  assert.ok(values.every((value) => Math.abs(value) < 0.0301));
+  const mean = values.reduce((sum, value) => sum + Math.abs(value), 0) / values.length;
+  assert.ok(Math.abs(mean - 0.015) < 1e-3, `${mean}`);
+});
+
 Deno.test("progress counts up to all bytes of the model", async () => {
   const model = await openModel(reference("mistral"));
   const seen: [number, number][] = [];
@@ -309,7 +363,7 @@ Deno.test("dummy weights need only config.json, are the same every time, and sma
 Deno.test("the estimate of memory is what loading allocates, for every model, type and number of ranks", async () => {
   for (const name of names) {
     const model = await openModel(reference(name));
-    for (const [dtype, stored] of [["bfloat16", "bf16"], ["float32", "f32"]] as const) {
+    for (const [dtype, stored] of [["bfloat16", "bf16"], ["float32", "f32"], ["int8", "q8"]] as const) {
       for (const size of [1, 2]) {
         const backend = new RecordingBackend();
         const shard = { rank: size - 1, size };

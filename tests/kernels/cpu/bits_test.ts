@@ -3,8 +3,12 @@
 
 import assert from "node:assert/strict";
 import { type CpuOptions, createCpuBackend } from "../../../kernels/cpu/backend.ts";
+import type { DTypeOption } from "../../../engine/model/open.ts";
+import type { StateSpec } from "../../../kernels/ops.ts";
+import { encode } from "../../../kernels/reference/numbers.ts";
 import { LoadedModel } from "../../models/harness.ts";
 import { Random } from "../../random.ts";
+import { plan } from "../plans.ts";
 
 const pocket = new URL("../../../models/pocket/", import.meta.url).pathname;
 const vocabSize = 2048;
@@ -13,24 +17,38 @@ const prompts = [41, 1, 130, 7].map((length, seed) => {
   return Array.from({ length }, () => random.int(0, vocabSize - 1));
 });
 
+const state: StateSpec = {
+  numLayers: 1,
+  heads: { numHeads: 1, numKvHeads: 1, headDim: 8 },
+  vocabSize: 8,
+  vocabStart: 0,
+  pageSize: 16,
+  numPages: 1,
+  maxRows: 1,
+  contextLength: 16,
+  maxTokens: 8,
+  maxSamples: 1,
+};
+
 async function withModel<T>(
   options: CpuOptions,
   pageSize: number,
   use: (model: LoadedModel) => Promise<T>,
+  dtype: DTypeOption = "auto",
 ): Promise<T> {
   using backend = await createCpuBackend({ ...options, allThreads: "always" });
-  return await use(await LoadedModel.load(pocket, backend, pageSize));
+  return await use(await LoadedModel.load(pocket, backend, pageSize, { dtype }));
 }
 
 /** Logits of every position of a prompt, computed whole and alone. */
-const alone = (options: CpuOptions, pageSize: number, ids: readonly number[]) =>
+const alone = (options: CpuOptions, pageSize: number, ids: readonly number[], dtype?: DTypeOption) =>
   withModel(options, pageSize, async (model) => {
     const result = await model.prefill([{ row: 0, ids, everyPosition: true }]);
     return result.logits!.slice(0, ids.length * vocabSize);
-  });
+  }, dtype);
 
 /** Logits of the last token when the prompt comes one token at a time. */
-const tokenByToken = (ids: readonly number[]) =>
+const tokenByToken = (ids: readonly number[], dtype?: DTypeOption) =>
   withModel({ threads: 1 }, 16, async (model) => {
     let logits = new Float32Array();
     for (const [position, id] of ids.entries()) {
@@ -38,7 +56,7 @@ const tokenByToken = (ids: readonly number[]) =>
       logits = result.logits!.slice(0, vocabSize);
     }
     return logits;
-  });
+  }, dtype);
 
 Deno.test("a prompt's logits have the same bits with any threads, page size and number of memories", async () => {
   const ids = prompts[0]!.slice(0, 30);
@@ -88,4 +106,61 @@ Deno.test("a prompt's logits have the same bits whole, token by token, and batch
       );
     });
   });
+});
+
+Deno.test("eight-bit weights keep that promise: threads, chunks, batches, and both builds of a product", async () => {
+  const ids = prompts[0]!.slice(0, 30);
+  const whole = (options: CpuOptions, pageSize = 16) => alone(options, pageSize, ids, "int8");
+  const expected = await whole({ threads: 1 });
+  assert.ok(expected.some((v) => v !== 0) && expected.every((v) => Number.isFinite(v)));
+  assert.deepEqual(await whole({ threads: 3 }), expected);
+  assert.deepEqual(await whole({ threads: 2, memoryPages: 128 }, 4), expected);
+  assert.deepEqual(await tokenByToken(ids, "int8"), expected.subarray(-vocabSize));
+  await withModel(
+    { threads: 2 },
+    16,
+    async (model) => {
+      // 5, 6 and 7 tokens in all: panels of four, and one, two or three behind them.
+      for (const others of [1, 2, 3]) {
+        const rows = Array.from({ length: others + 1 }, (_, row) => ({
+          row,
+          ids: row === 0 ? ids.slice(0, 4) : [row],
+          everyPosition: false,
+        }));
+        const { logits } = await model.prefill(rows);
+        assert.deepEqual(
+          logits!.slice(0, vocabSize),
+          expected.slice(3 * vocabSize, 4 * vocabSize),
+          `${others}`,
+        );
+      }
+    },
+    "int8",
+  );
+});
+
+Deno.test("a product with eight-bit weights has the same bits with and without relaxed SIMD", async () => {
+  const rows = 70, columns = 104;
+  const random = new Random(3);
+  const weights = encode(random.normals(rows * columns), "q8", columns);
+  const inputs = random.normals(7 * columns);
+  const results = [];
+  for (const plain of [false, true]) {
+    using backend = await createCpuBackend({ threads: 1, plain });
+    backend.createState(state);
+    const weight = backend.createMatrix({ name: "w", rows, columns, dtype: "q8" });
+    backend.writeRows(weight, 0, weights);
+    const input = backend.createActivation(columns, "hidden"),
+      output = backend.createActivation(rows, "hidden");
+    backend.writeActivation(input, inputs);
+    const recorded = backend.record(
+      plan(1, [{ row: 0, cached: 0, extend: 7, sample: false }]),
+      (ops) => ops.linear({ input, weight, output, epilogue: "store" }),
+    );
+    recorded.submit();
+    await recorded.read();
+    results.push(await backend.readActivation(output, 7));
+  }
+  assert.ok(results[0]!.every((v) => v !== 0));
+  assert.deepEqual(results[1], results[0]);
 });

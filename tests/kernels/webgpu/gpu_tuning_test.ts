@@ -3,7 +3,7 @@
 
 import { gpuTest } from "../../gpu.ts";
 import assert from "node:assert/strict";
-import type { HeadLayout, StateSpec } from "../../../kernels/ops.ts";
+import type { DType, HeadLayout, StateSpec } from "../../../kernels/ops.ts";
 import { ReferenceBackend } from "../../../kernels/reference/backend.ts";
 import { encode } from "../../../kernels/reference/numbers.ts";
 import { createWebGpuBackend } from "../../../kernels/webgpu/backend.ts";
@@ -109,7 +109,11 @@ for (const [heads, pageSize, window] of layouts) {
   );
 }
 
-gpuTest("experts equal the reference for every size of tile", async () => {
+for (const dtype of ["bf16", "q8"] as const) {
+  gpuTest(`experts in ${dtype} equal the reference for every size of tile`, () => checkExperts(dtype));
+}
+
+async function checkExperts(dtype: DType): Promise<void> {
   using tested = await pretendGpu();
   const both = [tested, new ReferenceBackend()];
   for (const backend of both) backend.createState(base);
@@ -119,7 +123,7 @@ gpuTest("experts equal the reference for every size of tile", async () => {
     rows: number,
     columns: number,
     scale: number,
-    extra: { experts?: number; layout?: "paired" },
+    extra: { dtype: DType; experts?: number; layout?: "paired" },
   ) => {
     const values = random.normals(rows * columns * (extra.experts ?? 1), scale);
     return both.map((backend) => {
@@ -127,16 +131,15 @@ gpuTest("experts equal the reference for every size of tile", async () => {
         name: "m",
         rows,
         columns,
-        dtype: "bf16",
         ...extra,
       });
-      backend.writeRows(matrix, 0, encode(values, "bf16"));
+      backend.writeRows(matrix, 0, encode(values, extra.dtype, columns));
       return matrix;
     });
   };
-  const router = make(experts, hidden, 0.3, {});
-  const gateUp = make(2 * inner, hidden, 0.15, { experts, layout: "paired" });
-  const down = make(hidden, inner, 0.2, { experts });
+  const router = make(experts, hidden, 0.3, { dtype: "bf16" });
+  const gateUp = make(2 * inner, hidden, 0.15, { dtype, experts, layout: "paired" });
+  const down = make(hidden, inner, 0.2, { dtype, experts });
   const norm = both.map((b) => ({
     weight: b.createVector(new Float32Array(hidden).fill(1)),
     epsilon: 1e-6,
@@ -174,4 +177,4 @@ gpuTest("experts equal the reference for every size of tile", async () => {
     const error = relativeError(rows[0]!, rows[1]!);
     assert.ok(error < 2e-3, `${count} tokens: ${error}`);
   }
-});
+}

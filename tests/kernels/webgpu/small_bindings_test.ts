@@ -42,7 +42,7 @@ function matrices(
   spec: MatrixSpec,
   values: Float32Array,
 ): Matrix[] {
-  const bytes = encode(values, spec.dtype);
+  const bytes = encode(values, spec.dtype, spec.columns);
   const rows = spec.rows * (spec.experts ?? 1), rowBytes = bytes.length / rows;
   return both.map((backend) => {
     const matrix = backend.createMatrix(spec);
@@ -107,9 +107,10 @@ gpuTest(
     const both = await pair();
     using _tested = both[0];
     const random = new Random(3);
-    const columns = 96, rows = 600;
-    for (const layout of ["plain", "paired"] as const) {
-      const spec = { name: "w", rows, columns, dtype: "bf16", layout } as const;
+    const columns = 96, rows = 660;
+    const cases = [["plain", "bf16"], ["paired", "bf16"], ["paired", "q8"]] as const;
+    for (const [layout, dtype] of cases) {
+      const spec = { name: "w", rows, columns, dtype, layout };
       const weight = matrices(both, spec, random.normals(rows * columns, 0.1));
       const values = random.normals(rows);
       const bias = both.map((b) => b.createVector(values));
@@ -125,7 +126,7 @@ gpuTest(
             output: output[i]!,
             epilogue: layout === "paired" ? "silu-mul" : "store",
           }));
-        await assertEqual(both, output, count, `${layout}, ${count} tokens`);
+        await assertEqual(both, output, count, `${layout} ${dtype}, ${count} tokens`);
       }
     }
   },

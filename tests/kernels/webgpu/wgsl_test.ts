@@ -88,7 +88,7 @@ function sources(
       );
     }
   }
-  for (const dtype of ["bf16", "f16", "f32"] as DType[]) {
+  for (const dtype of ["bf16", "f16", "f32", "q8"] as DType[]) {
     found.push(
       embed({
         columns: 40,

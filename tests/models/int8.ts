@@ -1,0 +1,81 @@
+// Whole models with eight-bit weights: how far they are from the published logits, which is the weights' rounding,
+// and from the float64 reference with the same weights, which is the backend's own. Registered once per backend by
+// the test files beside it.
+
+import type { Register } from "../gpu.ts";
+import assert from "node:assert/strict";
+import { createReferenceBackend } from "../../kernels/reference/backend.ts";
+import type { BackendFactory } from "../kernels/conformance.ts";
+import { relativeError } from "../random.ts";
+import { LoadedModel, readReference } from "./harness.ts";
+
+/**
+ * Largest ‖Δ‖/‖ref‖ of a prompt's logits. Measured: 1.2e-2 to 5.9e-2 for the models of random weights, which have no
+ * reason to be robust, and at most 4.4e-3 for the trained one.
+ */
+const publishedBound = { random: 7e-2, trained: 6e-3 };
+/** Against the same weights in float64, as in `reference_models.ts`. */
+const tolerance = 5e-3;
+
+/** The one word of pocket's answers that comes out differently (an "island" for a "river") is ahead by 8e-3. */
+const tie = 2e-2;
+
+const root = new URL("../data/reference/", import.meta.url).pathname;
+const pocket = new URL("../../models/pocket/", import.meta.url).pathname;
+
+/** All reference models and the embedded one with `--dtype int8`. */
+export function testInt8Models(name: string, create: BackendFactory, register: Register = Deno.test): void {
+  const names = [...Deno.readDirSync(root)].filter((entry) => entry.isDirectory).map((entry) => entry.name)
+    .sort();
+  for (const directory of [...names.map((model) => root + model), pocket]) {
+    const model = directory === pocket ? "pocket" : directory.slice(root.length);
+    register(`${name}: ${model} with int8 is near the published logits, and at its reference`, async () => {
+      using backend = await create();
+      using reference = await createReferenceBackend();
+      const options = { castFrequencies: directory !== pocket, dtype: "int8" } as const;
+      const loaded = await LoadedModel.load(directory, backend, 16, options);
+      const exact = await LoadedModel.load(directory, reference, 16, options);
+      const bound = directory === pocket ? publishedBound.trained : publishedBound.random;
+      for (const { prompt, logits } of await readReference(`${directory}/reference.safetensors`)) {
+        const everyPosition = logits.length > loaded.model.config.vocabSize;
+        const prompts = [{ row: 0, ids: prompt, everyPosition }];
+        const found = (await loaded.prefill(prompts)).logits!;
+        const published = relativeError(found, logits);
+        assert.ok(published <= bound, `${prompt.length} tokens: ${published} from what was published`);
+        assert.ok(published > 1e-4, `${prompt.length} tokens: ${published} is too good for eight bits`);
+        const own = relativeError(found, (await exact.prefill(prompts)).logits!);
+        assert.ok(own <= tolerance, `${prompt.length} tokens: ${own} from the reference`);
+      }
+    });
+  }
+
+  register(
+    `${name}: pocket with int8 answers its conversations as with the stored weights, but for a tie`,
+    async () => {
+      using backend = await create();
+      const loaded = await LoadedModel.load(pocket, backend, 16, { dtype: "int8" });
+      const ends = loaded.model.generation.eosIds;
+      let same = 0, all = 0;
+      for (const { prompt, greedy } of await readReference(pocket + "reference.safetensors")) {
+        const end = greedy.findIndex((token) => ends.includes(token));
+        const expected = end < 0 ? greedy : greedy.slice(0, end + 1);
+        let { tokens, logits } = await loaded.prefill([{ row: 0, ids: prompt, everyPosition: false }]);
+        let place = 0;
+        for (; tokens[0] === expected[place] && place + 1 < expected.length; place++) {
+          ({ tokens, logits } = await loaded.decode([{ row: 0, position: prompt.length + place }]));
+        }
+        all++;
+        if (tokens[0] === expected[place]) {
+          same++;
+        } else {
+          const gap = logits![tokens[0]!]! - logits![expected[place]!]!;
+          assert.ok(
+            gap <= tie,
+            `token ${place} is ${tokens[0]} instead of ${expected[place]}, ahead by ${gap}`,
+          );
+        }
+      }
+      assert.deepEqual([same, all], [4, 5]);
+    },
+  );
+}
