@@ -11,8 +11,6 @@ import { parseArgs } from "node:util";
 import { Decoder } from "../engine/model/decoder.ts";
 import { loadDecoderWeights } from "../engine/model/load.ts";
 import { type DTypeOption, openModel } from "../engine/model/open.ts";
-import { ropeTables } from "../engine/model/rope.ts";
-import { headLayout } from "../engine/weights/shard.ts";
 import { createCpuBackend } from "../kernels/cpu/backend.ts";
 import { type Backend, type DType, matrixBytes, rowBytes, type StateSpec } from "../kernels/ops.ts";
 import { plan, type TestSequence } from "../tests/kernels/plans.ts";
@@ -159,18 +157,14 @@ async function openShape(backend: Backend, dtype: DTypeOption, contextLength: nu
   const shard = { rank: 0, size: 1 };
   const start = performance.now();
   const weights = await loadDecoderWeights(model, backend, { dtype, shard });
-  const heads = headLayout(model.config, shard), pageSize = 16, pagesPerRow = contextLength / pageSize;
+  const pageSize = 16, pagesPerRow = contextLength / pageSize;
   console.log(
     `\n${options.shape}, ${dtype}: ${
       (backend.weightBytes / 2 ** 30).toFixed(2)
     } GiB of weights, made and packed in ` +
       `${((performance.now() - start) / 1000).toFixed(1)} s`,
   );
-  backend.createState({
-    numLayers: model.config.numLayers,
-    heads,
-    vocabSize: model.config.vocabSize,
-    vocabStart: 0,
+  const decoder = Decoder.create(backend, model.config, weights, shard, {
     pageSize,
     numPages: rows * pagesPerRow,
     maxRows: rows,
@@ -178,15 +172,6 @@ async function openShape(backend: Backend, dtype: DTypeOption, contextLength: nu
     maxTokens: 512 + rows,
     maxSamples: rows,
   });
-  const { cosine, sine, half } = ropeTables(model.config, contextLength);
-  const decoder = new Decoder(
-    backend,
-    model.config,
-    weights,
-    heads,
-    backend.createRopeTable(cosine, sine, half),
-    shard,
-  );
   const pages = Array.from(
     { length: rows * pagesPerRow },
     (_, i) => [Math.floor(i / pagesPerRow), i % pagesPerRow, i] as const,

@@ -10,9 +10,7 @@ import { parseArgs } from "node:util";
 import { Decoder } from "../engine/model/decoder.ts";
 import { loadDecoderWeights } from "../engine/model/load.ts";
 import { openModel } from "../engine/model/open.ts";
-import { ropeTables } from "../engine/model/rope.ts";
 import type { BatchPlan } from "../engine/plan.ts";
-import { headLayout } from "../engine/weights/shard.ts";
 import { createWebGpuBackend } from "../kernels/webgpu/backend.ts";
 import { equalPlan } from "./common/equal_plan.ts";
 
@@ -128,16 +126,11 @@ const config = values.layers ? { ...opened.config, numLayers: Number(values.laye
 const model = { ...opened, config };
 const backend = await createWebGpuBackend();
 const weights = await loadDecoderWeights(model, backend, { dtype: "auto", shard });
-const heads = headLayout(config, shard);
 const maxRows = Math.max(1, ...batches);
 const pageSize = 16;
 const contextLength = Math.max(context + 64, prefill);
 const pagesPerRow = Math.ceil(contextLength / pageSize);
-backend.createState({
-  numLayers: config.numLayers,
-  heads,
-  vocabSize: config.vocabSize,
-  vocabStart: 0,
+const decoder = Decoder.create(backend, config, weights, shard, {
   pageSize,
   numPages: pagesPerRow * maxRows,
   maxRows,
@@ -145,15 +138,6 @@ backend.createState({
   maxTokens: Math.max(prefill, maxRows),
   maxSamples: maxRows,
 });
-const { cosine, sine, half } = ropeTables(config, contextLength);
-const decoder = new Decoder(
-  backend,
-  config,
-  weights,
-  heads,
-  backend.createRopeTable(cosine, sine, half),
-  shard,
-);
 const pages = Array.from(
   { length: maxRows * pagesPerRow },
   (_, i) => [Math.floor(i / pagesPerRow), i % pagesPerRow, i],

@@ -2,8 +2,9 @@
 // needs, what the device has and what the caller asked for. WebGPU does not tell how much memory is free, so on a
 // real GPU it is found by trying.
 
-import type { Backend, HeadLayout, StateSpec } from "../../kernels/ops.ts";
+import type { Backend, HeadLayout } from "../../kernels/ops.ts";
 import type { ModelConfig } from "../model/config.ts";
+import type { StateSizes } from "../model/decoder.ts";
 import type { EngineOptions } from "../options.ts";
 
 /** The part of `EngineOptions` that decides sizes. */
@@ -30,17 +31,16 @@ const systemShare = 0.5;
 export class SizeError extends Error {}
 
 /**
- * Chooses everything `createState` needs. `sharing` ranks live off the same memory, and each takes its part of what
+ * Chooses the sizes of a backend's state. `sharing` ranks live off the same memory, and each takes its part of what
  * is found free; `--memory` is of each rank. Rejects with `SizeError` when the pool would hold less than one page.
  */
 export async function chooseSizes(
   backend: Backend,
   config: ModelConfig,
   heads: HeadLayout,
-  vocabStart: number,
   options: SizeOptions,
   sharing = 1,
-): Promise<StateSpec> {
+): Promise<StateSizes> {
   const { pageSize } = options;
   if (pageSize < 1 || (pageSize & (pageSize - 1)) !== 0) {
     throw new SizeError(`the page size must be a power of two, not ${pageSize}`);
@@ -65,10 +65,6 @@ export async function chooseSizes(
     sharing,
   );
   return {
-    numLayers: config.numLayers,
-    heads,
-    vocabSize: config.vocabSize,
-    vocabStart,
     pageSize,
     numPages,
     maxRows,

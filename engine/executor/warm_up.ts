@@ -5,7 +5,7 @@
 // The steps use row 0, whose page-table entries all still point at the dummy page, so nothing has to be undone.
 
 import { type BatchPlan, SampleFlag, type SamplingRows } from "../plan.ts";
-import type { StateSpec } from "../../kernels/ops.ts";
+import type { StateSizes } from "../model/decoder.ts";
 
 /** A number of tokens from each range in which every kernel keeps its shape; the largest step comes on top. */
 const sizes = [1, 2, 3, 5, 9, 17, 33, 65, 129, 257, 513];
@@ -17,7 +17,7 @@ const longContext = 1024;
 const mostSoftwareTokens = 65;
 
 /** The plans, smallest first; `software` says that the device is a software driver. */
-export function* warmUpPlans(state: StateSpec, software: boolean): Generator<BatchPlan> {
+export function* warmUpPlans(state: StateSizes, software: boolean): Generator<BatchPlan> {
   const most = Math.min(software ? mostSoftwareTokens : Infinity, state.maxTokens);
   const long = Math.min(longContext, state.contextLength - 2);
   for (const n of [...sizes.filter((size) => size < most), most]) {

@@ -13,9 +13,12 @@ import type {
   Norm,
   Ops,
   RopeTable,
+  StateSpec,
   Vector,
 } from "../../kernels/ops.ts";
+import { headLayout, vocabRange } from "../weights/shard.ts";
 import type { ModelConfig } from "./config.ts";
+import { type RopeTables, ropeTables } from "./rope.ts";
 
 /** Feed-forward part of a layer. */
 export type FeedForwardWeights =
@@ -72,7 +75,10 @@ export interface Shard {
   readonly size: number;
 }
 
-/** Runs forwards; owns the activations. Create after `backend.createState`. */
+/** What can be chosen about a backend's state; the rest follows from the model and the rank's share of it. */
+export type StateSizes = Omit<StateSpec, "numLayers" | "heads" | "vocabSize" | "vocabStart">;
+
+/** Runs forwards; owns the activations. */
 export class Decoder {
   readonly #config: ModelConfig;
   readonly #weights: DecoderWeights;
@@ -87,8 +93,23 @@ export class Decoder {
   /** This rank's part of a sum, when there are several ranks. */
   readonly #partial: Activation | null;
 
-  /** Creates the activations; `heads` and `weights` are this rank's share. */
-  constructor(
+  /** Creates the backend's state, rotary angles and activations for weights that are on it already. */
+  static create(
+    backend: Backend,
+    config: ModelConfig,
+    weights: DecoderWeights,
+    shard: Shard,
+    sizes: StateSizes,
+    angles: RopeTables = ropeTables(config, sizes.contextLength),
+  ): Decoder {
+    const { numLayers, vocabSize } = config;
+    const heads = headLayout(config, shard), vocabStart = vocabRange(config, shard).start;
+    backend.createState({ ...sizes, numLayers, heads, vocabSize, vocabStart });
+    const rope = backend.createRopeTable(angles.cosine, angles.sine, angles.half);
+    return new Decoder(backend, config, weights, heads, rope, shard);
+  }
+
+  private constructor(
     backend: Backend,
     config: ModelConfig,
     weights: DecoderWeights,

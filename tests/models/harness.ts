@@ -5,9 +5,8 @@ import { SampleFlag, type SamplingRows } from "../../engine/plan.ts";
 import { Decoder } from "../../engine/model/decoder.ts";
 import { loadDecoderWeights } from "../../engine/model/load.ts";
 import { type DTypeOption, type Model, openModel } from "../../engine/model/open.ts";
-import { ropeFrequencies, ropeTables } from "../../engine/model/rope.ts";
+import { ropeFrequencies } from "../../engine/model/rope.ts";
 import { readSafetensorsHeader } from "../../engine/weights/safetensors.ts";
-import { headLayout } from "../../engine/weights/shard.ts";
 import type { ModelConfig } from "../../engine/model/config.ts";
 import type { Backend } from "../../kernels/ops.ts";
 import { decode, encode } from "../../kernels/reference/numbers.ts";
@@ -47,25 +46,17 @@ export class LoadedModel {
     const model = await openModel(directory);
     const shard = { rank: 0, size: 1 };
     const weights = await loadDecoderWeights(model, backend, { dtype, shard });
-    const heads = headLayout(model.config, shard);
     const contextLength = 256, pagesPerRow = contextLength / pageSize;
-    backend.createState({
-      numLayers: model.config.numLayers,
-      heads,
-      vocabSize: model.config.vocabSize,
-      vocabStart: 0,
+    const sizes = {
       pageSize,
       numPages: rows * pagesPerRow + 3,
       maxRows: rows,
       contextLength,
       maxTokens: 256,
       maxSamples: 32,
-    });
-    const { cosine, sine, half } = castFrequencies
-      ? castTables(model.config, contextLength)
-      : ropeTables(model.config, contextLength);
-    const rope = backend.createRopeTable(cosine, sine, half);
-    const decoder = new Decoder(backend, model.config, weights, heads, rope, shard);
+    };
+    const angles = castFrequencies ? castTables(model.config, contextLength) : undefined;
+    const decoder = Decoder.create(backend, model.config, weights, shard, sizes, angles);
     const all = scatteredPages(
       Array.from({ length: rows }, (_, r) => r),
       pagesPerRow,

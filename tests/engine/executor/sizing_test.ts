@@ -36,18 +36,18 @@ class Gpu extends ReferenceBackend {
 Deno.test("the pool takes a share of what the device gives, and no more than is useful", async () => {
   const backend = new Gpu(1 << 20);
   const bytesPerPage = backend.kvBytesPerToken(heads, config.numLayers) * 16;
-  const small = await chooseSizes(backend, config, heads, 0, options);
+  const small = await chooseSizes(backend, config, heads, options);
   assert.equal(small.numPages, Math.floor((1 << 20) * 0.8 / bytesPerPage));
-  const large = await chooseSizes(new Gpu(2 ** 45), config, heads, 0, options);
+  const large = await chooseSizes(new Gpu(2 ** 45), config, heads, options);
   assert.equal(large.numPages, 2 ** 19 / 16);
 });
 
 Deno.test("--num-pages is taken as it is, and --memory covers weights and pages", async () => {
   const backend = new Gpu(0);
-  assert.equal((await chooseSizes(backend, config, heads, 0, { ...options, numPages: 7 })).numPages, 7);
+  assert.equal((await chooseSizes(backend, config, heads, { ...options, numPages: 7 })).numPages, 7);
   backend.weightBytes = 1 << 20;
   const bytesPerPage = backend.kvBytesPerToken(heads, config.numLayers) * 16;
-  const sizes = await chooseSizes(backend, config, heads, 0, {
+  const sizes = await chooseSizes(backend, config, heads, {
     ...options,
     memoryBytes: (1 << 20) + 5 * bytesPerPage,
   });
@@ -56,7 +56,7 @@ Deno.test("--num-pages is taken as it is, and --memory covers weights and pages"
 
 Deno.test("sizes that cannot work are refused with their numbers", async () => {
   const refused = (changes: Partial<SizeOptions>, message: RegExp) =>
-    assert.rejects(chooseSizes(new Gpu(2 ** 40), config, heads, 0, { ...options, ...changes }), message);
+    assert.rejects(chooseSizes(new Gpu(2 ** 40), config, heads, { ...options, ...changes }), message);
   await refused({ pageSize: 12 }, /power of two, not 12/);
   await refused({ contextLength: 100_000 }, /100000.*256 positions/);
   await refused({ memoryBytes: 100 }, /no memory left for the cache/);

@@ -4,8 +4,6 @@ import { SharedMemoryCollective } from "../../../engine/executor/collectives.ts"
 import { Decoder } from "../../../engine/model/decoder.ts";
 import { loadDecoderWeights } from "../../../engine/model/load.ts";
 import { openModel } from "../../../engine/model/open.ts";
-import { ropeTables } from "../../../engine/model/rope.ts";
-import { headLayout, vocabRange } from "../../../engine/weights/shard.ts";
 import { createWebGpuBackend } from "../../../kernels/webgpu/backend.ts";
 import { plan, samplingRows, scatteredPages } from "../plans.ts";
 
@@ -46,12 +44,7 @@ async function run(
   const model = await openModel(directory);
   using backend = await createWebGpuBackend({ collective: new SharedMemoryCollective(memory, rank) });
   const weights = await loadDecoderWeights(model, backend, { dtype: "auto", shard });
-  const heads = headLayout(model.config, shard);
-  backend.createState({
-    numLayers: model.config.numLayers,
-    heads,
-    vocabSize: model.config.vocabSize,
-    vocabStart: vocabRange(model.config, shard).start,
+  const decoder = Decoder.create(backend, model.config, weights, shard, {
     pageSize: 16,
     numPages: 8,
     maxRows: 2,
@@ -59,15 +52,6 @@ async function run(
     maxTokens: 64,
     maxSamples: 4,
   });
-  const { cosine, sine, half } = ropeTables(model.config, 128);
-  const decoder = new Decoder(
-    backend,
-    model.config,
-    weights,
-    heads,
-    backend.createRopeTable(cosine, sine, half),
-    shard,
-  );
   const sequences = [{ row: 1, cached: 0, extend: prompt.length }];
   const prefill = plan(1, sequences, {
     pages: scatteredPages([1], 8, 8),

@@ -6,13 +6,11 @@ import { gpuTest } from "../../gpu.ts";
 import assert from "node:assert/strict";
 import { warmUpPlans } from "../../../engine/executor/warm_up.ts";
 import type { ModelConfig } from "../../../engine/model/config.ts";
-import { Decoder } from "../../../engine/model/decoder.ts";
+import { Decoder, type StateSizes } from "../../../engine/model/decoder.ts";
 import { loadDecoderWeights } from "../../../engine/model/load.ts";
 import { openModel } from "../../../engine/model/open.ts";
-import { ropeTables } from "../../../engine/model/rope.ts";
 import type { BatchPlan } from "../../../engine/plan.ts";
-import { headLayout } from "../../../engine/weights/shard.ts";
-import type { Backend, StateSpec } from "../../../kernels/ops.ts";
+import type { Backend } from "../../../kernels/ops.ts";
 import { createWebGpuBackend, type WebGpuOptions } from "../../../kernels/webgpu/backend.ts";
 import { Random } from "../../random.ts";
 import { plan, samplingRows, type TestSampling, type TestSequence } from "../plans.ts";
@@ -23,7 +21,7 @@ const largeGpu: WebGpuOptions = {
 };
 
 interface Recording extends Disposable {
-  readonly state: StateSpec;
+  readonly state: StateSizes;
   readonly software: boolean;
   record(plan: BatchPlan): void;
 }
@@ -33,7 +31,7 @@ async function openRecording(
   shape: string,
   options: WebGpuOptions,
   changes: Partial<ModelConfig>,
-  sizes: Pick<StateSpec, "maxRows" | "contextLength" | "maxTokens">,
+  sizes: Pick<StateSizes, "maxRows" | "contextLength" | "maxTokens">,
 ): Promise<Recording> {
   const directory = new URL(`../../../${shape}`, import.meta.url).pathname;
   const opened = await openModel(directory, { dummy: true });
@@ -41,21 +39,8 @@ async function openRecording(
   const shard = { rank: 0, size: 1 };
   const backend: Backend = await createWebGpuBackend(options);
   const weights = await loadDecoderWeights({ ...opened, config }, backend, { dtype: "auto", shard });
-  const heads = headLayout(config, shard);
-  const state: StateSpec = {
-    numLayers: config.numLayers,
-    heads,
-    vocabSize: config.vocabSize,
-    vocabStart: 0,
-    pageSize: 16,
-    numPages: 8,
-    maxSamples: sizes.maxRows,
-    ...sizes,
-  };
-  backend.createState(state);
-  const { cosine, sine, half } = ropeTables(config, sizes.contextLength);
-  const rope = backend.createRopeTable(cosine, sine, half);
-  const decoder = new Decoder(backend, config, weights, heads, rope, shard);
+  const state = { pageSize: 16, numPages: 8, maxSamples: sizes.maxRows, ...sizes };
+  const decoder = Decoder.create(backend, config, weights, shard, state);
   return {
     state,
     software: options.caps?.software ?? backend.info.software,
@@ -117,7 +102,11 @@ gpuTest("a layer takes at most 8 dispatches for up to 4 sequences, and 10 beyond
 });
 
 /** Steps as a server may meet them: any mixture of prompts and answers, any sampling. */
-function randomPlan(id: number, { maxRows, maxTokens, contextLength }: StateSpec, random: Random): BatchPlan {
+function randomPlan(
+  id: number,
+  { maxRows, maxTokens, contextLength }: StateSizes,
+  random: Random,
+): BatchPlan {
   const batch = random.pick([1, 1, 2, 3, 5, 8, 13, 20, 50, maxRows]);
   const sequences: TestSequence[] = [];
   let left = maxTokens - maxRows;
