@@ -7,16 +7,15 @@
 // Ranks that share a device also share its speed: then the whole difference to one rank is the price of the
 // reductions, and divided by the layers it is the price that a layer pays. Needs no network and no weights.
 
-import { parseArgs } from "node:util";
 import { Engine } from "../engine/engine.ts";
 import { createGroupMemory } from "../engine/executor/collectives.ts";
 import { defaultEngineOptions } from "../engine/options.ts";
 import { defaultSamplingParams } from "../engine/params.ts";
 import type { ReduceTask } from "./collectives_rank.ts";
-import { choice, list, whole } from "./common/arguments.ts";
+import { choice, list, readOptions, whole } from "./common/arguments.ts";
 import { figure, table } from "./common/table.ts";
 
-const { values: options } = parseArgs({
+const { values: options } = readOptions(import.meta.url, {
   options: {
     device: { type: "string", default: "cpu" },
     shape: { type: "string", default: "qwen3-0.6b" },

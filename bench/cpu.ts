@@ -7,7 +7,7 @@
 // The ceiling for streaming is a product of one row with a large float32 matrix: one load and one multiply-add per
 // 16 bytes. Every figure is the best of several runs, since others may use the machine too.
 
-import { parseArgs } from "node:util";
+import { readOptions } from "./common/arguments.ts";
 import { Decoder } from "../engine/model/decoder.ts";
 import { loadDecoderWeights } from "../engine/model/load.ts";
 import { type DTypeOption, openModel } from "../engine/model/open.ts";
@@ -15,7 +15,7 @@ import { createCpuBackend } from "../kernels/cpu/backend.ts";
 import { type Backend, type DType, matrixBytes, rowBytes, type StateSpec } from "../kernels/ops.ts";
 import { plan, type TestSequence } from "../tests/kernels/plans.ts";
 
-const { values: options } = parseArgs({
+const { values: options } = readOptions(import.meta.url, {
   options: {
     shape: { type: "string", default: "qwen3-0.6b" },
     dtype: { type: "string", default: "auto,int8" },

@@ -9,18 +9,17 @@
 // operations at the measured rate of multiply–adds; the share is that floor over the time taken. Weights rotate
 // through more memory than caches hold. `bench/trace.ts` shows the kernels of one whole step instead.
 
-import { parseArgs } from "node:util";
 import { openModel } from "../engine/model/open.ts";
 import { createWebGpuBackend } from "../kernels/webgpu/backend.ts";
 import { type Ceilings, measureCeilings } from "./ceilings.ts";
-import { list, whole } from "./common/arguments.ts";
+import { list, readOptions, whole } from "./common/arguments.ts";
 import { environment } from "./common/environment.ts";
 import { writeResult } from "./common/result_file.ts";
 import { figure, table } from "./common/table.ts";
 import { BenchDevice } from "./gpu.ts";
 import { type KernelCase, kernelCases, timeCase } from "./kernel_cases.ts";
 
-const { values: options } = parseArgs({
+const { values: options } = readOptions(import.meta.url, {
   options: {
     shapes: { type: "string", default: "qwen3-0.6b,qwen3-8b,qwen3-14b" },
     rows: { type: "string", default: "1,2,4,8,16,32,64,256,2048" },

@@ -7,11 +7,10 @@
 // The weights are random unless --real-weights is given: speed does not depend on them. The busy share is the time
 // between a step's submission and its result, over the wall clock.
 
-import { parseArgs } from "node:util";
 import { Engine } from "../engine/engine.ts";
 import { defaultEngineOptions, type EngineOptions } from "../engine/options.ts";
 import { defaultSamplingParams } from "../engine/params.ts";
-import { choice, whole } from "./common/arguments.ts";
+import { choice, readOptions, whole } from "./common/arguments.ts";
 import { environment } from "./common/environment.ts";
 import { writeResult } from "./common/result_file.ts";
 import { figure, table } from "./common/table.ts";
@@ -76,7 +75,7 @@ export async function runOffline(
 }
 
 function readArguments() {
-  const { values } = parseArgs({
+  const { values } = readOptions(import.meta.url, {
     options: {
       model: { type: "string", default: new URL("shapes/qwen3-0.6b", import.meta.url).pathname },
       "real-weights": { type: "boolean", default: false },

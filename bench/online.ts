@@ -10,8 +10,7 @@
 // left out and counted. A run has at most --count requests and those of the first --window seconds; it is cut off
 // after --limit seconds, and what is not done by then counts as unfinished.
 
-import { parseArgs } from "node:util";
-import { choice, list, positive, whole } from "./common/arguments.ts";
+import { choice, list, positive, readOptions, whole } from "./common/arguments.ts";
 import { environment } from "./common/environment.ts";
 import { writeResult } from "./common/result_file.ts";
 import { figure, table } from "./common/table.ts";
@@ -39,7 +38,7 @@ interface Workload {
 }
 
 function readArguments() {
-  const { values } = parseArgs({
+  const { values } = readOptions(import.meta.url, {
     options: {
       url: { type: "string" },
       model: { type: "string" },

@@ -4,7 +4,7 @@
 //
 // Without files, everything in bench/results/; the newest first within each kind.
 
-import { parseArgs } from "node:util";
+import { readOptions } from "./common/arguments.ts";
 import { page, paragraph } from "./report/page.ts";
 import { parseResult, type Result } from "./report/results.ts";
 import { resultSection } from "./report/sections.ts";
@@ -24,7 +24,7 @@ export function report(results: readonly Result[]): string {
 }
 
 async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({
+  const { values, positionals } = readOptions(import.meta.url, {
     options: { out: { type: "string", default: `${folder}/report.html` } },
     allowPositionals: true,
   });

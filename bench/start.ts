@@ -4,9 +4,9 @@
 //
 // Runs alternate, so that whatever else the machine does falls on both; the median of each is printed.
 
-import { parseArgs } from "node:util";
+import { readOptions } from "./common/arguments.ts";
 
-const { values, positionals } = parseArgs({
+const { values, positionals } = readOptions(import.meta.url, {
   options: { runs: { type: "string", default: "15" } },
   allowPositionals: true,
 });

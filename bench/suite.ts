@@ -9,8 +9,7 @@
 // The table comes last. The result file is written once, whole, with date, device, driver and commit; after Ctrl-C or
 // SIGTERM with the parts that were done. Exit code 1 if a part failed.
 
-import { parseArgs } from "node:util";
-import { choice, list, positive, whole } from "./common/arguments.ts";
+import { choice, list, positive, readOptions, whole } from "./common/arguments.ts";
 import { type Environment, environment } from "./common/environment.ts";
 import { slug, writeResult } from "./common/result_file.ts";
 import { figure, table } from "./common/table.ts";
@@ -22,7 +21,7 @@ import { type PartResult, runParts } from "./suite/run.ts";
 const root = decodeURIComponent(new URL("../", import.meta.url).pathname);
 
 function readArguments() {
-  const { values } = parseArgs({
+  const { values } = readOptions(import.meta.url, {
     options: {
       device: { type: "string", default: "auto" },
       threads: { type: "string" },

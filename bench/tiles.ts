@@ -6,19 +6,18 @@
 // Every candidate's result is compared with that of the tile which is chosen now, before it is timed: a fast wrong tile
 // counts for nothing. Times contain the norm in front and the sum over parts behind, where a plan has them.
 
-import { parseArgs } from "node:util";
 import { openModel } from "../engine/model/open.ts";
 import { gemmTile } from "../kernels/webgpu/linear/divide.ts";
 import type { GemmTile } from "../kernels/webgpu/linear/gemm_tile.ts";
 import type { LinearRole, LinearShape } from "../kernels/webgpu/linear/linear.ts";
 import { planGemm } from "../kernels/webgpu/linear/plan.ts";
-import { list, whole } from "./common/arguments.ts";
+import { list, readOptions, whole } from "./common/arguments.ts";
 import { environment } from "./common/environment.ts";
 import { writeResult } from "./common/result_file.ts";
 import { figure, table } from "./common/table.ts";
 import { BenchDevice } from "./gpu.ts";
 
-const { values: options } = parseArgs({
+const { values: options } = readOptions(import.meta.url, {
   options: {
     shape: { type: "string", default: "qwen3-0.6b" },
     rows: { type: "string", default: "256,2048" },

@@ -6,7 +6,7 @@
 // kernels run as they are. Passes of their own cost some microseconds more than dispatches in one pass, so the
 // gaps are shown apart, beside the step's time untraced.
 
-import { parseArgs } from "node:util";
+import { readOptions } from "./common/arguments.ts";
 import { Decoder } from "../engine/model/decoder.ts";
 import { loadDecoderWeights } from "../engine/model/load.ts";
 import { openModel } from "../engine/model/open.ts";
@@ -14,7 +14,7 @@ import type { BatchPlan } from "../engine/plan.ts";
 import { createWebGpuBackend } from "../kernels/webgpu/backend.ts";
 import { equalPlan } from "./common/equal_plan.ts";
 
-const { values } = parseArgs({
+const { values } = readOptions(import.meta.url, {
   options: {
     shape: { type: "string", default: "bench/shapes/qwen3-0.6b" },
     batch: { type: "string", default: "1,8,32,64" },

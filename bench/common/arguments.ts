@@ -1,4 +1,27 @@
-// Reading numbers from the command line of a benchmark.
+// The command line of a benchmark: its options, its help, and the numbers in it.
+
+import { parseArgs, type ParseArgsConfig } from "node:util";
+
+/**
+ * What the command line says, by `node:util`'s parseArgs. `--help` prints the comment that the program (`module`, its
+ * `import.meta.url`) begins with; a wrong option is one line and exit code 2.
+ */
+export function readOptions<const T extends ParseArgsConfig>(
+  module: string,
+  config: T,
+): ReturnType<typeof parseArgs<T>> {
+  if (Deno.args.includes("--help") || Deno.args.includes("-h")) {
+    const [comment = ""] = /^(\/\/.*\n)+/.exec(Deno.readTextFileSync(new URL(module))) ?? [];
+    console.log(comment.replace(/^\/\/ ?/gm, "").trimEnd());
+    Deno.exit(0);
+  }
+  try {
+    return parseArgs(config);
+  } catch (error) {
+    console.error(error instanceof Error ? error.message.split(". ")[0] : error);
+    Deno.exit(2);
+  }
+}
 
 /** A whole number of at least `least`. @throws {RangeError} naming the option */
 export function whole(text: string, name: string, least = 1): number {

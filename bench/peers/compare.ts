@@ -8,10 +8,9 @@
 // On Linux both are pinned to the first --threads cores when they compute on the CPU. --rounds repeats the pair, so
 // that a change of the machine's load shows; each round's figures are medians, the table has the medians of those.
 
-import { parseArgs } from "node:util";
 import { z } from "zod";
 import { openModel } from "../../engine/model/open.ts";
-import { choice, list, whole } from "../common/arguments.ts";
+import { choice, list, readOptions, whole } from "../common/arguments.ts";
 import { environment } from "../common/environment.ts";
 import { writeResult } from "../common/result_file.ts";
 import { median } from "../common/statistics.ts";
@@ -30,7 +29,7 @@ const output = z.object({
 type Output = z.infer<typeof output>;
 
 function readArguments() {
-  const { values } = parseArgs({
+  const { values } = readOptions(import.meta.url, {
     options: {
       peer: { type: "string" },
       shape: { type: "string", default: new URL("../shapes/qwen3-0.6b", import.meta.url).pathname },

@@ -149,7 +149,7 @@ Deno.test("the whole suite runs on a small model and writes one file with all it
         "--prompt",
         "48",
       ],
-      ["--tokens", "8", "--repeat", "1", "--requests", "3", "--min", "4", "--max", "12"],
+      ["--tokens", "32", "--repeat", "1", "--requests", "3", "--min", "4", "--max", "12"],
     );
     assert.equal(code, 0, stderr);
     const [file, ...others] = [...Deno.readDirSync(folder)].map(({ name }) => name);
