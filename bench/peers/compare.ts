@@ -32,7 +32,7 @@ function readArguments() {
   const { values } = readOptions(import.meta.url, {
     options: {
       peer: { type: "string" },
-      shape: { type: "string", default: new URL("../shapes/qwen3-0.6b", import.meta.url).pathname },
+      shape: { type: "string", default: "bench/shapes/qwen3-0.6b" },
       gguf: { type: "string" },
       gpu: { type: "string", default: "none" },
       threads: { type: "string", default: String(navigator.hardwareConcurrency) },

@@ -1,10 +1,10 @@
 // Matrix products: y = x · Wᵀ with the norm before and the epilogue behind it.
 //
 // Weights lie in panels of 32 output rows: [panel][k][32], rows in the order that unpacking yields (see
-// `../matrix.ts`; eight-bit ones as `tile_q8.ts` says). Activations are packed four tokens at a time, [token panel][k][4]; a rest of one or two tokens
-// makes a narrower panel, a rest of three is filled up with zeros. A unit of work is one weight panel times all
-// tokens; sums stand in the thread's scratch, [tokens][32]. So every weight is read once from memory, and for many
-// tokens again from the second-level cache.
+// `../matrix.ts`; eight-bit ones as `tile_q8.ts` says). Activations are packed four tokens at a time,
+// [token panel][k][4]; a rest of one or two tokens makes a narrower panel, a rest of three is filled up with zeros. A
+// unit of work is one weight panel times all tokens; sums stand in the thread's scratch, [tokens][32]. So every weight
+// is read once from memory, and for many tokens again from the second-level cache.
 
 import { rmsScale } from "./norm";
 import { claim, real, word } from "./program";
