@@ -46,6 +46,7 @@ export const engineOptionSpecs: readonly OptionSpec[] = [
     choices: ["auto", "bfloat16", "float16", "float32", "int8"],
     help: "type of the weights on the device; int8 quantises them: half the memory, faster on a CPU",
     fallback: "as stored",
+    env: "RADISH_DTYPE",
   },
   {
     name: "context-length",
