@@ -16,6 +16,7 @@ import { divideUp, float, input, kernelSource, lines, load, output, range, store
 import { cacheType, octetHalf, slotFunction } from "./cache.ts";
 import { packedBytes, packedCode, packedLanes, packedRows, packedTypes } from "./prefill_packed.ts";
 import { type AttentionShape, firstKey } from "./shape.ts";
+import { onlineSoftmax, sumAcrossLanes } from "./softmax.ts";
 
 /** How a workgroup is laid out. */
 export interface PrefillTile {
@@ -181,35 +182,8 @@ ${
     ))
   }
     }
-    let key = vec4<u32>(block + lane) + vec4<u32>(0u, ${lanes}u, ${2 * lanes}u, ${3 * lanes}u);
-${
-    lines(I.map((i) => {
-      const seen = window === null
-        ? `key <= vec4<u32>(p${i})`
-        : `(key <= vec4<u32>(p${i})) & (key + vec4<u32>(${window}u) > vec4<u32>(p${i}))`;
-      return `    s${i} = select(vec4<f32>(-3e38), s${i}, ${seen});
-    var t${i} = max(max(s${i}.x, s${i}.y), max(s${i}.z, s${i}.w));`;
-    }))
-  }
-${
-    lines(
-      range(Math.log2(lanes)).flatMap((step) =>
-        I.map((i) => `    t${i} = max(t${i}, subgroupShuffleXor(t${i}, ${1 << step}u));`)
-      ),
-    )
-  }
-${
-    lines(I.map((i) =>
-      `    let n${i} = max(m${i}, t${i});
-    let r${i} = exp2(m${i} - n${i});
-    m${i} = n${i};
-    let w${i} = exp2(s${i} - vec4<f32>(n${i}));
-    // Each lane sums its own keys; the lanes meet after the last block.
-    l${i} = l${i} * r${i} + w${i}.x + w${i}.y + w${i}.z + w${i}.w;
-    weights[(rowAt + ${i}u) * ${lanes}u + lane] = w${i};
-${lines(N.map((n) => `    o${i}_${n} *= r${i};`))}`
-    ))
-  }
+${onlineSoftmax(I.length, lanes, window, (i) => N.map((n) => `o${i}_${n}`))}
+${lines(I.map((i) => `    weights[(rowAt + ${i}u) * ${lanes}u + lane] = w${i};`))}
     workgroupBarrier();
 ${stage}
     workgroupBarrier();
@@ -227,13 +201,7 @@ ${lines(I.map((i) => `      o${i}_${n} += y${i}.${e} * v${k}_${n};`))}`
   }
     }
   }
-${
-    lines(
-      range(Math.log2(lanes)).flatMap((step) =>
-        I.map((i) => `  l${i} += subgroupShuffleXor(l${i}, ${1 << step}u);`)
-      ),
-    )
-  }
+${sumAcrossLanes(I.length, lanes)}
 ${
     lines(I.map((i) =>
       `  if (rowAt + ${i}u < tokens * ${tile.heads}u) {

@@ -16,6 +16,7 @@ import { Word } from "../plan/words.ts";
 import { float, lines, range } from "../wgsl.ts";
 import { slotFunction } from "./cache.ts";
 import { type AttentionShape, firstKey } from "./shape.ts";
+import { onlineSoftmax, sumAcrossLanes } from "./softmax.ts";
 
 /** Rows of a tile, and rows of a thread. */
 export const packedRows = 64;
@@ -78,34 +79,7 @@ ${lines(range(8).map((e) => `      s${i} = fma(vec4<f32>(f32(q${i}${element(e)})
     ))
   }
     }`;
-  const softmax = `let key = vec4<u32>(block + lane) + vec4<u32>(0u, ${lanes}u, ${2 * lanes}u, ${3 * lanes}u);
-${
-    lines(I.map((i) => {
-      const seen = window === null
-        ? `key <= vec4<u32>(p${i})`
-        : `(key <= vec4<u32>(p${i})) & (key + vec4<u32>(${window}u) > vec4<u32>(p${i}))`;
-      return `    s${i} = select(vec4<f32>(-3e38), s${i}, ${seen});
-    var t${i} = max(max(s${i}.x, s${i}.y), max(s${i}.z, s${i}.w));`;
-    }))
-  }
-${
-    lines(
-      range(Math.log2(lanes)).flatMap((step) =>
-        I.map((i) => `    t${i} = max(t${i}, subgroupShuffleXor(t${i}, ${1 << step}u));`)
-      ),
-    )
-  }
-${
-    lines(I.map((i) =>
-      `    let n${i} = max(m${i}, t${i});
-    let r${i} = exp2(m${i} - n${i});
-    m${i} = n${i};
-    let w${i} = exp2(s${i} - vec4<f32>(n${i}));
-    // Each lane sums its own keys; the lanes meet after the last block.
-    l${i} = l${i} * r${i} + w${i}.x + w${i}.y + w${i}.z + w${i}.w;
-${lines(J.map((p) => `    o${i}_${p} *= r${i};`))}`
-    ))
-  }
+  const softmax = `${onlineSoftmax(threadRows, lanes, window, (i) => J.map((p) => `o${i}_${p}`))}
 ${
     lines(J.map((j) => {
       const e = xyzw[j];
@@ -211,13 +185,7 @@ ${lines(M.map((m) => `    staged[key${m} >> 2u][key${m} & 3u][octet] = unit${m};
     ${fetch("keys")}
     ${outputs}
   }
-${
-    lines(
-      range(Math.log2(lanes)).flatMap((step) =>
-        I.map((i) => `  l${i} += subgroupShuffleXor(l${i}, ${1 << step}u);`)
-      ),
-    )
-  }
+${sumAcrossLanes(threadRows, lanes)}
 ${
     lines(I.map((i) =>
       `  if (own + ${i * groups}u < tokens * ${heads}u) {
