@@ -72,6 +72,8 @@ export interface SchedulerCounters {
   readonly stepsTotal: number;
   /** Steps with prompt tokens in them. */
   readonly prefillStepsTotal: number;
+  /** Prompt tokens computed, those of retracted requests again. */
+  readonly prefillTokensTotal: number;
   /** Forwards whose token was thrown away because the request had already ended. */
   readonly wastedTokensTotal: number;
   /** Time with a step on the device, from its submission to its result. */

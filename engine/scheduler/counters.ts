@@ -19,16 +19,19 @@ export class Counters {
   steps = 0;
   /** Steps with prompt tokens in them. */
   prefillSteps = 0;
+  /** Prompt tokens computed. */
+  prefillTokens = 0;
   /** Tokens computed for requests that had ended. */
   wastedTokens = 0;
   /** Time that steps have taken. */
   busyMilliseconds = 0;
   readonly #last: { readonly tokens: number; readonly steps: number; readonly milliseconds: number }[] = [];
 
-  /** A plan of `steps` forwards has come back with so many new tokens. */
-  finishStep(tokens: number, steps: number, prefill: boolean, milliseconds: number): void {
+  /** A plan of `steps` forwards over so many prompt tokens has come back with so many new tokens. */
+  finishStep(tokens: number, steps: number, prefillTokens: number, milliseconds: number): void {
     this.steps += steps;
-    if (prefill) this.prefillSteps++;
+    if (prefillTokens > 0) this.prefillSteps++;
+    this.prefillTokens += prefillTokens;
     this.generatedTokens += tokens;
     this.busyMilliseconds += milliseconds;
     this.#last.push({ tokens, steps, milliseconds });

@@ -108,7 +108,7 @@ export class Scheduler {
       else this.#settle(request);
     }
     this.#cache.reclaim(plan.id);
-    this.#counters.finishStep(tokens, plan.steps, plan.prefillTokens > 0, result.milliseconds);
+    this.#counters.finishStep(tokens, plan.steps, plan.prefillTokens, result.milliseconds);
   }
 
   /** Sends the plans that can be made now, and the news. */
@@ -155,6 +155,7 @@ export class Scheduler {
       retractionsTotal: this.#counters.retractions,
       stepsTotal: this.#counters.steps,
       prefillStepsTotal: this.#counters.prefillSteps,
+      prefillTokensTotal: this.#counters.prefillTokens,
       wastedTokensTotal: this.#counters.wastedTokens,
       generationThroughput: this.#counters.throughput,
       busyMillisecondsTotal: this.#counters.busyMilliseconds,

@@ -47,6 +47,7 @@ async function run(values: OptionValues): Promise<number> {
   }, {
     write: writeOut,
     note: (text) => console.error(text),
+    reading: (fraction) => session.progress.reading(fraction),
     save: (path, text) => Deno.writeTextFile(path, text),
   });
   if (terminal && !values.flag("quiet")) console.error(`${engine.model.id}: /help explains, Ctrl-D leaves`);

@@ -5,6 +5,7 @@ import type { SamplingParams } from "../../engine/params.ts";
 import type { ServedEngine } from "../http/engine_api.ts";
 import { ReasoningParser } from "../http/parsers/reasoning.ts";
 import type { ChatMessage } from "../messages.ts";
+import { type ShowReading, withReading } from "./reading.ts";
 
 /** How a conversation is held. */
 export interface ConversationOptions {
@@ -26,6 +27,8 @@ export interface ConversationOutput {
   write(text: string): void;
   /** Everything around it. */
   note(text: string): void;
+  /** How much of a long question has been read; null takes it away. */
+  reading: ShowReading;
   /** Writes a file; rejects when it cannot. */
   save(path: string, text: string): Promise<void>;
 }
@@ -124,7 +127,7 @@ export class Conversation {
     });
     const printer = new AnswerPrinter(this.#options, write);
     let tokens = 0, cached = 0, firstAt: number | null = null;
-    for await (const delta of generation) {
+    for await (const delta of withReading(this.#engine, generation, this.#output.reading)) {
       if (delta.tokens.length > 0) firstAt ??= performance.now();
       tokens += delta.tokens.length;
       cached = delta.cachedTokens;

@@ -3,6 +3,7 @@
 import { writeOut } from "./output.ts";
 import type { Completion, GenerateRequest } from "../../engine/engine.ts";
 import type { FinishReason } from "../../engine/params.ts";
+import { withReading } from "./reading.ts";
 import type { Session } from "./session.ts";
 
 /** Milliseconds and rates as a user experiences them. */
@@ -19,7 +20,7 @@ export interface Timings {
 
 /** Runs a request to its end; `stream` writes the text to standard output as it comes. */
 export async function runOne(
-  { engine }: Session,
+  { engine, progress }: Session,
   request: GenerateRequest,
   stream: boolean,
 ): Promise<{ completion: Completion; timings: Timings }> {
@@ -28,7 +29,7 @@ export async function runOne(
   let text = "", cachedTokens = 0, firstAt: number | null = null, firstCount = 0;
   let finish: FinishReason = { type: "abort" };
   const tokens: number[] = [];
-  for await (const delta of generation) {
+  for await (const delta of withReading(engine, generation, (fraction) => progress.reading(fraction))) {
     if (firstAt === null && delta.tokens.length > 0) {
       firstAt = performance.now();
       firstCount = delta.tokens.length;

@@ -35,6 +35,12 @@ export class Progress {
     }
   }
 
+  /** How much of a prompt has been computed; null takes it away. */
+  reading(fraction: number | null): void {
+    if (fraction === null) this.clear();
+    else this.update("reading the prompt", fraction);
+  }
+
   /** A line that stays. */
   note(text: string): void {
     if (this.#quiet) return;

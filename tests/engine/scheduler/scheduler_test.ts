@@ -418,6 +418,7 @@ Deno.test("counters add up", () => {
   assert.equal(counters.generatedTokensTotal, clients.reduce((sum, { tokens }) => sum + tokens.length, 0));
   assert.equal(counters.stepsTotal, driver.executor.plans.reduce((sum, { steps }) => sum + steps, 0));
   assert.equal(counters.prefillStepsTotal, 1);
+  assert.equal(counters.prefillTokensTotal, 33);
   assert.equal(counters.totalPages, 64);
   assert.equal(counters.stepMilliseconds, 1);
   assert.equal(counters.generationThroughput, 18 / 6 * 1000);

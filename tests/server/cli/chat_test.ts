@@ -28,6 +28,7 @@ function talk(script?: Script, options: Partial<ConversationOptions> = {}): Talk
   }, {
     write: (text) => said.push(text),
     note: (text) => noted.push(text),
+    reading: () => {},
     save: (path, text) => {
       if (path === "/forbidden") return Promise.reject(new Error("no"));
       saved.push([path, text]);

@@ -34,6 +34,8 @@ export class FakeEngine implements ServedEngine {
   /** Questions are not answered. */
   unresponsive = false;
   health: "ready" | "dead" = "ready";
+  /** What the counters say has been computed of prompts. */
+  prefillTokens = 0;
   readonly dead: Promise<Error>;
   #die!: (error: Error) => void;
   readonly #script: Script;
@@ -105,6 +107,7 @@ export class FakeEngine implements ServedEngine {
       retractionsTotal: 0,
       stepsTotal: this.#totals.steps,
       prefillStepsTotal: 0,
+      prefillTokensTotal: this.prefillTokens,
       wastedTokensTotal: 0,
       generationThroughput: 0,
       busyMillisecondsTotal: 0,
