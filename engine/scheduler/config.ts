@@ -30,6 +30,8 @@ export interface SchedulerConfig {
   readonly maxDecodeSteps: number;
   /** A mixed step's prompt chunk shrinks so that the step stays near this many milliseconds; 0 switches it off. */
   readonly targetStepMilliseconds: number;
+  /** The same for a step of prompts alone; 0, for a device that is fast enough, switches it off. */
+  readonly prefillStepMilliseconds: number;
   /** Share of the output still to come that admission reserves pages for, 0 … 1. */
   readonly outputReserve: number;
   /** For tests: tell the executors to poison freed pages. */

@@ -1,9 +1,10 @@
 // How much work a step gets, from how long the last ones took.
 //
 // Two things are adapted. A prompt chunk that shares its step with running requests delays their next token, so it
-// shrinks until the step stays near a target time. And where a forward is short compared with the round trip for its
-// result, several are run per result. Both come from two running averages: milliseconds of a forward that only
-// decodes, and milliseconds that each prompt token adds.
+// shrinks until the step stays near a target time; a chunk by itself only keeps new requests waiting, and those who
+// want to leave, so it has more time, and on a GPU all it wants. And where a forward is short compared with the round
+// trip for its result, several are run per result. Both come from two running averages: milliseconds of a forward that
+// only decodes, and milliseconds that each prompt token adds.
 
 import type { SchedulerConfig } from "./config.ts";
 
@@ -11,6 +12,8 @@ import type { SchedulerConfig } from "./config.ts";
 const newest = 0.25;
 /** A chunk is not cut below this: smaller ones waste the device on reading weights. */
 const smallestChunk = 32;
+/** A slow device's first chunk: enough tokens to learn its speed from. */
+const firstChunk = 128;
 /** Several forwards per result take about so long at most: tokens still seem to flow, and a new request waits little. */
 const burstMilliseconds = 8;
 
@@ -39,9 +42,13 @@ export class Pace {
 
   /** Most prompt tokens in a step that also decodes `decodes` sequences. */
   chunk(decodes: number): number {
-    const { maxPrefillTokens, targetStepMilliseconds } = this.#config;
-    if (decodes === 0 || targetStepMilliseconds <= 0 || this.#prefill === null) return maxPrefillTokens;
-    const left = targetStepMilliseconds - (this.#decode ?? 0);
+    const { maxPrefillTokens, targetStepMilliseconds, prefillStepMilliseconds } = this.#config;
+    const target = decodes === 0 ? prefillStepMilliseconds : targetStepMilliseconds;
+    if (target <= 0) return maxPrefillTokens;
+    if (this.#prefill === null) {
+      return prefillStepMilliseconds > 0 ? Math.min(maxPrefillTokens, firstChunk) : maxPrefillTokens;
+    }
+    const left = decodes === 0 ? target : target - (this.#decode ?? 0);
     const tokens = this.#prefill > 0 ? Math.floor(left / this.#prefill) : maxPrefillTokens;
     return Math.min(maxPrefillTokens, Math.max(smallestChunk, tokens));
   }

@@ -26,6 +26,7 @@ export const baseConfig: SchedulerConfig = {
   overlap: true,
   maxDecodeSteps: 1,
   targetStepMilliseconds: 0,
+  prefillStepMilliseconds: 0,
   outputReserve: 0.5,
   poisonFreedPages: true,
 };

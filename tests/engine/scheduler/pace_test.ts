@@ -23,6 +23,17 @@ Deno.test("a chunk is never cut to nothing, however slow the device", () => {
   assert.equal(new Pace({ ...config, targetStepMilliseconds: 0 }).chunk(1), 1000);
 });
 
+Deno.test("where there is no GPU a chunk by itself begins small, and then stays near its own target", () => {
+  const pace = new Pace({ ...config, prefillStepMilliseconds: 200 });
+  assert.equal(pace.chunk(0), 128, "nothing measured yet");
+  assert.equal(pace.chunk(2), 128);
+  for (let i = 0; i < 50; i++) pace.observe(100, 1, 100 * 0.5);
+  assert.equal(pace.chunk(0), 400);
+  assert.equal(pace.chunk(2), 100, "beside others the shorter target counts");
+  for (let i = 0; i < 50; i++) pace.observe(100, 1, 100 * 50);
+  assert.equal(pace.chunk(0), 32);
+});
+
 Deno.test("short steps run several per result, long ones one", () => {
   const pace = new Pace(config);
   assert.equal(pace.burst(), 1, "nothing measured yet");

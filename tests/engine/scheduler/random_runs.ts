@@ -24,6 +24,7 @@ export const config: fc.Arbitrary<SchedulerConfig> = fc.record({
   overlap: fc.boolean(),
   maxDecodeSteps: fc.constantFrom(1, 2, 5),
   targetStepMilliseconds: fc.constantFrom(0, 15),
+  prefillStepMilliseconds: fc.constantFrom(0, 20),
   outputReserve: fc.constantFrom(0, 0, 0.3, 1),
 }).map(({ poolTokens, ...rest }) => ({
   ...baseConfig,
