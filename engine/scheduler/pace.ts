@@ -13,7 +13,7 @@ const newest = 0.25;
 /** A chunk is not cut below this: smaller ones waste the device on reading weights. */
 const smallestChunk = 32;
 /** A slow device's first chunk: enough tokens to learn its speed from. */
-const firstChunk = 128;
+const firstChunk = 64;
 /** Several forwards per result take about so long at most: tokens still seem to flow, and a new request waits little. */
 const burstMilliseconds = 8;
 

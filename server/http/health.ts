@@ -1,29 +1,32 @@
-// GET /health: is the engine alive? The scheduler and every rank must answer: a server that says 200 while its engine
-// is dead is worse than none. GET /health_generate goes all the way through and makes one token.
+// GET /health: is the engine alive? The scheduler and every rank must answer, or be in the middle of a step: a server
+// that says 200 while its engine is dead is worse than none, and so is one that is restarted because it is busy.
+// GET /health_generate goes all the way through and makes one token.
 
 import { Hono } from "hono";
 import { defaultSamplingParams } from "../../engine/params.ts";
 import type { AppEnv } from "./answer.ts";
-import { withDeadline } from "./deadline.ts";
 import { ApiError } from "./errors.ts";
+import { Liveness } from "./liveness.ts";
 import { Run } from "./run.ts";
 import type { Service } from "./service.ts";
 
 /** GET /health and /health_generate. */
 export function healthRoutes(service: Service): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
+  let liveness: Liveness | null = null;
   app.get("/health", async (c) => {
-    const { healthTimeoutMs } = service.options;
-    const answer = service.readyEngine.ping().then(() => true, (error: unknown) => {
+    const engine = service.readyEngine;
+    liveness ??= new Liveness(engine, service.options.healthTimeoutMs);
+    const life = await liveness.check().catch((error: unknown) => {
       const reason = error instanceof Error ? error.message : String(error);
       throw new ApiError(503, `the engine does not answer: ${reason}`, { code: "engine_dead" });
     });
-    if (await withDeadline(answer, healthTimeoutMs) === null) {
-      throw new ApiError(503, `the engine has not answered for ${healthTimeoutMs} ms`, {
+    if (life.state === "unresponsive") {
+      throw new ApiError(503, `the engine has not answered for ${life.milliseconds} ms`, {
         code: "unresponsive",
       });
     }
-    return c.json({ status: "ok" });
+    return c.json({ status: life.state });
   });
   app.get("/health_generate", async (c) => {
     const run = new Run(service, service.readyEngine, [{

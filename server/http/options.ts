@@ -20,7 +20,7 @@ export interface ServerOptions extends BodyLimits {
   readonly toolParser: "auto" | "none";
   /** Silence on a stream after which a comment line is sent, in milliseconds. */
   readonly keepAliveMs: number;
-  /** `/health` is 503 if the scheduler or a rank does not answer within so many milliseconds. */
+  /** `/health` is 503 if the scheduler or a rank has left a question open for so many milliseconds. */
   readonly healthTimeoutMs: number;
   /** One line per finished request. */
   readonly logFormat: "text" | "json" | "none";
@@ -40,7 +40,7 @@ export const defaultServerOptions: ServerOptions = {
   reasoningParser: "auto",
   toolParser: "auto",
   keepAliveMs: 15_000,
-  healthTimeoutMs: 5_000,
+  healthTimeoutMs: 30_000,
   logFormat: "text",
   log: (line) => console.error(line),
 };

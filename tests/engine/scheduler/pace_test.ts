@@ -25,8 +25,8 @@ Deno.test("a chunk is never cut to nothing, however slow the device", () => {
 
 Deno.test("where there is no GPU a chunk by itself begins small, and then stays near its own target", () => {
   const pace = new Pace({ ...config, prefillStepMilliseconds: 200 });
-  assert.equal(pace.chunk(0), 128, "nothing measured yet");
-  assert.equal(pace.chunk(2), 128);
+  assert.equal(pace.chunk(0), 64, "nothing measured yet");
+  assert.equal(pace.chunk(2), 64);
   for (let i = 0; i < 50; i++) pace.observe(100, 1, 100 * 0.5);
   assert.equal(pace.chunk(0), 400);
   assert.equal(pace.chunk(2), 100, "beside others the shorter target counts");

@@ -31,8 +31,9 @@ export class FakeEngine implements ServedEngine {
   readonly requests: GenerateRequest[] = [];
   /** Generations that have not ended. */
   readonly live = new Set<FakeGeneration>();
-  /** Questions are not answered. */
+  /** Questions are not answered before `respond`. */
   unresponsive = false;
+  #unanswered: (() => void)[] = [];
   health: "ready" | "dead" = "ready";
   /** What the counters say has been computed of prompts. */
   prefillTokens = 0;
@@ -115,8 +116,14 @@ export class FakeEngine implements ServedEngine {
     });
   }
 
+  /** Answers what is open, and at once from now on. */
+  respond(): void {
+    this.unresponsive = false;
+    for (const answer of this.#unanswered.splice(0)) answer();
+  }
+
   ping(): Promise<void> {
-    if (this.unresponsive) return new Promise(() => {});
+    if (this.unresponsive) return new Promise((resolve) => this.#unanswered.push(resolve));
     return this.health === "dead" ? Promise.reject(new Error("executor 0 ended")) : Promise.resolve();
   }
 
