@@ -4,7 +4,7 @@
 // into one file. It follows imports from main.ts; workers and the model have to be named.
 
 import { parseArgs } from "node:util";
-import { dist, entry, modelFiles, permissions, root } from "./contents.ts";
+import { dist, entry, modelFiles, permissions, root, v8Flags } from "./contents.ts";
 import { withCommitFile } from "./commit_file.ts";
 import { differences, embeddedFiles, expectedFiles } from "./embedded_files.ts";
 import { programFiles } from "./program_files.ts";
@@ -35,7 +35,7 @@ export async function compile(
   return await withCommitFile(async (commitFile) => {
     const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
       args: [
-        ...["compile", "--config", "deno.json", "--frozen", "--exclude-unused-npm"],
+        ...["compile", "--config", "deno.json", "--frozen", "--exclude-unused-npm", v8Flags],
         ...options.allowAll ? ["--allow-all"] : permissions,
         ...[...workers, ...modelFiles, commitFile].flatMap((path) => ["--include", path]),
         ...["--target", target, "--output", output, entry],

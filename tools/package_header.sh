@@ -17,7 +17,7 @@ start() {
     set -- @PERMISSIONS@ \
       "$program/app/main.ts" "$@"
   fi
-  exec "$program/deno" run --quiet --cached-only --no-lock --config "$program/app/deno.json" "$@"
+  exec "$program/deno" run @FLAGS@ --quiet --cached-only --no-lock --config "$program/app/deno.json" "$@"
 }
 
 # Unpacks into folder $1, so that it is there completely or not at all. Of two that do it at the same time one

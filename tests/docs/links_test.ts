@@ -84,11 +84,11 @@ Deno.test("every option that a document mentions exists", async () => {
   const options = new Set(commands.flatMap(({ options }) => options.map(({ name }) => `--${name}`)));
   options.add("--version");
   // Of `deno run`, and of the project's own tools.
-  for (const other of ["--cached-only", "--deno", "--target"]) options.add(other);
+  for (const other of ["--cached-only", "--deno", "--target", "--v8-flags"]) options.add(other);
   let checked = 0;
   for (const document of all) {
     for (const code of document.inlineCode.filter((code) => /^(--|radish )/.test(code))) {
-      for (const [, option] of code.matchAll(/(?:^| )(--[a-z-]+)/g)) {
+      for (const [, option] of code.matchAll(/(?:^| )(--[a-z0-9-]+)/g)) {
         assert.ok(options.has(option!), `${document.path} mentions ${option}`);
         checked++;
       }
