@@ -13,7 +13,7 @@ import { loadDecoderWeights } from "../engine/model/load.ts";
 import { type DTypeOption, openModel } from "../engine/model/open.ts";
 import { createCpuBackend } from "../kernels/cpu/backend.ts";
 import { type Backend, type DType, matrixBytes, rowBytes, type StateSpec } from "../kernels/ops.ts";
-import { plan, type TestSequence } from "../tests/kernels/plans.ts";
+import { plan, smallState, type TestSequence } from "../tests/kernels/plans.ts";
 
 const { values: options } = readOptions(import.meta.url, {
   options: {
@@ -40,24 +40,14 @@ async function best(runs: number, run: () => unknown): Promise<number> {
   return least / 1000;
 }
 
-const smallState: StateSpec = {
-  numLayers: 1,
-  heads: { numHeads: 1, numKvHeads: 1, headDim: 8 },
-  vocabSize: 8,
-  vocabStart: 0,
-  pageSize: 16,
-  numPages: 1,
-  maxRows: 1,
-  contextLength: 1024,
-  maxTokens: 512,
-  maxSamples: 1,
-};
+/** For products and attention of up to 512 tokens. */
+const state: StateSpec = { ...smallState, contextLength: 1024, maxTokens: 512 };
 
 /** Products of a [rows, columns] matrix with 1 … 512 tokens. */
 async function benchProducts(): Promise<void> {
   using backend = await createCpuBackend({ threads, allThreads: "started" });
   console.log(`${backend.info.description}\n`);
-  backend.createState(smallState);
+  backend.createState(state);
   const cases: [DType, rows: number, columns: number, tokens: number[]][] = [
     ["f32", 65536, 2048, [1]],
     ["bf16", 131072, 2048, [1]],
@@ -104,7 +94,7 @@ async function benchProducts(): Promise<void> {
 async function benchAttention(): Promise<void> {
   const heads = { numHeads: 16, numKvHeads: 8, headDim: 128 }, contextLength = 4096, width = 32 * 128;
   using backend = await createCpuBackend({ threads, allThreads: "started" });
-  backend.createState({ ...smallState, heads, numPages: 2048, maxRows: 8, contextLength });
+  backend.createState({ ...state, heads, numPages: 2048, maxRows: 8, contextLength });
   const qkv = backend.createActivation(width, "hidden"),
     output = backend.createActivation(16 * 128, "hidden");
   backend.writeActivation(qkv, new Float32Array(512 * width).fill(0.5));

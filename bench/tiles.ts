@@ -7,7 +7,7 @@
 // counts for nothing. Times contain the norm in front and the sum over parts behind, where a plan has them.
 
 import { openModel } from "../engine/model/open.ts";
-import { gemmTile } from "../kernels/webgpu/linear/divide.ts";
+import { gemmTile, tileBytes } from "../kernels/webgpu/linear/divide.ts";
 import type { GemmTile } from "../kernels/webgpu/linear/gemm_tile.ts";
 import type { LinearRole, LinearShape } from "../kernels/webgpu/linear/linear.ts";
 import { planGemm } from "../kernels/webgpu/linear/plan.ts";
@@ -15,6 +15,7 @@ import { list, readOptions, whole } from "./common/arguments.ts";
 import { environment } from "./common/environment.ts";
 import { writeResult } from "./common/result_file.ts";
 import { figure, table } from "./common/table.ts";
+import { relativeError } from "../tests/random.ts";
 import { BenchDevice } from "./gpu.ts";
 
 const { values: options } = readOptions(import.meta.url, {
@@ -62,55 +63,56 @@ async function productShapes(): Promise<{ name: string; shape: LinearShape }[]> 
 }
 
 /**
- * What is tried beside the tile that is chosen now, as tile tokens × rows × step, results of a thread, lanes along the
- * rows, buffers, octets written out. A thread with 8 × 8 results loads a third less from workgroup memory for a product
- * than one with 8 × 4, but has twice the registers; code that is written out less has fewer loads in flight and needs
- * fewer registers, so that more warps fit; two buffers need one barrier a step instead of two.
+ * What is tried beside the tile that is chosen now. A thread with 8 × 8 results loads a third less from workgroup memory
+ * for a product than one with 8 × 4, but has twice the registers; code that is written out less has fewer loads in
+ * flight and needs fewer registers, so that more warps fit; two buffers need one barrier a step instead of two.
  */
 const tried = [
-  ...["128x64x64 8x4 8 1 8", "128x64x64 8x4 8 1 4", "128x64x64 8x4 8 1 2", "128x64x64 8x4 16 1 4"],
-  ...[
-    "128x64x32 8x4 8 2 4",
-    "128x64x32 8x4 8 2 2",
-    "64x64x64 8x4 8 1 8",
-    "64x64x64 8x4 8 1 4",
-    "64x64x64 8x4 8 1 2",
-  ],
-  ...["64x64x32 8x4 8 2 4", "64x64x64 4x4 8 1 4", "64x128x64 4x8 16 1 4", "64x128x64 4x8 8 1 2"],
-  ...["128x128x32 8x8 8 1 4", "128x128x32 8x8 8 1 2", "128x128x32 8x8 8 2 2", "64x128x64 8x8 8 1 2"],
-  ...["128x64x64 8x8 8 1 2", "64x64x64 8x8 8 1 2", "64x64x64 8x8 8 1 4"],
+  shapeOf(128, 64, 64, 8, 4, 8, 1, 8),
+  shapeOf(128, 64, 64, 8, 4, 8, 1, 4),
+  shapeOf(128, 64, 64, 8, 4, 8, 1, 2),
+  shapeOf(128, 64, 64, 8, 4, 16, 1, 4),
+  shapeOf(128, 64, 32, 8, 4, 8, 2, 4),
+  shapeOf(128, 64, 32, 8, 4, 8, 2, 2),
+  shapeOf(64, 64, 64, 8, 4, 8, 1, 8),
+  shapeOf(64, 64, 64, 8, 4, 8, 1, 4),
+  shapeOf(64, 64, 64, 8, 4, 8, 1, 2),
+  shapeOf(64, 64, 32, 8, 4, 8, 2, 4),
+  shapeOf(64, 64, 64, 4, 4, 8, 1, 4),
+  shapeOf(64, 128, 64, 4, 8, 16, 1, 4),
+  shapeOf(64, 128, 64, 4, 8, 8, 1, 2),
+  shapeOf(128, 128, 32, 8, 8, 8, 1, 4),
+  shapeOf(128, 128, 32, 8, 8, 8, 1, 2),
+  shapeOf(128, 128, 32, 8, 8, 8, 2, 2),
+  shapeOf(64, 128, 64, 8, 8, 8, 1, 2),
+  shapeOf(128, 64, 64, 8, 8, 8, 1, 2),
+  shapeOf(64, 64, 64, 8, 8, 8, 1, 2),
+  shapeOf(64, 64, 64, 8, 8, 8, 1, 4),
 ];
+
+function shapeOf(
+  tileTokens: number,
+  tileRows: number,
+  step: number,
+  threadTokens: number,
+  threadRows: number,
+  lanesX: number,
+  buffers: 1 | 2,
+  unroll: number,
+) {
+  return { tileTokens, tileRows, step, threadTokens, threadRows, lanesX, buffers, unroll, slices: 1 };
+}
 
 /** The tiles to time, the one that is chosen now first. */
 function candidates(now: GemmTile, { caps }: BenchDevice): GemmTile[] {
-  const tiles = tried.map((text): GemmTile => {
-    const [tileTokens, tileRows, step, threadTokens, threadRows, lanesX, buffers, unroll] = text.split(/[x ]/)
-      .map(
-        Number,
-      ) as [number, number, number, number, number, number, 1 | 2, number];
-    return {
-      ...now,
-      ...{ tileTokens, tileRows, step, threadTokens, threadRows, lanesX, buffers, unroll, slices: 1 },
-    };
-  });
-  const fits = ({ tileTokens, tileRows, step, buffers }: GemmTile) =>
-    (tileTokens + tileRows) * step * buffers * 2 + 40 * tileTokens <= caps.maxWorkgroupBytes;
-  return [now, ...tiles.filter((tile) => fits(tile) && describe(tile) !== describe(now))];
+  const others = tried.map((changes): GemmTile => ({ ...now, ...changes }))
+    .filter((tile) => tileBytes(tile) <= caps.maxWorkgroupBytes && describe(tile) !== describe(now));
+  return [now, ...others];
 }
 
 const describe = (t: GemmTile) =>
   `${t.tileTokens}×${t.tileRows}×${t.step} ${t.threadTokens}×${t.threadRows} lanes ${t.lanesX} buffers ${t.buffers} ` +
   `unroll ${t.unroll} flush ${t.flush}${t.split > 1 ? ` split ${t.split}` : ""}`;
-
-/** ‖a − b‖ / ‖b‖ of some of the results. */
-function difference(a: Float32Array, b: Float32Array): number {
-  let delta = 0, norm = 0;
-  for (let i = 0; i < b.length; i++) {
-    delta += (a[i]! - b[i]!) ** 2;
-    norm += b[i]! ** 2;
-  }
-  return Math.sqrt(delta / norm);
-}
 
 using bench = await BenchDevice.open();
 console.log(`${bench.description}\n`);
@@ -148,7 +150,7 @@ for (const { name, shape } of await productShapes()) {
       bench.submit((pass) => bound[0]!.forEach((one) => bench.record(pass, one)));
       const got = new Float32Array(bench.read(output, compared));
       expected ??= got;
-      const error = difference(got, expected);
+      const error = relativeError(got, expected);
       const microseconds = error < 3e-3 ? bench.time(bound, bound.length > 1 ? 8 : 1, passes) : NaN;
       const teraflops = 2 * tokens * shape.rows * shape.columns / microseconds / 1e6;
       lines.push({

@@ -2,6 +2,7 @@
 
 import type { DeviceInfo } from "../kernels/ops.ts";
 import type { ModelConfig } from "./model/config.ts";
+import type { DTypeOption } from "./model/open.ts";
 import type { SamplingParams } from "./params.ts";
 
 /** Settings of one engine; null lets the engine choose for the model and the device. */
@@ -13,7 +14,7 @@ export interface EngineOptions {
   /** CPU threads of each rank; null takes all cores, divided by the ranks. */
   readonly threads: number | null;
   /** Type of the weights on the device; "auto" keeps the checkpoint's. */
-  readonly dtype: "auto" | "bfloat16" | "float16" | "float32" | "int8";
+  readonly dtype: DTypeOption;
   /** Most tokens of prompt and output together; null takes the model's limit, as far as memory goes. */
   readonly contextLength: number | null;
   /** For weights and cache together, of each rank. */

@@ -235,6 +235,11 @@ export interface DeviceInfo {
   readonly memoryBytes: number | null;
 }
 
+/** Whether a device is a real GPU: fast, asynchronous, and with memory of unknown size. */
+export function isGpu({ kind, software }: Pick<DeviceInfo, "kind" | "software">): boolean {
+  return kind === "webgpu" && !software;
+}
+
 /** How ranks of a tensor-parallel group add their partial results; see `engine/executor/collectives.ts`. */
 export interface Collective {
   /** This rank, from 0. */

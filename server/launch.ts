@@ -10,7 +10,7 @@ import type { Model } from "../engine/model/open.ts";
 import type { EngineOptions, StartProgress } from "../engine/options.ts";
 import type { SchedulerConfig, SchedulerCounters } from "../engine/scheduler/config.ts";
 import { checkRanks } from "../engine/weights/shard.ts";
-import type { DeviceInfo } from "../kernels/ops.ts";
+import { isGpu } from "../kernels/ops.ts";
 import { type GpuPlace, hasDeviceSelectLayer, listGpus, placeRanks } from "../kernels/webgpu/gpus.ts";
 import type {
   DetokenizerAnswer,
@@ -54,8 +54,6 @@ const stuckMilliseconds = 2_000;
 
 /** A step of prompts alone stays near this where there is no GPU: on a CPU 500 tokens can take five seconds. */
 const slowStepMilliseconds = 1_000;
-
-const isGpu = ({ kind, software }: DeviceInfo) => kind === "webgpu" && !software;
 
 /** Decode forwards per result at most, where nothing can change meanwhile. */
 const defaultDecodeSteps = 8;

@@ -88,8 +88,8 @@ export function suiteParts(options: SuiteOptions): Part[] {
     offline(options, true),
     bench(options, { ...eight, name: "8b", prompts: [options.prompt], batches: [1], repeat: 3, sizes: true }),
     products(options, eight),
-    generate(options, "pocket", ["--max-tokens", "400", "How are you?"]),
-    generate(options, "generate", [
+    generate(options, "pocket", "pocket", ["--max-tokens", "400", "How are you?"]),
+    generate(options, "generate", `random weights of ${small.label}`, [
       ...["--model", options.model, "--dummy-weights", "--skip-tokenizer-init"],
       ...["--max-tokens", String(4 * options.tokens), Array.from({ length: 16 }, (_, i) => 7 + i).join(" ")],
     ]),
@@ -226,7 +226,7 @@ const generateOutput = z.object({
 });
 
 /** `radish generate` as a user types it: its speed, and how long the first token takes from an idle device. */
-function generate(options: SuiteOptions, name: string, args: readonly string[]): Part {
+function generate(options: SuiteOptions, name: string, model: string, args: readonly string[]): Part {
   return {
     name,
     args: [
@@ -237,7 +237,7 @@ function generate(options: SuiteOptions, name: string, args: readonly string[]):
     ],
     read({ stdout }) {
       const raw = generateOutput.parse(JSON.parse(stdout));
-      const label = `generate, ${name === "pocket" ? name : `random weights of ${nameOf(options.model)}`}`;
+      const label = `generate, ${model}`;
       return {
         figures: [
           { name: label, value: raw.timings.tokens_per_second, unit: "tokens/s" },

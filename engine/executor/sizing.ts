@@ -2,7 +2,7 @@
 // needs, what the device has and what the caller asked for. WebGPU does not tell how much memory is free, so on a
 // real GPU it is found by trying.
 
-import type { Backend, HeadLayout } from "../../kernels/ops.ts";
+import { type Backend, type HeadLayout, isGpu } from "../../kernels/ops.ts";
 import type { ModelConfig } from "../model/config.ts";
 import type { StateSizes } from "../model/decoder.ts";
 import type { EngineOptions } from "../options.ts";
@@ -51,7 +51,7 @@ export async function chooseSizes(
       `--context-length ${contextLength} is more than the model's ${config.maxPositions} positions`,
     );
   }
-  const small = backend.info.kind !== "webgpu" || backend.info.software;
+  const small = !isGpu(backend.info);
   const maxRows = options.maxRunningRequests ?? (small ? 64 : 256);
   const prefill = options.maxPrefillTokens ?? (small ? 512 : 2048);
   const bytesPerPage = backend.kvBytesPerToken(heads, config.numLayers) * pageSize;
@@ -114,8 +114,8 @@ export async function checkWeightsFit(
   weightBytes: number,
   memoryBytes: number | null,
 ): Promise<void> {
-  const { kind, software, memoryBytes: known } = backend.info;
-  const probed = kind === "webgpu" && !software && memoryBytes === null;
+  const probed = isGpu(backend.info) && memoryBytes === null;
+  const known = backend.info.memoryBytes;
   const free = memoryBytes ?? (probed ? await backend.probeMemory?.(weightBytes) : known) ?? Infinity;
   if (weightBytes <= free) return;
   throw new SizeError(

@@ -19,7 +19,7 @@ class DummyWeights {
   readonly #block: Uint8Array;
   readonly #bytes: number;
 
-  constructor(readonly dtype: DType) {
+  constructor(dtype: DType) {
     const values = new Float32Array(blockElements);
     let state = 0x9e3779b9;
     for (let i = 0; i < values.length; i++) {
@@ -44,7 +44,7 @@ class DummyWeights {
     for (let row = 0; row < rows;) {
       const count = Math.min(rowsInBlock, rows - row);
       const elements = this.#take(position * this.#bytes, count * spec.columns * this.#bytes);
-      write(row, this.dtype === "q8" ? withScales(elements, spec.columns) : elements);
+      write(row, spec.dtype === "q8" ? withScales(elements, spec.columns) : elements);
       position = (position + count * spec.columns) % blockElements;
       row += count;
     }

@@ -2,6 +2,7 @@
 // requests at once — through the same engine that serves.
 
 import { defaultSamplingParams } from "../../engine/params.ts";
+import { isGpu } from "../../kernels/ops.ts";
 import { type Command, type OptionValues, UsageError } from "./command.ts";
 import { commonOptionSpecs, engineOptionSpecs } from "./engine_options.ts";
 import { type Session, startSession } from "./session.ts";
@@ -79,7 +80,7 @@ async function run(values: OptionValues): Promise<number> {
   const measurements: Measurement[] = [];
   const random = tokenSource(model.config.vocabSize);
 
-  if (model.device.kind === "webgpu" && !model.device.software) {
+  if (isGpu(model.device)) {
     await raiseClock(() => prefill(session, random(Math.min(context, room - 1))));
   }
   for (const length of prompts.filter((n) => n < room)) {

@@ -1,6 +1,21 @@
 // Batch plans and page tables for tests, with defaults for everything that a test does not care about.
 
 import { type BatchPlan, SampleFlag, type SamplingRows } from "../../engine/plan.ts";
+import type { StateSpec } from "../../kernels/ops.ts";
+
+/** As little state as products need, which look at none of it. */
+export const smallState: StateSpec = {
+  numLayers: 1,
+  heads: { numHeads: 1, numKvHeads: 1, headDim: 8 },
+  vocabSize: 8,
+  vocabStart: 0,
+  pageSize: 16,
+  numPages: 1,
+  maxRows: 1,
+  contextLength: 16,
+  maxTokens: 8,
+  maxSamples: 1,
+};
 
 /** One sequence of a step; `sample` false for a prompt chunk that is not the last. */
 export interface TestSequence {

@@ -1,7 +1,7 @@
 // Rows of the embedding table, out of the panels in which `linear.ts` keeps matrices.
 
 import { claim, word } from "./program";
-import { panelBytesQ8, unpackRowQ8 } from "./tile_q8";
+import { panelBytesQ8, q8, unpackRowQ8 } from "./tile_q8";
 import { clear } from "./vector";
 import { lineIndex, toFloat } from "./weights";
 
@@ -18,7 +18,7 @@ export function embed(op: usize): void {
       clear(y, columns * 4);
       continue;
     }
-    if (dtype == 3) {
+    if (dtype == q8) {
       unpackRowQ8(word(op, 4) + (row >> 5) * panelBytesQ8(columns), row & 31, y, columns);
       continue;
     }

@@ -19,13 +19,12 @@ import {
   tile4F16,
   tile4F32,
 } from "./tile";
-import { packTokenQ8, panelBytesQ8, tile1x32Q8, tile2x16Q8, tile4Q8, tokenBytesQ8 } from "./tile_q8";
+import { packTokenQ8, panelBytesQ8, q8, tile1x32Q8, tile2x16Q8, tile4Q8, tokenBytesQ8 } from "./tile_q8";
 import { clear, siluMul, storeTransposed } from "./vector";
 
 /** Storage of a matrix, as in `../matrix.ts`. */
 const bf16: usize = 0;
 const f16: usize = 1;
-const q8: usize = 3;
 
 /** Epilogues, as in `../program.ts`: store is 0, SiLU·mul 2. */
 const addResult: usize = 1;
@@ -100,8 +99,10 @@ function scaled(x: usize, norm: usize, offset: usize, scale: f32): v128 {
   return f32x4.mul(f32x4.mul(v128.load(x), f32x4.splat(scale)), v128.load(norm + offset));
 }
 
-/** Packs tokens panel by panel. Words: 2 x, 3 stride, 4 rows, 5 tokens, 6 k, 7 norm, 8 epsilon, 9 to,
- * 11 dtype of the weights. */
+/**
+ * Packs tokens panel by panel. Words: 2 x, 3 stride, 4 rows, 5 tokens, 6 k, 7 norm, 8 epsilon, 9 to, 11 dtype of the
+ * weights.
+ */
 export function pack(op: usize): void {
   const tokens = word(op, 5), k = word(op, 6), panels = (tokens + 3) >> 2;
   for (let p = claim(op, 1); p < panels; p = claim(op, 1)) packTokens(op, p * 4, min(4, tokens - p * 4), word(op, 9));
@@ -151,7 +152,7 @@ export function panelProduct(
   bias: usize,
   sums: usize,
 ): void {
-  const line: usize = dtype == q8 ? 32 : dtype <= f16 ? 64 : 128;
+  const line: usize = dtype <= f16 ? 64 : 128;
   const w = weights + panel * (dtype == q8 ? panelBytesQ8(k) : k * line);
   const padded = (tokens & 3) == 3 ? tokens + 1 : tokens;
   for (let t: usize = 0; t < padded; t++) {

@@ -15,6 +15,8 @@
 
 import { rmsScale } from "./norm";
 
+/** Its number among the dtypes, as in `../matrix.ts`. */
+export const q8: usize = 3;
 /** Columns that share a scale. */
 const blockColumns: usize = 32;
 /** Bytes of a block's scales in a weight panel. */

@@ -51,7 +51,7 @@ export function gemmTile(shape: LinearShape, tokens: number, caps: DeviceCaps): 
 }
 
 /** Workgroup memory of a tile, in bytes, with all that may stand beside it. */
-function tileBytes({ arithmetic, tileTokens, tileRows, step, buffers, slices }: GemmTile): number {
+export function tileBytes({ arithmetic, tileTokens, tileRows, step, buffers, slices }: GemmTile): number {
   const tiles = (tileTokens + tileRows) * step * buffers * (arithmetic === "f16" ? 2 : 4);
   const norm = tileTokens * (step / 8 + 1) * 4;
   const scales = tileTokens * slices * buffers * 4;

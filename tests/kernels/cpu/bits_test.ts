@@ -4,11 +4,10 @@
 import assert from "node:assert/strict";
 import { type CpuOptions, createCpuBackend } from "../../../kernels/cpu/backend.ts";
 import type { DTypeOption } from "../../../engine/model/open.ts";
-import type { StateSpec } from "../../../kernels/ops.ts";
 import { encode } from "../../../kernels/reference/numbers.ts";
 import { LoadedModel } from "../../models/harness.ts";
 import { Random } from "../../random.ts";
-import { plan } from "../plans.ts";
+import { plan, smallState } from "../plans.ts";
 
 const pocket = new URL("../../../models/pocket/", import.meta.url).pathname;
 const vocabSize = 2048;
@@ -16,19 +15,6 @@ const prompts = [41, 1, 130, 7].map((length, seed) => {
   const random = new Random(seed);
   return Array.from({ length }, () => random.int(0, vocabSize - 1));
 });
-
-const state: StateSpec = {
-  numLayers: 1,
-  heads: { numHeads: 1, numKvHeads: 1, headDim: 8 },
-  vocabSize: 8,
-  vocabStart: 0,
-  pageSize: 16,
-  numPages: 1,
-  maxRows: 1,
-  contextLength: 16,
-  maxTokens: 8,
-  maxSamples: 1,
-};
 
 async function withModel<T>(
   options: CpuOptions,
@@ -147,7 +133,7 @@ Deno.test("a product with eight-bit weights has the same bits with and without r
   const results = [];
   for (const plain of [false, true]) {
     using backend = await createCpuBackend({ threads: 1, plain });
-    backend.createState(state);
+    backend.createState(smallState);
     const weight = backend.createMatrix({ name: "w", rows, columns, dtype: "q8" });
     backend.writeRows(weight, 0, weights);
     const input = backend.createActivation(columns, "hidden"),
