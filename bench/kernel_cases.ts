@@ -91,7 +91,7 @@ export function kernelCases(backend: Backend, config: ModelConfig, sizes: CaseSi
   };
   const x = backend.createActivation(hidden, "residual");
   const qkv = backend.createActivation(qkvWidth, "hidden");
-  const attended = backend.createActivation(numHeads * headDim, "hidden");
+  const attended = backend.createActivation(numHeads * headDim, "attended");
   const gated = backend.createActivation(intermediateSize, "hidden");
   const norm = { weight: backend.createVector(new Float32Array(hidden).fill(1)), epsilon: 1e-6 };
   const headNorm = { weight: backend.createVector(new Float32Array(headDim).fill(1)), epsilon: 1e-6 };

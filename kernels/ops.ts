@@ -64,6 +64,12 @@ export interface Activation {
   readonly width: number;
 }
 
+/**
+ * What an activation holds, which says how narrow it may be: "residual" is float32; "attended" are averages of values
+ * that the cache holds in f16, and so can be f16 themselves; "hidden" may be of any size.
+ */
+export type ActivationKind = "residual" | "hidden" | "attended";
+
 /** Precomputed rotary angles: cosine and sine, [positions, half] each, with any attention factor multiplied in. */
 export interface RopeTable {
   /** Positions from 0 that have angles. */
@@ -107,6 +113,11 @@ export interface LinearArgs {
    * "silu-mul": output = silu(y[0 : rows/2]) · y[rows/2 :], of a "paired" matrix.
    */
   readonly epilogue: "store" | "add" | "silu-mul";
+  /**
+   * The product that reads the output next, with nothing written to it in between: a hint, so that a backend may
+   * prepare that product's input on the way.
+   */
+  readonly next?: { readonly norm?: Norm | undefined; readonly weight: Matrix } | undefined;
 }
 
 /** Rotation of q and k, and the store of k and v. */
@@ -280,8 +291,8 @@ export interface Backend extends Disposable {
   probeMemory?(bytes: number): Promise<number>;
   /** Allocates pages, token pool, page table and step buffers. Once, before any activation. */
   createState(state: StateSpec): void;
-  /** [maxTokens, width]. "residual" is float32; "hidden" is whatever serves the backend best. */
-  createActivation(width: number, kind: "residual" | "hidden"): Activation;
+  /** [maxTokens, width] */
+  createActivation(width: number, kind: ActivationKind): Activation;
 
   /** Applies the plan's writes and calls `forward` once per step. See {@link RecordedStep} for what runs when. */
   record(plan: BatchPlan, forward: (ops: Ops) => void): RecordedStep;

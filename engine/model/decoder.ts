@@ -9,6 +9,7 @@ import type {
   Activation,
   Backend,
   HeadLayout,
+  LinearArgs,
   Matrix,
   Norm,
   Ops,
@@ -125,7 +126,7 @@ export class Decoder {
     const { numHeads, numKvHeads, headDim } = heads;
     this.#x = backend.createActivation(config.hiddenSize, "residual");
     this.#qkv = backend.createActivation((numHeads + 2 * numKvHeads) * headDim, "hidden");
-    this.#attended = backend.createActivation(numHeads * headDim, "hidden");
+    this.#attended = backend.createActivation(numHeads * headDim, "attended");
     let gatedWidth = 0;
     for (const { feedForward } of weights.layers) {
       if (feedForward.type === "dense") gatedWidth = feedForward.down.spec.columns;
@@ -175,11 +176,15 @@ export class Decoder {
       scale: 1 / Math.sqrt(heads.headDim),
       window: this.#config.slidingWindow[index] ?? null,
     });
-    this.#addProduct(ops, this.#attended, layer.output, layer.outputBias);
-    this.#feedForward(ops, layer);
+    const { feedForward } = layer;
+    const next = feedForward.type === "dense"
+      ? { norm: this.#norm(layer.postNorm), weight: feedForward.gateUp }
+      : undefined;
+    this.#addProduct(ops, this.#attended, layer.output, layer.outputBias, next);
+    this.#feedForward(ops, layer, this.#weights.layers[index + 1]);
   }
 
-  #feedForward(ops: Ops, layer: LayerWeights): void {
+  #feedForward(ops: Ops, layer: LayerWeights, following: LayerWeights | undefined): void {
     const norm = this.#norm(layer.postNorm);
     const weights = layer.feedForward;
     switch (weights.type) {
@@ -192,8 +197,10 @@ export class Decoder {
           bias: weights.gateUpBias ?? undefined,
           output: gated,
           epilogue: "silu-mul",
+          next: { weight: weights.down },
         });
-        this.#addProduct(ops, gated, weights.down, weights.downBias);
+        const next = following && { norm: this.#norm(following.inputNorm), weight: following.qkv };
+        this.#addProduct(ops, gated, weights.down, weights.downBias, next);
         return;
       }
       case "moe": {
@@ -219,9 +226,15 @@ export class Decoder {
   }
 
   /** x += input · weightᵀ + bias, summed over the ranks. */
-  #addProduct(ops: Ops, input: Activation, weight: Matrix, bias: Vector | null): void {
+  #addProduct(
+    ops: Ops,
+    input: Activation,
+    weight: Matrix,
+    bias: Vector | null,
+    next: LinearArgs["next"],
+  ): void {
     if (this.#partial === null) {
-      ops.linear({ input, weight, bias: bias ?? undefined, output: this.#x, epilogue: "add" });
+      ops.linear({ input, weight, bias: bias ?? undefined, output: this.#x, epilogue: "add", next });
     } else {
       ops.linear({ input, weight, bias: bias ?? undefined, output: this.#partial, epilogue: "store" });
       ops.allReduce(this.#partial, this.#x, "add");

@@ -8,6 +8,7 @@
 import type { BatchPlan, StepResult } from "../../engine/plan.ts";
 import type {
   Activation,
+  ActivationKind,
   Backend,
   Collective,
   DeviceInfo,
@@ -155,7 +156,7 @@ class CpuBackend implements Backend {
     this.#context = new ForwardContext(state, this.#threads, this.#collective, this.#workPerThread);
   }
 
-  createActivation(width: number, _kind: "residual" | "hidden"): Activation {
+  createActivation(width: number, _kind: ActivationKind): Activation {
     return new CpuActivation(width, this.#live.state.spec.maxTokens);
   }
 

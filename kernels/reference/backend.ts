@@ -5,6 +5,7 @@
 import { type BatchPlan, SampleFlag, type StepResult } from "../../engine/plan.ts";
 import type {
   Activation,
+  ActivationKind,
   AttentionArgs,
   Backend,
   Collective,
@@ -119,7 +120,7 @@ export class ReferenceBackend implements Backend {
     this.#state = new ReferenceState(spec);
   }
 
-  createActivation(width: number, _kind: "residual" | "hidden"): Activation {
+  createActivation(width: number, _kind: ActivationKind): Activation {
     return new ReferenceActivation(width, this.#live.spec.maxTokens);
   }
 

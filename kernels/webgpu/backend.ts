@@ -3,6 +3,7 @@
 import type { BatchPlan } from "../../engine/plan.ts";
 import type {
   Activation,
+  ActivationKind,
   Backend,
   Collective,
   DeviceInfo,
@@ -147,10 +148,16 @@ export class WebGpuBackend implements Backend {
     };
   }
 
-  createActivation(width: number, _kind: "residual" | "hidden"): Activation {
+  createActivation(width: number, kind: ActivationKind): Activation {
     const { maxTokens } = this.#live.state.spec;
-    const buffer = this.#allocator.create(`activation of width ${width}`, 4 * maxTokens * width);
-    return new DeviceActivation(width, "f32", buffer);
+    const { f16, software } = this.#gpu.caps;
+    const element = kind === "attended" && f16 && !software ? "f16" : "f32";
+    const bytes = (element === "f16" ? 2 : 4) * maxTokens * width;
+    return new DeviceActivation(
+      width,
+      element,
+      this.#allocator.create(`activation of width ${width}`, bytes),
+    );
   }
 
   record(plan: BatchPlan, forward: (ops: Ops) => void): RecordedStep {
@@ -178,7 +185,7 @@ export class WebGpuBackend implements Backend {
     }
     const returned = logits === 0 ? null : { staging: staging.buffer, offset: 4 * serialWords + rows };
     packed.forwards.forEach((shape, step) => {
-      forward(new DeviceOps({ ...common, shape, step, logits: returned }));
+      forward(new DeviceOps({ ...common, shape, step, logits: returned, handover: null }));
     });
     recorder.copy(slot.buffer, 4 * Word.Serial, staging.buffer, 0, 4);
     if (rows > 0) recorder.copy(results.gpu, 0, staging.buffer, 4 * serialWords, rows);
@@ -196,20 +203,20 @@ export class WebGpuBackend implements Backend {
   }
 
   async readActivation(activation: Activation, rows: number): Promise<Float32Array> {
-    const { buffer, width } = activation as DeviceActivation;
-    const bytes = 4 * rows * width;
+    const { buffer, width, element } = activation as DeviceActivation;
+    const bytes = (element === "f16" ? 2 : 4) * rows * width;
     const staging = this.#readback.acquire(bytes);
     const encoder = this.#gpu.device.createCommandEncoder();
     encoder.copyBufferToBuffer(buffer.gpu, 0, staging.buffer, 0, bytes);
     this.#gpu.queue.submit([encoder.finish()]);
     const data = await this.#readback.read(staging, bytes);
     this.#gpu.check();
-    return new Float32Array(data);
+    return element === "f16" ? new Float32Array(new Float16Array(data)) : new Float32Array(data);
   }
 
   writeActivation(activation: Activation, values: Float32Array): void {
-    const { buffer } = activation as DeviceActivation;
-    this.#allocator.write(buffer, 0, values);
+    const { buffer, element } = activation as DeviceActivation;
+    this.#allocator.write(buffer, 0, element === "f16" ? new Float16Array(values) : values);
   }
 
   poisonPages(pages: Uint32Array): void {

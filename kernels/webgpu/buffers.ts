@@ -51,7 +51,11 @@ export class BufferAllocator implements Disposable {
   }
 
   /** Writes to a buffer, in the order of submissions. Nothing at all is not passed on: it ends the process. */
-  write(buffer: DeviceBuffer, offset: number, data: Uint8Array | Uint32Array | Float32Array): void {
+  write(
+    buffer: DeviceBuffer,
+    offset: number,
+    data: Uint8Array | Uint32Array | Float32Array | Float16Array,
+  ): void {
     if (data.byteLength === 0) return;
     this.#gpu.queue.writeBuffer(buffer.gpu, offset, data as Uint8Array<ArrayBuffer>);
   }

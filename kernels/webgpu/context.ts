@@ -4,6 +4,7 @@ import type { Activation, Collective } from "../ops.ts";
 import type { BufferAllocator, DeviceBuffer } from "./buffers.ts";
 import type { GpuDevice } from "./device.ts";
 import type { ElementType, KernelCall } from "./kernel.ts";
+import type { Preparation } from "./linear/linear.ts";
 import type { PipelineCache } from "./pipelines.ts";
 import type { ForwardShape } from "./plan/pack.ts";
 import type { SamplingNeeds } from "./plan/pack_sampling.ts";
@@ -34,6 +35,16 @@ export interface Context {
   readonly memory: DispatchMemory;
 }
 
+/** What a product has left for the next one: its input, prepared. */
+export interface Handover {
+  /** Of this activation, with this norm's weight. */
+  readonly activation: DeviceBuffer;
+  readonly norm: DeviceBuffer | null;
+  /** How, and where it stands. */
+  readonly preparation: Preparation;
+  readonly role: "preparedA" | "preparedB";
+}
+
 /** One forward being recorded. */
 export interface Forward {
   /** What it works with. */
@@ -54,6 +65,8 @@ export interface Forward {
   readonly needs: SamplingNeeds;
   /** Where to copy logits, if they are asked for. */
   readonly logits?: { readonly staging: GPUBuffer; readonly offset: number } | null;
+  /** Left by the product before, for the one behind it alone. */
+  handover: Handover | null;
 }
 
 /** Most operations remembered; prefills of ever different lengths would fill the memory otherwise. */

@@ -48,6 +48,7 @@ export function recordMoe(forward: Forward, args: MoeArgs): void {
     bias: null,
     output: logits,
     epilogue: "store",
+    next: null,
     rows: tokens,
     countWord: PlanWord.Tokens,
   });

@@ -64,7 +64,7 @@ export class DeviceOps implements Ops {
     );
   }
 
-  linear({ input, norm, weight, bias, output, epilogue }: LinearArgs): void {
+  linear({ input, norm, weight, bias, output, epilogue, next }: LinearArgs): void {
     recordLinear(this.#forward, {
       input: activation(input),
       norm: norm ?? null,
@@ -72,6 +72,7 @@ export class DeviceOps implements Ops {
       bias: bias as DeviceVector | undefined ?? null,
       output: activation(output),
       epilogue,
+      next: next ? { norm: next.norm ?? null, weight: next.weight as DeviceMatrix } : null,
       rows: this.#forward.shape.tokens,
       countWord: PlanWord.Tokens,
     });

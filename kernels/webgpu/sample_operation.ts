@@ -4,7 +4,7 @@ import type { Collective, Norm } from "../ops.ts";
 import { recordGather, recordGatherBest } from "./collective_operation.ts";
 import { DeviceActivation, type Forward, look, recordOperation, sharedBuffer } from "./context.ts";
 import { PlanWord } from "./kernel.ts";
-import { recordLinear } from "./linear_operation.ts";
+import { normedType, recordLinear } from "./linear_operation.ts";
 import { gatherNorm } from "./norm/gather_norm.ts";
 import { resultWords } from "./plan/words.ts";
 import { type SampleGroup } from "./plan/pack_sampling.ts";
@@ -59,8 +59,14 @@ function recordLogits(
   const { rows, columns } = head.spec;
   const stride = 4 * divideUp(rows, 4);
   const logits = sharedBuffer(forward, collective === null ? "logits" : "localLogits", 4 * count * stride);
-  const sampled = new DeviceActivation(columns, "f32", sharedBuffer(forward, "sampled", 4 * count * columns));
-  recordOperation(forward, `gather ${input.buffer.id} ${sampled.buffer.id} ${count}`, () => [
+  const output = new DeviceActivation(stride, "f32", logits);
+  const element = normedType(head, count, gpu.caps);
+  const sampled = new DeviceActivation(
+    columns,
+    element,
+    sharedBuffer(forward, "sampled", 4 * count * columns),
+  );
+  recordOperation(forward, `gather ${input.buffer.id} ${sampled.buffer.id} ${element} ${count}`, () => [
     look(
       forward,
       gatherNorm(
@@ -76,8 +82,9 @@ function recordLogits(
     norm: null,
     weight: head,
     bias: null,
-    output: new DeviceActivation(stride, "f32", logits),
+    output,
     epilogue: "store",
+    next: null,
     rows: count,
     countWord: PlanWord.Samples,
   });

@@ -11,8 +11,10 @@ import { powerOfTwo } from "./wgsl.ts";
 
 /** Buffers that steps share, by what is in them. */
 export type SharedRole =
-  | "scratchA"
-  | "scratchB"
+  | "preparedA"
+  | "preparedB"
+  | "rowScales"
+  | "parts"
   | "partial"
   | "sampled"
   | "logits"

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { SampleFlag } from "../../engine/plan.ts";
 import type {
   Activation,
+  ActivationKind,
   Backend,
   DType,
   HeadLayout,
@@ -66,7 +67,7 @@ class Pair {
   activation(
     width: number,
     values: Float32Array | null,
-    kind: "residual" | "hidden" = "residual",
+    kind: ActivationKind = "residual",
   ): [Activation, Activation] {
     return this.each((backend) => {
       const activation = backend.createActivation(width, kind);
@@ -230,7 +231,7 @@ export function testBackend(name: string, create: BackendFactory, register: Regi
       const norm = pair.each((b) => ({ weight: b.createVector(qValues), epsilon: 1e-6 }));
       const pages = scatteredPages([0, 3, 1], Math.ceil(contextLength / pageSize), state.numPages);
       const qkv = pair.activation(width, null, "hidden");
-      const output = pair.activation(numHeads * headDim, null, "hidden");
+      const output = pair.activation(numHeads * headDim, null, "attended");
       // Prefill from nothing, a chunk behind a cached prefix beside decodes, decodes with different lengths.
       const batches: TestSequence[][] = [
         [{ row: 0, cached: 0, extend: 33 }, { row: 3, cached: 0, extend: 1 }, {

@@ -46,11 +46,12 @@ export class LinearDevice implements Disposable {
     });
   }
 
-  /** Runs a plan's calls in order and returns the output buffer's bytes; scratch is poisoned with NaN first. */
+  /** Runs a plan's calls in order and returns a buffer's bytes; scratch is poisoned with NaN first. */
   async run(
     plan: LinearPlan,
     planWords: Uint32Array,
     contents: Partial<Record<LinearRole, Uint8Array>>,
+    wanted: LinearRole = "output",
   ): Promise<Uint8Array> {
     const device = this.#device;
     using buffers = new DisposableStack();
@@ -66,14 +67,15 @@ export class LinearDevice implements Disposable {
     const storage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC;
     const poison = (bytes: number) => new Uint8Array(bytes).fill(0xff);
     const roles: Partial<Record<LinearRole, GPUBuffer>> = {};
-    const all = { ...contents, scratchA: poison(plan.scratchA), scratchB: poison(plan.scratchB) };
+    const scratch = Object.entries(plan.scratch).map(([role, bytes]) => [role, poison(bytes)] as const);
+    const all = { ...Object.fromEntries(scratch), ...contents };
     for (const [role, bytes] of Object.entries(all)) roles[role as LinearRole] = create(bytes, storage);
     const words = create(new Uint8Array(planWords.buffer), storage);
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     for (const call of plan.calls) this.#record(pass, call, words, roles);
     pass.end();
-    const output = roles.output!;
+    const output = roles[wanted]!;
     const staging = device.createBuffer({
       size: output.size,
       usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,

@@ -4,7 +4,7 @@ import { gpuTest } from "../gpu.ts";
 import assert from "node:assert/strict";
 import type { DType } from "../../kernels/ops.ts";
 import type { DeviceCaps } from "../../kernels/webgpu/kernel.ts";
-import type { LinearPlan, LinearShape } from "../../kernels/webgpu/linear/linear.ts";
+import { type LinearPlan, type LinearShape, noScratch } from "../../kernels/webgpu/linear/linear.ts";
 import type { GemmTile } from "../../kernels/webgpu/linear/gemm_tile.ts";
 import { matvecCall, type MatvecTile } from "../../kernels/webgpu/linear/matvec.ts";
 import { planGemm, planLinear } from "../../kernels/webgpu/linear/plan.ts";
@@ -143,7 +143,7 @@ gpuTest("every matrix–vector division of the work gives the same product", asy
         epilogue,
         bias: true,
       };
-      const plan = { calls: [matvecCall(shape, tile)], scratchA: 0, scratchB: 0 };
+      const plan = { calls: [matvecCall(shape, tile)], scratch: noScratch };
       const error = await measure(device, shape, 2, plan);
       assert(error < 1e-4, `${JSON.stringify(tile)} ${epilogue}: ${error}`);
     }
@@ -198,6 +198,47 @@ gpuTest("every tile of a tiled product gives the same product", async () => {
     }
   }
 });
+
+gpuTest(
+  "a product whose sum is divided prepares the next one's input: norm or scale, in its type",
+  async () => {
+    using device = await LinearDevice.open();
+    const tile: GemmTile = { ...small, arithmetic: "f32", buffers: 2, split: 3, step: 16 };
+    const tokens = 11;
+    for (const [epilogue, width] of [["add", 136], ["silu-mul", 68], ["store", 1100]] as const) {
+      const rows = epilogue === "silu-mul" ? 2 * width : width;
+      const shape = { ...base, rows, columns: 264, outputStride: width, epilogue, bias: true };
+      const { contents, expected } = linearCase(shape, tokens, 5, epilogue === "silu-mul" ? 300 : 1);
+      const weight = Float32Array.from({ length: width }, (_, i) => 0.5 + (i % 7) / 7);
+      const words = new Uint32Array(16).fill(tokens);
+      const nextNormWeight = new Uint8Array(weight.buffer);
+      for (const next of [[1e-6, "f16"], [1e-6, "f32"], [null, "f16"]] as const) {
+        const [normEpsilon, type] = next;
+        const plan = planGemm({ ...shape, next: { normEpsilon, type } }, tokens, tile);
+        const read = async (role: "output" | "nextPrepared" | "rowScales") =>
+          decode(
+            await device.run(plan, words, { ...contents, nextNormWeight }, role),
+            role === "nextPrepared" ? type : "f32",
+          );
+        assert(relativeError(await read("output"), expected) < 1e-3);
+        const prepared = await read("nextPrepared");
+        const scales = normEpsilon === null ? await read("rowScales") : null;
+        const wanted = new Float64Array(tokens * width);
+        for (let t = 0; t < tokens; t++) {
+          const row = expected.subarray(t * width, (t + 1) * width);
+          const root = Math.sqrt(row.reduce((sum, y) => sum + y * y, 0) / width + (normEpsilon ?? 0));
+          const most = row.reduce((top, y) => Math.max(top, Math.abs(y)), 0) / (scales?.[t] ?? 1);
+          if (scales !== null) assert(most > 0.999 && most < 2.001, `row ${t} is scaled to ${most}`);
+          row.forEach((y, i) =>
+            wanted[t * width + i] = scales === null ? y / root * weight[i]! : y / scales[t]!
+          );
+        }
+        const error = relativeError(prepared.subarray(0, tokens * width), wanted);
+        assert(error < 1e-3, `${epilogue} ${JSON.stringify(next)}: ${error}`);
+      }
+    }
+  },
+);
 
 gpuTest("f16 arithmetic keeps its precision for activations far outside f16's range", async () => {
   using device = await LinearDevice.open();

@@ -3,7 +3,7 @@
 // what the device reports, never on its name.
 
 import { type DeviceCaps, halfFrom } from "../kernel.ts";
-import type { GemmTile } from "./gemm_tile.ts";
+import { type GemmTile, SLICE_BYTES } from "./gemm_tile.ts";
 import type { LinearShape } from "./linear.ts";
 import { fixedSubgroup, type MatvecTile } from "./matvec.ts";
 import { outputWidth } from "./wgsl.ts";
@@ -50,12 +50,10 @@ export function gemmTile(shape: LinearShape, tokens: number, caps: DeviceCaps): 
   return split(shape, tokenClass, { ...tile, step: 16, slices: 1, buffers: 1, unroll: 1 }, caps.parallelism);
 }
 
-/** Workgroup memory of a tile, in bytes, with all that may stand beside it. */
+/** Workgroup memory of a tile, in bytes. */
 export function tileBytes({ arithmetic, tileTokens, tileRows, step, buffers, slices }: GemmTile): number {
   const tiles = (tileTokens + tileRows) * step * buffers * (arithmetic === "f16" ? 2 : 4);
-  const norm = tileTokens * (step / 8 + 1) * 4;
-  const scales = tileTokens * slices * buffers * 4;
-  return tiles + norm + scales + (slices > 1 ? 8192 : 0);
+  return tiles + (slices > 1 ? SLICE_BYTES : 0);
 }
 
 /** Divides the sum until there are about `workgroups` of them, but leaves each part a few steps. */
@@ -68,10 +66,8 @@ function split(shape: LinearShape, tokens: number, tile: GemmTile, workgroups: n
 }
 
 function preferredTile(shape: LinearShape, tokens: number, caps: DeviceCaps): GemmTile {
-  const { f16, software, minSubgroup } = caps;
-  // Activations are scaled over the eight lanes that load a step of a row.
-  const half = f16 && !software && minSubgroup >= 8 && shape.dtype !== "f32" &&
-    shape.rows * shape.columns >= halfFrom(caps);
+  const { f16, software } = caps;
+  const half = f16 && !software && shape.dtype !== "f32" && shape.rows * shape.columns >= halfFrom(caps);
   const plain = {
     arithmetic: half ? "f16" : "f32",
     tileTokens: 64,

@@ -5,12 +5,12 @@
 // threadRows` results, which lie apart so that neighbours read neighbouring rows; with few tokens `slices` sets of
 // threads own the same results and different octets of each step, and meet at the end. The next tile travels to
 // registers while this one is multiplied. In f16 a `vec2<f16>` sums even and odd terms of a few octets, which are then
-// added in float32. Bound by: arithmetic. Register blocking as in the usual SGEMM ladder (S. Boehm, "How to optimize
-// a CUDA matmul kernel"); the f16 sums with a float32 flush and their scaling are ours.
+// added in float32. Activations come prepared (`linear.ts`). Bound by: arithmetic. Register blocking as in the usual SGEMM
+// ladder (S. Boehm, "How to optimize a CUDA matmul kernel"); the f16 sums with a float32 flush are ours.
 
 import type { KernelCall } from "../kernel.ts";
 import { Side } from "./gemm_side.ts";
-import { type GemmInput, type GemmTile, partColumns, threadCount } from "./gemm_tile.ts";
+import { type GemmInput, type GemmTile, partColumns, SLICE_BYTES, threadCount } from "./gemm_tile.ts";
 import type { LinearRole, LinearShape } from "./linear.ts";
 import {
   declareBuffers,
@@ -22,9 +22,6 @@ import {
   unpackFunctions,
 } from "./wgsl.ts";
 
-/** Workgroup memory in which slices meet. */
-const SLICE_BYTES = 8192;
-
 /** The product for up to `tokens` activation rows. */
 export function gemmCall(
   shape: LinearShape,
@@ -34,9 +31,9 @@ export function gemmCall(
 ): KernelCall<LinearRole> {
   const partial = tile.split > 1;
   const bindings: LinearRole[] = [input.role, "weight"];
-  if (input.norm !== "none") bindings.push("normWeight");
+  if (input.scaled) bindings.push("rowScales");
   if (shape.bias && !partial) bindings.push("bias");
-  bindings.push(partial ? "scratchB" : "output");
+  bindings.push(partial ? "parts" : "output");
   const tileColumns = shape.epilogue === "silu-mul" ? tile.tileRows / 2 : tile.tileRows;
   const key = [
     "gemm",
@@ -44,9 +41,7 @@ export function gemmCall(
     shape.dtype,
     shape.epilogue,
     shape.bias ? "bias" : "",
-    `${input.type}${input.scaled ? "scaled" : ""}${
-      input.norm === "full" ? `norm${shape.normEpsilon}` : input.norm
-    }-${partial ? "partial" : shape.output}`,
+    `${input.type}${input.scaled ? "scaled" : ""}-${partial ? "partial" : shape.output}`,
     `s${shape.outputStride}+${shape.outputOffset}`,
     `n${shape.countWord}`,
     `${tile.arithmetic}:${tile.tileTokens}x${tile.tileRows}x${tile.step}`,
@@ -56,7 +51,7 @@ export function gemmCall(
     source: {
       key,
       code: () => gemmCode(shape, tile, input),
-      access: bindings.map((role) => role === "output" || role === "scratchB" ? "read_write" : "read"),
+      access: bindings.map((role) => role === "output" || role === "parts" ? "read_write" : "read"),
     },
     bindings,
     workgroups: [
@@ -73,7 +68,6 @@ function gemmCode(shape: LinearShape, tile: GemmTile, input: GemmInput): string 
   const half = tile.arithmetic === "f16";
   const paired = shape.epilogue === "silu-mul";
   const partial = tile.split > 1;
-  const scaled = input.scaled && half;
   const width = outputWidth(shape);
   const threadsX = tileRows / threadRows;
   const threadsY = tileTokens / threadTokens;
@@ -87,7 +81,6 @@ function gemmCode(shape: LinearShape, tile: GemmTile, input: GemmInput): string 
     "input",
     input.type,
     tile,
-    input.norm,
     (row) => `min(token0 + ${row}, tokens - 1u)`,
   );
   const b = new Side(
@@ -95,7 +88,6 @@ function gemmCode(shape: LinearShape, tile: GemmTile, input: GemmInput): string 
     "weight",
     dtype,
     tile,
-    "none",
     (row) =>
       paired
         ? `min(column0 + ${row} % ${tileColumns}u, ${width - 1}u) + ${row} / ${tileColumns}u * ${width}u`
@@ -126,7 +118,7 @@ function gemmCode(shape: LinearShape, tile: GemmTile, input: GemmInput): string 
   const own = slices === 1 ? "" : `slice * ${sliceOctets}u + `;
   const flush = results((m, n) => {
     const part = `f32(part${m}_${n}.x) + f32(part${m}_${n}.y)`;
-    return `sum${m}_${n} ${scaled ? `= fma(${part}, scale${m}, sum${m}_${n})` : `+= ${part}`};`;
+    return `sum${m}_${n} += ${part};`;
   });
   /** The products of `count` octets, the first of them numbered `octet(0)`. */
   const octetRun = (count: number, octet: (i: number) => string): string => {
@@ -146,18 +138,18 @@ function gemmCode(shape: LinearShape, tile: GemmTile, input: GemmInput): string 
   const write = (gate: string, up: string) => {
     if (partial) {
       const at = `(group.z * tokens + token) * ${shape.rows}u + column`;
-      return `scratchB[${at}] = ${gate}; ${paired ? `scratchB[${at} + ${width}u] = ${up};` : ""}`;
+      return `parts[${at}] = ${gate}; ${paired ? `parts[${at} + ${width}u] = ${up};` : ""}`;
     }
     return paired ? `finish(token, column, ${gate}, ${up});` : `finish(token, column, ${gate});`;
   };
-  const normed = input.norm === "full";
+  const scale = (token: string) => `let scale = ${input.scaled ? `rowScales[${token}]` : "1.0"};`;
   /** Results of one slice, straight from registers. */
   const store = (m: number) => {
-    const root = normed ? `* roots[ty + ${m * threadsY}u]` : "";
     const one = (n: number) =>
       `{ let column = column0 + tx + ${n * threadsX}u; if (column < ${width}u) {
-      ${write(`sum${m}_${n}${root}`, `sum${m}_${n + threadRows / 2}${root}`)} } }`;
+      ${write(`sum${m}_${n} * scale`, `sum${m}_${n + threadRows / 2} * scale`)} } }`;
     return `{ let token = token0 + ty + ${m * threadsY}u; if (token < tokens) {
+    ${scale("token")}
     ${repeat(paired ? threadRows / 2 : threadRows, one)} } }`;
   };
   /** Results of several slices meet in workgroup memory, `batch` of a thread's tokens at a time. */
@@ -178,9 +170,9 @@ function gemmCode(shape: LinearShape, tile: GemmTile, input: GemmInput): string 
     let token = token0 + ${first * threadsY}u + local;
     let column = column0 + own;
     if (token < tokens && column < ${width}u) {
-      ${normed ? `let root = roots[${first * threadsY}u + local];` : "let root = 1.0;"}
-      let gate = (${total("own")}) * root;
-      ${paired ? `let up = (${total(`own + ${tileColumns}u`)}) * root;` : ""}
+      ${scale("token")}
+      let gate = (${total("own")}) * scale;
+      ${paired ? `let up = (${total(`own + ${tileColumns}u`)}) * scale;` : ""}
       ${write("gate", "up")}
     }
   }`;
@@ -198,10 +190,10 @@ ${
     declareBuffers([
       { name: "input", element: a.element },
       { name: "weight", element: b.element },
-      ...(input.norm !== "none" ? [{ name: "normWeight", element: "vec4<f32>" }] : []),
+      ...(input.scaled ? [{ name: "rowScales", element: "f32" }] : []),
       ...(shape.bias && !partial ? [{ name: "bias", element: "f32" }] : []),
       partial
-        ? { name: "scratchB", element: "f32", write: true }
+        ? { name: "parts", element: "f32", write: true }
         : { name: "output", element: shape.output, write: true },
     ])
   }
@@ -209,8 +201,6 @@ const COLUMN_OCTETS = ${columns / 8}u;
 const WEIGHT_OCTETS = ${rowOctets(dtype, columns)}u;
 ${a.declaration}
 ${b.declaration}
-${scaled ? a.scaleDeclaration : ""}
-${normed ? a.normDeclaration : ""}
 ${
     slices > 1
       ? `var<workgroup> slabs: array<array<array<f32, ${tileRows}>, ${batch * threadsY}>, ${slices}>;`
@@ -238,26 +228,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   ${b.fetch(whole)}
   ${twice ? "var buffer = 0u;" : "let buffer = 0u;"}
   while (at < end) {
-    ${a.commit(scaled)}
-    ${b.commit(false)}
+    ${a.commit()}
+    ${b.commit()}
     workgroupBarrier();
     at += ${stepOctets}u;
     if (at < end) {
       ${a.fetch(whole)}
       ${b.fetch(whole)}
     }
-    ${
-    scaled
-      ? repeat(
-        threadTokens,
-        (m) => `let scale${m} = scales[buffer][${slices > 1 ? "slice" : "0"}][${m}u][ty];`,
-      )
-      : ""
-  }
     ${multiply}
     ${twice ? "buffer = buffer ^ 1u;" : "workgroupBarrier();"}
   }
-  ${normed ? a.finishNorm(columns, shape.normEpsilon!) : ""}
   ${ending}
 }
 `;

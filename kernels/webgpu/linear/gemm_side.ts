@@ -2,11 +2,10 @@
 //
 // The tile lies there as [octet of the sum][row], 16 bytes each, so that octets of a row are stored as they come and
 // rows side by side are read by lanes side by side; the row is xor-ed with the octet, so that neither collides in a
-// bank. On the way the activations may be multiplied by the weight of an RMS norm, and scaled for f16: by a power of
-// two per token and slice of a step, so that neither they nor sums of products leave its range, whatever their size.
+// bank.
 
 import type { DType } from "../../ops.ts";
-import { type GemmInput, type GemmTile, threadCount } from "./gemm_tile.ts";
+import { type GemmTile, threadCount } from "./gemm_tile.ts";
 import { loadOctet, loadWeight, octetHalves, octets, octetVariables, repeat } from "./wgsl.ts";
 
 /** The WGSL that moves one operand; statements refer to `thread`, `buffer`, `at` and `end`. */
@@ -22,7 +21,6 @@ export class Side {
   readonly perThread: number;
   readonly #threads: number;
   readonly #tile: GemmTile;
-  readonly #norm: GemmInput["norm"];
   readonly #row: (local: string) => string;
 
   /** One operand of a tile. */
@@ -31,7 +29,6 @@ export class Side {
     buffer: string,
     type: DType,
     tile: GemmTile,
-    norm: GemmInput["norm"],
     row: (local: string) => string,
   ) {
     this.name = name;
@@ -39,7 +36,6 @@ export class Side {
     this.#type = type;
     this.#half = tile.arithmetic === "f16";
     this.#tile = tile;
-    this.#norm = norm;
     this.#row = row;
     this.rows = name === "a" ? tile.tileTokens : tile.tileRows;
     this.perThread = name === "a" ? tile.threadTokens : tile.threadRows;
@@ -95,11 +91,8 @@ export class Side {
 
   /** Where each of a thread's octets begins, and the registers they travel in. */
   get preparation(): string {
-    const normed = this.#norm !== "none";
     const stride = this.name === "a" ? "COLUMN_OCTETS" : "WEIGHT_OCTETS";
-    return `${normed ? "var g_0 = vec4<f32>(); var g_1 = vec4<f32>();" : ""}
-  ${this.#norm === "full" ? repeat(this.#rounds, (i) => `var squares${i} = 0.0;`) : ""}
-  ${repeat(this.#rounds, (i) => `var ${this.name}from${i} = 0u;`)}
+    return `${repeat(this.#rounds, (i) => `var ${this.name}from${i} = 0u;`)}
   ${this.#eachTask((i) => `${this.name}from${i} = (${this.#row("row")}) * ${stride} + octet;`)}
   ${
       repeat(this.#rounds, (i) =>
@@ -111,14 +104,7 @@ export class Side {
 
   /** Loads the octets of the step at `at`; zeros behind `end` unless every step is whole. */
   fetch(whole: boolean): string {
-    // All of a thread's octets lie at the same place of the step, so they share the norm's weights.
-    const place = `thread % ${this.#stepOctets}u`;
-    const weights = this.#norm === "none"
-      ? ""
-      : `${whole ? "" : `if (at + ${place} < end) `}{ ${
-        loadOctet("f32", "normWeight", "g", `at + ${place}`, "")
-      } }`;
-    return weights + this.#eachTask((i) => {
+    return this.#eachTask((i) => {
       const name = `${this.name}${i}`, from = `${this.name}from${i}`;
       const load = this.#type === "q8"
         ? loadWeight("q8", this.#buffer, name, `${from} - octet`, "(at + octet)", "")
@@ -128,8 +114,8 @@ export class Side {
     });
   }
 
-  /** Puts the loaded octets into workgroup memory, scaled if asked for. */
-  commit(scaled: boolean): string {
+  /** Puts the loaded octets into workgroup memory. */
+  commit(): string {
     return this.#eachTask((i) => {
       const name = `${this.name}${i}`;
       const spread = swizzle(this.#tile, this.#across);
@@ -138,52 +124,10 @@ export class Side {
           spread("octet")
         }]`;
       const [low, high] = octetHalves(this.#type, name);
-      const values = `let x_0 = ${low}; let x_1 = ${high};
-      ${this.#norm === "full" ? `squares${i} += dot(x_0, x_0) + dot(x_1, x_1);` : ""}
-      ${
-        this.#norm === "none"
-          ? "let low = x_0; let high = x_1;"
-          : "let low = x_0 * g_0; let high = x_1 * g_1;"
-      }`;
-      if (!this.#half) return `${values} ${place(0)} = low; ${place(1)} = high;`;
-      if (!scaled) return `${values} ${place(0)} = mat2x4<f16>(vec4<f16>(low), vec4<f16>(high));`;
-      const sliceOctets = this.#stepOctets / this.#tile.slices;
-      const shuffles = Array.from({ length: Math.log2(sliceOctets) }, (_, n) => 1 << n);
-      return `${values}
-      let most = max(abs(low), abs(high));
-      var top = max(max(most.x, most.y), max(most.z, most.w));
-      ${shuffles.map((n) => `top = max(top, subgroupShuffleXor(top, ${n}u));`).join("\n")}
-      let power = clamp(bitcast<u32>(top) & 0x7f800000u, 0x04000000u, 0x7a000000u);
-      let shrink = bitcast<f32>(0x7f000000u - power);
-      if (octet % ${sliceOctets}u == 0u) {
-        scales[buffer][octet / ${sliceOctets}u][row / ${this.#across}u][row % ${this.#across}u] = bitcast<f32>(power);
-      }
-      ${place(0)} = mat2x4<f16>(vec4<f16>(low * shrink), vec4<f16>(high * shrink));`;
+      return this.#half
+        ? `${place(0)} = mat2x4<f16>(vec4<f16>(${low}), vec4<f16>(${high}));`
+        : `${place(0)} = ${low}; ${place(1)} = ${high};`;
     });
-  }
-
-  /** After the last step: leaves 1 / rms of each token of the tile in `roots`. */
-  finishNorm(columns: number, epsilon: number): string {
-    return `${this.#eachTask((i) => `squares[row][octet] = squares${i};`)}
-  workgroupBarrier();
-  for (var i = thread; i < ${this.rows}u; i += ${this.#threads}u) {
-    var sum = 0.0;
-    for (var o = 0u; o < ${this.#stepOctets}u; o++) { sum += squares[i][o]; }
-    roots[i] = inverseSqrt(sum / ${columns}.0 + ${epsilon});
-  }
-  workgroupBarrier();`;
-  }
-
-  /** Declares what the norm in front needs. */
-  get normDeclaration(): string {
-    return `var<workgroup> squares: array<array<f32, ${this.#stepOctets}>, ${this.rows}>;
-var<workgroup> roots: array<f32, ${this.rows}>;`;
-  }
-
-  /** The scales of a tile's tokens, beside it. */
-  get scaleDeclaration(): string {
-    const row = `array<array<f32, ${this.#across}>, ${this.perThread}>`;
-    return `var<workgroup> scales: array<array<${row}, ${this.#tile.slices}>, ${this.#tile.buffers}>;`;
   }
 
   /** Reads the thread's units of octet `octet` into registers `a0…` or `b0…`. */

@@ -24,21 +24,22 @@ export interface GemmTile {
   readonly unroll: number;
   /** Octets whose products are summed in f16 before they are added to the float32 sums: more is less exact. */
   readonly flush: number;
-  /** Parts the sum is divided into; with more than one, partial sums go to scratchB as [part][token][row]. */
+  /** Parts the sum is divided into; with more than one, partial sums go to `parts` as [part][token][row]. */
   readonly split: number;
 }
 
 /** Where the activations come from. */
 export interface GemmInput {
   /** Which buffer. */
-  readonly role: "input" | "scratchA";
+  readonly role: "input" | "prepared";
   /** Its elements. */
   readonly type: "f32" | "f16";
-  /** Scale per token and step so that f16 arithmetic cannot overflow. */
+  /** Whether the results of a row are to be multiplied by its scale. */
   readonly scaled: boolean;
-  /** Multiply by the norm's weight on the way; "full": divide by the root of the mean square, too. */
-  readonly norm: "none" | "weight" | "full";
 }
+
+/** Workgroup memory in which slices meet. */
+export const SLICE_BYTES = 8192;
 
 /** Threads of a workgroup. */
 export function threadCount(tile: GemmTile): number {

@@ -1,13 +1,22 @@
 // Which kernels compute a product, for a number of activation rows and a device: matrix–vector kernels up to eight
 // rows, tiled products beyond, with the sum divided where the grid would leave the device idle.
 
+import type { DeviceCaps } from "../kernel.ts";
 import { gemmTile, matvecTile } from "./divide.ts";
 import { gemmCall } from "./gemm.ts";
 import type { GemmInput, GemmTile } from "./gemm_tile.ts";
-import type { LinearPlan, LinearShape, PlanLinear } from "./linear.ts";
+import {
+  isScaled,
+  type LinearPlan,
+  type LinearShape,
+  noScratch,
+  type PlanLinear,
+  type Preparation,
+} from "./linear.ts";
 import { matvecCall } from "./matvec.ts";
-import { normCall } from "./norm.ts";
-import { reduceCall } from "./reduce.ts";
+import { prepareCall } from "./prepare.ts";
+import { canPrepareNext, reduceCall } from "./reduce.ts";
+import { outputWidth } from "./wgsl.ts";
 
 /** Most activation rows of a matrix–vector kernel. */
 const MATVEC_TOKENS = 8;
@@ -15,35 +24,59 @@ const MATVEC_TOKENS = 8;
 /** The kernels that compute `shape` for `tokens` activation rows on a device. */
 export const planLinear: PlanLinear = (shape, tokens, caps): LinearPlan => {
   if (tokens <= MATVEC_TOKENS) {
-    return { calls: [matvecCall(shape, matvecTile(shape, tokens, caps))], scratchA: 0, scratchB: 0 };
+    const calls = [matvecCall(shape, matvecTile(shape, tokens, caps))];
+    return { calls, scratch: noScratch };
   }
   return planGemm(shape, tokens, gemmTile(shape, tokens, caps));
 };
 
-/**
- * Beyond this many activation rows, normalising once in a kernel of its own beats doing it in every tile; unless the
- * sum is divided, because the kernel that adds up its parts normalises for nothing.
- */
-const FUSED_NORM_TOKENS = 64;
+/** How a product wants its input prepared; null where it takes it as it is. */
+export function preparation(
+  shape: LinearShape,
+  tokens: number,
+  caps: DeviceCaps,
+): Preparation | null {
+  return tokens <= MATVEC_TOKENS ? null : tilePreparation(shape, gemmTile(shape, tokens, caps));
+}
 
-/** A tiled product with the norm before it and the sum of its parts after it, as needed. */
+/** How a product leaves the input of `next` prepared; null where it does not. */
+export function nextPreparation(
+  shape: LinearShape,
+  next: LinearShape,
+  tokens: number,
+  caps: DeviceCaps,
+): Preparation | null {
+  if (tokens <= MATVEC_TOKENS || gemmTile(shape, tokens, caps).split === 1 || !canPrepareNext(shape)) {
+    return null;
+  }
+  return preparation(next, tokens, caps);
+}
+
+/** What a tile of a product wants. */
+function tilePreparation({ normEpsilon, input }: LinearShape, { arithmetic }: GemmTile): Preparation | null {
+  const wide = arithmetic === "f16" && input === "f32";
+  return normEpsilon !== null || wide ? { normEpsilon, type: arithmetic } : null;
+}
+
+/** A tiled product with the preparation before it and the sum of its parts after it, as needed. */
 export function planGemm(shape: LinearShape, tokens: number, tile: GemmTile): LinearPlan {
-  const half = tile.arithmetic === "f16";
-  const separate = shape.normEpsilon !== null && tokens > FUSED_NORM_TOKENS && tile.split === 1;
-  const input: GemmInput = separate
-    ? { role: "scratchA", type: tile.arithmetic, scaled: false, norm: "none" }
-    : {
-      role: "input",
-      type: shape.input,
-      scaled: half,
-      norm: shape.normEpsilon === null ? "none" : tile.split > 1 ? "weight" : "full",
-    };
-  const calls = [gemmCall(shape, tokens, tile, input)];
-  if (separate) calls.unshift(normCall(shape, tokens, tile.arithmetic, shape.columns >= 1024 ? 128 : 32));
-  if (tile.split > 1) calls.push(reduceCall(shape, tokens, tile.split));
+  const wanted = tilePreparation(shape, tile);
+  const input: GemmInput = wanted === null
+    ? { role: "input", type: shape.input, scaled: false }
+    : { role: "prepared", type: wanted.type, scaled: isScaled(wanted) };
+  const own = wanted !== null && !shape.prepared ? [prepareCall(shape, tokens, wanted)] : [];
+  const calls = [...own, gemmCall(shape, tokens, tile, input)];
+  const next = shape.next ?? null;
+  if (tile.split > 1) calls.push(reduceCall(shape, tokens, tile.split, next));
+  const width = outputWidth(shape);
+  const bytes = (columns: number, type: "f16" | "f32") => tokens * columns * (type === "f16" ? 2 : 4);
   return {
     calls,
-    scratchA: separate ? tokens * shape.columns * (half ? 2 : 4) : 0,
-    scratchB: tile.split > 1 ? tile.split * tokens * shape.rows * 4 : 0,
+    scratch: {
+      prepared: wanted === null ? 0 : bytes(shape.columns, wanted.type),
+      rowScales: 4 * tokens,
+      parts: tile.split > 1 ? tile.split * bytes(shape.rows, "f32") : 0,
+      nextPrepared: next === null ? 0 : bytes(width, next.type),
+    },
   };
 }

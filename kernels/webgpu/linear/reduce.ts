@@ -1,101 +1,153 @@
-// Adds the partial sums of a product whose sum was divided (split-K), and finishes it: the root of the norm, bias,
-// residual, SiLU·mul.
+// Adds the partial sums of a product whose sum was divided (split-K), and finishes it: bias, residual, SiLU·mul; and,
+// where the next product is known, prepares its input on the way (norm or scale, conversion to f16), as serving engines
+// fuse the residual's addition with the norm behind it.
 //
-// Grid: (blocks of 256 output columns, tokens). Layout: scratchB [part][token][row] float32 in; the sum runs over
-// parts in order, so results do not depend on timing. With a norm in front of the product, whose weight is in the
-// partial sums already, each workgroup sums the squares of its token's input. Bound by: latency; the partial sums are
-// in the last-level cache.
+// Grid: (blocks of output columns, tokens); one block where the next input is prepared, because that takes the whole
+// row. Workgroup: 256 threads, four columns each at a time where rows are multiples of four. Layout: parts
+// [part][token][row] float32 in; the sum runs over parts in order, so results do not depend on timing. Bound by:
+// latency; the partial sums are in the last-level cache.
 
 import type { KernelCall } from "../kernel.ts";
-import type { LinearRole, LinearShape } from "./linear.ts";
-import {
-  declareBuffers,
-  finishFunction,
-  loadOctet,
-  octetHalves,
-  octets,
-  outputWidth,
-  repeat,
-  unpackFunctions,
-} from "./wgsl.ts";
+import { isScaled, type LinearRole, type LinearShape, type Preparation } from "./linear.ts";
+import { powerOfTwoFunctions } from "./prepare.ts";
+import { declareBuffers, finishFunction, outputWidth, repeat } from "./wgsl.ts";
 
 const THREADS = 256;
 
-/** output = epilogue(Σ parts of scratchB), divided by the root mean square of the input if there is a norm. */
-export function reduceCall(shape: LinearShape, tokens: number, split: number): KernelCall<LinearRole> {
-  const norm = shape.normEpsilon !== null;
-  const bindings: LinearRole[] = ["scratchB"];
-  if (norm) bindings.push("input");
+/** Most columns of a row whose results fit the registers of a workgroup. */
+const MOST_PREPARED = 8 * 4 * THREADS;
+
+/** Columns that a thread takes at a time. */
+const vectorWidth = (shape: LinearShape): 1 | 4 => outputWidth(shape) % 4 === 0 ? 4 : 1;
+
+/** Whether {@link reduceCall} can prepare the input of the next product. */
+export function canPrepareNext(shape: LinearShape): boolean {
+  return vectorWidth(shape) === 4 && outputWidth(shape) <= MOST_PREPARED;
+}
+
+/** output = epilogue(Σ parts), and nextPrepared as `next` says. */
+export function reduceCall(
+  shape: LinearShape,
+  tokens: number,
+  split: number,
+  next: Preparation | null,
+): KernelCall<LinearRole> {
+  const bindings: LinearRole[] = ["parts"];
   if (shape.bias) bindings.push("bias");
   bindings.push("output");
+  if (next !== null) bindings.push(isScaled(next) ? "rowScales" : "nextNormWeight", "nextPrepared");
+  const written: readonly LinearRole[] = ["output", "rowScales", "nextPrepared"];
+  const blocks = next === null ? Math.ceil(outputWidth(shape) / (vectorWidth(shape) * THREADS)) : 1;
   return {
     source: {
       key: [
         `reduce/${shape.rows}/${shape.epilogue}/${shape.bias ? "bias" : ""}/${shape.output}`,
         `s${shape.outputStride}+${shape.outputOffset}/n${shape.countWord}/k${split}`,
-        norm ? `norm${shape.normEpsilon}/${shape.input}${shape.columns}` : "plain",
+        next === null
+          ? ""
+          : `${next.normEpsilon === null ? "scale" : `norm${next.normEpsilon}`}-${next.type}`,
       ].join("/"),
-      code: () => reduceCode(shape, split),
-      access: bindings.map((role) => role === "output" ? "read_write" : "read"),
+      code: () => reduceCode(shape, split, next),
+      access: bindings.map((role) => written.includes(role) ? "read_write" : "read"),
     },
     bindings,
-    workgroups: [Math.ceil(outputWidth(shape) / THREADS), tokens, 1],
+    workgroups: [blocks, tokens, 1],
   };
 }
 
-function reduceCode(shape: LinearShape, split: number): string {
-  const { columns, input, normEpsilon } = shape;
-  const norm = normEpsilon !== null;
+function reduceCode(shape: LinearShape, split: number, next: Preparation | null): string {
   const width = outputWidth(shape);
   const paired = shape.epilogue === "silu-mul";
-  const part = (i: number, offset: number) =>
-    `scratchB[(${i}u * tokens + token) * ${shape.rows}u + column + ${offset}u]`;
-  const total = (offset: number) => Array.from({ length: split }, (_, i) => part(i, offset)).join(" + ");
-  const [low, high] = octetHalves(input, "x");
-  const squares = `var squares = 0.0;
-  for (var i = thread; i < ${columns / 8}u; i += ${THREADS}u) {
-    ${loadOctet(input, "input", "x", `token * ${columns / 8}u + i`)}
-    let low = ${low};
-    let high = ${high};
-    squares += dot(low, low) + dot(high, high);
-  }
-  shared_squares[thread] = squares;
-  ${
-    repeat(Math.log2(THREADS), (n) => {
-      const half = THREADS >> (n + 1);
-      return `workgroupBarrier();
-  if (thread < ${half}u) { shared_squares[thread] += shared_squares[thread + ${half}u]; }`;
-    })
-  }
-  workgroupBarrier();
-  let root = inverseSqrt(shared_squares[0] / ${columns}.0 + ${normEpsilon});`;
-  return `${shape.output === "f16" || (norm && input === "f16") ? "enable f16;" : ""}
+  const lanes = vectorWidth(shape);
+  const type = lanes === 4 ? "vec4<f32>" : "f32";
+  const rounds = next === null ? 1 : Math.ceil(width / (lanes * THREADS));
+  const total = (column: string, offset: number) =>
+    Array.from(
+      { length: split },
+      (_, i) => `parts[(${i}u * tokens + token) * ${shape.rows / lanes}u + ${column} + ${offset / lanes}u]`,
+    ).join(" + ");
+  const element = (name: string, e: number) => lanes === 4 ? `${name}.${"xyzw"[e]}` : name;
+  const finish = (round: number) => {
+    const column = `(group.x * ${THREADS}u + thread + ${round * THREADS}u)`;
+    return `if (${column} < ${width / lanes}u) {
+    let gate = ${total(column, 0)};
+    ${paired ? `let up = ${total(column, width)};` : ""}
+    let column = ${column} * ${lanes}u;
+    ${
+      repeat(lanes, (e) => {
+        const values = [element("gate", e), ...(paired ? [element("up", e)] : [])].join(", ");
+        return `${element(`y${round}`, e)} = finish(token, column + ${e}u, ${values});`;
+      })
+    }
+  }`;
+  };
+  return `${shape.output === "f16" || next?.type === "f16" ? "enable f16;" : ""}
 ${
     declareBuffers([
-      { name: "scratchB", element: "f32" },
-      ...(norm ? [{ name: "input", element: octets(input).element }] : []),
+      { name: "parts", element: type },
       ...(shape.bias ? [{ name: "bias", element: "f32" }] : []),
       { name: "output", element: shape.output, write: true },
+      ...(next === null ? [] : [
+        isScaled(next)
+          ? { name: "rowScales", element: "f32", write: true }
+          : { name: "normWeight", element: "vec4<f32>" },
+        { name: "result", element: `vec4<${next.type}>`, write: true },
+      ]),
     ])
   }
-${norm ? `var<workgroup> shared_squares: array<f32, ${THREADS}>;` : ""}
-${norm ? unpackFunctions([input]) : ""}
+${next === null ? "" : `var<workgroup> partial: array<f32, ${THREADS}>;`}
+${next !== null && isScaled(next) ? powerOfTwoFunctions : ""}
 ${finishFunction(shape)}
 @compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
   let tokens = plan[${shape.countWord}];
   let token = group.y;
-  let column = group.x * ${THREADS}u + thread;
   // Uniform for the workgroup: all of it leaves before the first barrier.
   if (token >= tokens) { return; }
-  ${norm ? squares : "let root = 1.0;"}
-  if (column < ${width}u) {
-    ${
-    paired
-      ? `finish(token, column, root * (${total(0)}), root * (${total(width)}));`
-      : `finish(token, column, root * (${total(0)}));`
-  }
-  }
+  ${repeat(rounds, (i) => `var y${i} = ${type}();`)}
+  ${repeat(rounds, finish)}
+  ${next === null ? "" : prepareNext(width, rounds, next)}
 }
 `;
+}
+
+/** The results of a row are in registers `y0…`, zeros behind its end. */
+function prepareNext(width: number, rounds: number, next: Preparation): string {
+  const scaled = isScaled(next);
+  const combine = scaled
+    ? (a: string, b: string) => `max(${a}, ${b})`
+    : (a: string, b: string) => `${a} + ${b}`;
+  return `var found = 0.0;
+  ${
+    repeat(rounds, (i) =>
+      scaled
+        ? `{ let most = abs(y${i}); found = max(found, max(max(most.x, most.y), max(most.z, most.w))); }`
+        : `found += dot(y${i}, y${i});`)
+  }
+  partial[thread] = found;
+  ${
+    repeat(Math.log2(THREADS), (n) => {
+      const half = THREADS >> (n + 1);
+      return `workgroupBarrier();
+  if (thread < ${half}u) { partial[thread] = ${combine("partial[thread]", `partial[thread + ${half}u]`)}; }`;
+    })
+  }
+  workgroupBarrier();
+  ${
+    scaled
+      ? `let power = powerBelow(partial[0]);
+  let scale = reciprocal(power);
+  if (thread == 0u) { rowScales[token] = bitcast<f32>(power); }`
+      : `let scale = inverseSqrt(partial[0] / ${width}.0 + ${next.normEpsilon});`
+  }
+  ${
+    repeat(rounds, (i) => {
+      const column = `thread + ${i * THREADS}u`;
+      return `if (${column} < ${width / 4}u) {
+    result[token * ${width / 4}u + ${column}] = vec4<${next.type}>(y${i} * scale${
+        scaled ? "" : ` * normWeight[${column}]`
+      });
+  }`;
+    })
+  }`;
 }

@@ -139,7 +139,7 @@ export function outputWidth(shape: LinearShape): number {
   return shape.epilogue === "silu-mul" ? shape.rows / 2 : shape.rows;
 }
 
-/** A function `finish(token, column, …)` that writes one output element: bias, epilogue, conversion. */
+/** A function `finish(token, column, …)` that writes one output element and returns it: bias, epilogue, conversion. */
 export function finishFunction(shape: LinearShape): string {
   const { epilogue, bias, output, outputStride, outputOffset } = shape;
   const place = `output[token * ${outputStride}u + ${outputOffset}u + column]`;
@@ -147,15 +147,18 @@ export function finishFunction(shape: LinearShape): string {
   switch (epilogue) {
     case "store":
     case "add":
-      return `fn finish(token: u32, column: u32, value: f32) {
-  let y = value${bias ? " + bias[column]" : ""};
-  ${epilogue === "add" ? `${place} = ${cast}(f32(${place}) + y);` : `${place} = ${cast}(y);`}
+      return `fn finish(token: u32, column: u32, value: f32) -> f32 {
+  let y = value${bias ? " + bias[column]" : ""}${epilogue === "add" ? ` + f32(${place})` : ""};
+  ${place} = ${cast}(y);
+  return y;
 }`;
     case "silu-mul":
-      return `fn finish(token: u32, column: u32, gateSum: f32, upSum: f32) {
+      return `fn finish(token: u32, column: u32, gateSum: f32, upSum: f32) -> f32 {
   let gate = gateSum${bias ? " + bias[column]" : ""};
   let up = upSum${bias ? ` + bias[column + ${shape.rows / 2}u]` : ""};
-  ${place} = ${cast}(gate / (1.0 + exp(-gate)) * up);
+  let y = gate / (1.0 + exp(-gate)) * up;
+  ${place} = ${cast}(y);
+  return y;
 }`;
   }
 }

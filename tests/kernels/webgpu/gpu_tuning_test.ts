@@ -69,7 +69,7 @@ for (const [heads, pageSize, window] of layouts) {
             half,
           ),
           qkv: backend.createActivation(width, "hidden"),
-          output: backend.createActivation(numHeads * headDim, "hidden"),
+          output: backend.createActivation(numHeads * headDim, "attended"),
         };
       });
       const batches: TestSequence[][] = [

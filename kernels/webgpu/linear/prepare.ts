@@ -1,0 +1,118 @@
+// Prepares activation rows for a tiled product: root-mean-square norm, or a scale that makes f16 safe, and conversion
+// to the type of the product's arithmetic.
+//
+// Grid: one workgroup per token. Workgroup: 32–256 threads walk the row with 16-byte loads, twice; the second pass
+// comes from cache. Layout: [tokens, columns] in and out. Sums are float32. Normalised numbers are at most
+// sqrt(columns) · |weight|; others are divided by a power of two that leaves the largest of a row between 1 and 2, and
+// `rowScales` says by which. Bound by: memory bandwidth, and by launch for few tokens.
+
+import type { KernelCall } from "../kernel.ts";
+import { isScaled, type LinearRole, type LinearShape, type Preparation } from "./linear.ts";
+import {
+  declareBuffers,
+  foldGrid,
+  gridIndex,
+  loadOctet,
+  octetHalves,
+  octets,
+  repeat,
+  unpackFunctions,
+} from "./wgsl.ts";
+
+/** prepared [tokens, columns] = norm(input), or input / rowScales. */
+export function prepareCall(
+  shape: LinearShape,
+  tokens: number,
+  preparation: Preparation,
+): KernelCall<LinearRole> {
+  const { columns, input, countWord } = shape;
+  const { normEpsilon, type } = preparation;
+  const threads = columns >= 2048 ? 256 : columns >= 1024 ? 128 : 32;
+  const scaled = isScaled(preparation);
+  return {
+    source: {
+      key: `prepare/${columns}/${input}-${type}/${normEpsilon === null ? "scale" : `norm${normEpsilon}`}/` +
+        `n${countWord}/g${tokens > 65535 ? tokens : 1}t${threads}`,
+      code: () => prepareCode(shape, tokens, preparation, threads),
+      access: ["read", scaled ? "read_write" : "read", "read_write"],
+    },
+    bindings: ["input", scaled ? "rowScales" : "normWeight", "prepared"],
+    workgroups: [...foldGrid(tokens), 1],
+  };
+}
+
+function prepareCode(
+  shape: LinearShape,
+  tokens: number,
+  preparation: Preparation,
+  threads: number,
+): string {
+  const { columns, input, countWord } = shape;
+  const { normEpsilon, type } = preparation;
+  const scaled = isScaled(preparation);
+  const octetsPerRow = columns / 8;
+  const [low, high] = octetHalves(input, "x");
+  const [weightLow, weightHigh] = scaled ? ["", ""] : [" * g_0", " * g_1"];
+  const combine = scaled
+    ? (a: string, b: string) => `max(${a}, ${b})`
+    : (a: string, b: string) => `${a} + ${b}`;
+  return `${input === "f16" || type === "f16" ? "enable f16;" : ""}
+${
+    declareBuffers([
+      { name: "input", element: octets(input).element },
+      scaled
+        ? { name: "rowScales", element: "f32", write: true }
+        : { name: "normWeight", element: "vec4<f32>" },
+      { name: "result", element: `vec4<${type}>`, write: true },
+    ])
+  }
+var<workgroup> partial: array<f32, ${threads}>;
+${unpackFunctions([input])}
+${scaled ? powerOfTwoFunctions : ""}
+@compute @workgroup_size(${threads})
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let token = ${gridIndex(tokens)};
+  // Uniform for the workgroup: all of it leaves before the first barrier.
+  if (token >= plan[${countWord}]) { return; }
+  let row = token * ${octetsPerRow}u;
+  var found = 0.0;
+  for (var i = thread; i < ${octetsPerRow}u; i += ${threads}u) {
+    ${loadOctet(input, "input", "x", "row + i")}
+    let low = ${low};
+    let high = ${high};
+    ${
+    scaled
+      ? "let most = max(abs(low), abs(high)); found = max(found, max(max(most.x, most.y), max(most.z, most.w)));"
+      : "found += dot(low, low) + dot(high, high);"
+  }
+  }
+  partial[thread] = found;
+${
+    repeat(Math.log2(threads), (n) => {
+      const half = threads >> (n + 1);
+      return `  workgroupBarrier();
+  if (thread < ${half}u) { partial[thread] = ${combine("partial[thread]", `partial[thread + ${half}u]`)}; }`;
+    })
+  }
+  workgroupBarrier();
+  ${
+    scaled
+      ? `let power = powerBelow(partial[0]);
+  let scale = reciprocal(power);
+  if (thread == 0u) { rowScales[token] = bitcast<f32>(power); }`
+      : `let scale = inverseSqrt(partial[0] / ${columns}.0 + ${normEpsilon});`
+  }
+  for (var i = thread; i < ${octetsPerRow}u; i += ${threads}u) {
+    ${loadOctet(input, "input", "x", "row + i")}
+    ${scaled ? "" : loadOctet("f32", "normWeight", "g", "i")}
+    result[(row + i) * 2u] = vec4<${type}>(${low} * scale${weightLow});
+    result[(row + i) * 2u + 1u] = vec4<${type}>(${high} * scale${weightHigh});
+  }
+}
+`;
+}
+
+/** The bits of the power of two at or below a number of at least 0, and its reciprocal; both are finite. */
+export const powerOfTwoFunctions =
+  `fn powerBelow(x: f32) -> u32 { return clamp(bitcast<u32>(x) & 0x7f800000u, 0x04000000u, 0x7a000000u); }
+fn reciprocal(power: u32) -> f32 { return bitcast<f32>(0x7f000000u - power); }`;
