@@ -32,6 +32,8 @@ export interface ForwardShape extends AttentionCut {
   readonly tokens: number;
   /** Queries of the decode kernel. */
   readonly decodes: number;
+  /** Every sequence computes one token: no query of the forward sees another's key. */
+  readonly decodeOnly: boolean;
   /** Query tiles of longer sequences. */
   readonly tiles: number;
   /** Byte offset of its region. */
@@ -194,5 +196,6 @@ function packForward(regions: Regions, plan: BatchPlan, step: number, options: P
     }
     token += extend;
   }
-  return { tokens, decodes: decodeLengths.length, tiles, offset, ...cut };
+  const decodeOnly = plan.extendLength.every((extend) => extend === 1);
+  return { tokens, decodes: decodeLengths.length, decodeOnly, tiles, offset, ...cut };
 }

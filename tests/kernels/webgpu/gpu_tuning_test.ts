@@ -87,10 +87,10 @@ for (const [heads, pageSize, window] of layouts) {
           const recorded = backend.record(
             plan(id, unsampled, id === 0 ? { pages } : {}),
             (ops) => {
-              ops.ropeStore({ qkv, heads, rope, layer: 0 });
               ops.attention({
                 qkv,
                 heads,
+                rope,
                 output,
                 layer: 0,
                 scale: 1 / Math.sqrt(headDim),

@@ -113,6 +113,15 @@ Deno.test("short extensions become single queries, long ones tiles that end with
   ]);
 });
 
+Deno.test("a forward is of single tokens only if every sequence computes one", () => {
+  const decodeOnly = (...lengths: number[]) => {
+    const sequences = lengths.map((extend, row) => ({ row, cached: 3, extend }));
+    return packPlan(plan(1, sequences), options).forwards[0]!.decodeOnly;
+  };
+  assert.deepEqual([decodeOnly(1), decodeOnly(1, 1, 1)], [true, true]);
+  assert.deepEqual([decodeOnly(2), decodeOnly(1, 2, 1), decodeOnly(1, 9)], [false, false, false]);
+});
+
 Deno.test("sampled rows are grouped by what fits the logits, in order", () => {
   const sequences = [0, 1, 2].map((row) => ({ row, cached: row, extend: 2 }));
   const packed = packPlan(plan(1, sequences), options);

@@ -77,7 +77,10 @@ function sources(
         qkv: "f32",
         output: "f16",
       } as const;
-      for (const threads of [32, 128, 512]) found.push(decodeAttention(shape, 2, 4, threads, caps));
+      const norms = [null, { qNorm: null, kNorm: null }, { qNorm: 1e-6, kNorm: 1e-6 }];
+      for (const threads of [32, 128, 512]) {
+        for (const own of norms) found.push(decodeAttention(shape, own, 2, 4, threads, caps));
+      }
       found.push(mergeSplits(shape, 2, caps));
       const tile = prefillTile(heads, caps);
       if (tile) found.push(prefillAttention(shape, tile, 3));
