@@ -14,13 +14,14 @@ import type { DeviceRope, DeviceVector } from "./weights.ts";
 export function recordAttention(forward: Forward, args: AttentionArgs): void {
   const { heads, qNorm, kNorm, layer, scale, window } = args;
   const { context: { state, gpu: { caps } }, shape } = forward;
-  const { tokens, decodes, decodeOnly, splits, threads, tiles } = shape;
+  const { tokens, decodes, decodeOnly, splits, threads, headBlock, batch, tiles } = shape;
   const from = args.qkv as DeviceActivation, to = args.output as DeviceActivation;
   const { cosine, sine } = args.rope as DeviceRope;
   const weight = (norm: Norm | undefined) => norm ? (norm.weight as DeviceVector).buffer : cosine;
   const norms = { qNorm: qNorm?.epsilon ?? null, kNorm: kNorm?.epsilon ?? null };
   const key = `attention ${layer} ${from.buffer.id} ${to.buffer.id} ${cosine.id} ${weight(qNorm).id} ` +
-    `${weight(kNorm).id} ${scale} ${window} ${tokens} ${decodes} ${decodeOnly} ${splits} ${threads} ${tiles}`;
+    `${weight(kNorm).id} ${scale} ${window} ${tokens} ${decodes} ${decodeOnly} ${splits} ${threads} ` +
+    `${headBlock} ${batch} ${tiles}`;
   recordOperation(forward, key, () => {
     const fixed = { heads, cache: state.cache, scale, window, qkv: from.element, output: to.element };
     const words = decodes * heads.numHeads * splits * partialWords(heads.headDim);
@@ -43,7 +44,7 @@ export function recordAttention(forward: Forward, args: AttentionArgs): void {
     }
     if (decodes > 0) {
       const own = decodeOnly ? norms : null;
-      prepared.push(look(forward, decodeAttention(fixed, own, decodes, splits, threads, caps), buffers));
+      prepared.push(look(forward, decodeAttention(fixed, own, decodes, splits, shape, caps), buffers));
     }
     const tile = prefillTile(heads, caps);
     if (tile !== null && tiles > 0) {

@@ -9,7 +9,6 @@
 // within a subgroup, then through workgroup memory. A sequence with a single split writes its output at once, others
 // leave partial results for `merge`. Bound by reading K and V.
 
-import type { HeadLayout } from "../../ops.ts";
 import type { DeviceCaps, KernelCall } from "../kernel.ts";
 import { contentAt, Word } from "../plan/words.ts";
 import { divideUp, float, input, kernelSource, lines, output, range } from "../wgsl.ts";
@@ -17,31 +16,27 @@ import { cacheType, octetHalf, slotFunction } from "./cache.ts";
 import { meeting } from "./meeting.ts";
 import { ownToken, ownTokenBindings, type OwnTokenRole } from "./own_token.ts";
 import { type AttentionShape, firstKey, type HeadNorms, loadQuad } from "./shape.ts";
-import { meetingBytes, tune, type Tuning } from "./tuning.ts";
-
-/** Workgroups per query and split. */
-export function decodeHeadBlocks(heads: HeadLayout, caps: DeviceCaps): number {
-  return heads.numKvHeads * divideUp(heads.numHeads / heads.numKvHeads, tune(heads, 0, caps).headBlock);
-}
+import { type DecodeLayout, headBlocks, meetingBytes, tune, type Tuning } from "./tuning.ts";
 
 /**
- * Attention of `queries` single queries with room for `splits` splits each, in workgroups of `threads`. With `own`
- * the kernel also does for the queries' tokens what `ropeStore` does; then no two queries may be of one sequence.
+ * Attention of `queries` single queries with room for `splits` splits each, laid out as `wanted`. With `own` the kernel
+ * also does for the queries' tokens what `ropeStore` does; then no two queries may be of one sequence.
  */
 export function decodeAttention(
   shape: AttentionShape,
   own: HeadNorms | null,
   queries: number,
   splits: number,
-  threads: number,
+  wanted: DecodeLayout,
   caps: DeviceCaps,
 ): KernelCall<"qkv" | OwnTokenRole | "pageTable" | "keys" | "values" | "partial" | "output"> {
   const { heads, cache, window } = shape;
-  const tuning = tune(heads, threads, caps);
+  const tuning = tune(heads, wanted, caps);
   const extra = own === null ? { roles: [], bindings: [] } : ownTokenBindings(own);
   const source = kernelSource(
     `attention-decode${own === null ? "" : `-own ${own.qNorm} ${own.kNorm}`} ` +
-      `${heads.numHeads}/${heads.numKvHeads}x${heads.headDim} ${tuning.threads} ${cache.key} ` +
+      `${heads.numHeads}/${heads.numKvHeads}x${heads.headDim} ` +
+      `${tuning.threads} ${tuning.headBlock} ${tuning.batch} ${cache.key} ` +
       `${shape.scale} ${window} ${shape.qkv} ${shape.output}`,
     [
       input("qkv", `array<vec4<${shape.qkv}>>`),
@@ -49,14 +44,14 @@ export function decodeAttention(
       input("pageTable", "array<u32>"),
       ...["keys", "values"].map((name) => (own === null ? input : output)(name, cacheType)),
       output("partials", "array<f32>"),
-      output("result", `array<${shape.output}>`),
+      output("result", `array<vec4<${shape.output}>>`),
     ],
     () => code(shape, own, tuning),
   );
   return {
     source,
     bindings: ["qkv", ...extra.roles, "pageTable", "keys", "values", "partial", "output"],
-    workgroups: [splits, decodeHeadBlocks(heads, caps), queries],
+    workgroups: [splits, headBlocks(heads, tuning.headBlock), queries],
   };
 }
 
@@ -83,12 +78,13 @@ function code(shape: AttentionShape, norms: HeadNorms | null, tuning: Tuning): s
   };
   const slots = (at: string) =>
     lines(J.map((i) => `slot${i} = slotOf(row, min(${at} + ${i}u, last), kvHead) >> 3u;`));
-  const meetingHeads = Math.max(1, Math.min(headBlock, Math.floor(meetingBytes / (4 * bundles * headDim))));
+  const outputBytes = 4 * bundles * headDim;
+  const meetingHeads = Math.max(1, Math.min(headBlock, Math.floor(meetingBytes(threads) / outputBytes)));
   return `${slotFunction(cache)}
 // Scores are in units of log2, so that the softmax uses exp2.
 const least = -1e30;
 ${own?.declarations ?? ""}
-var<workgroup> meetingOutput: array<f32, ${meetingHeads * bundles * headDim}>;
+var<workgroup> meetingOutput: array<vec4<f32>, ${meetingHeads * bundles * headDim / 4}>;
 var<workgroup> meetingMaximum: array<f32, ${bundles * headBlock}>;
 var<workgroup> meetingSum: array<f32, ${bundles * headBlock}>;
 @compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
@@ -98,6 +94,7 @@ var<workgroup> meetingSum: array<f32, ${bundles * headBlock}>;
   let row = plan[entry + 1u];
   let position = plan[entry + 2u];
   let splitKeys = plan[${Word.SplitKeys}];
+  let splits = plan[${Word.Splits}];
   let start = ${firstKey(shape.window, "position")};
   let first = start + group.x * splitKeys;
   if (first > position) { return; }

@@ -5,8 +5,8 @@
 // Each gang of lanes takes one head of q, k or v: lane i holds elements 4i … 4i + 3 and the partners half a head
 // further, 16 bytes a load. What comes out goes to all gangs through workgroup memory. The loads are issued before
 // those of the cached keys, the rest happens while these are on their way. The own key and value never come from the
-// cache, where another workgroup may be writing them: the first gang of the workgroup whose keys end with the own one
-// begins its softmax with it, rounded as the cache holds it.
+// cache, where another workgroup may be writing them: in the workgroup whose keys end with the own one the last gang,
+// which was spared the rotation, begins its softmax with it, rounded as the cache holds it.
 
 import { type Binding, divideUp, float, input, lines, range } from "../wgsl.ts";
 import { octetHalf } from "./cache.ts";
@@ -155,7 +155,7 @@ var<workgroup> own: array<vec2<u32>, ${2 * quads}>;`,
     rotation: `${rotation}
   workgroupBarrier();`,
     query: (h, quad) => `queries[${h * quads}u + ${quad}]`,
-    begin: `  if (position < first + splitKeys && thread < ${lanes}u) {
+    begin: `  if (position < first + splitKeys && thread >= ${threads - lanes}u) {
 ${lines(C.map((c) => `    let k${c} = ${octet(0, c)};\n    let v${c} = ${octet(quads, c)};`))}
 ${blocks > 1 ? `    if (group.y % ${blocks}u == 0u) {\n${stores}\n    }` : stores}
 ${

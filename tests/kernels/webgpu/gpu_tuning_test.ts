@@ -76,6 +76,8 @@ for (const [heads, pageSize, window] of layouts) {
         [{ row: 0, cached: 0, extend: 75 }, { row: 2, cached: 0, extend: 9 }],
         [{ row: 2, cached: 9, extend: 1 }, { row: 0, cached: 75, extend: 70 }],
         [{ row: 0, cached: 145, extend: 1 }, { row: 2, cached: 10, extend: 3 }],
+        [{ row: 0, cached: 146, extend: 1 }, { row: 2, cached: 13, extend: 1 }],
+        [{ row: 2, cached: 14, extend: 1 }],
       ];
       for (const [id, sequences] of batches.entries()) {
         const count = sequences.reduce((sum, s) => sum + s.extend, 0);

@@ -9,9 +9,11 @@ import { attend } from "../../../kernels/reference/attention.ts";
 import { decode, encode } from "../../../kernels/reference/numbers.ts";
 import { decodeAttention } from "../../../kernels/webgpu/attention/decode.ts";
 import { mergeSplits } from "../../../kernels/webgpu/attention/merge.ts";
+import type { DecodeLayout } from "../../../kernels/webgpu/attention/tuning.ts";
 import { type HeadNorms, partialWords } from "../../../kernels/webgpu/attention/shape.ts";
 import { BufferAllocator } from "../../../kernels/webgpu/buffers.ts";
 import { GpuDevice } from "../../../kernels/webgpu/device.ts";
+import type { DeviceCaps } from "../../../kernels/webgpu/kernel.ts";
 import { PipelineCache } from "../../../kernels/webgpu/pipelines.ts";
 import { packPlan } from "../../../kernels/webgpu/plan/pack.ts";
 import { Readback } from "../../../kernels/webgpu/readback.ts";
@@ -29,7 +31,7 @@ interface Case {
   /** Of the queries, one sequence each. */
   readonly positions: readonly number[];
   readonly splitKeys: number;
-  readonly threads: number;
+  readonly layout: DecodeLayout;
 }
 
 interface Outcome {
@@ -98,7 +100,7 @@ interface Bench {
 /** The case through one kernel or through two. */
 async function run(
   { gpu, readback, allocator, pipelines }: Bench,
-  { heads, pageSize, window, norms, positions, splitKeys, threads }: Case,
+  { heads, pageSize, window, norms, positions, splitKeys, layout }: Case,
   content: ReturnType<typeof contents>,
   together: boolean,
 ): Promise<Outcome> {
@@ -132,7 +134,7 @@ async function run(
       maxGroup: 1,
       tileTokens: 1,
       decodeTokens: 1,
-      cut: () => ({ splitKeys, splits, threads }),
+      cut: () => ({ splitKeys, splits, ...layout }),
     },
   );
   const { offset, decodeOnly } = packed.forwards[0]!;
@@ -161,7 +163,7 @@ async function run(
     const call = ropeStore({ heads, cache, ...norms, qkv: "f32" }, queries, gpu.caps);
     dispatches.push(prepare(pipelines, call, buffers));
   }
-  const attention = decodeAttention(shape, together ? norms : null, queries, splits, threads, gpu.caps);
+  const attention = decodeAttention(shape, together ? norms : null, queries, splits, layout, gpu.caps);
   dispatches.push(prepare(pipelines, attention, buffers));
   if (splits > 1) dispatches.push(prepare(pipelines, mergeSplits(shape, queries, gpu.caps), buffers));
   const recorder = new Recorder(gpu, readback, pipelines.planGroup(planBuffer.gpu, packed.regionBytes));
@@ -234,10 +236,12 @@ function assertSamePages(actual: Uint16Array, wanted: Uint16Array, before: Uint1
 const some = { qNorm: 1e-6, kNorm: 1e-5 }, none = { qNorm: null, kNorm: null };
 const positions = [0, 1, 5, 31, 32, 33, 63, 64, 191, 200];
 /** As on this adapter, and with the kernels of a real GPU. */
-const kinds = [
-  [32, {}],
-  [512, { software: false }],
-] as const;
+const kinds: [DecodeLayout, Partial<DeviceCaps>, splitKeys: number[]][] = [
+  [{ threads: 32, headBlock: 8, batch: 2 }, {}, [32, 256]],
+  [{ threads: 512, headBlock: 8, batch: 4 }, { software: false }, [32]],
+  [{ threads: 256, headBlock: 1, batch: 8 }, { software: false }, [256]],
+  [{ threads: 1024, headBlock: 2, batch: 4 }, { software: false }, [256]],
+];
 const layouts: [HeadLayout, pageSize: number, window: number | null, HeadNorms][] = [
   [{ numHeads: 4, numKvHeads: 2, headDim: 128 }, 16, null, some],
   [{ numHeads: 14, numKvHeads: 2, headDim: 64 }, 1, 40, none],
@@ -253,17 +257,17 @@ for (const [heads, pageSize, window, norms] of layouts) {
     `attention that stores its own token equals rope, store and attention: ${numHeads}/${numKvHeads} ` +
     `heads of ${headDim}, pages of ${pageSize}, window ${window}, norms ${norms.qNorm} ${norms.kNorm}`;
   gpuTest(title, async () => {
-    for (const [threads, caps] of kinds) {
+    for (const [layout, caps, splits] of kinds) {
       using gpu = await GpuDevice.open(caps);
       using allocator = new BufferAllocator(gpu);
       const readback = await Readback.create(gpu, 4096);
       const bench = { gpu, readback, allocator, pipelines: new PipelineCache(gpu) };
-      for (const splitKeys of [32, 256]) {
-        const one = { heads, pageSize, window, norms, positions, splitKeys, threads };
+      for (const splitKeys of splits) {
+        const one = { heads, pageSize, window, norms, positions, splitKeys, layout };
         const content = contents(one);
         const apart = await run(bench, one, content, false);
         const together = await run(bench, one, content, true);
-        const name = `${threads} threads, splits of ${splitKeys}`;
+        const name = `${Object.values(layout)}, splits of ${splitKeys}`;
         assertSamePages(together.keys, apart.keys, content.keys, `keys, ${name}`);
         assertSamePages(together.values, apart.values, content.values, `values, ${name}`);
         const difference = relativeError(together.result, apart.result);

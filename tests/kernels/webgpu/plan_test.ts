@@ -20,7 +20,7 @@ const options: PackOptions = {
   maxGroup: 2,
   tileTokens: 8,
   decodeTokens: 2,
-  cut: (lengths) => ({ splitKeys: 32, splits: lengths.length, threads: 32 }),
+  cut: (lengths) => ({ splitKeys: 32, splits: lengths.length, threads: 32, headBlock: 1, batch: 2 }),
 };
 
 /** Words of the region at a byte offset. */

@@ -78,8 +78,11 @@ function sources(
         output: "f16",
       } as const;
       const norms = [null, { qNorm: null, kNorm: null }, { qNorm: 1e-6, kNorm: 1e-6 }];
-      for (const threads of [32, 128, 512]) {
-        for (const own of norms) found.push(decodeAttention(shape, own, 2, 4, threads, caps));
+      for (
+        const [threads, headBlock, batch] of [[32, 8, 4], [128, 8, 4], [512, 8, 4], [512, 1, 8], [1024, 1, 4]]
+      ) {
+        const layout = { threads: threads!, headBlock: headBlock!, batch: batch! };
+        for (const own of norms) found.push(decodeAttention(shape, own, 2, 4, layout, caps));
       }
       found.push(mergeSplits(shape, 2, caps));
       const tile = prefillTile(heads, caps);
