@@ -169,6 +169,7 @@ export class Decoder {
       layer: index,
       scale: 1 / Math.sqrt(heads.headDim),
       window: this.#config.slidingWindow[index] ?? null,
+      next: layer.feedForward.type === "dense" ? [layer.output, layer.feedForward.gateUp] : [layer.output],
     });
     this.#addProduct(ops, this.#attended, layer.output, layer.outputBias);
     this.#feedForward(ops, layer);

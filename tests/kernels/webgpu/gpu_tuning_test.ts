@@ -25,7 +25,7 @@ const base: StateSpec = {
 
 const pretendGpu = () =>
   createWebGpuBackend({
-    caps: { software: false, parallelism: 64, halfFrom: 0, packedAttention: true },
+    caps: { software: false, parallelism: 64, halfFrom: 0, packedAttention: true, readAheadBytes: 1000 },
   });
 
 const layouts: [HeadLayout, pageSize: number, window: number | null][] = [
@@ -70,6 +70,7 @@ for (const [heads, pageSize, window] of layouts) {
           ),
           qkv: backend.createActivation(width, "hidden"),
           output: backend.createActivation(numHeads * headDim, "hidden"),
+          next: [backend.createMatrix({ name: "next", rows: 16, columns: 64, dtype: "bf16" })],
         };
       });
       const batches: TestSequence[][] = [
@@ -83,7 +84,7 @@ for (const [heads, pageSize, window] of layouts) {
         const count = sequences.reduce((sum, s) => sum + s.extend, 0);
         const values = random.normals(count * width, 1.5);
         const rows = [];
-        for (const { backend, rope, qkv, output } of contexts) {
+        for (const { backend, rope, qkv, output, next } of contexts) {
           backend.writeActivation(qkv, values);
           const unsampled = sequences.map((s) => ({ ...s, sample: false }));
           const recorded = backend.record(
@@ -93,6 +94,7 @@ for (const [heads, pageSize, window] of layouts) {
                 qkv,
                 heads,
                 rope,
+                next,
                 output,
                 layer: 0,
                 scale: 1 / Math.sqrt(headDim),
