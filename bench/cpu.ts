@@ -90,7 +90,7 @@ async function benchProducts(): Promise<void> {
   }
 }
 
-/** Attention of 16 query and 8 key/value heads of 128, one layer: single tokens and a prompt. */
+/** Rotation, store and attention of 16 query and 8 key/value heads of 128, one layer: single tokens and a prompt. */
 async function benchAttention(): Promise<void> {
   const heads = { numHeads: 16, numKvHeads: 8, headDim: 128 }, contextLength = 4096, width = 32 * 128;
   using backend = await createCpuBackend({ threads, allThreads: "started" });
@@ -98,6 +98,13 @@ async function benchAttention(): Promise<void> {
   const qkv = backend.createActivation(width, "hidden"),
     output = backend.createActivation(16 * 128, "hidden");
   backend.writeActivation(qkv, new Float32Array(512 * width).fill(0.5));
+  // A turn by nothing, so that the numbers stay as they are however often they are turned.
+  const angles = contextLength * heads.headDim / 2;
+  const rope = backend.createRopeTable(
+    new Float32Array(angles).fill(1),
+    new Float32Array(angles),
+    heads.headDim / 2,
+  );
   const pages = Array.from(
     { length: 2048 },
     (_, i) => [Math.floor(i / 256), i % 256, i] as const,
@@ -120,7 +127,7 @@ async function benchAttention(): Promise<void> {
     const seconds = await best(10, () => {
       const recorded = backend.record(step, (ops) => {
         for (let i = 0; i < repeat; i++) {
-          ops.attention({ qkv, heads, output, layer: 0, scale: 0.09, window: null });
+          ops.attention({ qkv, heads, rope, output, layer: 0, scale: 0.09, window: null });
         }
       });
       recorded.submit();

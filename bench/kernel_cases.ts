@@ -122,7 +122,7 @@ export function kernelCases(backend: Backend, config: ModelConfig, sizes: CaseSi
   product("gate/up", 2 * intermediateSize, hidden, { input: x, norm, output: gated, epilogue: "silu-mul" });
   product("down", hidden, intermediateSize, { input: gated, output: x, epilogue: "add" });
 
-  // Sequences share pages where there are not enough: attention only reads.
+  // Sequences share pages where there are not enough: it does not matter here what is read from them.
   const pages = (batch: number, keys: number) =>
     Array.from(
       { length: batch },
@@ -134,7 +134,17 @@ export function kernelCases(backend: Backend, config: ModelConfig, sizes: CaseSi
     )
       .flat(2);
   const attention = (ops: Ops) =>
-    ops.attention({ qkv, heads, output: attended, layer: 0, scale: 1 / Math.sqrt(headDim), window: null });
+    ops.attention({
+      qkv,
+      heads,
+      qNorm: headNorm,
+      kNorm: headNorm,
+      rope,
+      output: attended,
+      layer: 0,
+      scale: 1 / Math.sqrt(headDim),
+      window: null,
+    });
   const keyBytes = 4 * numKvHeads * headDim;
   for (const batch of sizes.batches) {
     for (const context of sizes.contexts.filter((n) => n * batch <= mostKeys)) {
@@ -156,16 +166,6 @@ export function kernelCases(backend: Backend, config: ModelConfig, sizes: CaseSi
       operations: 2 * prompt * (prompt + 1) * numHeads * headDim,
       plan: { batch: 1, cached: 0, extend: prompt, sampled: false, pages: pages(1, prompt) },
       record: attention,
-    });
-  }
-  for (const tokens of [1, 64, ...sizes.prompts]) {
-    cases.push({
-      kernel: "q/k norm, rope, store",
-      size: `${tokens} tokens`,
-      bytes: tokens * qkvWidth * 6,
-      operations: 0,
-      plan: { batch: 1, cached: 0, extend: tokens, sampled: false, pages: pages(1, tokens) },
-      record: (ops) => ops.ropeStore({ qkv, heads, qNorm: headNorm, kNorm: headNorm, rope, layer: 0 }),
     });
   }
   const [table] = matrices("head", vocabSize, hidden);

@@ -2,9 +2,11 @@
 // measured in the same run.
 //
 //   deno run -A bench/kernels.ts [--shapes qwen3-0.6b,qwen3-8b,qwen3-14b] [--rows 1,2,4,8,16,32,64,256,2048]
-//                                [--only attention] [--packed] [--out FILE] [--json]
+//                                [--contexts 128,1024] [--only attention] [--packed] [--wide-threads 1024]
+//                                [--out FILE] [--json]
 //
 // `--packed` times prompts through the attention kernel with packed f16 arithmetic, which is off by default.
+// `--wide-threads` sets the most threads of a workgroup that decodes a whole sequence, instead of 512.
 // A kernel's floor is the longer of two times: its least bytes at the measured rate of streaming reads, and its
 // operations at the measured rate of multiply–adds; the share is that floor over the time taken. Weights rotate
 // through more memory than caches hold. `bench/trace.ts` shows the kernels of one whole step instead.
@@ -28,6 +30,7 @@ const { values: options } = readOptions(import.meta.url, {
     prompts: { type: "string", default: "512,2048" },
     only: { type: "string", default: "" },
     packed: { type: "boolean", default: false },
+    "wide-threads": { type: "string", default: "512" },
     passes: { type: "string", default: "5" },
     out: { type: "string" },
     json: { type: "boolean", default: false },
@@ -41,6 +44,7 @@ const sizes = {
   contexts: counts("contexts"),
   prompts: counts("prompts"),
 };
+const wideThreads = whole(options["wide-threads"], "wide-threads");
 const passes = whole(options.passes, "passes");
 
 /** One line of the result. */
@@ -80,7 +84,7 @@ const { description, rates } = await ceilings();
 const times: KernelTime[] = [];
 for (const shape of options.shapes.split(",")) {
   const { config } = await openModel(`bench/shapes/${shape}`, { dummy: true });
-  using backend = await createWebGpuBackend({ caps: { packedAttention: options.packed } });
+  using backend = await createWebGpuBackend({ caps: { packedAttention: options.packed, wideThreads } });
   const cases = kernelCases(backend, config, sizes).filter(({ kernel }) => kernel.includes(options.only));
   // Once around first: pipelines are made, and the clock rises.
   for (const one of cases) await timeCase(backend, one, 1);

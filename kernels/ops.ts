@@ -120,36 +120,28 @@ export interface LinearArgs {
   readonly next?: { readonly norm?: Norm | undefined; readonly weight: Matrix } | undefined;
 }
 
-/** Rotation of q and k, and the store of k and v. */
-export interface RopeStoreArgs {
-  /** [T, (numHeads + 2 numKvHeads) headDim]; q is normalised and rotated in place, k and v go to the cache. */
+/** Attention of one layer, with what comes before it: norms of q and k, rotation, and the store of k and v. */
+export interface AttentionArgs {
+  /** [T, (numHeads + 2 numKvHeads) headDim]; what it holds afterwards is up to the backend. */
   readonly qkv: Activation;
   /** Of this rank. */
   readonly heads: HeadLayout;
-  /** Per-head RMS norm of q and k before the rotation (Qwen3), [headDim]. */
+  /** Per-head RMS norm of q before the rotation (Qwen3), [headDim]. */
   readonly qNorm?: Norm | undefined;
   /** Of k, [headDim]. */
   readonly kNorm?: Norm | undefined;
   /** Rotates (x[i], x[i + half]) pairs, half = headDim / 2 ("NeoX" order), at each token's position. */
   readonly rope: RopeTable;
-  /** Whose pages are written, from 0. */
-  readonly layer: number;
-}
-
-/** Attention of one layer. */
-export interface AttentionArgs {
-  /** Its q part, after `ropeStore`. */
-  readonly qkv: Activation;
-  /** Of this rank. */
-  readonly heads: HeadLayout;
   /** [T, numHeads · headDim] */
   readonly output: Activation;
-  /** Whose pages are read, from 0. */
+  /** Whose pages are written and read, from 0. */
   readonly layer: number;
   /** Multiplies q·k; normally 1 / sqrt(headDim). */
   readonly scale: number;
   /** Sliding window: a query at position p sees keys p − window < j ≤ p. Null sees all j ≤ p. */
   readonly window: number | null;
+  /** Weights that the next products read, in order: a device that is not busy may fetch them meanwhile. */
+  readonly next?: readonly Matrix[];
 }
 
 /** A mixture of experts: router, choice, experts, weighted sum. */
@@ -190,9 +182,10 @@ export interface Ops {
   embed(table: Matrix, output: Activation): void;
   /** output = epilogue(norm(input) · weightᵀ + bias) */
   linear(args: LinearArgs): void;
-  /** Normalises and rotates q and k, and puts k and v into the row's pages. */
-  ropeStore(args: RopeStoreArgs): void;
-  /** Causal attention over the row's pages, for prefill and decode sequences alike. */
+  /**
+   * Normalises and rotates q and k, puts k and v into the row's pages, and attends to these, causally; for prefill
+   * and decode sequences alike.
+   */
   attention(args: AttentionArgs): void;
   /** output = or += the chosen experts' results, weighted by the router. */
   moe(args: MoeArgs): void;

@@ -10,8 +10,11 @@ import type { StateSizes } from "../model/decoder.ts";
 /** A number of tokens from each range in which every kernel keeps its shape; the largest step comes on top. */
 const sizes = [1, 2, 3, 5, 9, 17, 33, 65, 129, 257, 513];
 
-/** Positions behind which decoding has certainly gone over to the kernels for long contexts. */
-const longContext = 1024;
+/** Positions behind which decoding is with the kernels for contexts of middling length, and certainly for long ones. */
+const middleContext = 200, longContext = 1024;
+
+/** More tokens than a sequence may have to be decoded one by one. */
+const promptTokens = 5;
 
 /** A software driver takes seconds for a large step, and its kernels change no more from here on. */
 const mostSoftwareTokens = 65;
@@ -19,16 +22,29 @@ const mostSoftwareTokens = 65;
 /** The plans, smallest first; `software` says that the device is a software driver. */
 export function* warmUpPlans(state: StateSizes, software: boolean): Generator<BatchPlan> {
   const most = Math.min(software ? mostSoftwareTokens : Infinity, state.maxTokens);
-  const long = Math.min(longContext, state.contextLength - 2);
+  // The last position of all is left free, for the token that is drawn.
+  const room = state.contextLength - 1;
+  const [middle, long] = [middleContext, longContext].map((cached) =>
+    Math.max(0, Math.min(cached, room - promptTokens))
+  ) as [number, number];
   for (const n of [...sizes.filter((size) => size < most), most]) {
     if (n <= Math.min(state.maxRows, state.maxSamples)) {
       const ones = new Array<number>(n).fill(1);
       yield makePlan(ones, 0, false);
       yield makePlan(ones, 0, true);
+      yield makePlan(ones, middle, false);
       yield makePlan(ones, long, false);
     }
-    if (n > 1) yield makePlan(chunks(n, state.contextLength - 1), 0, false);
+    if (n > 1) yield makePlan(chunks(n, room), 0, false);
+    // Beside a prompt tokens are decoded by another kernel than alone.
+    if (n < state.maxRows && n + promptTokens <= state.maxTokens && promptTokens <= room) {
+      const mixed = [...new Array<number>(n).fill(1), promptTokens];
+      yield makePlan(mixed, 0, false);
+      yield makePlan(mixed, long, false);
+    }
   }
+  // The last tokens of a long prompt, where there is but one row.
+  yield makePlan(chunks(Math.min(2, most), room), long, false);
 }
 
 /** A prompt of n tokens as sequences no longer than the context. */

@@ -3,7 +3,7 @@
 //
 // Pre-norm residual blocks (Llama, arXiv 2302.13971) with grouped-query attention (arXiv 2305.13245), rotary
 // positions (arXiv 2104.09864) and a SiLU-gated feed-forward (arXiv 2002.05202). Written against `Ops`, so it runs
-// on every backend; each call is one fusable operation, seven to nine a layer.
+// on every backend; each call is one fusable operation, five to seven a layer.
 
 import type {
   Activation,
@@ -160,21 +160,17 @@ export class Decoder {
       output: this.#qkv,
       epilogue: "store",
     });
-    ops.ropeStore({
+    ops.attention({
       qkv: this.#qkv,
       heads,
       qNorm: layer.qNorm ? this.#norm(layer.qNorm) : undefined,
       kNorm: layer.kNorm ? this.#norm(layer.kNorm) : undefined,
       rope: this.#rope,
-      layer: index,
-    });
-    ops.attention({
-      qkv: this.#qkv,
-      heads,
       output: this.#attended,
       layer: index,
       scale: 1 / Math.sqrt(heads.headDim),
       window: this.#config.slidingWindow[index] ?? null,
+      next: layer.feedForward.type === "dense" ? [layer.output, layer.feedForward.gateUp] : [layer.output],
     });
     const { feedForward } = layer;
     const next = feedForward.type === "dense"

@@ -13,7 +13,6 @@ import type {
   MoeArgs,
   Norm,
   Ops,
-  RopeStoreArgs,
   SampleArgs,
 } from "../ops.ts";
 import type { Bank } from "./bank.ts";
@@ -148,32 +147,28 @@ export class Forward implements Ops {
     });
   }
 
-  ropeStore({ qkv, heads, qNorm, kNorm, rope, layer }: RopeStoreArgs): void {
+  attention({ qkv, heads, qNorm, kNorm, rope, output, layer, scale, window }: AttentionArgs): void {
     const { state } = this.context;
     const { bank, keys, values, keyScales, valueScales } = state.layers[layer]!;
     const workspace = this.enter(bank);
-    const { count } = this.tokens, table = rope as CpuRopeTable;
+    const { count, runs, pairs } = this.tokens;
+    const from = (qkv as CpuActivation).read(bank, count * qkv.width * 4);
+    const table = rope as CpuRopeTable;
     const norms = [qNorm, kNorm].flatMap((norm) => normArgs(norm ?? null, bank));
     this.push(Kind.RopeStore, [
-      ...[(qkv as CpuActivation).read(bank, count * qkv.width * 4), qkv.width * 4, count],
+      ...[from, qkv.width * 4, count],
       ...[heads.numHeads, heads.numKvHeads, heads.headDim, workspace.rows, workspace.positions],
       ...[table.cosine.in(bank), table.sine.in(bank), ...norms],
       ...[keys, values, state.pageTable(bank), state.pagesPerRow, state.pageShift, keyScales, valueScales],
     ]);
-  }
-
-  attention({ qkv, heads, output, layer, scale, window }: AttentionArgs): void {
-    const { state } = this.context;
-    const { bank, keys, values, keyScales, valueScales } = state.layers[layer]!;
-    const workspace = this.enter(bank);
     this.push(Kind.Attention, [
-      ...[(qkv as CpuActivation).read(bank, this.tokens.count * qkv.width * 4), qkv.width * 4],
-      ...[workspace.runs, this.tokens.runs.length / 4, heads.numHeads, heads.numKvHeads, heads.headDim],
+      ...[from, qkv.width * 4],
+      ...[workspace.runs, runs.length / 4, heads.numHeads, heads.numKvHeads, heads.headDim],
       ...[(output as CpuActivation).write(bank), output.width * 4],
       ...[keys, values, state.pageTable(bank), state.pagesPerRow, state.pageShift],
       ...[new Real(scale), window ?? 0, workspace.scratch, workspace.scratchBytes, rowsPerUnit(heads)],
       ...[keyScales, valueScales],
-    ], 2 * this.tokens.pairs * heads.numHeads * heads.headDim);
+    ], 2 * pairs * heads.numHeads * heads.headDim);
   }
 
   moe(args: MoeArgs): void {

@@ -18,7 +18,6 @@ import type {
   Norm,
   Ops,
   RecordedStep,
-  RopeStoreArgs,
   RopeTable,
   SampleArgs,
   StateSpec,
@@ -202,7 +201,13 @@ class ReferenceOps implements Ops {
     }
   }
 
-  ropeStore({ qkv, heads, qNorm, kNorm, rope, layer }: RopeStoreArgs): void {
+  attention(args: AttentionArgs): void {
+    this.#ropeStore(args);
+    this.#attend(args);
+  }
+
+  /** All tokens of the step, before any of them attends: a prompt's later tokens see its earlier ones. */
+  #ropeStore({ qkv, heads, qNorm, kNorm, rope, layer }: AttentionArgs): void {
     const { numHeads, numKvHeads, headDim } = heads;
     const { cosine, sine } = rope as ReferenceRope;
     this.#tokens.forEach(({ row, position }, t) => {
@@ -221,7 +226,7 @@ class ReferenceOps implements Ops {
     });
   }
 
-  attention({ qkv, heads, output, layer, scale, window }: AttentionArgs): void {
+  #attend({ qkv, heads, output, layer, scale, window }: AttentionArgs): void {
     const { numHeads, numKvHeads, headDim } = heads;
     const vector = (array: Float64Array, row: number, h: number) => (position: number) => {
       const start = this.#state.offset(row, position) + h * headDim;

@@ -240,7 +240,7 @@ export class WebGpuBackend implements Backend {
       maxGroup: Math.max(1, Math.floor(Math.min(caps.maxBindingBytes, mostLogitsBytes) / rowBytes)),
       tileTokens: tile?.tokens ?? 1,
       decodeTokens: tile === null ? Infinity : mostDecodeTokens,
-      cut: (lengths) => decodeCut(lengths, state.spec.heads, caps),
+      cut: (lengths, decodeOnly) => decodeCut(lengths, decodeOnly, state.spec.heads, caps),
     };
   }
 

@@ -78,6 +78,10 @@ export const load = (element: ElementType, text: string): string => element === 
 export const store = (element: ElementType, text: string): string =>
   element === "f16" ? `f16(${text})` : text;
 
+/** A vec4<f32> expression as four elements. */
+export const storeQuad = (element: ElementType, text: string): string =>
+  element === "f16" ? `vec4<f16>(${text})` : text;
+
 /** ceil(a / b) */
 export const divideUp = (a: number, b: number): number => Math.ceil(a / b);
 

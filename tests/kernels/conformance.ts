@@ -203,6 +203,7 @@ export function testBackend(name: string, create: BackendFactory, register: Regi
     [{ numHeads: 6, numKvHeads: 2, headDim: 128 }, 32, true, 50],
     [{ numHeads: 2, numKvHeads: 1, headDim: 256 }, 16, false, null],
     [{ numHeads: 14, numKvHeads: 2, headDim: 8 }, 16, false, null],
+    [{ numHeads: 9, numKvHeads: 1, headDim: 80 }, 2, true, null],
   ];
   for (const [heads, pageSize, qkNorm, window] of layouts) {
     const { numHeads, numKvHeads, headDim } = heads;
@@ -230,28 +231,26 @@ export function testBackend(name: string, create: BackendFactory, register: Regi
       const qValues = random.normals(headDim, 0.2).map((v) => v + 1);
       const norm = pair.each((b) => ({ weight: b.createVector(qValues), epsilon: 1e-6 }));
       const pages = scatteredPages([0, 3, 1], Math.ceil(contextLength / pageSize), state.numPages);
+      // A read of a slot that nothing was written to would show.
+      for (const b of pair.backends) b.poisonPages(Uint32Array.from({ length: state.numPages }, (_, i) => i));
       const qkv = pair.activation(width, null, "hidden");
       const output = pair.activation(numHeads * headDim, null, "attended");
-      // Prefill from nothing, a chunk behind a cached prefix beside decodes, decodes with different lengths.
+      // The first tokens of sequences alone, prefill from nothing, a chunk behind a cached prefix beside decodes,
+      // decodes with different lengths, one after the other so that each sees the keys of those before it.
+      const sequence = (row: number, cached: number, extend: number): TestSequence => ({
+        row,
+        cached,
+        extend,
+      });
       const batches: TestSequence[][] = [
-        [{ row: 0, cached: 0, extend: 33 }, { row: 3, cached: 0, extend: 1 }, {
-          row: 1,
-          cached: 0,
-          extend: 100,
-        }],
-        [{ row: 1, cached: 100, extend: 60 }, { row: 0, cached: 33, extend: 1 }, {
-          row: 3,
-          cached: 1,
-          extend: 7,
-        }],
-        [{ row: 1, cached: 160, extend: 150 }, { row: 3, cached: 8, extend: 1 }],
-        [{ row: 0, cached: 34, extend: 1 }, { row: 3, cached: 9, extend: 1 }, {
-          row: 1,
-          cached: 310,
-          extend: 1,
-        }],
-        [{ row: 1, cached: 311, extend: 1 }],
-        [{ row: 1, cached: 312, extend: 5 }, { row: 0, cached: 35, extend: 2 }],
+        [sequence(0, 0, 1), sequence(3, 0, 1)],
+        [sequence(0, 1, 32), sequence(3, 1, 1), sequence(1, 0, 100)],
+        [sequence(1, 100, 60), sequence(0, 33, 1), sequence(3, 2, 7)],
+        [sequence(1, 160, 150), sequence(3, 9, 1)],
+        [sequence(0, 34, 1), sequence(3, 10, 1), sequence(1, 310, 1)],
+        [sequence(0, 35, 1), sequence(3, 11, 1), sequence(1, 311, 1)],
+        [sequence(1, 312, 1)],
+        [sequence(1, 313, 5), sequence(0, 36, 2)],
       ];
       for (const [id, sequences] of batches.entries()) {
         const count = sequences.reduce((sum, s) => sum + s.extend, 0);
@@ -260,11 +259,11 @@ export function testBackend(name: string, create: BackendFactory, register: Regi
         for (const [i, backend] of pair.backends.entries()) {
           backend.writeActivation(qkv[i]!, values);
           const recorded = backend.record(step, (ops) => {
-            const qkNorms = qkNorm ? { qNorm: norm[i]!, kNorm: norm[i]! } : {};
-            ops.ropeStore({ qkv: qkv[i]!, heads, ...qkNorms, rope: rope[i]!, layer: 0 });
             ops.attention({
               qkv: qkv[i]!,
               heads,
+              ...(qkNorm ? { qNorm: norm[i]!, kNorm: norm[i]! } : {}),
+              rope: rope[i]!,
               output: output[i]!,
               layer: 0,
               scale: 1 / Math.sqrt(headDim),

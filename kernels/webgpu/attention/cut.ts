@@ -1,33 +1,84 @@
-// How the keys of decode sequences are divided over workgroups: enough to fill the device, not more.
+// How the keys of decode sequences are divided over workgroups, and how wide these are.
 //
-// Where there are many sequences, each workgroup walks a whole one. Where there are few, time goes by latency: short
-// contexts take one wide workgroup each, which saves the merge, longer ones are split.
+// Short contexts take one workgroup for each sequence and block of heads: a merge would take longer to start than it
+// saves. Time goes by latency there, so a workgroup holds as many threads as see all keys in one round, if the device
+// has registers for so many; and where it would stand idle, query heads that share a key/value head are spread over
+// workgroups that each read it (the second from the cache). Longer contexts are split, enough to fill the device, not
+// more.
 
 import type { HeadLayout } from "../../ops.ts";
 import type { DeviceCaps } from "../kernel.ts";
 import type { AttentionCut } from "../plan/pack.ts";
-import { divideUp } from "../wgsl.ts";
-import { decodeHeadBlocks } from "./decode.ts";
+import { divideUp, powerOfTwo } from "../wgsl.ts";
 import { mostSplits } from "./merge.ts";
+import { headBlocks, tune } from "./tuning.ts";
 
 /** Splits are multiples of this many keys. */
 const granularity = 32;
 
-/** Up to so many keys a single wide workgroup is as fast as several and a merge. */
-const wideKeys = 256;
+/** Up to so many keys, times query heads of a workgroup, one workgroup is as fast as several and a merge. */
+const mostWholeKeys = 512;
 
-/** Splits for queries that see `lengths` keys. */
-export function decodeCut(lengths: readonly number[], heads: HeadLayout, caps: DeviceCaps): AttentionCut {
+/** The same for any number of heads: a full device gains nothing from splits. */
+const leastWholeKeys = 256;
+
+/** Up to so many keys count as few. Two classes are enough, and each is kernels to warm up. */
+const fewKeys = 128;
+
+/** Threads of such a workgroup. More than 512 have too few registers each. */
+const wideThreads = 512;
+
+/**
+ * Splits for queries that see `lengths` keys. `decodeOnly` as in `ForwardShape`: beside prompts it matters less, and
+ * fewer kernels will do.
+ */
+export function decodeCut(
+  lengths: readonly number[],
+  decodeOnly: boolean,
+  heads: HeadLayout,
+  caps: DeviceCaps,
+): AttentionCut {
   let longest = 1;
   for (const n of lengths) longest = Math.max(longest, n);
-  const workgroups = Math.max(1, lengths.length * decodeHeadBlocks(heads, caps));
-  const few = !caps.software && workgroups <= caps.parallelism / 8;
-  const wide = few && longest <= wideKeys;
-  const threads = caps.software ? 32 : wide ? 512 : few ? 256 : 128;
+  const whole = decodeOnly && !caps.software ? wholeSequences(lengths.length, longest, heads, caps) : null;
+  return whole ?? splitSequences(lengths.length, longest, heads, caps);
+}
+
+/** One workgroup for each sequence and block of heads, or null where splits are better. */
+function wholeSequences(
+  queries: number,
+  longest: number,
+  heads: HeadLayout,
+  caps: DeviceCaps,
+): AttentionCut | null {
+  const group = heads.numHeads / heads.numKvHeads;
+  // Numbers of queries between powers of two share their kernels, so that warming up can know them all.
+  const sequences = powerOfTwo(queries);
+  // A quarter of what fills the device is about one workgroup for each multiprocessor.
+  const spread = Math.min(
+    group,
+    Math.max(1, Math.floor(caps.parallelism / 4 / (sequences * heads.numKvHeads))),
+  );
+  const { headBlock, lanes } = tune(heads, { threads: 0, headBlock: divideUp(group, spread) }, caps);
+  if (longest > Math.max(leastWholeKeys, mostWholeKeys / headBlock)) return null;
+  const widest = caps.wideThreads ?? wideThreads;
+  const { batch } = tune(heads, { threads: widest, headBlock, batch: widest > 512 ? 4 : 8 }, caps);
+  const oneRound = lanes * (longest <= fewKeys ? fewKeys : leastWholeKeys) / batch;
+  const room = 128 * caps.parallelism / (sequences * headBlocks(heads, headBlock));
+  const threads = Math.max(128, Math.min(oneRound, widest, powerOfTwo(room + 1) / 2));
+  const splitKeys = divideUp(longest, granularity) * granularity;
+  return { splitKeys, splits: 1, ...tune(heads, { threads, headBlock, batch }, caps) };
+}
+
+function splitSequences(queries: number, longest: number, heads: HeadLayout, caps: DeviceCaps): AttentionCut {
+  const { headBlock } = tune(heads, { threads: 0 }, caps);
+  const workgroups = Math.max(1, queries * headBlocks(heads, headBlock));
+  const few = workgroups <= caps.parallelism / 8;
   // A workgroup should have at least two rounds of keys.
-  const leastKeys = few ? 128 : 64;
-  const wanted = wide ? 1 : Math.floor(caps.parallelism / workgroups);
+  const leastKeys = few && !caps.software ? 128 : 64;
+  const wanted = Math.floor(caps.parallelism / workgroups);
   const splits = Math.max(1, Math.min(wanted, mostSplits, divideUp(longest, leastKeys)));
   const splitKeys = divideUp(divideUp(longest, splits), granularity) * granularity;
-  return { splitKeys, splits: divideUp(longest, splitKeys), threads };
+  const threads = caps.software ? 32 : few ? 256 : 128;
+  return { splitKeys, splits: divideUp(longest, splitKeys), ...tune(heads, { threads }, caps) };
 }

@@ -1,96 +1,133 @@
 // Attention of single queries over paged keys and values (Dao et al., "Flash-Decoding", 2023): the keys of a
 // sequence are split over workgroups, and all query heads of a key/value head sit in one, so K and V are read once.
 //
-// Grid: (splits, kvHeads · head blocks, queries). Workgroup: threads in gangs of L lanes; a gang takes every n-th
+// Grid: (splits, kvHeads · head blocks, queries and what `read_ahead.ts` adds). Workgroup: threads in gangs of L lanes; a gang takes every n-th
 // batch of keys, its lanes share a key's elements (16 bytes a load) and keep the running maximum, sum and output of
 // an online softmax (Milakov & Gimelshein 2018) in registers. All loads of a batch are issued before the first is
-// used, and the next batch's page-table entries with them. Gangs meet by shuffles within a subgroup, then through
-// workgroup memory. A sequence with a single split writes its output at once, others leave partial results for
-// `merge`. Bound by reading K and V.
+// used, and the next batch's page-table entries with them; the first batch's even before the queries are ready, which
+// takes as long again where the kernel rotates and stores its own token (`own_token.ts`). Gangs meet by shuffles
+// within a subgroup, then through workgroup memory. A sequence with a single split writes its output at once, others
+// leave partial results for `merge`. Bound by reading K and V.
 
-import type { HeadLayout } from "../../ops.ts";
 import type { DeviceCaps, KernelCall } from "../kernel.ts";
 import { contentAt, Word } from "../plan/words.ts";
-import { divideUp, float, input, kernelSource, lines, load, output, range } from "../wgsl.ts";
+import { divideUp, float, input, kernelSource, lines, output, range } from "../wgsl.ts";
 import { cacheType, octetHalf, slotFunction } from "./cache.ts";
 import { meeting } from "./meeting.ts";
-import { type AttentionShape, firstKey } from "./shape.ts";
-import { meetingBytes, tune, type Tuning } from "./tuning.ts";
+import { ownToken, ownTokenBindings, type OwnTokenRole } from "./own_token.ts";
+import { aheadBindings, aheadLayers, readAheadCode, type ReadAheadRole } from "./read_ahead.ts";
+import { type AttentionShape, firstKey, type HeadNorms, loadQuad } from "./shape.ts";
+import { type DecodeLayout, headBlocks, meetingBytes, tune, type Tuning } from "./tuning.ts";
 
-/** Workgroups per query and split. */
-export function decodeHeadBlocks(heads: HeadLayout, caps: DeviceCaps): number {
-  return heads.numKvHeads * divideUp(heads.numHeads / heads.numKvHeads, tune(heads, 0, caps).headBlock);
+/** One call of the kernel. */
+export interface DecodeCall {
+  /**
+   * With it the kernel also does for the queries' tokens what `ropeStore` does; then no two queries may be of one
+   * sequence.
+   */
+  readonly own: HeadNorms | null;
+  /** Single queries. */
+  readonly queries: number;
+  /** Splits there is room for. */
+  readonly splits: number;
+  /** Over threads. */
+  readonly layout: DecodeLayout;
+  /** Bytes of other buffers to read (`read_ahead.ts`); only without splits, because their results' place is used. */
+  readonly ahead: readonly number[];
 }
 
-/** Attention of `queries` single queries with room for `splits` splits each, in workgroups of `threads`. */
+/** Attention of single queries. */
 export function decodeAttention(
   shape: AttentionShape,
-  queries: number,
-  splits: number,
-  threads: number,
+  { own, queries, splits, layout, ahead }: DecodeCall,
   caps: DeviceCaps,
-): KernelCall<"qkv" | "pageTable" | "keys" | "values" | "partial" | "output"> {
+): KernelCall<"qkv" | OwnTokenRole | "pageTable" | "keys" | "values" | "partial" | "output" | ReadAheadRole> {
   const { heads, cache, window } = shape;
-  const tuning = tune(heads, threads, caps);
+  const tuning = tune(heads, layout, caps);
+  const extra = own === null ? { roles: [], bindings: [] } : ownTokenBindings(own);
+  const next = aheadBindings(ahead);
   const source = kernelSource(
-    `attention-decode ${heads.numHeads}/${heads.numKvHeads}x${heads.headDim} ${tuning.threads} ${cache.key} ` +
-      `${shape.scale} ${window} ${shape.qkv} ${shape.output}`,
+    `attention-decode${own === null ? "" : `-own ${own.qNorm} ${own.kNorm}`} ` +
+      `${heads.numHeads}/${heads.numKvHeads}x${heads.headDim} ` +
+      `${tuning.threads} ${tuning.headBlock} ${tuning.batch} ${cache.key} ` +
+      `${shape.scale} ${window} ${shape.qkv} ${shape.output}${ahead.map((bytes) => ` +${bytes}`).join("")}`,
     [
-      input("qkv", `array<${shape.qkv}>`),
+      input("qkv", `array<vec4<${shape.qkv}>>`),
+      ...extra.bindings,
       input("pageTable", "array<u32>"),
-      input("keys", cacheType),
-      input("values", cacheType),
+      ...["keys", "values"].map((name) => (own === null ? input : output)(name, cacheType)),
       output("partials", "array<f32>"),
-      output("result", `array<${shape.output}>`),
+      output("result", `array<vec4<${shape.output}>>`),
+      ...next.bindings,
     ],
-    () => code(shape, tuning),
+    () => code(shape, own, tuning, ahead),
   );
+  const blocks = headBlocks(heads, tuning.headBlock);
   return {
     source,
-    bindings: ["qkv", "pageTable", "keys", "values", "partial", "output"],
-    workgroups: [splits, decodeHeadBlocks(heads, caps), queries],
+    bindings: ["qkv", ...extra.roles, "pageTable", "keys", "values", "partial", "output", ...next.roles],
+    workgroups: [splits, blocks, queries + aheadLayers(ahead, splits * blocks, queries, caps)],
   };
 }
 
-function code(shape: AttentionShape, tuning: Tuning): string {
+function code(
+  shape: AttentionShape,
+  norms: HeadNorms | null,
+  tuning: Tuning,
+  ahead: readonly number[],
+): string {
   const { heads: { numHeads, numKvHeads, headDim }, cache } = shape;
   const { lanes, chunks, headBlock, threads, batch, bundle } = tuning;
   const gangs = threads / lanes, bundles = threads / bundle;
   const group = numHeads / numKvHeads;
   const blocks = divideUp(group, headBlock);
-  const width = (numHeads + 2 * numKvHeads) * headDim;
+  const width = numHeads + 2 * numKvHeads;
   const H = range(headBlock), C = range(chunks), J = range(batch);
   const sides = ["a", "b"] as const;
   const partial = chunks * lanes * 8 !== headDim;
+  const own = norms === null ? null : ownToken(shape, norms, tuning);
   // Lanes past the end of a head repeat its first chunk with a query of zeros, and drop their output.
   const chunkOf = (c: number) => {
     const at = c === 0 ? "part" : `part + ${c * lanes}u`;
     return partial ? `select(0u, ${at}, ${at} < ${headDim / 8}u)` : at;
   };
-  const query = (h: number, c: number, side: string, offset: number) => {
-    const elements = range(4).map((i) => load(shape.qkv, `qkv[at${h}_${c} + ${offset + i}u]`)).join(", ");
-    return `  let q${h}_${c}${side} = factor${c} * vec4<f32>(${elements});`;
+  const query = (h: number, c: number, half: 0 | 1) => {
+    const quad = `2u * chunk${c} + ${half}u`;
+    if (own !== null) return own.query(h, quad);
+    return loadQuad(shape, `(token * ${width}u + head + ${h}u) * ${headDim / 4}u + ${quad}`);
   };
   const slots = (at: string) =>
-    lines(J.map((i) => `slot${i} = slotOf(row, min(${at} + ${i}u, end - 1u), kvHead) >> 3u;`));
-  const meetingHeads = Math.max(1, Math.min(headBlock, Math.floor(meetingBytes / (4 * bundles * headDim))));
+    lines(J.map((i) => `slot${i} = slotOf(row, min(${at} + ${i}u, last), kvHead) >> 3u;`));
+  const outputBytes = 4 * bundles * headDim;
+  const meetingHeads = Math.max(1, Math.min(headBlock, Math.floor(meetingBytes(threads) / outputBytes)));
   return `${slotFunction(cache)}
 // Scores are in units of log2, so that the softmax uses exp2.
 const least = -1e30;
-var<workgroup> meetingOutput: array<f32, ${meetingHeads * bundles * headDim}>;
+${own?.declarations ?? ""}
+var<workgroup> meetingOutput: array<vec4<f32>, ${meetingHeads * bundles * headDim / 4}>;
 var<workgroup> meetingMaximum: array<f32, ${bundles * headBlock}>;
 var<workgroup> meetingSum: array<f32, ${bundles * headBlock}>;
 @compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32) {
+  @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+${
+    ahead.length === 0 ? "" : `  let decodes = plan[${Word.Decodes}];
+  if (group.z >= decodes) {
+${readAheadCode(ahead, threads, "(group.z - decodes)", "(groups.z - decodes)")}
+    return;
+  }`
+  }
   let entry = ${contentAt}u + 3u * group.z;
   let token = plan[entry];
   let row = plan[entry + 1u];
   let position = plan[entry + 2u];
   let splitKeys = plan[${Word.SplitKeys}];
+  let splits = plan[${Word.Splits}];
   let start = ${firstKey(shape.window, "position")};
   let first = start + group.x * splitKeys;
   if (first > position) { return; }
-  let end = min(first + splitKeys, position + 1u);
+  // The own key is not among those that come from the cache, if the kernel stores it; there may be none then.
+  let end = min(first + splitKeys, position${own === null ? " + 1u" : ""});
+  let last = max(end, first + 1u) - 1u;
   let single = start + splitKeys > position;
   let kvHead = group.y / ${blocks}u;
   // The last block of a group may begin earlier and repeat heads of the one before it.
@@ -107,28 +144,34 @@ ${
       };`
     ))
   }
+${own?.loads ?? ""}
+${lines(J.flatMap((i) => C.map((c) => `  var k${i}_${c} = keys[slot${i} + chunk${c}];`)))}
+${lines(J.flatMap((i) => C.map((c) => `  var v${i}_${c} = values[slot${i} + chunk${c}];`)))}
+${own?.rotation ?? ""}
 ${
     lines(H.flatMap((h) =>
-      C.map((c) =>
-        `  let at${h}_${c} = token * ${width}u + (head + ${h}u) * ${headDim}u + chunk${c} * 8u;
-${query(h, c, "a", 0)}
-${query(h, c, "b", 4)}
-  var o${h}_${c}a = vec4<f32>(0.0);
-  var o${h}_${c}b = vec4<f32>(0.0);`
+      C.flatMap((c) =>
+        sides.map((side, half) =>
+          `  let q${h}_${c}${side} = factor${c} * ${query(h, c, half as 0 | 1)};
+  var o${h}_${c}${side} = vec4<f32>(0.0);`
+        )
       )
     ))
   }
-${lines(H.map((h) => `  var m${h} = least;\n  var l${h} = 0.0;`))}
+${
+    lines(H.map((h) =>
+      `  var m${h} = least;
+  var l${h} = 0.0;`
+    ))
+  }
+${own?.begin ?? ""}
   for (var j = begin; j < end; j += ${gangs * batch}u) {
-${lines(J.flatMap((i) => C.map((c) => `    let k${i}_${c} = keys[slot${i} + chunk${c}];`)))}
-${lines(J.flatMap((i) => C.map((c) => `    let v${i}_${c} = values[slot${i} + chunk${c}];`)))}
     ${slots(`j + ${gangs * batch}u`)}
 ${
     lines(J.flatMap((i) => [
       ...C.map((c) =>
-        `    let k${i}_${c}a = ${octetHalf(`k${i}_${c}`, 0)};\n    let k${i}_${c}b = ${
-          octetHalf(`k${i}_${c}`, 1)
-        };`
+        `    let k${i}_${c}a = ${octetHalf(`k${i}_${c}`, 0)};
+    let k${i}_${c}b = ${octetHalf(`k${i}_${c}`, 1)};`
       ),
       ...H.map((h) =>
         `    var s${i}_${h} = ${
@@ -173,6 +216,10 @@ ${
       )
     ))
   }
+    if (j + ${gangs * batch}u < end) {
+${lines(J.flatMap((i) => C.map((c) => `      k${i}_${c} = keys[slot${i} + chunk${c}];`)))}
+${lines(J.flatMap((i) => C.map((c) => `      v${i}_${c} = values[slot${i} + chunk${c}];`)))}
+    }
   }
 ${
     lines(

@@ -20,9 +20,21 @@ export interface AttentionShape {
   readonly output: ElementType;
 }
 
+/** Epsilons of the norms that heads go through before they are rotated; null where there is none. */
+export interface HeadNorms {
+  /** Of the query heads. */
+  readonly qNorm: number | null;
+  /** Of the key heads. */
+  readonly kNorm: number | null;
+}
+
 /** Numbers of one query head and split in the partial results: the output, the maximum and the sum. */
 export const partialWords = (headDim: number): number => headDim + 2;
 
 /** First key a query at `position` sees. */
 export const firstKey = (window: number | null, position: string): string =>
   window === null ? "0u" : `select(0u, ${position} - ${window - 1}u, ${position} >= ${window}u)`;
+
+/** WGSL of four elements of q|k|v in f32; needs a buffer `qkv` of vec4s. */
+export const loadQuad = (shape: AttentionShape, at: string): string =>
+  shape.qkv === "f16" ? `vec4<f32>(qkv[${at}])` : `qkv[${at}]`;

@@ -4,43 +4,54 @@ import type { HeadLayout } from "../../ops.ts";
 import type { DeviceCaps } from "../kernel.ts";
 import { divideUp, powerOfTwo } from "../wgsl.ts";
 
+/** What may be chosen for a step. */
+export interface DecodeLayout {
+  /** Of a workgroup. */
+  readonly threads: number;
+  /** Query heads of a key/value head that one workgroup handles. */
+  readonly headBlock: number;
+  /** Keys that a gang takes together, before the maximum is updated. */
+  readonly batch: number;
+}
+
 /** How the work is laid out over threads. */
-export interface Tuning {
+export interface Tuning extends DecodeLayout {
   /** Lanes that share a key. */
   readonly lanes: number;
   /** Chunks of eight elements a lane handles. */
   readonly chunks: number;
-  /** Query heads of a key/value head that one workgroup handles. */
-  readonly headBlock: number;
-  /** Of a workgroup. */
-  readonly threads: number;
-  /** Keys of a batch, taken together before the maximum is updated. */
-  readonly batch: number;
   /** Lanes that meet by shuffles: a subgroup, or a part of one. */
   readonly bundle: number;
 }
 
+/** Workgroups per query and split. */
+export const headBlocks = ({ numHeads, numKvHeads }: HeadLayout, headBlock: number): number =>
+  numKvHeads * divideUp(numHeads / numKvHeads, headBlock);
+
 /** Most bytes of workgroup memory for the meeting of the bundles; more heads take turns. */
-export const meetingBytes = 8192;
+export const meetingBytes = (threads: number): number => Math.max(8192, 32 * threads);
 
 /** Most bytes of one head's outputs of all bundles. */
 const mostMeetingBytes = 16384;
 
-/** A layout of at most `threads` threads for these heads. */
+/** The nearest layout to the one wanted that registers and workgroup memory allow; as many heads as they do. */
 export function tune(
   { numHeads, numKvHeads, headDim }: HeadLayout,
-  threads: number,
+  wanted: Partial<DecodeLayout> & Pick<DecodeLayout, "threads">,
   caps: DeviceCaps,
 ): Tuning {
   const total = headDim / 8;
   const lanes = Math.min(powerOfTwo(total), caps.minSubgroup);
   const chunks = divideUp(total, lanes);
-  // Registers: 16 numbers (query and output) per head and chunk.
-  const headBlock = Math.min(numHeads / numKvHeads, Math.max(1, Math.floor(8 / chunks)));
-  const batch = caps.software ? 2 : headBlock * chunks <= 4 ? 4 : 2;
+  // Registers: 16 numbers (query and output) per head and chunk, 8 per chunk of a batch.
+  const mostHeads = Math.max(1, Math.floor(8 / chunks));
+  const headBlock = Math.min(numHeads / numKvHeads, mostHeads, wanted.headBlock ?? Infinity);
+  const load = headBlock * chunks;
+  const batch = caps.software || load > 4 ? 2 : load > 1 ? 4 : wanted.batch ?? 4;
+  const mostThreads = load > 4 ? 256 : load > 1 ? 512 : 1024;
   const bundle = caps.minSubgroup;
-  const most = Math.min(caps.maxWorkgroupThreads, bundle * Math.floor(mostMeetingBytes / (4 * headDim)));
-  // Twice the registers leave room for half the threads.
-  const wanted = headBlock * chunks > 4 ? Math.min(threads, 256) : threads;
-  return { lanes, chunks, headBlock, threads: Math.min(wanted, most), batch, bundle };
+  // Bundles are a power of two, for the meeting's sake.
+  const most = Math.min(caps.maxWorkgroupThreads / bundle, mostMeetingBytes / (4 * headDim));
+  const threads = Math.min(wanted.threads, mostThreads, bundle * powerOfTwo(Math.floor(most) + 1) / 2);
+  return { lanes, chunks, headBlock, threads, batch, bundle };
 }

@@ -6,6 +6,7 @@
 
 import { type BatchPlan, tokenCount } from "../../../engine/plan.ts";
 import type { StateSpec } from "../../ops.ts";
+import type { DecodeLayout } from "../attention/tuning.ts";
 import {
   mergeBias,
   packSamples,
@@ -17,13 +18,11 @@ import { Regions } from "./regions.ts";
 import { resultWords, Word } from "./words.ts";
 
 /** How attention work is cut; chosen from the plan and the device. */
-export interface AttentionCut {
+export interface AttentionCut extends DecodeLayout {
   /** Keys per split of a decode sequence. */
   readonly splitKeys: number;
   /** Most splits of any decode sequence of the forward. */
   readonly splits: number;
-  /** Threads of a decode workgroup. */
-  readonly threads: number;
 }
 
 /** What one forward looks like to whoever records it. */
@@ -32,6 +31,8 @@ export interface ForwardShape extends AttentionCut {
   readonly tokens: number;
   /** Queries of the decode kernel. */
   readonly decodes: number;
+  /** Every sequence computes one token: no query of the forward sees another's key. */
+  readonly decodeOnly: boolean;
   /** Query tiles of longer sequences. */
   readonly tiles: number;
   /** Byte offset of its region. */
@@ -72,8 +73,8 @@ export interface PackOptions {
   readonly tileTokens: number;
   /** Sequences that compute at most so many tokens go through the decode kernel, token by token. */
   readonly decodeTokens: number;
-  /** How decode attention over sequences of these lengths is cut. */
-  readonly cut: (lengths: readonly number[]) => AttentionCut;
+  /** How decode attention over sequences of these lengths is cut, and whether they are all there is. */
+  readonly cut: (lengths: readonly number[], decodeOnly: boolean) => AttentionCut;
 }
 
 /** Packs a plan. */
@@ -163,7 +164,8 @@ function packForward(regions: Regions, plan: BatchPlan, step: number, options: P
   let decodeAt = regions.take(3 * decodeLengths.length);
   let tokenAt = regions.take(2 * tokens);
   let tileAt = regions.take(4 * tiles);
-  const cut = options.cut(decodeLengths);
+  const decodeOnly = plan.extendLength.every((extend) => extend === 1);
+  const cut = options.cut(decodeLengths, decodeOnly);
   regions.header(Word.TokensAt, tokenAt);
   regions.header(Word.Decodes, decodeLengths.length);
   regions.header(Word.SplitKeys, cut.splitKeys);
@@ -194,5 +196,5 @@ function packForward(regions: Regions, plan: BatchPlan, step: number, options: P
     }
     token += extend;
   }
-  return { tokens, decodes: decodeLengths.length, tiles, offset, ...cut };
+  return { tokens, decodes: decodeLengths.length, decodeOnly, tiles, offset, ...cut };
 }

@@ -1,5 +1,5 @@
 // Per-head norm of q and k (Qwen3), rotary positions (Su et al. 2021, arXiv 2104.09864), and the store of k and v
-// into their pages, in one dispatch.
+// into their pages, in one dispatch; for steps with prompts in them (`attention/own_token.ts` does it for others).
 //
 // Grid: (query heads + 2 · key/value heads, T), a workgroup of one subgroup per head. A thread handles elements
 // i, i + 1 and their partners i + half, i + half + 1, so that a 16-bit pair of the cache is written by one thread.
@@ -12,17 +12,14 @@ import { Word } from "../plan/words.ts";
 import { laneArguments, laneParameters, oneSubgroup, workgroupReduction } from "../reduce.ts";
 import { float, input, kernelSource, load, output, store } from "../wgsl.ts";
 import { type CacheLayout, slotFunction } from "../attention/cache.ts";
+import type { HeadNorms } from "../attention/shape.ts";
 
 /** Fixed properties. */
-export interface RopeStoreShape {
+export interface RopeStoreShape extends HeadNorms {
   /** This rank's heads. */
   readonly heads: HeadLayout;
   /** Layout of the pages. */
   readonly cache: CacheLayout;
-  /** Epsilons of the norms, or null. */
-  readonly qNorm: number | null;
-  /** Epsilon of the keys' norm, or null. */
-  readonly kNorm: number | null;
   /** Type of q|k|v. */
   readonly qkv: ElementType;
 }

@@ -25,7 +25,7 @@ const base: StateSpec = {
 
 const pretendGpu = () =>
   createWebGpuBackend({
-    caps: { software: false, parallelism: 64, halfFrom: 0, packedAttention: true },
+    caps: { software: false, parallelism: 64, halfFrom: 0, packedAttention: true, readAheadBytes: 1000 },
   });
 
 const layouts: [HeadLayout, pageSize: number, window: number | null][] = [
@@ -70,27 +70,31 @@ for (const [heads, pageSize, window] of layouts) {
           ),
           qkv: backend.createActivation(width, "hidden"),
           output: backend.createActivation(numHeads * headDim, "attended"),
+          next: [backend.createMatrix({ name: "next", rows: 16, columns: 64, dtype: "bf16" })],
         };
       });
       const batches: TestSequence[][] = [
         [{ row: 0, cached: 0, extend: 75 }, { row: 2, cached: 0, extend: 9 }],
         [{ row: 2, cached: 9, extend: 1 }, { row: 0, cached: 75, extend: 70 }],
         [{ row: 0, cached: 145, extend: 1 }, { row: 2, cached: 10, extend: 3 }],
+        [{ row: 0, cached: 146, extend: 1 }, { row: 2, cached: 13, extend: 1 }],
+        [{ row: 2, cached: 14, extend: 1 }],
       ];
       for (const [id, sequences] of batches.entries()) {
         const count = sequences.reduce((sum, s) => sum + s.extend, 0);
         const values = random.normals(count * width, 1.5);
         const rows = [];
-        for (const { backend, rope, qkv, output } of contexts) {
+        for (const { backend, rope, qkv, output, next } of contexts) {
           backend.writeActivation(qkv, values);
           const unsampled = sequences.map((s) => ({ ...s, sample: false }));
           const recorded = backend.record(
             plan(id, unsampled, id === 0 ? { pages } : {}),
             (ops) => {
-              ops.ropeStore({ qkv, heads, rope, layer: 0 });
               ops.attention({
                 qkv,
                 heads,
+                rope,
+                next,
                 output,
                 layer: 0,
                 scale: 1 / Math.sqrt(headDim),

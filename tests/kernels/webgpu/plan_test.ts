@@ -20,7 +20,7 @@ const options: PackOptions = {
   maxGroup: 2,
   tileTokens: 8,
   decodeTokens: 2,
-  cut: (lengths) => ({ splitKeys: 32, splits: lengths.length, threads: 32 }),
+  cut: (lengths) => ({ splitKeys: 32, splits: lengths.length, threads: 32, headBlock: 1, batch: 2 }),
 };
 
 /** Words of the region at a byte offset. */
@@ -111,6 +111,15 @@ Deno.test("short extensions become single queries, long ones tiles that end with
     19,
     3,
   ]);
+});
+
+Deno.test("a forward is of single tokens only if every sequence computes one", () => {
+  const decodeOnly = (...lengths: number[]) => {
+    const sequences = lengths.map((extend, row) => ({ row, cached: 3, extend }));
+    return packPlan(plan(1, sequences), options).forwards[0]!.decodeOnly;
+  };
+  assert.deepEqual([decodeOnly(1), decodeOnly(1, 1, 1)], [true, true]);
+  assert.deepEqual([decodeOnly(2), decodeOnly(1, 2, 1), decodeOnly(1, 9)], [false, false, false]);
 });
 
 Deno.test("sampled rows are grouped by what fits the logits, in order", () => {

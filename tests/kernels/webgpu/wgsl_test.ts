@@ -77,7 +77,16 @@ function sources(
         qkv: "f32",
         output: "f16",
       } as const;
-      for (const threads of [32, 128, 512]) found.push(decodeAttention(shape, 2, 4, threads, caps));
+      const norms = [null, { qNorm: null, kNorm: null }, { qNorm: 1e-6, kNorm: 1e-6 }];
+      for (
+        const [threads, headBlock, batch] of [[32, 8, 4], [128, 8, 4], [512, 8, 4], [512, 1, 8], [1024, 1, 4]]
+      ) {
+        const layout = { threads: threads!, headBlock: headBlock!, batch: batch! };
+        const call = { queries: 2, splits: 4, layout, ahead: [] };
+        for (const own of norms) found.push(decodeAttention(shape, { ...call, own }, caps));
+        const ahead = [1024, 96];
+        found.push(decodeAttention(shape, { ...call, own: norms[1]!, splits: 1, ahead }, caps));
+      }
       found.push(mergeSplits(shape, 2, caps));
       const tile = prefillTile(heads, caps);
       if (tile) found.push(prefillAttention(shape, tile, 3));

@@ -1,0 +1,334 @@
+// Decode attention that also normalises, rotates and stores its own token, kernel against kernels: `ropeStore` and
+// then attention without. Both start from the same pages, in which every slot that holds no key is NaN, the one that
+// is about to be written among them.
+
+import { gpuTest } from "../../gpu.ts";
+import assert from "node:assert/strict";
+import type { HeadLayout, StateSpec } from "../../../kernels/ops.ts";
+import { attend } from "../../../kernels/reference/attention.ts";
+import { decode, encode } from "../../../kernels/reference/numbers.ts";
+import { decodeAttention } from "../../../kernels/webgpu/attention/decode.ts";
+import { mergeSplits } from "../../../kernels/webgpu/attention/merge.ts";
+import type { DecodeLayout } from "../../../kernels/webgpu/attention/tuning.ts";
+import { aheadLayers, chooseAhead, rareWord } from "../../../kernels/webgpu/attention/read_ahead.ts";
+import { type HeadNorms, partialWords } from "../../../kernels/webgpu/attention/shape.ts";
+import { BufferAllocator } from "../../../kernels/webgpu/buffers.ts";
+import { GpuDevice } from "../../../kernels/webgpu/device.ts";
+import type { DeviceCaps } from "../../../kernels/webgpu/kernel.ts";
+import { PipelineCache } from "../../../kernels/webgpu/pipelines.ts";
+import { packPlan } from "../../../kernels/webgpu/plan/pack.ts";
+import { Readback } from "../../../kernels/webgpu/readback.ts";
+import { prepare, type Prepared, Recorder } from "../../../kernels/webgpu/recorder.ts";
+import { ropeStore } from "../../../kernels/webgpu/rope/rope_store.ts";
+import { DeviceState } from "../../../kernels/webgpu/state.ts";
+import { Random, relativeError } from "../../random.ts";
+import { plan, scatteredPages, smallState } from "../plans.ts";
+
+interface Case {
+  readonly heads: HeadLayout;
+  readonly pageSize: number;
+  readonly window: number | null;
+  readonly norms: HeadNorms;
+  /** Of the queries, one sequence each. */
+  readonly positions: readonly number[];
+  readonly splitKeys: number;
+  readonly layout: DecodeLayout;
+}
+
+interface Outcome {
+  readonly result: Float32Array;
+  /** Bits of float16. */
+  readonly keys: Uint16Array;
+  readonly values: Uint16Array;
+  /** Bits of the first number that splits would leave. */
+  readonly firstPartial: number;
+}
+
+const contextLength = 256;
+const nan = 0x7e00;
+
+/** What a case's kernels see. */
+function contents({ heads, pageSize, positions }: Case) {
+  const random = new Random(heads.headDim + positions.length);
+  const { numHeads, numKvHeads, headDim } = heads;
+  const pagesPerRow = contextLength / pageSize, numPages = positions.length * pagesPerRow;
+  const rows = positions.map((_, row) => row);
+  const pages = scatteredPages(rows, pagesPerRow, numPages);
+  const table = new Uint32Array((positions.length + 1) * pagesPerRow);
+  for (const [row, index, page] of pages) table[row * pagesPerRow + index] = page;
+  /** First element of a key or value. */
+  const slot = (row: number, position: number, kvHead: number) => {
+    const page = table[row * pagesPerRow + Math.floor(position / pageSize)]!;
+    return ((page * numKvHeads + kvHead) * pageSize + position % pageSize) * headDim;
+  };
+  const elements = (numPages + 1) * pageSize * numKvHeads * headDim;
+  const [keys, values] = [0, 1].map(() => {
+    const cache = new Uint16Array(elements).fill(nan);
+    for (const row of rows) {
+      for (let position = 0; position < positions[row]!; position++) {
+        for (let h = 0; h < numKvHeads; h++) {
+          const bytes = encode(random.normals(headDim, 1.5), "f16", headDim);
+          cache.set(new Uint16Array(bytes.buffer, bytes.byteOffset, headDim), slot(row, position, h));
+        }
+      }
+    }
+    return cache;
+  });
+  const angles = Array.from(
+    { length: contextLength * headDim / 2 },
+    (_, i) => Math.floor(i / (headDim / 2)) / 30 ** (i % (headDim / 2) / (headDim / 2)),
+  );
+  return {
+    numPages,
+    table,
+    slot,
+    keys: keys!,
+    values: values!,
+    qkv: random.normals(positions.length * (numHeads + 2 * numKvHeads) * headDim, 1.5),
+    cosine: Float32Array.from(angles, Math.cos),
+    sine: Float32Array.from(angles, Math.sin),
+    qNorm: random.normals(headDim, 0.3).map((v) => v + 1),
+    kNorm: random.normals(headDim, 0.3).map((v) => v + 1),
+  };
+}
+
+/** A device, and what has been compiled on it. */
+interface Bench {
+  readonly gpu: GpuDevice;
+  readonly readback: Readback;
+  readonly allocator: BufferAllocator;
+  readonly pipelines: PipelineCache;
+}
+
+/** The case through one kernel or through two; the one may read words ahead. */
+async function run(
+  { gpu, readback, allocator, pipelines }: Bench,
+  { heads, pageSize, window, norms, positions, splitKeys, layout }: Case,
+  content: ReturnType<typeof contents>,
+  together: boolean,
+  ahead: readonly Uint32Array[] = [],
+): Promise<Outcome> {
+  const queries = positions.length, { numHeads, headDim } = heads;
+  const spec: StateSpec = {
+    ...smallState,
+    heads,
+    pageSize,
+    numPages: content.numPages,
+    contextLength,
+    maxRows: queries,
+    maxTokens: queries,
+  };
+  const state = new DeviceState(spec, allocator);
+  const filled = (label: string, data: Float32Array | Uint32Array) => {
+    const buffer = allocator.create(label, data.byteLength);
+    allocator.write(buffer, 0, data);
+    return buffer;
+  };
+  allocator.write(state.pageTable, 0, content.table);
+  allocator.write(state.keys[0]!, 0, new Uint8Array(content.keys.buffer));
+  allocator.write(state.values[0]!, 0, new Uint8Array(content.values.buffer));
+  const splits = Math.ceil(
+    Math.max(...positions.map((p) => Math.min(p + 1, window ?? Infinity))) / splitKeys,
+  );
+  const packed = packPlan(
+    plan(1, positions.map((cached, row) => ({ row, cached, extend: 1, sample: false }))),
+    {
+      state: spec,
+      alignWords: Math.max(64, gpu.offsetAlignment / 4),
+      maxGroup: 1,
+      tileTokens: 1,
+      decodeTokens: 1,
+      cut: () => ({ splitKeys, splits, ...layout }),
+    },
+  );
+  const { offset, decodeOnly } = packed.forwards[0]!;
+  assert.ok(decodeOnly);
+  const planBuffer = allocator.create("plan", packed.words.byteLength + packed.regionBytes);
+  allocator.write(planBuffer, 0, packed.words);
+  const buffers = {
+    qkv: filled("qkv", content.qkv),
+    cosine: filled("cosine", content.cosine),
+    sine: filled("sine", content.sine),
+    qNorm: filled("qNorm", content.qNorm),
+    kNorm: filled("kNorm", content.kNorm),
+    pageTable: state.pageTable,
+    keys: state.keys[0]!,
+    values: state.values[0]!,
+    partial: filled(
+      "partial",
+      new Float32Array(queries * numHeads * splits * partialWords(headDim)).fill(NaN),
+    ),
+    ahead0: filled("ahead", ahead[0] ?? new Uint32Array(4)),
+    ahead1: filled("ahead", ahead[1] ?? new Uint32Array(4)),
+    output: filled("output", new Float32Array(queries * numHeads * headDim).fill(NaN)),
+  };
+  const { cache } = state;
+  const shape = { heads, cache, scale: headDim ** -0.5, window, qkv: "f32", output: "f32" } as const;
+  const dispatches: Prepared[] = [];
+  if (!together) {
+    const call = ropeStore({ heads, cache, ...norms, qkv: "f32" }, queries, gpu.caps);
+    dispatches.push(prepare(pipelines, call, buffers));
+  }
+  const call = {
+    own: together ? norms : null,
+    queries,
+    splits,
+    layout,
+    ahead: ahead.map((words) => words.byteLength),
+  };
+  const attention = decodeAttention(shape, call, gpu.caps);
+  dispatches.push(prepare(pipelines, attention, buffers));
+  if (splits > 1) dispatches.push(prepare(pipelines, mergeSplits(shape, queries, gpu.caps), buffers));
+  const recorder = new Recorder(gpu, readback, pipelines.planGroup(planBuffer.gpu, packed.regionBytes));
+  recorder.region(offset);
+  for (const dispatch of dispatches) recorder.dispatch(dispatch);
+  const read = [buffers.output, buffers.keys, buffers.values, buffers.partial];
+  const staging = readback.acquire(read.reduce((sum, { bytes }) => sum + bytes, 0));
+  let at = 0;
+  for (const { gpu, bytes } of read) {
+    recorder.copy(gpu, 0, staging.buffer, at, bytes);
+    at += bytes;
+  }
+  gpu.queue.submit(recorder.finish().map(({ commands }) => commands));
+  const data = await readback.read(staging, at);
+  gpu.check();
+  const { output, keys, partial } = buffers;
+  return {
+    result: new Float32Array(data, 0, queries * numHeads * headDim),
+    keys: new Uint16Array(data, output.bytes, content.keys.length),
+    values: new Uint16Array(data, output.bytes + keys.bytes, content.values.length),
+    firstPartial: new Uint32Array(data, at - partial.bytes, 1)[0]!,
+  };
+}
+
+/** Attention in float64 over pages that hold the own key and value; the query goes through `rotated`. */
+function expected(one: Case, content: ReturnType<typeof contents>, { keys, values }: Outcome): Float64Array {
+  const { heads: { numHeads, numKvHeads, headDim }, positions, window, norms } = one;
+  const output = new Float64Array(positions.length * numHeads * headDim);
+  const half = headDim / 2;
+  positions.forEach((position, row) => {
+    for (let h = 0; h < numHeads; h++) {
+      const from = (row * (numHeads + 2 * numKvHeads) + h) * headDim;
+      let q = Float64Array.from(content.qkv.subarray(from, from + headDim));
+      if (norms.qNorm !== null) {
+        const scale = 1 / Math.sqrt(q.reduce((sum, v) => sum + v * v, 0) / headDim + norms.qNorm);
+        q = q.map((v, i) => v * scale * content.qNorm[i]!);
+      }
+      const rotated = q.map((v, i) => {
+        const at = position * half + i % half;
+        const partner = i < half ? -q[i + half]! : q[i - half]!;
+        return v * content.cosine[at]! + partner * content.sine[at]!;
+      });
+      const vector = (cache: Uint16Array) => (p: number) => {
+        const at = content.slot(row, p, Math.floor(h / (numHeads / numKvHeads)));
+        return decode(new Uint8Array(cache.slice(at, at + headDim).buffer), "f16", headDim);
+      };
+      const first = window === null ? 0 : Math.max(0, position - window + 1);
+      const scale = headDim ** -0.5;
+      output.set(
+        attend(rotated, vector(keys), vector(values), first, position, scale),
+        (row * numHeads + h) * headDim,
+      );
+    }
+  });
+  return output;
+}
+
+/** Equal but for float16's last bit: sums over a head may be taken in another order. */
+function assertSamePages(actual: Uint16Array, wanted: Uint16Array, before: Uint16Array, title: string): void {
+  const numbers = (bits: Uint16Array) => decode(new Uint8Array(bits.slice().buffer), "f16", bits.length);
+  const a = numbers(actual), b = numbers(wanted);
+  let written = 0;
+  wanted.forEach((bits, i) => {
+    if (bits !== before[i]) written++;
+    const near = actual[i] === bits || Math.abs(a[i]! - b[i]!) <= 2 ** -10 * Math.abs(b[i]!) + 1e-6;
+    assert.ok(near, `${title}: element ${i} is ${a[i]}, not ${b[i]}`);
+  });
+  assert.ok(written > 0, title);
+}
+
+const some = { qNorm: 1e-6, kNorm: 1e-5 }, none = { qNorm: null, kNorm: null };
+const positions = [0, 1, 5, 31, 32, 33, 63, 64, 191, 200];
+/** As on this adapter, and with the kernels of a real GPU. */
+const kinds: [DecodeLayout, Partial<DeviceCaps>, splitKeys: number[]][] = [
+  [{ threads: 32, headBlock: 8, batch: 2 }, {}, [32, 256]],
+  [{ threads: 512, headBlock: 8, batch: 4 }, { software: false }, [32]],
+  [{ threads: 256, headBlock: 1, batch: 8 }, { software: false }, [256]],
+  [{ threads: 1024, headBlock: 2, batch: 4 }, { software: false }, [256]],
+];
+const layouts: [HeadLayout, pageSize: number, window: number | null, HeadNorms][] = [
+  [{ numHeads: 4, numKvHeads: 2, headDim: 128 }, 16, null, some],
+  [{ numHeads: 14, numKvHeads: 2, headDim: 64 }, 1, 40, none],
+  [{ numHeads: 6, numKvHeads: 2, headDim: 48 }, 32, null, { ...some, qNorm: null }],
+  [{ numHeads: 9, numKvHeads: 1, headDim: 80 }, 4, 1, { ...some, kNorm: null }],
+  [{ numHeads: 20, numKvHeads: 1, headDim: 16 }, 64, 33, some],
+  [{ numHeads: 2, numKvHeads: 1, headDim: 256 }, 16, null, none],
+  [{ numHeads: 3, numKvHeads: 3, headDim: 8 }, 2, null, some],
+];
+for (const [heads, pageSize, window, norms] of layouts) {
+  const { numHeads, numKvHeads, headDim } = heads;
+  const title =
+    `attention that stores its own token equals rope, store and attention: ${numHeads}/${numKvHeads} ` +
+    `heads of ${headDim}, pages of ${pageSize}, window ${window}, norms ${norms.qNorm} ${norms.kNorm}`;
+  gpuTest(title, async () => {
+    for (const [layout, caps, splits] of kinds) {
+      using gpu = await GpuDevice.open(caps);
+      using allocator = new BufferAllocator(gpu);
+      const readback = await Readback.create(gpu, 4096);
+      const bench = { gpu, readback, allocator, pipelines: new PipelineCache(gpu) };
+      for (const splitKeys of splits) {
+        const one = { heads, pageSize, window, norms, positions, splitKeys, layout };
+        const content = contents(one);
+        const apart = await run(bench, one, content, false);
+        const together = await run(bench, one, content, true);
+        const name = `${Object.values(layout)}, splits of ${splitKeys}`;
+        assertSamePages(together.keys, apart.keys, content.keys, `keys, ${name}`);
+        assertSamePages(together.values, apart.values, content.values, `values, ${name}`);
+        const difference = relativeError(together.result, apart.result);
+        assert.ok(difference < 2e-4, `${name}: ${difference} from the kernels apart`);
+        const error = relativeError(together.result, expected(one, content, together));
+        assert.ok(error < 1e-5, `${name}: ${error} from the reference`);
+      }
+    }
+  });
+}
+
+gpuTest("reading ahead touches every sector of what it is told, and changes no result", async () => {
+  using gpu = await GpuDevice.open({ software: false, parallelism: 256 });
+  using allocator = new BufferAllocator(gpu);
+  const readback = await Readback.create(gpu, 4096);
+  const bench = { gpu, readback, allocator, pipelines: new PipelineCache(gpu) };
+  const one: Case = {
+    heads: { numHeads: 4, numKvHeads: 2, headDim: 32 },
+    pageSize: 16,
+    window: null,
+    norms: some,
+    positions: [3, 40],
+    splitKeys: 256,
+    layout: { threads: 128, headBlock: 1, batch: 8 },
+  };
+  const content = contents(one);
+  const plain = await run(bench, one, content, true);
+  // Words come out as the rare one in the thread that meets an odd sector; everywhere else they are zero.
+  const sizes = [20000, 5], words = 8;
+  for (const [buffer, sector] of [[0, 0], [0, 12345], [0, 19999], [1, 0], [1, 4]] as const) {
+    const ahead = sizes.map((sectors) => new Uint32Array(sectors * words));
+    ahead[buffer]![sector * words] = rareWord;
+    const read = await run(bench, one, content, true, ahead);
+    assert.equal(read.firstPartial, rareWord, `sector ${sector} of buffer ${buffer}`);
+    assert.deepEqual(read.result, plain.result);
+    assert.deepEqual(read.keys, plain.keys);
+  }
+});
+
+Deno.test("what is read ahead fits the limit, and nothing is where attention fills the device", () => {
+  const caps = { software: false, parallelism: 512, readAheadBytes: 1000 } as DeviceCaps;
+  assert.deepEqual(chooseAhead([100, 2000, 50], 16, caps), [96, 896]);
+  assert.deepEqual(chooseAhead([2000, 2000], 16, caps), [992]);
+  assert.deepEqual(chooseAhead([2000], 65, caps), []);
+  assert.deepEqual(chooseAhead([2000], 16, { ...caps, software: true }), []);
+  assert.deepEqual(chooseAhead([2000], 16, { ...caps, readAheadBytes: 0 }), []);
+  assert.equal(aheadLayers([992], 16, 1, caps), 7);
+  assert.equal(aheadLayers([992], 16, 4, caps), 4);
+  assert.equal(aheadLayers([], 16, 1, caps), 0);
+});
