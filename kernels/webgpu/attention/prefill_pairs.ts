@@ -35,7 +35,7 @@ export const pairBytes = (headDim: number): number => 16 * (4 + 8) * pairLanes(h
 
 /** How many products are summed in f16, both halves of a pair counted. */
 export interface PairFlushes {
-  /** Of a score: 16 or 32. */
+  /** Of a score: 16 or 32, or 0 for float32 products. */
   readonly products: number;
   /** Of an output: 16, 32 or 64 keys. */
   readonly keys: number;
@@ -81,7 +81,7 @@ ${
         ),
       );
   };
-  const scores = sums({
+  const scores = (flushes.products === 0 ? exactSums : sums)({
     octets: lanes,
     flush: flushes.products / 8,
     left: (b, i) => `queries[u][${b}][${i}][own]`,
@@ -236,15 +236,15 @@ function sums({ octets, flush, left, right, at, total }: Sums): string {
           let c${j} = ${right(b, j)};
           let c${j + 1} = ${right(b, j + 1)};
 ${
-      lines(
-        range(4).flatMap((p) =>
-          [j, j + 1].flatMap((c) =>
-            I.map((i) =>
-              `          part${i}_${c} = fma(${pair(`r${i}`, p)}, ${pair(`c${c}`, p)}, part${i}_${c});`
-            )
-          )
-        ),
-      )
+      lines([j, j + 1].flatMap((c) =>
+        I.map((i) => {
+          const nested = range(4).reduce(
+            (sum, p) => `fma(${pair(`r${i}`, p)}, ${pair(`c${c}`, p)}, ${sum})`,
+            `part${i}_${c}`,
+          );
+          return `          part${i}_${c} = ${nested};`;
+        })
+      ))
     }
         }`;
   const step = (b: number) =>
@@ -252,23 +252,55 @@ ${
 ${lines(I.map((i) => `        let r${i} = ${left(b, i)};`))}
 ${lines(J.filter((j) => j % 2 === 0).map((j) => two(b, j)))}
       }`;
-  const pairs = octets / 2, perFlush = Math.min(flush, octets) / 2;
-  const steps = `      let at = ${at};\n${lines([0, 1].map(step))}`;
-  return `for (var run = 0u; run < ${pairs / perFlush}u; run++) {
+  // Unrolled over four octets, so that a flush meets multiply–adds to overlap with; sums carried around a loop would be
+  // taken apart into halves.
+  const perFlush = Math.min(flush, octets) / 2, unrolled = Math.max(perFlush, 2);
+  const flushed = lines(
+    I.flatMap((i) => J.map((j) => `      ${total(i, j)} += f32(part${i}_${j}.x + part${i}_${j}.y);`)),
+  );
+  return `for (var run = 0u; run < ${octets / 2 / unrolled}u; run++) {
 ${lines(I.map((i) => `      ${J.map((j) => `var part${i}_${j} = vec2<f16>();`).join(" ")}`))}
 ${
-    perFlush === 1
-      ? `      let u = run;\n${steps}`
-      : `      for (var step = 0u; step < ${perFlush}u; step++) {
-      let u = ${perFlush}u * run + step;
-${steps}
-      }`
-  }
-${
     lines(
-      I.flatMap((i) => J.map((j) => `      ${total(i, j)} += f32(part${i}_${j}.x + part${i}_${j}.y);`)),
+      range(unrolled).map((n) =>
+        `      {
+      let u = ${unrolled}u * run + ${n}u;
+      let at = ${at};
+${lines([0, 1].map(step))}
+      }
+${(n + 1) % perFlush === 0 ? flushed : ""}
+${
+          (n + 1) % perFlush === 0 && n + 1 < unrolled
+            ? lines(I.map((i) => `      ${J.map((j) => `part${i}_${j} = vec2<f16>();`).join(" ")}`))
+            : ""
+        }`
+      ),
     )
   }
+    }`;
+}
+
+/** The same in float32: two f16 numbers have to be converted for every eight or four products. */
+function exactSums({ octets, left, right, at, total }: Sums): string {
+  const step = (b: number) =>
+    `      {
+${lines(I.map((i) => `        let r${i} = ${left(b, i)};`))}
+${lines(J.map((j) => `        let c${j} = ${right(b, j)};`))}
+${
+      lines(
+        range(8).map((e) =>
+          `        {
+${lines(I.map((i) => `          let x${i} = f32(${element(`r${i}`, e)});`))}
+${lines(J.map((j) => `          let y${j} = f32(${element(`c${j}`, e)});`))}
+${lines(I.flatMap((i) => J.map((j) => `          ${total(i, j)} = fma(x${i}, y${j}, ${total(i, j)});`)))}
+        }`
+        ),
+      )
+    }
+      }`;
+  return `for (var u = 0u; u < ${octets / 2}u; u++) {
+      let at = ${at};
+${lines([0, 1].map(step))}
     }`;
 }
 
