@@ -30,7 +30,7 @@ export interface DeviceCaps {
    * Whether prompts of large models go through `attention/prefill_packed.ts`, or through `attention/prefill_pairs.ts`
    * with sums in f16 of so many products (scores) and keys (outputs). Off by default.
    */
-  readonly packedAttention?: boolean | `pairs-${0 | 16 | 32}-${16 | 32 | 64}`;
+  readonly packedAttention?: boolean | `pairs-${"0" | "8" | "8x2" | "16" | "32"}-${16 | 32 | 64}`;
 }
 
 /**

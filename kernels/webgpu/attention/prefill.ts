@@ -14,8 +14,9 @@ import { type DeviceCaps, halfFrom, type KernelCall } from "../kernel.ts";
 import { Word } from "../plan/words.ts";
 import { divideUp, float, input, kernelSource, lines, load, output, range, store } from "../wgsl.ts";
 import { cacheType, octetHalf, slotFunction } from "./cache.ts";
+import type { PairFlushes } from "./pair_sums.ts";
 import { packedBytes, packedCode, packedLanes, packedRows, packedTypes } from "./prefill_packed.ts";
-import { pairBytes, pairCode, type PairFlushes, pairLanes, pairRows } from "./prefill_pairs.ts";
+import { pairBytes, pairCode, pairLanes, pairRows } from "./prefill_pairs.ts";
 import { type AttentionShape, firstKey } from "./shape.ts";
 import { onlineSoftmax, strided, sumAcrossLanes } from "./softmax.ts";
 
@@ -41,8 +42,8 @@ const stagedStride = (headDim: number) => headDim / 4 + 1;
 /** Of "pairs-16-32" and its like. */
 function pairFlushes(wanted: NonNullable<DeviceCaps["packedAttention"]>): PairFlushes | null {
   if (typeof wanted === "boolean") return null;
-  const [products, keys] = wanted.split("-").slice(1).map(Number);
-  return { products: products!, keys: keys! };
+  const [, products, keys] = wanted.split("-");
+  return { products: products!, keys: Number(keys) };
 }
 
 /** The largest tile that fits the device; null where none does (then every query goes through the decode kernel). */
@@ -53,8 +54,9 @@ export function prefillTile(
   const group = numHeads / numKvHeads;
   const large = (numHeads * headDim) ** 2 >= halfFrom(caps);
   const wanted = caps.packedAttention ?? false;
-  if (wanted && caps.f16 && !caps.software && large && (headDim === 64 || headDim === 128)) {
-    const kernel = pairFlushes(wanted) ?? "packed";
+  const kernel = pairFlushes(wanted) ?? "packed";
+  const widths = kernel === "packed" ? [64, 128] : [32, 64, 128];
+  if (wanted && caps.f16 && !caps.software && large && widths.includes(headDim)) {
     const [rows, lanes, bytes] = kernel === "packed"
       ? [packedRows, packedLanes(headDim), packedBytes(headDim)]
       : [pairRows(headDim), pairLanes(headDim), pairBytes(headDim)];

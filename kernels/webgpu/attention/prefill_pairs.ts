@@ -17,12 +17,17 @@
 import { Word } from "../plan/words.ts";
 import { float, lines, range } from "../wgsl.ts";
 import { slotFunction } from "./cache.ts";
+import {
+  element,
+  exactSums,
+  type PairFlushes,
+  shortSums,
+  sums,
+  threadColumns,
+  threadRows,
+} from "./pair_sums.ts";
 import { type AttentionShape, firstKey } from "./shape.ts";
 import { onlineSoftmax, sumAcrossLanes } from "./softmax.ts";
-
-/** Rows, and keys or columns, of a thread. */
-const threadRows = 4;
-const threadColumns = 8;
 
 /** Threads are a square of lanes: eight columns of the output each, by four rows each. */
 export const pairLanes = (headDim: number): number => headDim / threadColumns;
@@ -33,20 +38,8 @@ export const pairRows = (headDim: number): number => threadRows * pairLanes(head
 /** Bytes of workgroup memory. */
 export const pairBytes = (headDim: number): number => 16 * (4 + 8) * pairLanes(headDim) ** 2;
 
-/** How many products are summed in f16, both halves of a pair counted. */
-export interface PairFlushes {
-  /** Of a score: 16 or 32, or 0 for float32 products. */
-  readonly products: number;
-  /** Of an output: 16, 32 or 64 keys. */
-  readonly keys: number;
-}
-
 const xyzw = "xyzw";
 const I = range(threadRows), J = range(threadColumns), M = range(8);
-/** Pair p of a unit. */
-const pair = (unit: string, p: number) => `${unit}[${p >> 1}].${p & 1 ? "zw" : "xy"}`;
-/** Element e of a unit. */
-const element = (unit: string, e: number) => `${unit}[${e >> 2}].${xyzw[e & 3]}`;
 
 /** The shader; `heads` query heads of a key/value head sit in a workgroup, in `blocks` blocks. */
 export function pairCode(
@@ -81,9 +74,10 @@ ${
         ),
       );
   };
-  const scores = (flushes.products === 0 ? exactSums : sums)({
+  const { products } = flushes;
+  const scores = (products === "0" ? exactSums : products.startsWith("8") ? shortSums : sums)({
     octets: lanes,
-    flush: flushes.products / 8,
+    flush: products === "8" ? 1 : products === "8x2" ? 2 : Number(products) / 8,
     left: (b, i) => `queries[u][${b}][${i}][own]`,
     right: (b, j) => `staged[u][${b}][${j}][at ^ ${b}u]`,
     at: "lane ^ ((2u * u) & 7u)",
@@ -173,12 +167,14 @@ ${
         workgroupBarrier();
       }
 ${
-    lines(J.map((e) => {
-      const place = `(${lanes === 8 ? "0u" : "(lane & 1u) * 8u"} + ((lane & 7u) ^ ${e}u))`;
-      return `      staged[${lanes / 4}u + (own >> 2u)][(own >> 1u) & 1u][lane / ${
-        lanes / 8
-      }u][${place}][own & 1u] = vec4<f16>(${range(4).map((m) => element(`unit${m}`, e)).join(", ")});`;
-    }))
+    lines(J.map((e) =>
+      `      let place${e} = 8u * lane + ((lane & 7u) ^ ${e}u);
+      staged[${
+        lanes / 4
+      }u + (own >> 2u)][(own >> 1u) & 1u][place${e} / ${lanes}u][place${e} % ${lanes}u][own & 1u] = vec4<f16>(${
+        range(4).map((m) => element(`unit${m}`, e)).join(", ")
+      });`
+    ))
   }
       workgroupBarrier();
       if (part + 1u < parts) {
@@ -213,95 +209,6 @@ ${
     ))
   }
 }`;
-}
-
-/** A product of 4 rows and 8 columns along units of eight f16, each half of a pair summed in f16. */
-interface Sums {
-  /** Length of the sum. */
-  readonly octets: number;
-  /** Octets after which sums are added to float32. */
-  readonly flush: number;
-  /** WGSL of an octet of a row and of a column; octet 2 u + b, with `at` as given. */
-  readonly left: (b: number, row: number) => string;
-  readonly right: (b: number, column: number) => string;
-  readonly at: string;
-  /** The float32 sum of a row and a column. */
-  readonly total: (row: number, column: number) => string;
-}
-
-function sums({ octets, flush, left, right, at, total }: Sums): string {
-  // Two columns at a time: enough independent sums to hide their latency, few registers.
-  const two = (b: number, j: number) =>
-    `        {
-          let c${j} = ${right(b, j)};
-          let c${j + 1} = ${right(b, j + 1)};
-${
-      lines([j, j + 1].flatMap((c) =>
-        I.map((i) => {
-          const nested = range(4).reduce(
-            (sum, p) => `fma(${pair(`r${i}`, p)}, ${pair(`c${c}`, p)}, ${sum})`,
-            `part${i}_${c}`,
-          );
-          return `          part${i}_${c} = ${nested};`;
-        })
-      ))
-    }
-        }`;
-  const step = (b: number) =>
-    `      {
-${lines(I.map((i) => `        let r${i} = ${left(b, i)};`))}
-${lines(J.filter((j) => j % 2 === 0).map((j) => two(b, j)))}
-      }`;
-  // Unrolled over four octets, so that a flush meets multiply–adds to overlap with; sums carried around a loop would be
-  // taken apart into halves.
-  const perFlush = Math.min(flush, octets) / 2, unrolled = Math.max(perFlush, 2);
-  const flushed = lines(
-    I.flatMap((i) => J.map((j) => `      ${total(i, j)} += f32(part${i}_${j}.x + part${i}_${j}.y);`)),
-  );
-  return `for (var run = 0u; run < ${octets / 2 / unrolled}u; run++) {
-${lines(I.map((i) => `      ${J.map((j) => `var part${i}_${j} = vec2<f16>();`).join(" ")}`))}
-${
-    lines(
-      range(unrolled).map((n) =>
-        `      {
-      let u = ${unrolled}u * run + ${n}u;
-      let at = ${at};
-${lines([0, 1].map(step))}
-      }
-${(n + 1) % perFlush === 0 ? flushed : ""}
-${
-          (n + 1) % perFlush === 0 && n + 1 < unrolled
-            ? lines(I.map((i) => `      ${J.map((j) => `part${i}_${j} = vec2<f16>();`).join(" ")}`))
-            : ""
-        }`
-      ),
-    )
-  }
-    }`;
-}
-
-/** The same in float32: two f16 numbers have to be converted for every eight or four products. */
-function exactSums({ octets, left, right, at, total }: Sums): string {
-  const step = (b: number) =>
-    `      {
-${lines(I.map((i) => `        let r${i} = ${left(b, i)};`))}
-${lines(J.map((j) => `        let c${j} = ${right(b, j)};`))}
-${
-      lines(
-        range(8).map((e) =>
-          `        {
-${lines(I.map((i) => `          let x${i} = f32(${element(`r${i}`, e)});`))}
-${lines(J.map((j) => `          let y${j} = f32(${element(`c${j}`, e)});`))}
-${lines(I.flatMap((i) => J.map((j) => `          ${total(i, j)} = fma(x${i}, y${j}, ${total(i, j)});`)))}
-        }`
-        ),
-      )
-    }
-      }`;
-  return `for (var u = 0u; u < ${octets / 2}u; u++) {
-      let at = ${at};
-${lines([0, 1].map(step))}
-    }`;
 }
 
 /** Four elements of q, scaled so that the softmax can use exp2. */
