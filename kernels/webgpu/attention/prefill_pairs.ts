@@ -1,5 +1,5 @@
-// Attention of prompt chunks with packed half-precision arithmetic in both products, for heads of 64 and 128: the flash
-// attention of `prefill.ts`, laid out so that every multiply–add takes two natural pairs.
+// Attention of prompt chunks with packed half-precision arithmetic in both products, for heads of 32, 64 and 128: the
+// flash attention of `prefill.ts`, laid out so that every multiply–add takes two natural pairs.
 //
 // Grid: (kvHeads · head blocks, tiles), the last tiles first because they see the most keys. With L = headDim / 8 lanes:
 // L² threads, 4 L (token, head) rows, blocks of 8 L keys. A thread owns 4 rows × 8 keys of the scores, then the same
@@ -57,20 +57,22 @@ export function pairCode(
   const aligned = cache.pageSize >= 8;
   const first = firstKey(window, "position");
   const fetch = (buffer: "keys" | "values", from: string) => {
-    const count = buffer === "keys" ? 8 : 4;
+    const [unit, count] = buffer === "keys" ? ["key", 8] : ["value", 4];
     return aligned
       ? `{
       let near = min(${from} + ${count}u * own, last & ${2 ** 32 - count}u);
       let slot = (slotOf(row, near, kvHead) >> 3u) + lane;
 ${
         lines(
-          range(count).map((m) => `      unit${m} = ${buffer}[slot + min(${m}u, last - near) * ${lanes}u];`),
+          range(count).map((m) =>
+            `      ${unit}${m} = ${buffer}[slot + min(${m}u, last - near) * ${lanes}u];`
+          ),
         )
       }
     }`
       : lines(
         range(count).map((m) =>
-          `    unit${m} = ${buffer}[(slotOf(row, min(${from} + ${count}u * own + ${m}u, last), kvHead) >> 3u) + lane];`
+          `    ${unit}${m} = ${buffer}[(slotOf(row, min(${from} + ${count}u * own + ${m}u, last), kvHead) >> 3u) + lane];`
         ),
       );
   };
@@ -109,7 +111,7 @@ var<workgroup> staged: array<array<array<array<mat2x4<f16>, ${lanes}>, 8>, 2>, $
   let lane = thread % ${lanes}u;
   let own = thread / ${lanes}u;
   let start = ${window !== null && aligned ? `(${first}) & ${2 ** 32 - 8}u` : first};
-${lines(M.map((m) => `  var unit${m} = mat2x4<f16>();`))}
+${lines(M.map((m) => `  var key${m} = mat2x4<f16>();`))}
   ${fetch("keys", "start")}
   // Row r is head r % heads of token r / heads of the tile; a thread multiplies rows that lie ${lanes} apart.
 ${
@@ -134,10 +136,11 @@ ${
   }
   for (var block = start; block <= last; block += ${keys}u) {
     workgroupBarrier();
-${lines(M.map((m) => `    staged[lane >> 1u][lane & 1u][${m}][own ^ (lane & 7u)] = unit${m};`))}
+${lines(M.map((m) => `    staged[lane >> 1u][lane & 1u][${m}][own ^ (lane & 7u)] = key${m};`))}
     workgroupBarrier();
 ${lines(I.map((i) => `    var s${i}_0 = vec4<f32>();\n    var s${i}_1 = vec4<f32>();`))}
     ${scores}
+${lines(range(4).map((m) => `    var value${m} = mat2x4<f16>();`))}
     ${fetch("values", "block")}
 ${
     onlineSoftmax({
@@ -172,7 +175,7 @@ ${
       staged[${
         lanes / 4
       }u + (own >> 2u)][(own >> 1u) & 1u][place${e} / ${lanes}u][place${e} % ${lanes}u][own & 1u] = vec4<f16>(${
-        range(4).map((m) => element(`unit${m}`, e)).join(", ")
+        range(4).map((m) => element(`value${m}`, e)).join(", ")
       });`
     ))
   }
