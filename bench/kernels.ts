@@ -2,10 +2,10 @@
 // measured in the same run.
 //
 //   deno run -A bench/kernels.ts [--shapes qwen3-0.6b,qwen3-8b,qwen3-14b] [--rows 1,2,4,8,16,32,64,256,2048]
-//                                [--contexts 128,1024] [--only attention] [--packed] [--wide-threads 1024]
-//                                [--out FILE] [--json]
+//                                [--only attention] [--packed true] [--wide-threads 1024] [--out FILE] [--json]
 //
-// `--packed` times prompts through the attention kernel with packed f16 arithmetic, which is off by default.
+// `--packed true` times prompts through the attention kernel with packed f16 arithmetic, which is off by default;
+// `--packed pairs-16-32` and its like through the one with packed pairs; several may be listed.
 // `--wide-threads` sets the most threads of a workgroup that decodes a whole sequence, instead of 512.
 // A kernel's floor is the longer of two times: its least bytes at the measured rate of streaming reads, and its
 // operations at the measured rate of multiply–adds; the share is that floor over the time taken. Weights rotate
@@ -14,6 +14,7 @@
 import { openModel } from "../engine/model/open.ts";
 import { createWebGpuBackend } from "../kernels/webgpu/backend.ts";
 import { type Ceilings, measureCeilings } from "./ceilings.ts";
+import type { DeviceCaps } from "../kernels/webgpu/kernel.ts";
 import { list, readOptions, whole } from "./common/arguments.ts";
 import { environment } from "./common/environment.ts";
 import { writeResult } from "./common/result_file.ts";
@@ -29,7 +30,7 @@ const { values: options } = readOptions(import.meta.url, {
     contexts: { type: "string", default: "128,1024,8192,32768" },
     prompts: { type: "string", default: "512,2048" },
     only: { type: "string", default: "" },
-    packed: { type: "boolean", default: false },
+    packed: { type: "string", default: "false" },
     "wide-threads": { type: "string", default: "512" },
     passes: { type: "string", default: "5" },
     out: { type: "string" },
@@ -46,6 +47,9 @@ const sizes = {
 };
 const wideThreads = whole(options["wide-threads"], "wide-threads");
 const passes = whole(options.passes, "passes");
+const variants = options.packed.split(",").map((name) =>
+  (name === "false" || name === "true" ? name === "true" : name) as NonNullable<DeviceCaps["packedAttention"]>
+);
 
 /** One line of the result. */
 interface KernelTime {
@@ -84,11 +88,14 @@ const { description, rates } = await ceilings();
 const times: KernelTime[] = [];
 for (const shape of options.shapes.split(",")) {
   const { config } = await openModel(`bench/shapes/${shape}`, { dummy: true });
-  using backend = await createWebGpuBackend({ caps: { packedAttention: options.packed, wideThreads } });
-  const cases = kernelCases(backend, config, sizes).filter(({ kernel }) => kernel.includes(options.only));
-  // Once around first: pipelines are made, and the clock rises.
-  for (const one of cases) await timeCase(backend, one, 1);
-  for (const one of cases) times.push(judge(shape, one, await timeCase(backend, one, passes), rates));
+  for (const packedAttention of variants) {
+    using backend = await createWebGpuBackend({ caps: { packedAttention, wideThreads } });
+    const cases = kernelCases(backend, config, sizes).filter(({ kernel }) => kernel.includes(options.only));
+    const name = packedAttention ? `${shape} (${packedAttention})` : shape;
+    // Once around first: pipelines are made, and the clock rises.
+    for (const one of cases) await timeCase(backend, one, 1);
+    for (const one of cases) times.push(judge(name, one, await timeCase(backend, one, passes), rates));
+  }
 }
 
 const result = { environment: await environment(), device: description, ceilings: rates, kernels: times };

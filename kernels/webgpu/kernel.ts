@@ -31,10 +31,10 @@ export interface DeviceCaps {
   /** To be measured: most bytes of the next weights that decode attention of few sequences reads ahead; else none. */
   readonly readAheadBytes?: number;
   /**
-   * Whether prompts of large models go through `attention/prefill_packed.ts`. Off by default: it passes its tests on
-   * a software driver, but has not been run on a GPU yet.
+   * Whether prompts of large models go through `attention/prefill_packed.ts`, or through `attention/prefill_pairs.ts`
+   * with sums in f16 of so many products (scores) and keys (outputs). Off by default.
    */
-  readonly packedAttention?: boolean;
+  readonly packedAttention?: boolean | `pairs-${"0" | "8" | "8x2" | "16" | "32"}-${16 | 32 | 64}`;
 }
 
 /**

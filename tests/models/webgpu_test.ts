@@ -16,6 +16,16 @@ testReferenceModels(
   },
 );
 
+// The attention that prompts may take there, for those with heads of 32.
+for (const packedAttention of ["pairs-0-32", "pairs-8x2-32"] as const) {
+  testReferenceModels(
+    `webgpu, packed attention ${packedAttention}`,
+    () => createWebGpuBackend({ caps: { software: false, halfFrom: 0, parallelism: 64, packedAttention } }),
+    gpuTest,
+    { models: ["llama3-rope", "qwen3-tied", "qwen3-yarn"], pageSizes: [16] },
+  );
+}
+
 testInt8Models("webgpu", () => createWebGpuBackend(), gpuTest);
 testInt8Models(
   "webgpu, f16 products",

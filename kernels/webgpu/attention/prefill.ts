@@ -14,9 +14,11 @@ import { type DeviceCaps, halfFrom, type KernelCall } from "../kernel.ts";
 import { Word } from "../plan/words.ts";
 import { divideUp, float, input, kernelSource, lines, load, output, range, store } from "../wgsl.ts";
 import { cacheType, octetHalf, slotFunction } from "./cache.ts";
+import type { PairFlushes } from "./pair_sums.ts";
 import { packedBytes, packedCode, packedLanes, packedRows, packedTypes } from "./prefill_packed.ts";
+import { pairBytes, pairCode, pairLanes, pairRows } from "./prefill_pairs.ts";
 import { type AttentionShape, firstKey } from "./shape.ts";
-import { onlineSoftmax, sumAcrossLanes } from "./softmax.ts";
+import { onlineSoftmax, strided, sumAcrossLanes } from "./softmax.ts";
 
 /** How a workgroup is laid out. */
 export interface PrefillTile {
@@ -28,14 +30,21 @@ export interface PrefillTile {
   readonly heads: number;
   /** Tokens of a tile. */
   readonly tokens: number;
-  /** Whether it is the kernel of `prefill_packed.ts`. */
-  readonly packed: boolean;
+  /** The kernel: this file's, `prefill_packed.ts`, or `prefill_pairs.ts` with these flushes. */
+  readonly kernel: "plain" | "packed" | PairFlushes;
 }
 
 const candidates = [[64, 8], [32, 8], [16, 8], [8, 8], [32, 4], [16, 4], [8, 4], [4, 4]] as const;
 
 /** vec4s (of Q: packed quads) from one staged row to the next. */
 const stagedStride = (headDim: number) => headDim / 4 + 1;
+
+/** Of "pairs-16-32" and its like. */
+function pairFlushes(wanted: NonNullable<DeviceCaps["packedAttention"]>): PairFlushes | null {
+  if (typeof wanted === "boolean") return null;
+  const [, products, keys] = wanted.split("-");
+  return { products: products!, keys: Number(keys) };
+}
 
 /** The largest tile that fits the device; null where none does (then every query goes through the decode kernel). */
 export function prefillTile(
@@ -44,19 +53,23 @@ export function prefillTile(
 ): PrefillTile | null {
   const group = numHeads / numKvHeads;
   const large = (numHeads * headDim) ** 2 >= halfFrom(caps);
-  const fits = packedLanes(headDim) <= caps.minSubgroup && packedBytes(headDim) <= caps.maxWorkgroupBytes;
-  if (
-    caps.packedAttention && caps.f16 && !caps.software && large && (headDim === 64 || headDim === 128) && fits
-  ) {
-    const heads = Math.min(group, packedRows);
-    const tokens = Math.floor(packedRows / heads);
-    return { rows: packedRows, lanes: packedLanes(headDim), heads, tokens, packed: true };
+  const wanted = caps.packedAttention ?? false;
+  const kernel = pairFlushes(wanted) ?? "packed";
+  const widths = kernel === "packed" ? [64, 128] : [32, 64, 128];
+  if (wanted && caps.f16 && !caps.software && large && widths.includes(headDim)) {
+    const [rows, lanes, bytes] = kernel === "packed"
+      ? [packedRows, packedLanes(headDim), packedBytes(headDim)]
+      : [pairRows(headDim), pairLanes(headDim), pairBytes(headDim)];
+    const heads = Math.min(group, rows);
+    if (lanes <= caps.minSubgroup && bytes <= caps.maxWorkgroupBytes) {
+      return { rows, lanes, heads, tokens: Math.floor(rows / heads), kernel };
+    }
   }
   for (const [rows, lanes] of candidates) {
     const bytes = (8 * rows + 64 * lanes) * stagedStride(headDim) + 16 * rows * lanes;
     if (bytes > caps.maxWorkgroupBytes || lanes > caps.minSubgroup || (caps.software && rows > 16)) continue;
     const heads = Math.min(group, rows);
-    return { rows, lanes, heads, tokens: Math.floor(rows / heads), packed: false };
+    return { rows, lanes, heads, tokens: Math.floor(rows / heads), kernel: "plain" };
   }
   return null;
 }
@@ -69,13 +82,13 @@ export function prefillAttention(
 ): KernelCall<"qkv" | "pageTable" | "keys" | "values" | "output"> {
   const { heads, cache, window } = shape;
   const blocks = divideUp(heads.numHeads / heads.numKvHeads, tile.heads);
-  const types = tile.packed
-    ? packedTypes(shape)
-    : { qkv: `array<${shape.qkv}>`, cache: cacheType, result: `array<${shape.output}>` };
+  const { kernel } = tile;
+  const types = kernel === "plain"
+    ? { qkv: `array<${shape.qkv}>`, cache: cacheType, result: `array<${shape.output}>` }
+    : { ...packedTypes(shape), ...(kernel === "packed" ? {} : { result: `array<${shape.output}>` }) };
+  const name = typeof kernel === "string" ? kernel : `pairs ${kernel.products}-${kernel.keys}`;
   const source = kernelSource(
-    `attention-prefill${
-      tile.packed ? "-packed" : ""
-    } ${heads.numHeads}/${heads.numKvHeads}x${heads.headDim} ${tile.rows}x${tile.lanes} ` +
+    `attention-prefill ${name} ${heads.numHeads}/${heads.numKvHeads}x${heads.headDim} ${tile.rows}x${tile.lanes} ` +
       `${cache.key} ${shape.scale} ${window} ${shape.qkv} ${shape.output}`,
     [
       input("qkv", types.qkv),
@@ -84,7 +97,12 @@ export function prefillAttention(
       input("values", types.cache),
       output("result", types.result),
     ],
-    () => tile.packed ? packedCode(shape, tile.heads, blocks) : code(shape, tile, blocks),
+    () =>
+      kernel === "plain"
+        ? code(shape, tile, blocks)
+        : kernel === "packed"
+        ? packedCode(shape, tile.heads, blocks)
+        : pairCode(shape, tile.heads, blocks, kernel),
   );
   return {
     source,
@@ -171,19 +189,27 @@ ${lines(N.map((n) => `  let c${n} = lane + ${n * lanes}u;\n  let q${n} = ${colum
 ${stage}
     workgroupBarrier();
 ${lines(M.map((m) => `    octets${m} = values[slot${m}];`))}
-${lines(I.map((i) => `    var s${i} = vec4<f32>(0.0);`))}
+${lines(I.map((i) => `    var s${i}_0 = vec4<f32>(0.0);`))}
     for (var d = 0u; d < ${quads}u; d++) {
 ${lines(I.map((j) => `      let k${j} = staged[(lane + ${j * lanes}u) * ${stride}u + d];`))}
 ${
     lines(I.map((i) =>
       `      let y${i} = queries[(rowAt + ${i}u) * ${stride}u + d];
       let x${i} = vec4<f32>(unpack2x16float(y${i}.x), unpack2x16float(y${i}.y));
-      s${i} += vec4<f32>(dot(x${i}, k0), dot(x${i}, k1), dot(x${i}, k2), dot(x${i}, k3));`
+      s${i}_0 += vec4<f32>(dot(x${i}, k0), dot(x${i}, k1), dot(x${i}, k2), dot(x${i}, k3));`
     ))
   }
     }
-${onlineSoftmax(I.length, lanes, window, (i) => N.map((n) => `o${i}_${n}`))}
-${lines(I.map((i) => `    weights[(rowAt + ${i}u) * ${lanes}u + lane] = w${i};`))}
+${
+    onlineSoftmax({
+      rows: I.length,
+      lanes,
+      window,
+      quads: [strided(lanes)],
+      outputs: (i) => N.map((n) => `o${i}_${n}`),
+    })
+  }
+${lines(I.map((i) => `    weights[(rowAt + ${i}u) * ${lanes}u + lane] = w${i}_0;`))}
     workgroupBarrier();
 ${stage}
     workgroupBarrier();

@@ -16,7 +16,7 @@ import { Word } from "../plan/words.ts";
 import { float, lines, range } from "../wgsl.ts";
 import { slotFunction } from "./cache.ts";
 import { type AttentionShape, firstKey } from "./shape.ts";
-import { onlineSoftmax, sumAcrossLanes } from "./softmax.ts";
+import { onlineSoftmax, strided, sumAcrossLanes } from "./softmax.ts";
 
 /** Rows of a tile, and rows of a thread. */
 export const packedRows = 64;
@@ -75,15 +75,30 @@ ${
 ${
     lines(I.map((i) =>
       `      let q${i} = queries[o][${i}][own];
-${lines(range(8).map((e) => `      s${i} = fma(vec4<f32>(f32(q${i}${element(e)})), column${e}, s${i});`))}`
+${
+        lines(
+          range(8).map((e) =>
+            `      s${i}_0 = fma(vec4<f32>(f32(q${i}${element(e)})), column${e}, s${i}_0);`
+          ),
+        )
+      }`
     ))
   }
     }`;
-  const softmax = `${onlineSoftmax(threadRows, lanes, window, (i) => J.map((p) => `o${i}_${p}`))}
+  const softmax = `${
+    onlineSoftmax({
+      rows: threadRows,
+      lanes,
+      window,
+      quads: [strided(lanes)],
+      outputs: (i) => J.map((p) => `o${i}_${p}`),
+    })
+  }
 ${
     lines(J.map((j) => {
       const e = xyzw[j];
-      const four = (from: number) => `vec4<f16>(vec4<f32>(${J.map((i) => `w${from + i}.${e}`).join(", ")}))`;
+      const four = (from: number) =>
+        `vec4<f16>(vec4<f32>(${J.map((i) => `w${from + i}_0.${e}`).join(", ")}))`;
       return `    weights[${j * lanes / 4}u + (lane >> 2u)][lane & 3u][own ^ (lane & 7u)] = mat2x4<f16>(${
         four(0)
       }, ${four(4)});`;
@@ -175,7 +190,7 @@ ${
   }
     workgroupBarrier();
     ${fetch("values")}
-${lines(I.map((i) => `    var s${i} = vec4<f32>();`))}
+${lines(I.map((i) => `    var s${i}_0 = vec4<f32>();`))}
     ${scores}
     ${softmax}
     workgroupBarrier();

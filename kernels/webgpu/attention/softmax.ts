@@ -1,41 +1,65 @@
 // The online softmax of tiled attention (Milakov & Gimelshein 2018; Dao et al. 2022): a thread holds the scores of some
-// rows for four keys each, `lanes` neighbouring lanes hold the keys of a block, and what has been added up so far is
-// scaled whenever a larger score turns up.
+// rows for one or two quads of keys each, `lanes` neighbouring lanes hold the keys of a block, and what has been added
+// up so far is scaled whenever a larger score turns up.
 
 import { lines, range } from "../wgsl.ts";
 
+/** How the scores of a block are spread. */
+export interface SoftmaxLayout {
+  /** Rows of a thread. */
+  readonly rows: number;
+  /** Lanes that share a row. */
+  readonly lanes: number;
+  /** Keys that a query sees, itself included; null for all. */
+  readonly window: number | null;
+  /** WGSL of the keys of each quad of scores, `vec4<u32>`. */
+  readonly quads: readonly string[];
+  /** What is summed up per row besides the weights. */
+  readonly outputs: (row: number) => readonly string[];
+  /** WGSL condition, equal in the whole workgroup, under which every row sees every key of the block. */
+  readonly whole?: string;
+}
+
+/** Keys of a thread that are `lanes` apart: block + lane + {0, 1, 2, 3} · lanes. */
+export const strided = (lanes: number): string =>
+  `vec4<u32>(block + lane) + vec4<u32>(0u, ${lanes}u, ${2 * lanes}u, ${3 * lanes}u)`;
+
 /**
- * WGSL that turns scores `s0…` (in units of log2) of keys block + lane + {0, 1, 2, 3} · lanes into weights `w0…`, and
- * brings maximum `m0…`, this lane's sum `l0…` and the `outputs` of each row up to date. Row i sees keys up to its
- * position `p{i}`, within the window.
+ * WGSL that turns scores `s{row}_{quad}` (in units of log2) into weights `w{row}_{quad}`, and brings maximum `m0…`,
+ * this lane's sum `l0…` and the outputs of each row up to date. Row i sees keys up to its position `p{i}`, within the
+ * window.
  */
-export function onlineSoftmax(
-  rows: number,
-  lanes: number,
-  window: number | null,
-  outputs: (row: number) => readonly string[],
-): string {
-  const I = range(rows);
-  const seen = (i: number) =>
+export function onlineSoftmax({ rows, lanes, window, quads, outputs, whole }: SoftmaxLayout): string {
+  const I = range(rows), Q = range(quads.length);
+  const seen = (i: number, q: number) =>
     window === null
-      ? `key <= vec4<u32>(p${i})`
-      : `(key <= vec4<u32>(p${i})) & (key + vec4<u32>(${window}u) > vec4<u32>(p${i}))`;
-  return `    let key = vec4<u32>(block + lane) + vec4<u32>(0u, ${lanes}u, ${2 * lanes}u, ${3 * lanes}u);
+      ? `column${q} <= vec4<u32>(p${i})`
+      : `(column${q} <= vec4<u32>(p${i})) & (column${q} + vec4<u32>(${window}u) > vec4<u32>(p${i}))`;
+  const mask = `${lines(quads.map((keys, q) => `    let column${q} = ${keys};`))}
 ${
-    lines(I.map((i) =>
-      `    s${i} = select(vec4<f32>(-3e38), s${i}, ${seen(i)});
-    var t${i} = max(max(s${i}.x, s${i}.y), max(s${i}.z, s${i}.w));`
-    ))
-  }
+    lines(
+      I.flatMap((i) => Q.map((q) => `    s${i}_${q} = select(vec4<f32>(-3e38), s${i}_${q}, ${seen(i, q)});`)),
+    )
+  }`;
+  const largest = (i: number) => {
+    const parts = Q.flatMap((q) => [
+      `max(s${i}_${q}.x, s${i}_${q}.y)`,
+      `max(s${i}_${q}.z, s${i}_${q}.w)`,
+    ]);
+    return parts.reduce((a, b) => `max(${a}, ${b})`);
+  };
+  const summed = (i: number) => Q.flatMap((q) => [..."xyzw"].map((e) => `w${i}_${q}.${e}`)).join(" + ");
+  return `${whole === undefined ? mask : `    if (!(${whole})) {\n${mask}\n    }`}
+${lines(I.map((i) => `    var t${i} = ${largest(i)};`))}
 ${acrossLanes(rows, lanes, (i, other) => `    t${i} = max(t${i}, ${other(`t${i}`)});`)}
 ${
     lines(I.map((i) =>
       `    let n${i} = max(m${i}, t${i});
     let r${i} = exp2(m${i} - n${i});
     m${i} = n${i};
-    let w${i} = exp2(s${i} - vec4<f32>(n${i}));
+${lines(Q.map((q) => `    let w${i}_${q} = exp2(s${i}_${q} - vec4<f32>(n${i}));`))}
     // Each lane sums its own keys; the lanes meet after the last block.
-    l${i} = l${i} * r${i} + w${i}.x + w${i}.y + w${i}.z + w${i}.w;
+    l${i} = l${i} * r${i} + ${summed(i)};
 ${lines(outputs(i).map((output) => `    ${output} *= r${i};`))}`
     ))
   }`;

@@ -1,0 +1,220 @@
+// Attention of prompt chunks with packed half-precision arithmetic in both products, for heads of 32, 64 and 128: the
+// flash attention of `prefill.ts`, laid out so that every multiply–add takes two natural pairs.
+//
+// Grid: (kvHeads · head blocks, tiles), the last tiles first because they see the most keys. With L = headDim / 8 lanes:
+// L² threads, 4 L (token, head) rows, blocks of 8 L keys. A thread owns 4 rows × 8 keys of the scores, then the same
+// rows × 8 columns of the output; L neighbouring lanes share its rows, so that maximum and sum of the online softmax
+// need shuffles only.
+// Packed multiply–adds reach their full rate only where no operand needs a half picked out of it. So scores are summed
+// over pairs along the head, (q₀, q₁) · (k₀, k₁), and outputs over pairs along the keys, (w₀, w₁) · (v₀, v₁), for which
+// V is transposed on its way into workgroup memory. The two halves meet, and are added to float32, every few products.
+// Layout in workgroup memory, in units of eight f16: Q as [octet of the head][row], and one region for K as [octet of
+// the head][key], then for the weights as [octet of keys][row] beside half of V as [octet of keys][column]. Arrays are
+// nested so that the indices which differ between unrolled statements are constants (every dynamic index is clamped);
+// indices are xor-ed against bank conflicts. The next operand travels to registers while the one before it is
+// multiplied. Bound by arithmetic; 12 loads from workgroup memory for 128 multiply–adds.
+
+import { Word } from "../plan/words.ts";
+import { float, lines, range } from "../wgsl.ts";
+import { slotFunction } from "./cache.ts";
+import {
+  element,
+  exactSums,
+  type PairFlushes,
+  shortSums,
+  sums,
+  threadColumns,
+  threadRows,
+} from "./pair_sums.ts";
+import { type AttentionShape, firstKey } from "./shape.ts";
+import { onlineSoftmax, sumAcrossLanes } from "./softmax.ts";
+
+/** Threads are a square of lanes: eight columns of the output each, by four rows each. */
+export const pairLanes = (headDim: number): number => headDim / threadColumns;
+
+/** Rows of a tile. */
+export const pairRows = (headDim: number): number => threadRows * pairLanes(headDim);
+
+/** Bytes of workgroup memory. */
+export const pairBytes = (headDim: number): number => 16 * (4 + 8) * pairLanes(headDim) ** 2;
+
+const xyzw = "xyzw";
+const I = range(threadRows), J = range(threadColumns), M = range(8);
+
+/** The shader; `heads` query heads of a key/value head sit in a workgroup, in `blocks` blocks. */
+export function pairCode(
+  shape: AttentionShape,
+  heads: number,
+  blocks: number,
+  flushes: PairFlushes,
+): string {
+  const { heads: { numHeads, numKvHeads, headDim }, cache, window } = shape;
+  const lanes = pairLanes(headDim);
+  const keys = 8 * lanes, partKeys = keys / 2;
+  const group = numHeads / numKvHeads;
+  const width = (numHeads + 2 * numKvHeads) * headDim;
+  // Keys that a thread stages lie in one page where the block begins at a multiple of them.
+  const aligned = cache.pageSize >= 8;
+  const first = firstKey(window, "position");
+  const fetch = (buffer: "keys" | "values", from: string) => {
+    const [unit, count] = buffer === "keys" ? ["key", 8] : ["value", 4];
+    return aligned
+      ? `{
+      let near = min(${from} + ${count}u * own, last & ${2 ** 32 - count}u);
+      let slot = (slotOf(row, near, kvHead) >> 3u) + lane;
+${
+        lines(
+          range(count).map((m) =>
+            `      ${unit}${m} = ${buffer}[slot + min(${m}u, last - near) * ${lanes}u];`
+          ),
+        )
+      }
+    }`
+      : lines(
+        range(count).map((m) =>
+          `    ${unit}${m} = ${buffer}[(slotOf(row, min(${from} + ${count}u * own + ${m}u, last), kvHead) >> 3u) + lane];`
+        ),
+      );
+  };
+  const { products } = flushes;
+  const scores = (products === "0" ? exactSums : products.startsWith("8") ? shortSums : sums)({
+    octets: lanes,
+    flush: products === "8" ? 1 : products === "8x2" ? 2 : Number(products) / 8,
+    left: (b, i) => `queries[u][${b}][${i}][own]`,
+    right: (b, j) => `staged[u][${b}][${j}][at ^ ${b}u]`,
+    at: "lane ^ ((2u * u) & 7u)",
+    total: (i, j) => `s${i}_${j >> 2}.${xyzw[j & 3]}`,
+  });
+  const outputs = sums({
+    octets: lanes / 2,
+    flush: flushes.keys / 8,
+    left: (b, i) => `staged[u][${b}][4u * part + ${i}u][at ^ ${b}u]`,
+    right: (b, j) => `staged[${lanes / 4}u + u][${b}][${j}][lane]`,
+    at: `own ^ ((${lanes / 2}u * part + 2u * u) & 7u)`,
+    total: (i, j) => `o${i}_${j >> 2}.${xyzw[j & 3]}`,
+  });
+  return `${slotFunction(cache)}
+var<workgroup> queries: array<array<array<array<mat2x4<f16>, ${lanes}>, ${threadRows}>, 2>, ${lanes / 2}>;
+var<workgroup> staged: array<array<array<array<mat2x4<f16>, ${lanes}>, 8>, 2>, ${lanes / 2}>;
+@compute @workgroup_size(${lanes * lanes}) fn main(@builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_index) thread: u32) {
+  let entry = plan[${Word.TilesAt}] + 4u * (plan[${Word.Tiles}] - 1u - group.y);
+  let token = plan[entry];
+  let row = plan[entry + 1u];
+  let position = plan[entry + 2u];
+  let tokens = plan[entry + 3u];
+  let last = position + tokens - 1u;
+  let kvHead = group.x / ${blocks}u;
+  // The last block of a group may begin earlier and repeat heads of the one before it.
+  let head = kvHead * ${group}u + min((group.x % ${blocks}u) * ${heads}u, ${group - heads}u);
+  // A thread stages one octet of the head: of four rows of Q, eight keys, four keys of V.
+  let lane = thread % ${lanes}u;
+  let own = thread / ${lanes}u;
+  let start = ${window !== null && aligned ? `(${first}) & ${2 ** 32 - 8}u` : first};
+${lines(M.map((m) => `  var key${m} = mat2x4<f16>();`))}
+  ${fetch("keys", "start")}
+  // Row r is head r % heads of token r / heads of the tile; a thread multiplies rows that lie ${lanes} apart.
+${
+    lines(I.map((i) =>
+      `  {
+    let r = own + ${i * lanes}u;
+    var low = vec4<f32>(0.0);
+    var high = vec4<f32>(0.0);
+    if (r < tokens * ${heads}u) {
+      let at = ((token + r / ${heads}u) * ${width}u + (head + r % ${heads}u) * ${headDim}u) / 4u + 2u * lane;
+      low = ${vector(shape, "qkv[at]")};
+      high = ${vector(shape, "qkv[at + 1u]")};
+    }
+    queries[lane >> 1u][lane & 1u][${i}][own] = mat2x4<f16>(vec4<f16>(low), vec4<f16>(high));
+  }
+  let p${i} = position + (own + ${i * lanes}u) / ${heads}u;
+  var m${i} = -1e30;
+  var l${i} = 0.0;
+  var o${i}_0 = vec4<f32>();
+  var o${i}_1 = vec4<f32>();`
+    ))
+  }
+  for (var block = start; block <= last; block += ${keys}u) {
+    workgroupBarrier();
+${lines(M.map((m) => `    staged[lane >> 1u][lane & 1u][${m}][own ^ (lane & 7u)] = key${m};`))}
+    workgroupBarrier();
+${lines(I.map((i) => `    var s${i}_0 = vec4<f32>();\n    var s${i}_1 = vec4<f32>();`))}
+    ${scores}
+${lines(range(4).map((m) => `    var value${m} = mat2x4<f16>();`))}
+    ${fetch("values", "block")}
+${
+    onlineSoftmax({
+      rows: threadRows,
+      lanes,
+      window,
+      quads: [0, 4].map((e) =>
+        `vec4<u32>(block + 8u * lane) + vec4<u32>(${e}u, ${e + 1}u, ${e + 2}u, ${e + 3}u)`
+      ),
+      outputs: (i) => [`o${i}_0`, `o${i}_1`],
+      ...(window === null ? { whole: `block + ${keys - 1}u <= position` } : {}),
+    })
+  }
+    workgroupBarrier();
+    let octet = lane % ${lanes / 2}u;
+${
+    lines(I.map((i) =>
+      `    staged[octet >> 1u][octet & 1u][4u * (lane / ${
+        lanes / 2
+      }u) + ${i}u][own ^ (lane & 7u)] = mat2x4<f16>(vec4<f16>(w${i}_0), vec4<f16>(w${i}_1));`
+    ))
+  }
+    // Halves of the block behind the last key are not multiplied.
+    let parts = select(2u, 1u, block + ${partKeys}u > last);
+    for (var part = 0u; part < parts; part++) {
+      if (part > 0u) {
+        workgroupBarrier();
+      }
+${
+    lines(J.map((e) =>
+      `      let place${e} = 8u * lane + ((lane & 7u) ^ ${e}u);
+      staged[${
+        lanes / 4
+      }u + (own >> 2u)][(own >> 1u) & 1u][place${e} / ${lanes}u][place${e} % ${lanes}u][own & 1u] = vec4<f16>(${
+        range(4).map((m) => element(`value${m}`, e)).join(", ")
+      });`
+    ))
+  }
+      workgroupBarrier();
+      if (part + 1u < parts) {
+    ${fetch("values", `block + ${partKeys}u`)}
+      } else {
+    ${fetch("keys", `block + ${keys}u`)}
+      }
+      ${outputs}
+    }
+  }
+${sumAcrossLanes(threadRows, lanes)}
+  // V's columns were permuted within octets when they were staged.
+${
+    lines(J.map((j) =>
+      `  let at${j} = lane + ${j * lanes}u;
+  let column${j} = (at${j} & ~7u) | ((at${j} & 7u) ^ ((at${j} >> 3u) & 7u));`
+    ))
+  }
+${
+    lines(I.map((i) =>
+      `  if (own + ${i * lanes}u < tokens * ${heads}u) {
+    let r = own + ${i * lanes}u;
+    let base = ((token + r / ${heads}u) * ${numHeads}u + head + r % ${heads}u) * ${headDim}u;
+${
+        lines(
+          J.map((j) =>
+            `    result[base + column${j}] = ${shape.output}(o${i}_${j >> 2}.${xyzw[j & 3]} / l${i});`
+          ),
+        )
+      }
+  }`
+    ))
+  }
+}`;
+}
+
+/** Four elements of q, scaled so that the softmax can use exp2. */
+function vector({ scale, qkv }: AttentionShape, text: string): string {
+  return `${float(scale * Math.LOG2E)} * ${qkv === "f16" ? `vec4<f32>(${text})` : text}`;
+}
