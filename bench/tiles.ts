@@ -2,11 +2,11 @@
 // choose on a new kind of device, or after a change of the kernel.
 //
 //   deno run -A bench/tiles.ts [--shape qwen3-0.6b] [--rows 64,2048] [--products gate/up,down] [--candidates 60]
-//                              [--best 6] [--out FILE]
+//                              [--tiles "64×64×32 8×4 buffers 2 slices 1 unroll 4 split 2; …"] [--best 6] [--out FILE]
 //   for p in q/k/v output gate/up down; do deno run -A bench/tiles.ts --products $p --lock /tmp/tiles & done; wait
 //
 // Most of the time goes into compiling; with a lock file several processes share that, and the device is one's at a time.
-// Candidates are drawn at random from all tiles that make sense. Every candidate's result is compared with that of the
+// Candidates are drawn at random from all tiles that make sense, unless they are given. Every candidate's result is compared with that of the
 // tile which is chosen now, before it is timed: a fast wrong tile counts for nothing. Times contain the sum over parts
 // behind and the preparation of the next product's input, so that tiles with and without divided sums compare.
 
@@ -33,6 +33,7 @@ const { values: options } = readOptions(import.meta.url, {
     candidates: { type: "string", default: "60" },
     seed: { type: "string", default: "1" },
     best: { type: "string", default: "6" },
+    tiles: { type: "string" },
     lock: { type: "string" },
     out: { type: "string" },
   },
@@ -95,6 +96,12 @@ function seeded(seed: number): () => number {
 /** Tiles to time: the one that is chosen now, and a sample of all that could be. */
 function candidates({ shape }: Product, tokens: number, caps: DeviceCaps): GemmTile[] {
   const now = gemmTile(shape, tokens, caps);
+  if (options.tiles !== undefined) {
+    return [
+      now,
+      ...options.tiles.split(";").map((text) => parse(text, now, tokens)),
+    ];
+  }
   const few = tokens <= 64;
   const found: GemmTile[] = [];
   const each = <T>(values: readonly T[], body: (value: T) => void) => values.forEach(body);
@@ -163,8 +170,35 @@ function candidates({ shape }: Product, tokens: number, caps: DeviceCaps): GemmT
 }
 
 const describe = (t: GemmTile) =>
-  `${t.tileTokens}×${t.tileRows}×${t.step} ${t.threadTokens}×${t.threadRows} lanes ${t.lanesX} buffers ${t.buffers} ` +
-  `slices ${t.slices} unroll ${t.unroll} split ${t.split}`;
+  `${t.tileTokens}×${t.tileRows}×${t.step} ${t.threadTokens}×${t.threadRows} buffers ${t.buffers} slices ${t.slices} ` +
+  `unroll ${t.unroll} split ${t.split}`;
+
+/** A tile from the numbers that {@link describe} names, in that order; without lanes, the usual ones. */
+function parse(text: string, now: GemmTile, tokens: number): GemmTile {
+  const numbers = text.trim().split(/[^0-9]+/).map(Number);
+  if (numbers.length !== 9) throw new Error(`"${text}" is not a tile of nine numbers`);
+  const [height, tileRows, step, threadTokens, threadRows, buffers, slices, unroll, split] = numbers as [
+    ...[number, number, number, number, number, 1 | 2, number, number, number],
+  ];
+  const tileTokens = Math.min(height, Math.max(16, tokens));
+  const lanesX = Math.max(Math.min(8, tileRows / threadRows), 32 / Math.max(1, tileTokens / threadTokens));
+  return {
+    ...now,
+    ...{
+      arithmetic: "f16",
+      tileTokens,
+      tileRows,
+      step,
+      threadTokens,
+      threadRows,
+      lanesX,
+      buffers,
+      slices,
+      unroll,
+      split,
+    },
+  };
+}
 
 using bench = await BenchDevice.open();
 const caps = { ...bench.caps, software: false, f16: true };

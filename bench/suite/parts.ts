@@ -121,7 +121,7 @@ function engineArguments({ device, threads }: SuiteOptions): string[] {
 function correctness(options: SuiteOptions): Part {
   const tests = options.device === "cpu"
     ? ["tests/kernels/cpu", "tests/models/cpu_test.ts"]
-    : ["tests/kernels/webgpu", "tests/models/webgpu_test.ts"];
+    : ["tests/kernels/webgpu", "tests/kernels/linear_test.ts", "tests/models/webgpu_test.ts"];
   return {
     name: "correctness",
     args: ["test", "-q", "-A", "--no-check", ...(options.cachedOnly ? ["--cached-only"] : []), ...tests],

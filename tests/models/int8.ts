@@ -23,10 +23,15 @@ const tie = 2e-2;
 const root = new URL("../data/reference/", import.meta.url).pathname;
 const pocket = new URL("../../models/pocket/", import.meta.url).pathname;
 
-/** All reference models and the embedded one with `--dtype int8`. */
-export function testInt8Models(name: string, create: BackendFactory, register: Register = Deno.test): void {
+/** All reference models, but those `without`, and the embedded one with `--dtype int8`. */
+export function testInt8Models(
+  name: string,
+  create: BackendFactory,
+  register: Register = Deno.test,
+  without: readonly string[] = [],
+): void {
   const names = [...Deno.readDirSync(root)].filter((entry) => entry.isDirectory).map((entry) => entry.name)
-    .sort();
+    .filter((model) => !without.includes(model)).sort();
   for (const directory of [...names.map((model) => root + model), pocket]) {
     const model = directory === pocket ? "pocket" : directory.slice(root.length);
     register(`${name}: ${model} with int8 is near the published logits, and at its reference`, async () => {

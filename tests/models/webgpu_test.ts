@@ -27,8 +27,11 @@ for (const packedAttention of ["pairs-0-32", "pairs-8x2-32"] as const) {
 }
 
 testInt8Models("webgpu", () => createWebGpuBackend(), gpuTest);
+// Not the experts: where two are nearly as good for a token, a rounding chooses the other one, and that token's logits
+// are of another network.
 testInt8Models(
   "webgpu, f16 products",
   () => createWebGpuBackend({ caps: { software: false, halfFrom: 0, parallelism: 64 } }),
   gpuTest,
+  ["qwen3-moe"],
 );
