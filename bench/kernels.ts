@@ -2,11 +2,10 @@
 // measured in the same run.
 //
 //   deno run -A bench/kernels.ts [--shapes qwen3-0.6b,qwen3-8b,qwen3-14b] [--rows 1,2,4,8,16,32,64,256,2048]
-//                                [--only attention] [--packed true] [--wide-threads 1024] [--out FILE] [--json]
+//                                [--only attention] [--packed true] [--out FILE] [--json]
 //
 // `--packed true` times prompts through the attention kernel with packed f16 arithmetic, which is off by default;
 // `--packed pairs-16-32` and its like through the one with packed pairs; several may be listed.
-// `--wide-threads` sets the most threads of a workgroup that decodes a whole sequence, instead of 512.
 // A kernel's floor is the longer of two times: its least bytes at the measured rate of streaming reads, and its
 // operations at the measured rate of multiply–adds; the share is that floor over the time taken. Weights rotate
 // through more memory than caches hold. `bench/trace.ts` shows the kernels of one whole step instead.
@@ -31,7 +30,6 @@ const { values: options } = readOptions(import.meta.url, {
     prompts: { type: "string", default: "512,2048" },
     only: { type: "string", default: "" },
     packed: { type: "string", default: "false" },
-    "wide-threads": { type: "string", default: "512" },
     passes: { type: "string", default: "5" },
     out: { type: "string" },
     json: { type: "boolean", default: false },
@@ -45,7 +43,6 @@ const sizes = {
   contexts: counts("contexts"),
   prompts: counts("prompts"),
 };
-const wideThreads = whole(options["wide-threads"], "wide-threads");
 const passes = whole(options.passes, "passes");
 const variants = options.packed.split(",").map((name) =>
   (name === "false" || name === "true" ? name === "true" : name) as NonNullable<DeviceCaps["packedAttention"]>
@@ -89,7 +86,7 @@ const times: KernelTime[] = [];
 for (const shape of options.shapes.split(",")) {
   const { config } = await openModel(`bench/shapes/${shape}`, { dummy: true });
   for (const packedAttention of variants) {
-    using backend = await createWebGpuBackend({ caps: { packedAttention, wideThreads } });
+    using backend = await createWebGpuBackend({ caps: { packedAttention } });
     const cases = kernelCases(backend, config, sizes).filter(({ kernel }) => kernel.includes(options.only));
     const name = packedAttention ? `${shape} (${packedAttention})` : shape;
     // Once around first: pipelines are made, and the clock rises.

@@ -1,9 +1,7 @@
 // One decode step by kernel: where the time of a step goes.
 //
 // deno run -A bench/trace.ts [--shape bench/shapes/qwen3-0.6b] [--batch 1,8,32,64] [--context 128] [--prefill 2048]
-//                            [--ahead MEGABYTES]
 //
-// `--ahead` lets attention of few sequences read so much of the next weights ahead.
 // Every dispatch is put into a pass of its own between two timestamps, by standing in for the command encoder: the
 // kernels run as they are. Passes of their own cost some microseconds more than dispatches in one pass, so the
 // gaps are shown apart, beside the step's time untraced.
@@ -23,7 +21,6 @@ const { values } = readOptions(import.meta.url, {
     context: { type: "string", default: "128" },
     prefill: { type: "string", default: "2048" },
     layers: { type: "string" },
-    ahead: { type: "string", default: "0" },
   },
 });
 
@@ -127,7 +124,7 @@ const shard = { rank: 0, size: 1 };
 const opened = await openModel(values.shape, { dummy: true });
 const config = values.layers ? { ...opened.config, numLayers: Number(values.layers) } : opened.config;
 const model = { ...opened, config };
-const backend = await createWebGpuBackend({ caps: { readAheadBytes: 1e6 * Number(values.ahead) } });
+const backend = await createWebGpuBackend();
 const weights = await loadDecoderWeights(model, backend, { dtype: "auto", shard });
 const maxRows = Math.max(1, ...batches);
 const pageSize = 16;

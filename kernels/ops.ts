@@ -140,8 +140,6 @@ export interface AttentionArgs {
   readonly scale: number;
   /** Sliding window: a query at position p sees keys p − window < j ≤ p. Null sees all j ≤ p. */
   readonly window: number | null;
-  /** Weights that the next products read, in order: a device that is not busy may fetch them meanwhile. */
-  readonly next?: readonly Matrix[];
 }
 
 /** A mixture of experts: router, choice, experts, weighted sum. */

@@ -170,7 +170,6 @@ export class Decoder {
       layer: index,
       scale: 1 / Math.sqrt(heads.headDim),
       window: this.#config.slidingWindow[index] ?? null,
-      next: layer.feedForward.type === "dense" ? [layer.output, layer.feedForward.gateUp] : [layer.output],
     });
     const { feedForward } = layer;
     const next = feedForward.type === "dense"

@@ -26,10 +26,6 @@ export interface DeviceCaps {
   readonly software: boolean;
   /** For tests: instead of {@link halfFrom}. */
   readonly halfFrom?: number;
-  /** To be measured: instead of 512, most threads of a workgroup that decodes a whole sequence. */
-  readonly wideThreads?: number;
-  /** To be measured: most bytes of the next weights that decode attention of few sequences reads ahead; else none. */
-  readonly readAheadBytes?: number;
   /**
    * Whether prompts of large models go through `attention/prefill_packed.ts`, or through `attention/prefill_pairs.ts`
    * with sums in f16 of so many products (scores) and keys (outputs). Off by default.

@@ -25,7 +25,7 @@ const leastWholeKeys = 256;
 /** Up to so many keys count as few. Two classes are enough, and each is kernels to warm up. */
 const fewKeys = 128;
 
-/** Threads of such a workgroup. More than 512 have too few registers each. */
+/** Most threads of such a workgroup: with 1,024, which have too few registers each, it was no faster. */
 const wideThreads = 512;
 
 /**
@@ -61,11 +61,10 @@ function wholeSequences(
   );
   const { headBlock, lanes } = tune(heads, { threads: 0, headBlock: divideUp(group, spread) }, caps);
   if (longest > Math.max(leastWholeKeys, mostWholeKeys / headBlock)) return null;
-  const widest = caps.wideThreads ?? wideThreads;
-  const { batch } = tune(heads, { threads: widest, headBlock, batch: widest > 512 ? 4 : 8 }, caps);
+  const { batch } = tune(heads, { threads: wideThreads, headBlock, batch: 8 }, caps);
   const oneRound = lanes * (longest <= fewKeys ? fewKeys : leastWholeKeys) / batch;
   const room = 128 * caps.parallelism / (sequences * headBlocks(heads, headBlock));
-  const threads = Math.max(128, Math.min(oneRound, widest, powerOfTwo(room + 1) / 2));
+  const threads = Math.max(128, Math.min(oneRound, wideThreads, powerOfTwo(room + 1) / 2));
   const splitKeys = divideUp(longest, granularity) * granularity;
   return { splitKeys, splits: 1, ...tune(heads, { threads, headBlock, batch }, caps) };
 }

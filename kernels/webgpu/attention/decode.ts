@@ -1,7 +1,7 @@
 // Attention of single queries over paged keys and values (Dao et al., "Flash-Decoding", 2023): the keys of a
 // sequence are split over workgroups, and all query heads of a key/value head sit in one, so K and V are read once.
 //
-// Grid: (splits, kvHeads · head blocks, queries and what `read_ahead.ts` adds). Workgroup: threads in gangs of L lanes; a gang takes every n-th
+// Grid: (splits, kvHeads · head blocks, queries). Workgroup: threads in gangs of L lanes; a gang takes every n-th
 // batch of keys, its lanes share a key's elements (16 bytes a load) and keep the running maximum, sum and output of
 // an online softmax (Milakov & Gimelshein 2018) in registers. All loads of a batch are issued before the first is
 // used, and the next batch's page-table entries with them; the first batch's even before the queries are ready, which
@@ -15,42 +15,29 @@ import { divideUp, float, input, kernelSource, lines, output, range } from "../w
 import { cacheType, octetHalf, slotFunction } from "./cache.ts";
 import { meeting } from "./meeting.ts";
 import { ownToken, ownTokenBindings, type OwnTokenRole } from "./own_token.ts";
-import { aheadBindings, aheadLayers, readAheadCode, type ReadAheadRole } from "./read_ahead.ts";
 import { type AttentionShape, firstKey, type HeadNorms, loadQuad } from "./shape.ts";
 import { type DecodeLayout, headBlocks, meetingBytes, tune, type Tuning } from "./tuning.ts";
 
-/** One call of the kernel. */
-export interface DecodeCall {
-  /**
-   * With it the kernel also does for the queries' tokens what `ropeStore` does; then no two queries may be of one
-   * sequence.
-   */
-  readonly own: HeadNorms | null;
-  /** Single queries. */
-  readonly queries: number;
-  /** Splits there is room for. */
-  readonly splits: number;
-  /** Over threads. */
-  readonly layout: DecodeLayout;
-  /** Bytes of other buffers to read (`read_ahead.ts`); only without splits, because their results' place is used. */
-  readonly ahead: readonly number[];
-}
-
-/** Attention of single queries. */
+/**
+ * Attention of `queries` single queries with room for `splits` splits each, laid out as `wanted`. With `own` the kernel
+ * also does for the queries' tokens what `ropeStore` does; then no two queries may be of one sequence.
+ */
 export function decodeAttention(
   shape: AttentionShape,
-  { own, queries, splits, layout, ahead }: DecodeCall,
+  own: HeadNorms | null,
+  queries: number,
+  splits: number,
+  wanted: DecodeLayout,
   caps: DeviceCaps,
-): KernelCall<"qkv" | OwnTokenRole | "pageTable" | "keys" | "values" | "partial" | "output" | ReadAheadRole> {
+): KernelCall<"qkv" | OwnTokenRole | "pageTable" | "keys" | "values" | "partial" | "output"> {
   const { heads, cache, window } = shape;
-  const tuning = tune(heads, layout, caps);
+  const tuning = tune(heads, wanted, caps);
   const extra = own === null ? { roles: [], bindings: [] } : ownTokenBindings(own);
-  const next = aheadBindings(ahead);
   const source = kernelSource(
     `attention-decode${own === null ? "" : `-own ${own.qNorm} ${own.kNorm}`} ` +
       `${heads.numHeads}/${heads.numKvHeads}x${heads.headDim} ` +
       `${tuning.threads} ${tuning.headBlock} ${tuning.batch} ${cache.key} ` +
-      `${shape.scale} ${window} ${shape.qkv} ${shape.output}${ahead.map((bytes) => ` +${bytes}`).join("")}`,
+      `${shape.scale} ${window} ${shape.qkv} ${shape.output}`,
     [
       input("qkv", `array<vec4<${shape.qkv}>>`),
       ...extra.bindings,
@@ -58,24 +45,17 @@ export function decodeAttention(
       ...["keys", "values"].map((name) => (own === null ? input : output)(name, cacheType)),
       output("partials", "array<f32>"),
       output("result", `array<vec4<${shape.output}>>`),
-      ...next.bindings,
     ],
-    () => code(shape, own, tuning, ahead),
+    () => code(shape, own, tuning),
   );
-  const blocks = headBlocks(heads, tuning.headBlock);
   return {
     source,
-    bindings: ["qkv", ...extra.roles, "pageTable", "keys", "values", "partial", "output", ...next.roles],
-    workgroups: [splits, blocks, queries + aheadLayers(ahead, splits * blocks, queries, caps)],
+    bindings: ["qkv", ...extra.roles, "pageTable", "keys", "values", "partial", "output"],
+    workgroups: [splits, headBlocks(heads, tuning.headBlock), queries],
   };
 }
 
-function code(
-  shape: AttentionShape,
-  norms: HeadNorms | null,
-  tuning: Tuning,
-  ahead: readonly number[],
-): string {
+function code(shape: AttentionShape, norms: HeadNorms | null, tuning: Tuning): string {
   const { heads: { numHeads, numKvHeads, headDim }, cache } = shape;
   const { lanes, chunks, headBlock, threads, batch, bundle } = tuning;
   const gangs = threads / lanes, bundles = threads / bundle;
@@ -108,14 +88,7 @@ var<workgroup> meetingOutput: array<vec4<f32>, ${meetingHeads * bundles * headDi
 var<workgroup> meetingMaximum: array<f32, ${bundles * headBlock}>;
 var<workgroup> meetingSum: array<f32, ${bundles * headBlock}>;
 @compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-${
-    ahead.length === 0 ? "" : `  let decodes = plan[${Word.Decodes}];
-  if (group.z >= decodes) {
-${readAheadCode(ahead, threads, "(group.z - decodes)", "(groups.z - decodes)")}
-    return;
-  }`
-  }
+  @builtin(local_invocation_index) thread: u32) {
   let entry = ${contentAt}u + 3u * group.z;
   let token = plan[entry];
   let row = plan[entry + 1u];

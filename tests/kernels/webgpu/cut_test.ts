@@ -17,7 +17,6 @@ const gpu: DeviceCaps = {
 const devices: DeviceCaps[] = [
   gpu,
   { ...gpu, minSubgroup: 8, maxWorkgroupThreads: 256, parallelism: 64 },
-  { ...gpu, wideThreads: 1024 },
   { ...gpu, minSubgroup: 8, maxSubgroup: 8, parallelism: 2, software: true },
 ];
 const layouts: HeadLayout[] = [

@@ -28,7 +28,7 @@ type Packed = NonNullable<DeviceCaps["packedAttention"]>;
 
 const pretendGpu = (packedAttention: Packed = true) =>
   createWebGpuBackend({
-    caps: { software: false, parallelism: 64, halfFrom: 0, packedAttention, readAheadBytes: 1000 },
+    caps: { software: false, parallelism: 64, halfFrom: 0, packedAttention },
   });
 
 const layouts: [HeadLayout, pageSize: number, window: number | null, packed?: Packed][] = [
@@ -91,7 +91,6 @@ for (const [heads, pageSize, window, packed] of layouts) {
           ),
           qkv: backend.createActivation(width, "hidden"),
           output: backend.createActivation(numHeads * headDim, "attended"),
-          next: [backend.createMatrix({ name: "next", rows: 16, columns: 64, dtype: "bf16" })],
         };
       });
       const batches: TestSequence[][] = [
@@ -105,7 +104,7 @@ for (const [heads, pageSize, window, packed] of layouts) {
         const count = sequences.reduce((sum, s) => sum + s.extend, 0);
         const values = random.normals(count * width, 1.5);
         const rows = [];
-        for (const { backend, rope, qkv, output, next } of contexts) {
+        for (const { backend, rope, qkv, output } of contexts) {
           backend.writeActivation(qkv, values);
           const unsampled = sequences.map((s) => ({ ...s, sample: false }));
           const recorded = backend.record(
@@ -115,7 +114,6 @@ for (const [heads, pageSize, window, packed] of layouts) {
                 qkv,
                 heads,
                 rope,
-                next,
                 output,
                 layer: 0,
                 scale: 1 / Math.sqrt(headDim),

@@ -10,7 +10,6 @@ import { decode, encode } from "../../../kernels/reference/numbers.ts";
 import { decodeAttention } from "../../../kernels/webgpu/attention/decode.ts";
 import { mergeSplits } from "../../../kernels/webgpu/attention/merge.ts";
 import type { DecodeLayout } from "../../../kernels/webgpu/attention/tuning.ts";
-import { aheadLayers, chooseAhead, rareWord } from "../../../kernels/webgpu/attention/read_ahead.ts";
 import { type HeadNorms, partialWords } from "../../../kernels/webgpu/attention/shape.ts";
 import { BufferAllocator } from "../../../kernels/webgpu/buffers.ts";
 import { GpuDevice } from "../../../kernels/webgpu/device.ts";
@@ -40,8 +39,6 @@ interface Outcome {
   /** Bits of float16. */
   readonly keys: Uint16Array;
   readonly values: Uint16Array;
-  /** Bits of the first number that splits would leave. */
-  readonly firstPartial: number;
 }
 
 const contextLength = 256;
@@ -100,13 +97,12 @@ interface Bench {
   readonly pipelines: PipelineCache;
 }
 
-/** The case through one kernel or through two; the one may read words ahead. */
+/** The case through one kernel or through two. */
 async function run(
   { gpu, readback, allocator, pipelines }: Bench,
   { heads, pageSize, window, norms, positions, splitKeys, layout }: Case,
   content: ReturnType<typeof contents>,
   together: boolean,
-  ahead: readonly Uint32Array[] = [],
 ): Promise<Outcome> {
   const queries = positions.length, { numHeads, headDim } = heads;
   const spec: StateSpec = {
@@ -119,7 +115,7 @@ async function run(
     maxTokens: queries,
   };
   const state = new DeviceState(spec, allocator);
-  const filled = (label: string, data: Float32Array | Uint32Array) => {
+  const filled = (label: string, data: Float32Array) => {
     const buffer = allocator.create(label, data.byteLength);
     allocator.write(buffer, 0, data);
     return buffer;
@@ -158,8 +154,6 @@ async function run(
       "partial",
       new Float32Array(queries * numHeads * splits * partialWords(headDim)).fill(NaN),
     ),
-    ahead0: filled("ahead", ahead[0] ?? new Uint32Array(4)),
-    ahead1: filled("ahead", ahead[1] ?? new Uint32Array(4)),
     output: filled("output", new Float32Array(queries * numHeads * headDim).fill(NaN)),
   };
   const { cache } = state;
@@ -169,20 +163,13 @@ async function run(
     const call = ropeStore({ heads, cache, ...norms, qkv: "f32" }, queries, gpu.caps);
     dispatches.push(prepare(pipelines, call, buffers));
   }
-  const call = {
-    own: together ? norms : null,
-    queries,
-    splits,
-    layout,
-    ahead: ahead.map((words) => words.byteLength),
-  };
-  const attention = decodeAttention(shape, call, gpu.caps);
+  const attention = decodeAttention(shape, together ? norms : null, queries, splits, layout, gpu.caps);
   dispatches.push(prepare(pipelines, attention, buffers));
   if (splits > 1) dispatches.push(prepare(pipelines, mergeSplits(shape, queries, gpu.caps), buffers));
   const recorder = new Recorder(gpu, readback, pipelines.planGroup(planBuffer.gpu, packed.regionBytes));
   recorder.region(offset);
   for (const dispatch of dispatches) recorder.dispatch(dispatch);
-  const read = [buffers.output, buffers.keys, buffers.values, buffers.partial];
+  const read = [buffers.output, buffers.keys, buffers.values];
   const staging = readback.acquire(read.reduce((sum, { bytes }) => sum + bytes, 0));
   let at = 0;
   for (const { gpu, bytes } of read) {
@@ -192,12 +179,11 @@ async function run(
   gpu.queue.submit(recorder.finish().map(({ commands }) => commands));
   const data = await readback.read(staging, at);
   gpu.check();
-  const { output, keys, partial } = buffers;
+  const { output, keys } = buffers;
   return {
     result: new Float32Array(data, 0, queries * numHeads * headDim),
     keys: new Uint16Array(data, output.bytes, content.keys.length),
     values: new Uint16Array(data, output.bytes + keys.bytes, content.values.length),
-    firstPartial: new Uint32Array(data, at - partial.bytes, 1)[0]!,
   };
 }
 
@@ -292,43 +278,3 @@ for (const [heads, pageSize, window, norms] of layouts) {
     }
   });
 }
-
-gpuTest("reading ahead touches every sector of what it is told, and changes no result", async () => {
-  using gpu = await GpuDevice.open({ software: false, parallelism: 256 });
-  using allocator = new BufferAllocator(gpu);
-  const readback = await Readback.create(gpu, 4096);
-  const bench = { gpu, readback, allocator, pipelines: new PipelineCache(gpu) };
-  const one: Case = {
-    heads: { numHeads: 4, numKvHeads: 2, headDim: 32 },
-    pageSize: 16,
-    window: null,
-    norms: some,
-    positions: [3, 40],
-    splitKeys: 256,
-    layout: { threads: 128, headBlock: 1, batch: 8 },
-  };
-  const content = contents(one);
-  const plain = await run(bench, one, content, true);
-  // Words come out as the rare one in the thread that meets an odd sector; everywhere else they are zero.
-  const sizes = [20000, 5], words = 8;
-  for (const [buffer, sector] of [[0, 0], [0, 12345], [0, 19999], [1, 0], [1, 4]] as const) {
-    const ahead = sizes.map((sectors) => new Uint32Array(sectors * words));
-    ahead[buffer]![sector * words] = rareWord;
-    const read = await run(bench, one, content, true, ahead);
-    assert.equal(read.firstPartial, rareWord, `sector ${sector} of buffer ${buffer}`);
-    assert.deepEqual(read.result, plain.result);
-    assert.deepEqual(read.keys, plain.keys);
-  }
-});
-
-Deno.test("what is read ahead fits the limit, and nothing is where attention fills the device", () => {
-  const caps = { software: false, parallelism: 512, readAheadBytes: 1000 } as DeviceCaps;
-  assert.deepEqual(chooseAhead([100, 2000, 50], 16, caps), [96, 896]);
-  assert.deepEqual(chooseAhead([2000, 2000], 16, caps), [992]);
-  assert.deepEqual(chooseAhead([2000], 65, caps), []);
-  assert.deepEqual(chooseAhead([2000], 16, { ...caps, software: true }), []);
-  assert.deepEqual(chooseAhead([2000], 16, { ...caps, readAheadBytes: 0 }), []);
-  assert.equal(aheadLayers([992], 16, 1, caps), 7);
-  assert.equal(aheadLayers([992], 16, 4, caps), 4);
-  assert.equal(aheadLayers([], 16, 1, caps), 0);
-});

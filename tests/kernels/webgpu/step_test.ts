@@ -17,7 +17,7 @@ import { plan, samplingRows, type TestSampling, type TestSequence } from "../pla
 
 /** As an NVIDIA card describes itself, except for limits that the adapter checks. */
 const largeGpu: WebGpuOptions = {
-  caps: { software: false, minSubgroup: 32, maxSubgroup: 32, parallelism: 512, readAheadBytes: 24e6 },
+  caps: { software: false, minSubgroup: 32, maxSubgroup: 32, parallelism: 512 },
 };
 
 interface Recording extends Disposable {

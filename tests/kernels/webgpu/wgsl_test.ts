@@ -82,10 +82,7 @@ function sources(
         const [threads, headBlock, batch] of [[32, 8, 4], [128, 8, 4], [512, 8, 4], [512, 1, 8], [1024, 1, 4]]
       ) {
         const layout = { threads: threads!, headBlock: headBlock!, batch: batch! };
-        const call = { queries: 2, splits: 4, layout, ahead: [] };
-        for (const own of norms) found.push(decodeAttention(shape, { ...call, own }, caps));
-        const ahead = [1024, 96];
-        found.push(decodeAttention(shape, { ...call, own: norms[1]!, splits: 1, ahead }, caps));
+        for (const own of norms) found.push(decodeAttention(shape, own, 2, 4, layout, caps));
       }
       found.push(mergeSplits(shape, 2, caps));
       const tile = prefillTile(heads, caps);
