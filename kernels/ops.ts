@@ -285,7 +285,10 @@ export interface Backend extends Disposable {
   /** [maxTokens, width] */
   createActivation(width: number, kind: ActivationKind): Activation;
 
-  /** Applies the plan's writes and calls `forward` once per step. See {@link RecordedStep} for what runs when. */
+  /**
+   * Applies the plan's writes and runs `forward` once per step, or repeats what the same function did for a step of
+   * the same shape: it must do the same each time. See {@link RecordedStep} for what runs when.
+   */
   record(plan: BatchPlan, forward: (ops: Ops) => void): RecordedStep;
 
   /** For tests: the first `rows` rows of an activation as float32, after all submitted work. */

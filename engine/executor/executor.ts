@@ -18,7 +18,8 @@ export interface Forward {
 /** One rank's loop. Messages are handled strictly in order; the promise of `handle` rejects when a step fails. */
 export class Executor {
   readonly #backend: Backend;
-  readonly #decoder: Forward;
+  /** One function for all plans, so that a backend may know it again. */
+  readonly #forward: (ops: Ops) => void;
   readonly #post: (message: FromExecutor) => void;
   readonly #onWork: () => void;
   #inFlight: RecordedStep | null = null;
@@ -35,7 +36,7 @@ export class Executor {
     onWork: () => void = () => {},
   ) {
     this.#backend = backend;
-    this.#decoder = decoder;
+    this.#forward = (ops) => decoder.forward(ops);
     this.#post = post;
     this.#onWork = onWork;
   }
@@ -71,7 +72,7 @@ export class Executor {
 
   async #run(plan: BatchPlan): Promise<void> {
     if (this.#inFlight === null) this.#onWork();
-    const recorded = this.#backend.record(plan, (ops) => this.#decoder.forward(ops));
+    const recorded = this.#backend.record(plan, this.#forward);
     await this.#finish(recorded);
   }
 

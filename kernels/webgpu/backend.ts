@@ -31,6 +31,7 @@ import { type PackOptions, packPlan } from "./plan/pack.ts";
 import { Word } from "./plan/words.ts";
 import { PlanSlot } from "./plan/slot.ts";
 import { Readback } from "./readback.ts";
+import { regionsOf, tapeKey, Tapes } from "./tape.ts";
 import { prepare, Recorder } from "./recorder.ts";
 import { resultBytes } from "./sample_operation.ts";
 import { scatter } from "./scatter/scatter.ts";
@@ -73,6 +74,7 @@ export class WebGpuBackend implements Backend {
   readonly #collective: Collective | null;
   readonly #tiledPrefill: boolean;
   readonly #plans: PlanSlot;
+  readonly #tapes = new Tapes();
   #context: Context | null = null;
   #weightBytes = 0;
   #uploaded = 0;
@@ -185,7 +187,17 @@ export class WebGpuBackend implements Backend {
     }
     const returned = logits === 0 ? null : { staging: staging.buffer, offset: 4 * serialWords + rows };
     packed.forwards.forEach((shape, step) => {
+      const regions = regionsOf(shape);
+      const key = returned === null ? tapeKey(shape, needs, topCount, results.id) : null;
+      const { shared } = context, { generation } = shared;
+      const tape = key === null ? null : this.#tapes.get(forward, key, generation);
+      if (tape !== null) return recorder.replay(tape, regions);
+      recorder.begin();
       forward(new DeviceOps({ ...common, shape, step, logits: returned, handover: null }));
+      const made = recorder.taped(regions);
+      if (key !== null && made !== null && shared.generation === generation) {
+        this.#tapes.set(forward, key, generation, made);
+      }
     });
     recorder.copy(slot.buffer, 4 * Word.Serial, staging.buffer, 0, 4);
     if (rows > 0) recorder.copy(results.gpu, 0, staging.buffer, 4 * serialWords, rows);

@@ -6,6 +6,7 @@ import type { GpuDevice } from "./device.ts";
 import type { KernelCall } from "./kernel.ts";
 import type { Pipeline, PipelineCache } from "./pipelines.ts";
 import type { Readback, Staging } from "./readback.ts";
+import type { Tape } from "./tape.ts";
 
 /** A dispatch with everything looked up. */
 export interface Prepared {
@@ -61,6 +62,8 @@ export class Recorder {
   #encoder: GPUCommandEncoder;
   #pass: GPUComputePassEncoder | null = null;
   #pipeline: Pipeline | null = null;
+  /** What has been recorded since {@link begin}, with offsets of regions; null where that is more than dispatches. */
+  #tape: (Prepared | number)[] | null = null;
   /** For what the host reads: one after the other, so one buffer serves a whole step. */
   #staging: Staging | null = null;
 
@@ -72,14 +75,38 @@ export class Recorder {
     this.#encoder = gpu.device.createCommandEncoder();
   }
 
+  /** Begins a tape. */
+  begin(): void {
+    this.#tape = [];
+  }
+
+  /** What has been recorded since, with `regions` numbered in their order; null where a tape cannot hold it. */
+  taped(regions: readonly number[]): Tape | null {
+    const tape = this.#tape?.map((entry) => typeof entry === "number" ? regions.indexOf(entry) : entry) ??
+      null;
+    this.#tape = null;
+    return tape;
+  }
+
+  /** Records a tape again, for a forward with these regions. */
+  replay(tape: Tape, regions: readonly number[]): void {
+    for (const entry of tape) {
+      if (typeof entry === "number") this.region(regions[entry]!);
+      else this.dispatch(entry);
+    }
+  }
+
   /** The plan region that the next dispatches see, by its byte offset. */
   region(offset: number): void {
+    this.#tape?.push(offset);
     this.#offset[0] = offset;
     this.#pass?.setBindGroup(0, this.#planGroup, this.#offset, 0, 1);
   }
 
   /** Appends a dispatch. */
-  dispatch({ pipeline, bindGroup, x, y, z }: Prepared): void {
+  dispatch(prepared: Prepared): void {
+    this.#tape?.push(prepared);
+    const { pipeline, bindGroup, x, y, z } = prepared;
     let pass = this.#pass;
     if (pass === null) {
       pass = this.#pass = this.#encoder.beginComputePass();
@@ -102,6 +129,7 @@ export class Recorder {
     targetOffset: number,
     bytes: number,
   ): void {
+    this.#tape = null;
     this.#endPass();
     this.#encoder.copyBufferToBuffer(source, sourceOffset, target, targetOffset, bytes);
   }

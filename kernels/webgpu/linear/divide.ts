@@ -20,20 +20,28 @@ export function matvecTile(shape: LinearShape, tokens: number, caps: DeviceCaps)
   const subgroups = fixedSubgroup(caps);
   const lanes = subgroups ? caps.minSubgroup : 32;
   const width = outputWidth(shape);
-  // Gate and up are two rows to an output column.
-  const most = shape.epilogue === "silu-mul" ? 2 : 4;
-  const tile = (rowLanes: number, units: number, teams: number, split: number): MatvecTile => {
+  const paired = shape.epilogue === "silu-mul";
+  const tile = (rowLanes: number, units: number, wanted: number, split: number): MatvecTile => {
+    const teams = Math.max(1, Math.min(wanted, Math.floor(caps.maxWorkgroupThreads / (lanes * split))));
     const perLane = Math.floor(shape.columns * rowLanes / (8 * lanes * split));
     // As many loads in flight as registers allow: sums of several activation rows leave room for fewer.
-    const rows = shape.epilogue === "silu-mul" ? 2 * units : units;
-    const unroll = caps.software ? 1 : Math.max(1, Math.min(4, perLane, (columns === 1 ? 8 : 4) / rows));
+    const rows = paired ? 2 * units : units;
+    const unroll = caps.software
+      ? 1
+      : Math.max(1, Math.min(4, perLane, (columns === 1 ? 16 : width >= VAST ? 4 : 8) / rows));
     return { tokens: columns, sumLanes: lanes / rowLanes, rowLanes, subgroups, units, teams, split, unroll };
   };
-  if (caps.software) return tile(1, most, 2, 1);
-  if (width >= VAST) return columns <= 2 ? tile(1, 2 * most / 4, 4, 1) : tile(2, most, 4, 1);
-  if (width < NARROW) return columns === 1 ? tile(1, 1, 2, 4) : tile(1, most / 2, 1, 4);
-  if (columns > 1) return tile(2, most, 1, 4);
-  return shape.epilogue === "silu-mul" ? tile(1, 1, 4, 2) : tile(1, most, 1, 4);
+  // Gate and up are two rows to an output column.
+  if (caps.software) return tile(1, paired ? 2 : 4, 2, 1);
+  if (width >= VAST) {
+    return columns === 1 ? tile(1, 1, 2, 2) : columns === 2 ? tile(1, 2, 4, 1) : tile(2, 4, 4, 1);
+  }
+  if (columns === 1) {
+    if (paired) return tile(1, 2, 2, width < 8192 ? 4 : 1);
+    return width < NARROW ? tile(1, 1, 4, 4) : tile(1, 2, 2, 4);
+  }
+  if (paired) return tile(2, 2, 8, 2);
+  return width < NARROW ? tile(1, 4, 1, 4) : tile(1, 4, 8, 2);
 }
 
 /** Octets between flushes to float32: 16 products, which leaves the rounding of the activations the larger error. */
