@@ -15,7 +15,7 @@ const smallestChunk = 32;
 /** A slow device's first chunk: enough tokens to learn its speed from. */
 const firstChunk = 64;
 /** Several forwards per result take about so long at most: tokens still seem to flow, and a new request waits little. */
-const burstMilliseconds = 8;
+const burstMilliseconds = 12;
 
 /** Turns measured step times into the next step's size. */
 export class Pace {

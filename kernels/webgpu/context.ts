@@ -37,11 +37,13 @@ export interface Context {
 
 /** What a product has left for the next one: its input, prepared. */
 export interface Handover {
-  /** Of this activation, with this norm's weight. */
+  /** Of this activation. */
   readonly activation: DeviceBuffer;
+  /** Weight of its norm. */
   readonly norm: DeviceBuffer | null;
-  /** How, and where it stands. */
+  /** How. */
   readonly preparation: Preparation;
+  /** Where it stands. */
   readonly role: "preparedA" | "preparedB";
 }
 

@@ -40,8 +40,8 @@ export function matvecTile(shape: LinearShape, tokens: number, caps: DeviceCaps)
     if (paired) return tile(1, 2, 2, width < 8192 ? 4 : 1);
     return width < NARROW ? tile(1, 1, 4, 4) : tile(1, 2, 2, 4);
   }
-  if (paired) return tile(2, 2, 8, 2);
-  return width < NARROW ? tile(1, 4, 1, 4) : tile(1, 4, 8, 2);
+  if (columns <= 4) return paired ? tile(2, 2, 2, 4) : width < NARROW ? tile(1, 2, 2, 4) : tile(1, 4, 4, 4);
+  return paired ? tile(2, 2, 8, 2) : width < NARROW ? tile(1, 4, 1, 4) : tile(1, 4, 8, 2);
 }
 
 /** Octets between flushes to float32: 16 products, which leaves the rounding of the activations the larger error. */
@@ -102,6 +102,7 @@ function preferredTile(shape: LinearShape, tokens: number, caps: DeviceCaps): Ge
   // With these rows a tile, every multiprocessor gets one; below, tiles must be smaller.
   const wide = shape.rows / 64 >= caps.parallelism * 3 / 16;
   const sliced = { ...plain, step: 128, buffers: 1, slices: 4 } as const;
+  const low = { ...plain, tileTokens: 32, step: 32, threadTokens: 8, threadRows: 2 } as const;
   switch (tokens) {
     case 16:
       if (vast) return { ...plain, tileTokens: 16, threadTokens: 2, step: 32, lanesX: 16 };
@@ -113,21 +114,19 @@ function preferredTile(shape: LinearShape, tokens: number, caps: DeviceCaps): Ge
         fill / 2,
       );
     case 32:
-      if (vast) return { ...plain, tileTokens: 32, tileRows: 128, threadTokens: 8, step: 32 };
+      if (vast) return { ...plain, tileTokens: 32, threadTokens: 8, step: 32, buffers: 1 };
       if (paired) return split(shape, tokens, { ...plain, tileTokens: 32, step: 32 }, 3 * fill / 2);
       if (wide) return { ...sliced, tileTokens: 32, threadTokens: 8 };
       if (width < NARROW) return split(shape, tokens, { ...plain, tileTokens: 32, step: 32 }, fill);
-      return { ...sliced, tileTokens: 32, tileRows: 32 };
+      return { ...sliced, tileTokens: 32, tileRows: 32, threadTokens: 8, threadRows: 2 };
     case 64:
-      if (vast) return { ...plain, step: 32 };
-      if (paired) {
-        const low = { ...plain, tileTokens: 32, step: 32, threadTokens: 8, threadRows: 2 } as const;
-        return split(shape, tokens, low, 3 * fill / 2);
-      }
+      if (vast) return { ...plain, threadTokens: 8, step: 32, buffers: 1 };
+      if (paired) return split(shape, tokens, low, 3 * fill / 2);
       if (wide) return { ...sliced, threadTokens: 8, slices: 2 };
       if (width < NARROW) return split(shape, tokens, { ...plain, step: 32 }, fill);
-      return { ...sliced, tileRows: 32, threadTokens: 8 };
+      return { ...low, tileRows: 32, step: 64, buffers: 1, slices: 2 };
     default: {
+      if (paired && tokens === 128) return split(shape, tokens, { ...plain, step: 32 }, 3 * fill / 2);
       const deep = { ...plain, step: 32, buffers: 1, threadTokens: 8 } as const;
       // Larger tiles need many tokens to fill the device. Twice the results a thread leave room for half the threads,
       // and are a little faster all the same: each operand read from workgroup memory serves for more products.
