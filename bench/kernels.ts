@@ -2,10 +2,9 @@
 // measured in the same run.
 //
 //   deno run -A bench/kernels.ts [--shapes qwen3-0.6b,qwen3-8b,qwen3-14b] [--rows 1,2,4,8,16,32,64,256,2048]
-//                                [--only attention] [--packed true] [--out FILE] [--json]
+//                                [--only attention] [--resident 0,4,8] [--out FILE] [--json]
 //
-// `--packed true` times prompts through the attention kernel with packed f16 arithmetic, which is off by default;
-// `--packed pairs-16-32` and its like through the one with packed pairs; several may be listed.
+// `--resident` times prompts with `attention/prefill_resident.ts`, of so many rows a thread, too (0: as without it).
 // A kernel's floor is the longer of two times: its least bytes at the measured rate of streaming reads, and its
 // operations at the measured rate of multiply–adds; the share is that floor over the time taken. Weights rotate
 // through more memory than caches hold. `bench/trace.ts` shows the kernels of one whole step instead.
@@ -13,8 +12,7 @@
 import { openModel } from "../engine/model/open.ts";
 import { createWebGpuBackend } from "../kernels/webgpu/backend.ts";
 import { type Ceilings, measureCeilings } from "./ceilings.ts";
-import type { DeviceCaps } from "../kernels/webgpu/kernel.ts";
-import { list, readOptions, whole } from "./common/arguments.ts";
+import { choice, list, readOptions, whole } from "./common/arguments.ts";
 import { environment } from "./common/environment.ts";
 import { writeResult } from "./common/result_file.ts";
 import { figure, table } from "./common/table.ts";
@@ -29,7 +27,7 @@ const { values: options } = readOptions(import.meta.url, {
     contexts: { type: "string", default: "128,1024,8192,32768" },
     prompts: { type: "string", default: "512,2048" },
     only: { type: "string", default: "" },
-    packed: { type: "string", default: "false" },
+    resident: { type: "string", default: "0" },
     passes: { type: "string", default: "5" },
     out: { type: "string" },
     json: { type: "boolean", default: false },
@@ -44,9 +42,6 @@ const sizes = {
   prompts: counts("prompts"),
 };
 const passes = whole(options.passes, "passes");
-const variants = options.packed.split(",").map((name) =>
-  (name === "false" || name === "true" ? name === "true" : name) as NonNullable<DeviceCaps["packedAttention"]>
-);
 
 /** One line of the result. */
 interface KernelTime {
@@ -85,10 +80,11 @@ const { description, rates } = await ceilings();
 const times: KernelTime[] = [];
 for (const shape of options.shapes.split(",")) {
   const { config } = await openModel(`bench/shapes/${shape}`, { dummy: true });
-  for (const packedAttention of variants) {
-    using backend = await createWebGpuBackend({ caps: { packedAttention } });
+  for (const resident of list(options.resident, (part) => choice(part, "resident", ["0", "4", "8"]))) {
+    const caps = resident === "0" ? {} : { residentAttention: resident === "4" ? 4 : 8 } as const;
+    using backend = await createWebGpuBackend({ caps });
     const cases = kernelCases(backend, config, sizes).filter(({ kernel }) => kernel.includes(options.only));
-    const name = packedAttention ? `${shape} (${packedAttention})` : shape;
+    const name = resident !== "0" ? `${shape} (resident ${resident})` : shape;
     // Once around first: pipelines are made, and the clock rises.
     for (const one of cases) await timeCase(backend, one, 1);
     for (const one of cases) times.push(judge(name, one, await timeCase(backend, one, passes), rates));

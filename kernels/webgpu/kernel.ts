@@ -26,16 +26,13 @@ export interface DeviceCaps {
   readonly software: boolean;
   /** For tests: instead of {@link halfFrom}. */
   readonly halfFrom?: number;
-  /**
-   * Whether prompts of large models go through `attention/prefill_packed.ts`, or through `attention/prefill_pairs.ts`
-   * with sums in f16 of so many products (scores) and keys (outputs). Off by default.
-   */
-  readonly packedAttention?: boolean | `pairs-${"0" | "8" | "8x2" | "16" | "32"}-${16 | 32 | 64}`;
+  /** Until it is measured: prompts take `attention/prefill_resident.ts`, with so many rows a thread. */
+  readonly residentAttention?: 4 | 8;
 }
 
 /**
- * Elements of a weight from which on its products may be taken in f16. Below, the time is latency anyway, and with
- * float32 products results hardly depend on the batch.
+ * Elements of a weight from which on its products may be taken in f16, and attention's with them. Below, the time is
+ * latency anyway, and with float32 products results hardly depend on the batch.
  */
 export const halfFrom = (caps: DeviceCaps): number => caps.halfFrom ?? 1 << 20;
 

@@ -5,7 +5,8 @@ import { testReferenceModels } from "./reference_models.ts";
 
 testReferenceModels("webgpu", () => createWebGpuBackend(), gpuTest);
 
-// The products that a GPU takes for large weights, on these small ones: packed f16 sums flushed to float32.
+// What a GPU takes for large models, on these small ones: products in packed f16 sums flushed to float32, and for heads
+// of 32 attention with operands in f16.
 testReferenceModels(
   "webgpu, f16 products",
   () => createWebGpuBackend({ caps: { software: false, halfFrom: 0, parallelism: 64 } }),
@@ -15,16 +16,6 @@ testReferenceModels(
     pageSizes: [16],
   },
 );
-
-// The attention that prompts may take there, for those with heads of 32.
-for (const packedAttention of ["pairs-0-32", "pairs-8x2-32"] as const) {
-  testReferenceModels(
-    `webgpu, packed attention ${packedAttention}`,
-    () => createWebGpuBackend({ caps: { software: false, halfFrom: 0, parallelism: 64, packedAttention } }),
-    gpuTest,
-    { models: ["llama3-rope", "qwen3-tied", "qwen3-yarn"], pageSizes: [16] },
-  );
-}
 
 testInt8Models("webgpu", () => createWebGpuBackend(), gpuTest);
 // Not the experts: where two are nearly as good for a token, a rounding chooses the other one, and that token's logits

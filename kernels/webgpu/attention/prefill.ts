@@ -7,16 +7,15 @@
 // shuffles only, and the same 4 rows × a share of the columns of the output in registers. Q is staged in workgroup
 // memory as f16, then K and V of each block in turn as f32, rows padded against bank conflicts. The next operand is
 // loaded into registers while the one before it is multiplied. Slots behind a sequence's end are never read. Bound
-// by workgroup memory and arithmetic.
+// by workgroup memory and arithmetic. Large models take `prefill_half.ts` where the device can.
 
 import type { HeadLayout } from "../../ops.ts";
 import { type DeviceCaps, halfFrom, type KernelCall } from "../kernel.ts";
 import { Word } from "../plan/words.ts";
 import { divideUp, float, input, kernelSource, lines, load, output, range, store } from "../wgsl.ts";
 import { cacheType, octetHalf, slotFunction } from "./cache.ts";
-import type { PairFlushes } from "./pair_sums.ts";
-import { packedBytes, packedCode, packedLanes, packedRows, packedTypes } from "./prefill_packed.ts";
-import { pairBytes, pairCode, pairLanes, pairRows } from "./prefill_pairs.ts";
+import { halfCode, halfTile, halfTypes } from "./prefill_half.ts";
+import { residentCode, type ResidentTile, residentTile } from "./prefill_resident.ts";
 import { type AttentionShape, firstKey } from "./shape.ts";
 import { onlineSoftmax, strided, sumAcrossLanes } from "./softmax.ts";
 
@@ -30,8 +29,8 @@ export interface PrefillTile {
   readonly heads: number;
   /** Tokens of a tile. */
   readonly tokens: number;
-  /** The kernel: this file's, `prefill_packed.ts`, or `prefill_pairs.ts` with these flushes. */
-  readonly kernel: "plain" | "packed" | PairFlushes;
+  /** The kernel: this file's, `prefill_half.ts`, or `prefill_resident.ts`. */
+  readonly kernel: "f32" | "half" | ResidentTile;
 }
 
 const candidates = [[64, 8], [32, 8], [16, 8], [8, 8], [32, 4], [16, 4], [8, 4], [4, 4]] as const;
@@ -39,37 +38,25 @@ const candidates = [[64, 8], [32, 8], [16, 8], [8, 8], [32, 4], [16, 4], [8, 4],
 /** vec4s (of Q: packed quads) from one staged row to the next. */
 const stagedStride = (headDim: number) => headDim / 4 + 1;
 
-/** Of "pairs-16-32" and its like. */
-function pairFlushes(wanted: NonNullable<DeviceCaps["packedAttention"]>): PairFlushes | null {
-  if (typeof wanted === "boolean") return null;
-  const [, products, keys] = wanted.split("-");
-  return { products: products!, keys: Number(keys) };
-}
-
 /** The largest tile that fits the device; null where none does (then every query goes through the decode kernel). */
 export function prefillTile(
   { numHeads, numKvHeads, headDim }: HeadLayout,
   caps: DeviceCaps,
 ): PrefillTile | null {
   const group = numHeads / numKvHeads;
-  const large = (numHeads * headDim) ** 2 >= halfFrom(caps);
-  const wanted = caps.packedAttention ?? false;
-  const kernel = pairFlushes(wanted) ?? "packed";
-  const widths = kernel === "packed" ? [64, 128] : [32, 64, 128];
-  if (wanted && caps.f16 && !caps.software && large && widths.includes(headDim)) {
-    const [rows, lanes, bytes] = kernel === "packed"
-      ? [packedRows, packedLanes(headDim), packedBytes(headDim)]
-      : [pairRows(headDim), pairLanes(headDim), pairBytes(headDim)];
-    const heads = Math.min(group, rows);
-    if (lanes <= caps.minSubgroup && bytes <= caps.maxWorkgroupBytes) {
-      return { rows, lanes, heads, tokens: Math.floor(rows / heads), kernel };
-    }
+  const resident = residentTile(headDim, caps);
+  const half = resident ?? halfTile(headDim, caps);
+  // A small model's attention stays in float32, as its products do.
+  if (half && (numHeads * headDim) ** 2 >= halfFrom(caps)) {
+    const heads = Math.min(group, half.rows);
+    const { rows, lanes } = half;
+    return { rows, lanes, heads, tokens: Math.floor(rows / heads), kernel: resident ?? "half" };
   }
   for (const [rows, lanes] of candidates) {
     const bytes = (8 * rows + 64 * lanes) * stagedStride(headDim) + 16 * rows * lanes;
     if (bytes > caps.maxWorkgroupBytes || lanes > caps.minSubgroup || (caps.software && rows > 16)) continue;
     const heads = Math.min(group, rows);
-    return { rows, lanes, heads, tokens: Math.floor(rows / heads), kernel: "plain" };
+    return { rows, lanes, heads, tokens: Math.floor(rows / heads), kernel: "f32" };
   }
   return null;
 }
@@ -83,10 +70,8 @@ export function prefillAttention(
   const { heads, cache, window } = shape;
   const blocks = divideUp(heads.numHeads / heads.numKvHeads, tile.heads);
   const { kernel } = tile;
-  const types = kernel === "plain"
-    ? { qkv: `array<${shape.qkv}>`, cache: cacheType, result: `array<${shape.output}>` }
-    : { ...packedTypes(shape), ...(kernel === "packed" ? {} : { result: `array<${shape.output}>` }) };
-  const name = typeof kernel === "string" ? kernel : `pairs ${kernel.products}-${kernel.keys}`;
+  const types = kernel !== "f32" ? halfTypes(shape) : { qkv: `array<${shape.qkv}>`, cache: cacheType };
+  const name = typeof kernel === "string" ? kernel : `resident ${kernel.threadRows}`;
   const source = kernelSource(
     `attention-prefill ${name} ${heads.numHeads}/${heads.numKvHeads}x${heads.headDim} ${tile.rows}x${tile.lanes} ` +
       `${cache.key} ${shape.scale} ${window} ${shape.qkv} ${shape.output}`,
@@ -95,14 +80,14 @@ export function prefillAttention(
       input("pageTable", "array<u32>"),
       input("keys", types.cache),
       input("values", types.cache),
-      output("result", types.result),
+      output("result", `array<${shape.output}>`),
     ],
     () =>
-      kernel === "plain"
+      kernel === "f32"
         ? code(shape, tile, blocks)
-        : kernel === "packed"
-        ? packedCode(shape, tile.heads, blocks)
-        : pairCode(shape, tile.heads, blocks, kernel),
+        : kernel === "half"
+        ? halfCode(shape, tile.heads, blocks)
+        : residentCode(shape, kernel, tile.heads, blocks),
   );
   return {
     source,

@@ -7,7 +7,6 @@ import type { DType, HeadLayout, StateSpec } from "../../../kernels/ops.ts";
 import { ReferenceBackend } from "../../../kernels/reference/backend.ts";
 import { encode } from "../../../kernels/reference/numbers.ts";
 import { createWebGpuBackend } from "../../../kernels/webgpu/backend.ts";
-import type { DeviceCaps } from "../../../kernels/webgpu/kernel.ts";
 import { Random, relativeError } from "../../random.ts";
 import { plan, scatteredPages, type TestSequence } from "../plans.ts";
 
@@ -24,44 +23,53 @@ const base: StateSpec = {
   maxSamples: 4,
 };
 
-type Packed = NonNullable<DeviceCaps["packedAttention"]>;
-
-const pretendGpu = (packedAttention: Packed = true) =>
+const pretendGpu = (halfFrom = 0, residentAttention?: 4 | 8) =>
   createWebGpuBackend({
-    caps: { software: false, parallelism: 64, halfFrom: 0, packedAttention },
+    caps: {
+      software: false,
+      parallelism: 64,
+      halfFrom,
+      ...(residentAttention ? { residentAttention } : {}),
+    },
   });
 
-const layouts: [HeadLayout, pageSize: number, window: number | null, packed?: Packed][] = [
+const layouts: [HeadLayout, pageSize: number, window: number | null][] = [
   [{ numHeads: 8, numKvHeads: 2, headDim: 32 }, 16, null],
+  [{ numHeads: 6, numKvHeads: 2, headDim: 32 }, 1, 20],
   [{ numHeads: 6, numKvHeads: 2, headDim: 48 }, 1, 20],
   [{ numHeads: 70, numKvHeads: 1, headDim: 16 }, 32, null],
   [{ numHeads: 4, numKvHeads: 2, headDim: 64 }, 16, null],
   [{ numHeads: 3, numKvHeads: 3, headDim: 64 }, 1, 20],
-  [{ numHeads: 8, numKvHeads: 2, headDim: 32 }, 16, null, "pairs-16-32"],
-  [{ numHeads: 4, numKvHeads: 2, headDim: 64 }, 16, null, "pairs-8x2-32"],
-  [{ numHeads: 4, numKvHeads: 2, headDim: 64 }, 16, null, "pairs-0-32"],
-  [{ numHeads: 4, numKvHeads: 2, headDim: 64 }, 16, null, "pairs-32-64"],
-  [{ numHeads: 3, numKvHeads: 3, headDim: 64 }, 1, 20, "pairs-16-32"],
-  [{ numHeads: 4, numKvHeads: 4, headDim: 64 }, 4, 50, "pairs-8-16"],
-  [{ numHeads: 6, numKvHeads: 2, headDim: 64 }, 8, 37, "pairs-32-32"],
-  // These need more workgroup memory than a software driver has; there the float32 kernel takes their place.
+  [{ numHeads: 4, numKvHeads: 4, headDim: 64 }, 4, 50],
+  [{ numHeads: 6, numKvHeads: 2, headDim: 64 }, 8, 37],
+  [{ numHeads: 5, numKvHeads: 1, headDim: 64 }, 16, 130],
+  // With operands in f16 these need more workgroup memory than a software driver has; there the float32 kernel takes
+  // their place.
   [{ numHeads: 4, numKvHeads: 2, headDim: 128 }, 16, null],
-  [{ numHeads: 4, numKvHeads: 2, headDim: 128 }, 16, null, "pairs-16-32"],
-  [{ numHeads: 4, numKvHeads: 2, headDim: 128 }, 16, null, "pairs-32-64"],
-  [{ numHeads: 4, numKvHeads: 2, headDim: 128 }, 16, null, "pairs-0-32"],
-  [{ numHeads: 4, numKvHeads: 2, headDim: 128 }, 16, null, "pairs-8x2-32"],
-  [{ numHeads: 5, numKvHeads: 1, headDim: 128 }, 1, 130, "pairs-8-32"],
-  [{ numHeads: 3, numKvHeads: 1, headDim: 128 }, 4, 20, "pairs-16-16"],
-  [{ numHeads: 2, numKvHeads: 2, headDim: 128 }, 32, 70, "pairs-32-32"],
+  [{ numHeads: 5, numKvHeads: 1, headDim: 128 }, 1, 130],
+  [{ numHeads: 3, numKvHeads: 1, headDim: 128 }, 4, 20],
+  [{ numHeads: 2, numKvHeads: 2, headDim: 128 }, 32, 70],
 ];
-for (const [heads, pageSize, window, packed] of layouts) {
+const small = [layouts[0]!, layouts[4]!, layouts[5]!, layouts[9]!];
+const cases = [
+  ...layouts.map((layout) => [...layout, 0] as const),
+  // As in small models, whose attention stays in float32.
+  ...small.map((layout) => [...layout, Infinity] as const),
+  // Heads of 128 need subgroups of 16, which a software driver has with LP_NATIVE_VECTOR_WIDTH=512.
+  ...([4, 8] as const).flatMap((resident) =>
+    layouts.filter(([{ headDim }]) => [32, 64, 128].includes(headDim)).map((layout) =>
+      [...layout, 0, resident] as const
+    )
+  ),
+];
+for (const [heads, pageSize, window, halfFrom, resident] of cases) {
   const { numHeads, numKvHeads, headDim } = heads;
   gpuTest(
     `tiled prefill and split decode equal the reference: ${numHeads}/${numKvHeads} heads of ${headDim}, pages of ${pageSize}, window ${window}${
-      packed ? `, ${packed}` : ""
+      halfFrom ? ", in float32" : resident ? `, resident ${resident}` : ""
     }`,
     async () => {
-      using tested = await pretendGpu(packed);
+      using tested = await pretendGpu(halfFrom, resident);
       const both = [tested, new ReferenceBackend()];
       const random = new Random(headDim);
       const width = (numHeads + 2 * numKvHeads) * headDim, half = headDim / 2;

@@ -1,55 +1,57 @@
-// Attention of prompt chunks with packed half-precision arithmetic in both products, for heads of 32, 64 and 128: the
-// flash attention of `prefill.ts`, laid out so that every multiply–add takes two natural pairs.
+// Attention of prompt chunks with operands in half precision, for heads of 32, 64 and 128: the flash attention of
+// `prefill.ts` with Q, K, V and the weights of the softmax in f16.
+//
+// Scores are float32 products: a score's error is a relative error of its weight, and sums in f16 lose more there than
+// they gain in time (bench/NOTES.md). Outputs are packed f16 products, which weights in [0, 1] suit, added to float32
+// every 32 keys.
 //
 // Grid: (kvHeads · head blocks, tiles), the last tiles first because they see the most keys. With L = headDim / 8 lanes:
 // L² threads, 4 L (token, head) rows, blocks of 8 L keys. A thread owns 4 rows × 8 keys of the scores, then the same
 // rows × 8 columns of the output; L neighbouring lanes share its rows, so that maximum and sum of the online softmax
 // need shuffles only.
-// Packed multiply–adds reach their full rate only where no operand needs a half picked out of it. So scores are summed
-// over pairs along the head, (q₀, q₁) · (k₀, k₁), and outputs over pairs along the keys, (w₀, w₁) · (v₀, v₁), for which
-// V is transposed on its way into workgroup memory. The two halves meet, and are added to float32, every few products.
+// Packed multiply–adds reach their full rate only where no operand needs a half picked out of it. So outputs are summed
+// over pairs along the keys, (w₀, w₁) · (v₀, v₁), for which V is transposed on its way into workgroup memory.
 // Layout in workgroup memory, in units of eight f16: Q as [octet of the head][row], and one region for K as [octet of
 // the head][key], then for the weights as [octet of keys][row] beside half of V as [octet of keys][column]. Arrays are
 // nested so that the indices which differ between unrolled statements are constants (every dynamic index is clamped);
 // indices are xor-ed against bank conflicts. The next operand travels to registers while the one before it is
-// multiplied. Bound by arithmetic; 12 loads from workgroup memory for 128 multiply–adds.
+// multiplied. Bound by arithmetic; registers and workgroup memory leave eight warps on a multiprocessor to hide its
+// latency.
 
+import type { DeviceCaps } from "../kernel.ts";
 import { Word } from "../plan/words.ts";
 import { float, lines, range } from "../wgsl.ts";
 import { slotFunction } from "./cache.ts";
-import {
-  element,
-  exactSums,
-  type PairFlushes,
-  shortSums,
-  sums,
-  threadColumns,
-  threadRows,
-} from "./pair_sums.ts";
+import { element, floatSums, pairSums, threadColumns, threadRows } from "./octet_sums.ts";
 import { type AttentionShape, firstKey } from "./shape.ts";
 import { onlineSoftmax, sumAcrossLanes } from "./softmax.ts";
 
-/** Threads are a square of lanes: eight columns of the output each, by four rows each. */
-export const pairLanes = (headDim: number): number => headDim / threadColumns;
+/** A tile for heads of this width: rows, and lanes that share a row. Null where the device has no room or no f16. */
+export function halfTile(
+  headDim: number,
+  caps: DeviceCaps,
+): { readonly rows: number; readonly lanes: number } | null {
+  if (!caps.f16 || caps.software || ![32, 64, 128].includes(headDim)) return null;
+  const lanes = headDim / threadColumns;
+  const bytes = 16 * (threadRows + 8) * lanes ** 2;
+  // A row's lanes are in one subgroup, and no subgroup is partly empty.
+  const fits = lanes <= caps.minSubgroup && lanes ** 2 >= caps.maxSubgroup && bytes <= caps.maxWorkgroupBytes;
+  return fits ? { rows: threadRows * lanes, lanes } : null;
+}
 
-/** Rows of a tile. */
-export const pairRows = (headDim: number): number => threadRows * pairLanes(headDim);
-
-/** Bytes of workgroup memory. */
-export const pairBytes = (headDim: number): number => 16 * (4 + 8) * pairLanes(headDim) ** 2;
+/** Types of the buffers of q|k|v and of keys and values. */
+export const halfTypes = ({ qkv }: AttentionShape): { readonly qkv: string; readonly cache: string } => ({
+  qkv: `array<vec4<${qkv}>>`,
+  cache: "array<mat2x4<f16>>",
+});
 
 const xyzw = "xyzw";
 const I = range(threadRows), J = range(threadColumns), M = range(8);
 
 /** The shader; `heads` query heads of a key/value head sit in a workgroup, in `blocks` blocks. */
-export function pairCode(
-  shape: AttentionShape,
-  heads: number,
-  blocks: number,
-  flushes: PairFlushes,
-): string {
+export function halfCode(shape: AttentionShape, heads: number, blocks: number): string {
   const { heads: { numHeads, numKvHeads, headDim }, cache, window } = shape;
-  const lanes = pairLanes(headDim);
+  const lanes = headDim / threadColumns;
   const keys = 8 * lanes, partKeys = keys / 2;
   const group = numHeads / numKvHeads;
   const width = (numHeads + 2 * numKvHeads) * headDim;
@@ -76,18 +78,15 @@ ${
         ),
       );
   };
-  const { products } = flushes;
-  const scores = (products === "0" ? exactSums : products.startsWith("8") ? shortSums : sums)({
+  const scores = floatSums({
     octets: lanes,
-    flush: products === "8" ? 1 : products === "8x2" ? 2 : Number(products) / 8,
     left: (b, i) => `queries[u][${b}][${i}][own]`,
     right: (b, j) => `staged[u][${b}][${j}][at ^ ${b}u]`,
     at: "lane ^ ((2u * u) & 7u)",
     total: (i, j) => `s${i}_${j >> 2}.${xyzw[j & 3]}`,
   });
-  const outputs = sums({
+  const outputs = pairSums({
     octets: lanes / 2,
-    flush: flushes.keys / 8,
     left: (b, i) => `staged[u][${b}][4u * part + ${i}u][at ^ ${b}u]`,
     right: (b, j) => `staged[${lanes / 4}u + u][${b}][${j}][lane]`,
     at: `own ^ ((${lanes / 2}u * part + 2u * u) & 7u)`,
