@@ -2,9 +2,8 @@
 // measured in the same run.
 //
 //   deno run -A bench/kernels.ts [--shapes qwen3-0.6b,qwen3-8b,qwen3-14b] [--rows 1,2,4,8,16,32,64,256,2048]
-//                                [--only attention] [--resident 0,4,8] [--out FILE] [--json]
+//                                [--only attention] [--out FILE] [--json]
 //
-// `--resident` times prompts with `attention/prefill_resident.ts`, of so many rows a thread, too (0: as without it).
 // A kernel's floor is the longer of two times: its least bytes at the measured rate of streaming reads, and its
 // operations at the measured rate of multiply–adds; the share is that floor over the time taken. Weights rotate
 // through more memory than caches hold. `bench/trace.ts` shows the kernels of one whole step instead.
@@ -12,7 +11,7 @@
 import { openModel } from "../engine/model/open.ts";
 import { createWebGpuBackend } from "../kernels/webgpu/backend.ts";
 import { type Ceilings, measureCeilings } from "./ceilings.ts";
-import { choice, list, readOptions, whole } from "./common/arguments.ts";
+import { list, readOptions, whole } from "./common/arguments.ts";
 import { environment } from "./common/environment.ts";
 import { writeResult } from "./common/result_file.ts";
 import { figure, table } from "./common/table.ts";
@@ -27,7 +26,6 @@ const { values: options } = readOptions(import.meta.url, {
     contexts: { type: "string", default: "128,1024,8192,32768" },
     prompts: { type: "string", default: "512,2048" },
     only: { type: "string", default: "" },
-    resident: { type: "string", default: "0" },
     passes: { type: "string", default: "5" },
     out: { type: "string" },
     json: { type: "boolean", default: false },
@@ -80,15 +78,11 @@ const { description, rates } = await ceilings();
 const times: KernelTime[] = [];
 for (const shape of options.shapes.split(",")) {
   const { config } = await openModel(`bench/shapes/${shape}`, { dummy: true });
-  for (const resident of list(options.resident, (part) => choice(part, "resident", ["0", "4", "8"]))) {
-    const caps = resident === "0" ? {} : { residentAttention: resident === "4" ? 4 : 8 } as const;
-    using backend = await createWebGpuBackend({ caps });
-    const cases = kernelCases(backend, config, sizes).filter(({ kernel }) => kernel.includes(options.only));
-    const name = resident !== "0" ? `${shape} (resident ${resident})` : shape;
-    // Once around first: pipelines are made, and the clock rises.
-    for (const one of cases) await timeCase(backend, one, 1);
-    for (const one of cases) times.push(judge(name, one, await timeCase(backend, one, passes), rates));
-  }
+  using backend = await createWebGpuBackend();
+  const cases = kernelCases(backend, config, sizes).filter(({ kernel }) => kernel.includes(options.only));
+  // Once around first: pipelines are made, and the clock rises.
+  for (const one of cases) await timeCase(backend, one, 1);
+  for (const one of cases) times.push(judge(shape, one, await timeCase(backend, one, passes), rates));
 }
 
 const result = { environment: await environment(), device: description, ceilings: rates, kernels: times };

@@ -26,8 +26,6 @@ export interface DeviceCaps {
   readonly software: boolean;
   /** For tests: instead of {@link halfFrom}. */
   readonly halfFrom?: number;
-  /** Until it is measured: prompts take `attention/prefill_resident.ts`, with so many rows a thread. */
-  readonly residentAttention?: 4 | 8;
 }
 
 /**

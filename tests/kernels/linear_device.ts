@@ -31,6 +31,7 @@ export class LinearDevice implements Disposable {
         maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
         maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
         maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
+        maxComputeWorkgroupSizeX: limits.maxComputeWorkgroupSizeX,
       },
     });
     const software = /llvmpipe|lavapipe|swiftshader/i.test(`${info.description} ${info.device}`);

@@ -25,8 +25,6 @@ export const element = (unit: string, e: number): string => `${unit}[${e >> 2}].
 
 /** Sums of 4 rows times 8 columns along units of eight f16. */
 export interface OctetSums {
-  /** Rows of a thread, {@link threadRows} unless given. */
-  readonly rows?: number;
   /** Length of the sum. */
   readonly octets: number;
   /** WGSL of octet 2 u + b of a row. */
@@ -40,8 +38,7 @@ export interface OctetSums {
 }
 
 /** WGSL of sums in f16, a chain for each half of a pair; the halves are added in f16, and then to float32. */
-export function pairSums({ rows = threadRows, octets, left, right, at, total }: OctetSums): string {
-  const I = range(rows);
+export function pairSums({ octets, left, right, at, total }: OctetSums): string {
   // Two columns at a time: enough independent sums to hide their latency, few registers.
   const two = (b: number, j: number) =>
     `        {

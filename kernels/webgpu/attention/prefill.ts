@@ -15,7 +15,6 @@ import { Word } from "../plan/words.ts";
 import { divideUp, float, input, kernelSource, lines, load, output, range, store } from "../wgsl.ts";
 import { cacheType, octetHalf, slotFunction } from "./cache.ts";
 import { halfCode, halfTile, halfTypes } from "./prefill_half.ts";
-import { residentCode, type ResidentTile, residentTile } from "./prefill_resident.ts";
 import { type AttentionShape, firstKey } from "./shape.ts";
 import { onlineSoftmax, strided, sumAcrossLanes } from "./softmax.ts";
 
@@ -29,8 +28,8 @@ export interface PrefillTile {
   readonly heads: number;
   /** Tokens of a tile. */
   readonly tokens: number;
-  /** The kernel: this file's, `prefill_half.ts`, or `prefill_resident.ts`. */
-  readonly kernel: "f32" | "half" | ResidentTile;
+  /** The kernel: this file's, or `prefill_half.ts`. */
+  readonly kernel: "f32" | "half";
 }
 
 const candidates = [[64, 8], [32, 8], [16, 8], [8, 8], [32, 4], [16, 4], [8, 4], [4, 4]] as const;
@@ -44,13 +43,11 @@ export function prefillTile(
   caps: DeviceCaps,
 ): PrefillTile | null {
   const group = numHeads / numKvHeads;
-  const resident = residentTile(headDim, caps);
-  const half = resident ?? halfTile(headDim, caps);
+  const half = halfTile(headDim, caps);
   // A small model's attention stays in float32, as its products do.
   if (half && (numHeads * headDim) ** 2 >= halfFrom(caps)) {
     const heads = Math.min(group, half.rows);
-    const { rows, lanes } = half;
-    return { rows, lanes, heads, tokens: Math.floor(rows / heads), kernel: resident ?? "half" };
+    return { ...half, heads, tokens: Math.floor(half.rows / heads), kernel: "half" };
   }
   for (const [rows, lanes] of candidates) {
     const bytes = (8 * rows + 64 * lanes) * stagedStride(headDim) + 16 * rows * lanes;
@@ -70,10 +67,9 @@ export function prefillAttention(
   const { heads, cache, window } = shape;
   const blocks = divideUp(heads.numHeads / heads.numKvHeads, tile.heads);
   const { kernel } = tile;
-  const types = kernel !== "f32" ? halfTypes(shape) : { qkv: `array<${shape.qkv}>`, cache: cacheType };
-  const name = typeof kernel === "string" ? kernel : `resident ${kernel.threadRows}`;
+  const types = kernel === "half" ? halfTypes(shape) : { qkv: `array<${shape.qkv}>`, cache: cacheType };
   const source = kernelSource(
-    `attention-prefill ${name} ${heads.numHeads}/${heads.numKvHeads}x${heads.headDim} ${tile.rows}x${tile.lanes} ` +
+    `attention-prefill ${kernel} ${heads.numHeads}/${heads.numKvHeads}x${heads.headDim} ${tile.rows}x${tile.lanes} ` +
       `${cache.key} ${shape.scale} ${window} ${shape.qkv} ${shape.output}`,
     [
       input("qkv", types.qkv),
@@ -82,12 +78,7 @@ export function prefillAttention(
       input("values", types.cache),
       output("result", `array<${shape.output}>`),
     ],
-    () =>
-      kernel === "f32"
-        ? code(shape, tile, blocks)
-        : kernel === "half"
-        ? halfCode(shape, tile.heads, blocks)
-        : residentCode(shape, kernel, tile.heads, blocks),
+    () => kernel === "half" ? halfCode(shape, tile.heads, blocks) : code(shape, tile, blocks),
   );
   return {
     source,

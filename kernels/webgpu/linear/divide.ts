@@ -38,7 +38,8 @@ export function matvecTile(shape: LinearShape, tokens: number, caps: DeviceCaps)
   }
   if (columns === 1) {
     if (paired) return tile(1, 2, 2, width < 8192 ? 4 : 1);
-    return width < NARROW ? tile(1, 1, 4, 4) : tile(1, 2, 2, 4);
+    if (width < NARROW) return tile(1, 1, 4, 4);
+    return shape.columns >= 4096 ? tile(1, 8, 1, 8) : tile(1, 2, 2, 4);
   }
   if (columns <= 4) return paired ? tile(2, 2, 2, 4) : width < NARROW ? tile(1, 2, 2, 4) : tile(1, 4, 4, 4);
   return paired ? tile(2, 2, 8, 2) : width < NARROW ? tile(1, 4, 1, 4) : tile(1, 4, 8, 2);

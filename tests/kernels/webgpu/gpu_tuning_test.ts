@@ -23,15 +23,8 @@ const base: StateSpec = {
   maxSamples: 4,
 };
 
-const pretendGpu = (halfFrom = 0, residentAttention?: 4 | 8) =>
-  createWebGpuBackend({
-    caps: {
-      software: false,
-      parallelism: 64,
-      halfFrom,
-      ...(residentAttention ? { residentAttention } : {}),
-    },
-  });
+const pretendGpu = (halfFrom = 0) =>
+  createWebGpuBackend({ caps: { software: false, parallelism: 64, halfFrom } });
 
 const layouts: [HeadLayout, pageSize: number, window: number | null][] = [
   [{ numHeads: 8, numKvHeads: 2, headDim: 32 }, 16, null],
@@ -55,21 +48,15 @@ const cases = [
   ...layouts.map((layout) => [...layout, 0] as const),
   // As in small models, whose attention stays in float32.
   ...small.map((layout) => [...layout, Infinity] as const),
-  // Heads of 128 need subgroups of 16, which a software driver has with LP_NATIVE_VECTOR_WIDTH=512.
-  ...([4, 8] as const).flatMap((resident) =>
-    layouts.filter(([{ headDim }]) => [32, 64, 128].includes(headDim)).map((layout) =>
-      [...layout, 0, resident] as const
-    )
-  ),
 ];
-for (const [heads, pageSize, window, halfFrom, resident] of cases) {
+for (const [heads, pageSize, window, halfFrom] of cases) {
   const { numHeads, numKvHeads, headDim } = heads;
   gpuTest(
     `tiled prefill and split decode equal the reference: ${numHeads}/${numKvHeads} heads of ${headDim}, pages of ${pageSize}, window ${window}${
-      halfFrom ? ", in float32" : resident ? `, resident ${resident}` : ""
+      halfFrom ? ", in float32" : ""
     }`,
     async () => {
-      using tested = await pretendGpu(halfFrom, resident);
+      using tested = await pretendGpu(halfFrom);
       const both = [tested, new ReferenceBackend()];
       const random = new Random(headDim);
       const width = (numHeads + 2 * numKvHeads) * headDim, half = headDim / 2;

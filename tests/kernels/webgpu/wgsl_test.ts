@@ -87,10 +87,6 @@ function sources(
       found.push(mergeSplits(shape, 2, caps));
       const tile = prefillTile(heads, caps);
       if (tile) found.push(prefillAttention(shape, tile, 3));
-      for (const residentAttention of [4, 8] as const) {
-        const resident = prefillTile(heads, { ...caps, residentAttention });
-        if (resident) found.push(prefillAttention(shape, resident, 3));
-      }
     }
     for (const [qNorm, kNorm] of [[null, null], [1e-6, 1e-6]] as const) {
       found.push(
