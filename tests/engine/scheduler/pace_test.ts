@@ -38,7 +38,7 @@ Deno.test("short steps run several per result, long ones one", () => {
   const pace = new Pace(config);
   assert.equal(pace.burst(), 1, "nothing measured yet");
   pace.observe(0, 1, 1);
-  assert.equal(pace.burst(), 8);
+  assert.equal(pace.burst(), 12);
   for (let i = 0; i < 50; i++) pace.observe(0, 4, 4 * 0.01);
   assert.equal(pace.burst(), 16, "no more than allowed");
   for (let i = 0; i < 50; i++) pace.observe(0, 1, 30);
@@ -49,5 +49,5 @@ Deno.test("a duration that is no number is not learned from", () => {
   const pace = new Pace(config);
   pace.observe(0, 1, 1);
   for (const milliseconds of [NaN, Infinity, -1]) pace.observe(0, 1, milliseconds);
-  assert.equal(pace.burst(), 8);
+  assert.equal(pace.burst(), 12);
 });
