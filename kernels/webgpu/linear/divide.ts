@@ -107,6 +107,8 @@ function preferredTile(shape: LinearShape, tokens: number, caps: DeviceCaps): Ge
   switch (tokens) {
     case 16:
       if (vast) return { ...plain, tileTokens: 16, threadTokens: 2, step: 32, lanesX: 16 };
+      // Half of the tile is idle, and still it is faster than smaller ones.
+      if (paired) return split(shape, tokens, { ...plain, tileTokens: 32, step: 32 }, 3 * fill / 2);
       if (wide) return { ...sliced, tileTokens: 16 };
       return split(
         shape,

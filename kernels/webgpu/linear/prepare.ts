@@ -7,6 +7,7 @@
 // `rowScales` says by which. Bound by: memory bandwidth, and by launch for few tokens.
 
 import type { KernelCall } from "../kernel.ts";
+import { laneParameters } from "../reduce.ts";
 import { isScaled, type LinearRole, type LinearShape, type Preparation } from "./linear.ts";
 import {
   declareBuffers,
@@ -15,7 +16,6 @@ import {
   loadOctet,
   octetHalves,
   octets,
-  repeat,
   unpackFunctions,
 } from "./wgsl.ts";
 
@@ -48,14 +48,11 @@ function prepareCode(
   threads: number,
 ): string {
   const { columns, input, countWord } = shape;
-  const { normEpsilon, type } = preparation;
+  const { type } = preparation;
   const scaled = isScaled(preparation);
   const octetsPerRow = columns / 8;
   const [low, high] = octetHalves(input, "x");
   const [weightLow, weightHigh] = scaled ? ["", ""] : [" * g_0", " * g_1"];
-  const combine = scaled
-    ? (a: string, b: string) => `max(${a}, ${b})`
-    : (a: string, b: string) => `${a} + ${b}`;
   return `${input === "f16" || type === "f16" ? "enable f16;" : ""}
 ${
     declareBuffers([
@@ -66,13 +63,12 @@ ${
       { name: "result", element: `vec4<${type}>`, write: true },
     ])
   }
-var<workgroup> partial: array<f32, ${threads}>;
 ${unpackFunctions([input])}
-${scaled ? powerOfTwoFunctions : ""}
+${meetingDeclarations(preparation, threads)}
 @compute @workgroup_size(${threads})
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32, ${laneParameters}) {
   let token = ${gridIndex(tokens)};
-  // Uniform for the workgroup: all of it leaves before the first barrier.
+  // Uniform for the workgroup: all of it leaves before the barrier.
   if (token >= plan[${countWord}]) { return; }
   let row = token * ${octetsPerRow}u;
   var found = 0.0;
@@ -80,28 +76,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     ${loadOctet(input, "input", "x", "row + i")}
     let low = ${low};
     let high = ${high};
-    ${
-    scaled
-      ? "let most = max(abs(low), abs(high)); found = max(found, max(max(most.x, most.y), max(most.z, most.w)));"
-      : "found += dot(low, low) + dot(high, high);"
+    ${find(preparation, "low")}
+    ${find(preparation, "high")}
   }
-  }
-  partial[thread] = found;
-${
-    repeat(Math.log2(threads), (n) => {
-      const half = threads >> (n + 1);
-      return `  workgroupBarrier();
-  if (thread < ${half}u) { partial[thread] = ${combine("partial[thread]", `partial[thread + ${half}u]`)}; }`;
-    })
-  }
-  workgroupBarrier();
-  ${
-    scaled
-      ? `let power = powerBelow(partial[0]);
-  let scale = reciprocal(power);
-  if (thread == 0u) { rowScales[token] = bitcast<f32>(power); }`
-      : `let scale = inverseSqrt(partial[0] / ${columns}.0 + ${normEpsilon});`
-  }
+  ${meet(preparation, columns)}
   for (var i = thread; i < ${octetsPerRow}u; i += ${threads}u) {
     ${loadOctet(input, "input", "x", "row + i")}
     ${scaled ? "" : loadOctet("f32", "normWeight", "g", "i")}
@@ -112,7 +90,46 @@ ${
 `;
 }
 
-/** The bits of the power of two at or below a number of at least 0, and its reciprocal; both are finite. */
-export const powerOfTwoFunctions =
-  `fn powerBelow(x: f32) -> u32 { return clamp(bitcast<u32>(x) & 0x7f800000u, 0x04000000u, 0x7a000000u); }
-fn reciprocal(power: u32) -> f32 { return bitcast<f32>(0x7f000000u - power); }`;
+/** No device has smaller subgroups. */
+const leastSubgroup = 4;
+
+/** What {@link find} and {@link meet} need in a shader whose workgroups have so many threads. */
+export function meetingDeclarations(preparation: Preparation, threads: number): string {
+  return `var<workgroup> partial: array<f32, ${threads / leastSubgroup}>;${
+    isScaled(preparation)
+      ? `
+// The bits of the power of two at or below a number of at least 0, and its reciprocal; both are finite.
+fn powerBelow(x: f32) -> u32 { return clamp(bitcast<u32>(x) & 0x7f800000u, 0x04000000u, 0x7a000000u); }
+fn reciprocal(power: u32) -> f32 { return bitcast<f32>(0x7f000000u - power); }`
+      : ""
+  }`;
+}
+
+/** Adds four numbers of a row to a thread's `found`: the sum of squares, or the largest size. */
+export function find(preparation: Preparation, four: string): string {
+  return isScaled(preparation)
+    ? `{ let most = abs(${four}); found = max(found, max(max(most.x, most.y), max(most.z, most.w))); }`
+    : `found += dot(${four}, ${four});`;
+}
+
+/**
+ * The threads' `found` become the row's `scale`, the factor of all its numbers; for one that is not a norm
+ * `rowScales[token]` is its reciprocal.
+ */
+export function meet(preparation: Preparation, columns: number): string {
+  const scaled = isScaled(preparation);
+  return `let part = ${scaled ? "subgroupMax" : "subgroupAdd"}(found);
+  if (lane == 0u) { partial[subgroup] = part; }
+  workgroupBarrier();
+  found = partial[0];
+  for (var i = 1u; i < subgroups; i++) { ${
+    scaled ? "found = max(found, partial[i]);" : "found += partial[i];"
+  } }
+  ${
+    scaled
+      ? `let power = powerBelow(found);
+  let scale = reciprocal(power);
+  if (thread == 0u) { rowScales[token] = bitcast<f32>(power); }`
+      : `let scale = inverseSqrt(found / ${columns}.0 + ${preparation.normEpsilon});`
+  }`;
+}

@@ -8,12 +8,12 @@
 // latency; the partial sums are in the last-level cache.
 
 import type { KernelCall } from "../kernel.ts";
+import { laneParameters } from "../reduce.ts";
 import { isScaled, type LinearRole, type LinearShape, type Preparation } from "./linear.ts";
-import { powerOfTwoFunctions } from "./prepare.ts";
+import { find, meet, meetingDeclarations } from "./prepare.ts";
 import { declareBuffers, finishFunction, outputWidth, repeat } from "./wgsl.ts";
 
 const THREADS = 256;
-
 /** Most columns of a row whose results fit the registers of a workgroup. */
 const MOST_PREPARED = 8 * 4 * THREADS;
 
@@ -95,11 +95,12 @@ ${
       ]),
     ])
   }
-${next === null ? "" : `var<workgroup> partial: array<f32, ${THREADS}>;`}
-${next !== null && isScaled(next) ? powerOfTwoFunctions : ""}
+${next === null ? "" : meetingDeclarations(next, THREADS)}
 ${finishFunction(shape)}
 @compute @workgroup_size(${THREADS})
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32${
+    next === null ? "" : `, ${laneParameters}`
+  }) {
   let tokens = plan[${shape.countWord}];
   let token = group.y;
   // Uniform for the workgroup: all of it leaves before the first barrier.
@@ -111,43 +112,26 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 `;
 }
 
-/** The results of a row are in registers `y0…`, zeros behind its end. */
+/**
+ * The results of a row are in registers `y0…`, zeros behind its end. The norm's weights are loaded before they meet, so
+ * that nothing waits for memory afterwards.
+ */
 function prepareNext(width: number, rounds: number, next: Preparation): string {
   const scaled = isScaled(next);
-  const combine = scaled
-    ? (a: string, b: string) => `max(${a}, ${b})`
-    : (a: string, b: string) => `${a} + ${b}`;
+  const column = (round: number) => `thread + ${round * THREADS}u`;
   return `var found = 0.0;
   ${
     repeat(rounds, (i) =>
-      scaled
-        ? `{ let most = abs(y${i}); found = max(found, max(max(most.x, most.y), max(most.z, most.w))); }`
-        : `found += dot(y${i}, y${i});`)
+      `${find(next, `y${i}`)}
+  ${scaled ? "" : `let g${i} = normWeight[min(${column(i)}, ${width / 4 - 1}u)];`}`)
   }
-  partial[thread] = found;
+  ${meet(next, width)}
   ${
-    repeat(Math.log2(THREADS), (n) => {
-      const half = THREADS >> (n + 1);
-      return `workgroupBarrier();
-  if (thread < ${half}u) { partial[thread] = ${combine("partial[thread]", `partial[thread + ${half}u]`)}; }`;
-    })
-  }
-  workgroupBarrier();
-  ${
-    scaled
-      ? `let power = powerBelow(partial[0]);
-  let scale = reciprocal(power);
-  if (thread == 0u) { rowScales[token] = bitcast<f32>(power); }`
-      : `let scale = inverseSqrt(partial[0] / ${width}.0 + ${next.normEpsilon});`
-  }
-  ${
-    repeat(rounds, (i) => {
-      const column = `thread + ${i * THREADS}u`;
-      return `if (${column} < ${width / 4}u) {
-    result[token * ${width / 4}u + ${column}] = vec4<${next.type}>(y${i} * scale${
-        scaled ? "" : ` * normWeight[${column}]`
+    repeat(rounds, (i) =>
+      `if (${column(i)} < ${width / 4}u) {
+    result[token * ${width / 4}u + ${column(i)}] = vec4<${next.type}>(y${i} * scale${
+        scaled ? "" : ` * g${i}`
       });
-  }`;
-    })
+  }`)
   }`;
 }
