@@ -56,7 +56,13 @@ export function gemmTile(shape: LinearShape, tokens: number, caps: DeviceCaps): 
   const tokenClass = CLASSES.find((size) => tokens <= size) ?? Infinity;
   const tile = preferredTile(shape, tokenClass, caps);
   if (tileBytes(tile) <= caps.maxWorkgroupBytes) return tile;
-  return split(shape, tokenClass, { ...tile, step: 16, slices: 1, buffers: 1, unroll: 1 }, caps.parallelism);
+  return splitSum(
+    shape,
+    tokenClass,
+    { ...tile, step: 16, slices: 1, buffers: 1, unroll: 1 },
+    caps.parallelism,
+    caps.maxBindingBytes,
+  );
 }
 
 /** Workgroup memory of a tile, in bytes. */
@@ -65,17 +71,31 @@ export function tileBytes({ arithmetic, tileTokens, tileRows, step, buffers, sli
   return tiles + (slices > 1 ? SLICE_BYTES : 0);
 }
 
-/** Divides the sum until there are about `workgroups` of them, but leaves each part a few steps. */
-function split(shape: LinearShape, tokens: number, tile: GemmTile, workgroups: number): GemmTile {
+/**
+ * Divides the sum until there are about `workgroups` of them, but leaves each part a few steps, and no more parts than
+ * fit a binding.
+ */
+function splitSum(
+  shape: LinearShape,
+  tokens: number,
+  tile: GemmTile,
+  workgroups: number,
+  maxBindingBytes: number,
+): GemmTile {
   const rowTiles = Math.ceil(shape.rows / tile.tileRows);
   const tokenTiles = Number.isFinite(tokens) ? Math.ceil(tokens / tile.tileTokens) : workgroups;
-  const most = Math.max(1, Math.floor(shape.columns / (2 * tile.step)));
+  const most = Math.min(
+    Math.floor(shape.columns / (2 * tile.step)),
+    Math.floor(maxBindingBytes / (4 * tokens * shape.rows)),
+  );
   const wanted = Math.floor(workgroups / (rowTiles * tokenTiles));
   return { ...tile, split: Math.max(1, Math.min(16, most, wanted)) };
 }
 
 function preferredTile(shape: LinearShape, tokens: number, caps: DeviceCaps): GemmTile {
   const { f16, software } = caps;
+  const split = (shape: LinearShape, tokens: number, tile: GemmTile, workgroups: number) =>
+    splitSum(shape, tokens, tile, workgroups, caps.maxBindingBytes);
   const half = f16 && !software && shape.dtype !== "f32" && shape.rows * shape.columns >= halfFrom(caps);
   const plain = {
     arithmetic: half ? "f16" : "f32",
