@@ -5,7 +5,7 @@
 import { type DeviceCaps, halfFrom } from "../kernel.ts";
 import { type GemmTile, SLICE_BYTES } from "./gemm_tile.ts";
 import type { LinearShape } from "./linear.ts";
-import { fixedSubgroup, type MatvecTile } from "./matvec.ts";
+import { fixedSubgroup, matvecBytes, type MatvecTile } from "./matvec.ts";
 import { outputWidth } from "./wgsl.ts";
 
 /** Output columns below which a product has too few rows to fill a device without dividing the sum. */
@@ -14,6 +14,9 @@ const NARROW = 2048;
 /** Output columns from which on a product fills a device however it is cut (the vocabulary). */
 const VAST = 32768;
 
+/** Most workgroup memory of a matrix–vector kernel: one with more would be alone on its multiprocessor. */
+const MATVEC_BYTES = 16384;
+
 /** How to divide a matrix–vector product. */
 export function matvecTile(shape: LinearShape, tokens: number, caps: DeviceCaps): MatvecTile {
   const columns = tokens <= 2 ? tokens : tokens <= 4 ? 4 : 8;
@@ -21,15 +24,20 @@ export function matvecTile(shape: LinearShape, tokens: number, caps: DeviceCaps)
   const lanes = subgroups ? caps.minSubgroup : 32;
   const width = outputWidth(shape);
   const paired = shape.epilogue === "silu-mul";
-  const tile = (rowLanes: number, units: number, wanted: number, split: number): MatvecTile => {
-    const teams = Math.max(1, Math.min(wanted, Math.floor(caps.maxWorkgroupThreads / (lanes * split))));
+  /** With as many teams as the device has room for, if those are wanted. */
+  const tile = (rowLanes: number, units: number, teams: number, split: number): MatvecTile => {
     const perLane = Math.floor(shape.columns * rowLanes / (8 * lanes * split));
     // As many loads in flight as registers allow: sums of several activation rows leave room for fewer.
     const rows = paired ? 2 * units : units;
     const unroll = caps.software
       ? 1
       : Math.max(1, Math.min(4, perLane, (columns === 1 ? 16 : width >= VAST ? 4 : 8) / rows));
-    return { tokens: columns, sumLanes: lanes / rowLanes, rowLanes, subgroups, units, teams, split, unroll };
+    const sumLanes = lanes / rowLanes;
+    const found = { tokens: columns, sumLanes, rowLanes, subgroups, units, teams, split, unroll };
+    const fits = lanes * teams * split <= caps.maxWorkgroupThreads &&
+      matvecBytes(shape, found) <= Math.min(MATVEC_BYTES, caps.maxWorkgroupBytes);
+    if (fits || teams * split === 1) return found;
+    return teams > 1 ? tile(rowLanes, units, teams / 2, split) : tile(rowLanes, units, 1, split / 2);
   };
   // Gate and up are two rows to an output column.
   if (caps.software) return tile(1, paired ? 2 : 4, 2, 1);

@@ -55,6 +55,14 @@ export function fixedSubgroup(caps: DeviceCaps): boolean {
   return caps.minSubgroup === caps.maxSubgroup && caps.minSubgroup >= 4;
 }
 
+/** Workgroup memory of a tile, in bytes: where sums meet, and squares. */
+export function matvecBytes(shape: LinearShape, tile: MatvecTile): number {
+  const { tokens, sumLanes, rowLanes, subgroups, units, teams, split } = tile;
+  const values = units * (shape.epilogue === "silu-mul" ? 2 : 1) * tokens;
+  const sums = teams * rowLanes * values * split * (subgroups ? 1 : sumLanes);
+  return 4 * (sums + tokens * (subgroups ? 1 : sumLanes * rowLanes));
+}
+
 /** The kernel for `tile.tokens` activation rows or fewer. */
 export function matvecCall(shape: LinearShape, tile: MatvecTile): KernelCall<LinearRole> {
   const norm = shape.normEpsilon !== null;

@@ -37,7 +37,7 @@ const gpu: DeviceCaps = {
 const devices: DeviceCaps[] = [
   gpu,
   { ...gpu, minSubgroup: 8, maxSubgroup: 32, maxWorkgroupBytes: 32768 },
-  { ...gpu, minSubgroup: 32, maxSubgroup: 64 },
+  { ...gpu, minSubgroup: 32, maxSubgroup: 64, maxWorkgroupThreads: 256 },
   {
     ...gpu,
     minSubgroup: 8,
@@ -54,11 +54,8 @@ const layouts: HeadLayout[] = [
   { numHeads: 8, numKvHeads: 1, headDim: 256 },
 ];
 
-/** Every kernel for a device; those of the matrix products apart. */
-function sources(
-  caps: DeviceCaps,
-): { products: KernelSource[]; others: KernelSource[] } {
-  const products: { readonly source: KernelSource }[] = [];
+/** Every kernel for a device. */
+function everyKernel(caps: DeviceCaps): KernelSource[] {
   const found: { readonly source: KernelSource }[] = [
     scatter(5),
     addRows(64, "f32", 3),
@@ -106,22 +103,27 @@ function sources(
         output: "f32",
       }, 3),
     );
-    for (const tokens of [1, 8, 16, 300]) {
-      for (const epilogue of ["store", "add", "silu-mul"] as const) {
-        const shape = {
-          rows: 640,
-          columns: 512,
-          dtype,
-          epilogue,
-          normEpsilon: epilogue === "silu-mul" ? 1e-6 : null,
-          bias: epilogue === "store",
-          input: "f32",
-          output: "f32",
-          outputStride: 640,
-          outputOffset: 0,
-          countWord: 0,
-        } as const;
-        products.push(...planLinear(shape, tokens, caps).calls);
+    // Narrow, middling, wide, and a vocabulary; a number of tokens of each class.
+    for (
+      const [rows, columns] of [[640, 512], [1024, 3072], [4096, 4096], [6144, 1024], [70000, 512]] as const
+    ) {
+      for (const tokens of [1, 2, 4, 8, 16, 32, 64, 128, 300, 1000]) {
+        for (const epilogue of ["store", "add", "silu-mul"] as const) {
+          const shape = {
+            rows,
+            columns,
+            dtype,
+            epilogue,
+            normEpsilon: epilogue === "silu-mul" ? 1e-6 : null,
+            bias: epilogue === "store",
+            input: "f32",
+            output: "f32",
+            outputStride: rows,
+            outputOffset: 0,
+            countWord: 0,
+          } as const;
+          found.push(...planLinear(shape, tokens, caps).calls);
+        }
       }
     }
     const expert = {
@@ -183,16 +185,10 @@ function sources(
       output: "f32",
     }, 2),
   );
-  return {
-    products: products.map(({ source }) => source),
-    others: found.map(({ source }) => source),
-  };
+  return found.map(({ source }) => source);
 }
 
-const all = devices.map((caps) => {
-  const { products, others } = sources(caps);
-  return { caps, others, sources: [...products, ...others] };
-});
+const all = devices.map((caps) => ({ caps, sources: everyKernel(caps) }));
 
 Deno.test("every variable in every shader has an initialiser, because naga does not zero it again in a loop", () => {
   for (const { sources } of all) {
@@ -239,7 +235,7 @@ gpuTest("equal keys mean equal code, on a device", () => {
   }
 });
 
-Deno.test("no shader outside the matrix products takes more workgroup memory than its device has", () => {
+Deno.test("no shader takes more workgroup memory or threads than its device has", () => {
   const sizes: Record<string, number> = {
     f32: 4,
     u32: 4,
@@ -261,11 +257,14 @@ Deno.test("no shader outside the matrix products takes more workgroup memory tha
     if (bytes === undefined) throw new Error(`unknown type ${type}`);
     return bytes;
   };
-  for (const { caps, others } of all) {
-    for (const source of others) {
+  for (const { caps, sources } of all) {
+    for (const source of sources) {
+      const code = source.code();
+      const threads = Number(/@workgroup_size\((\d+)\)/.exec(code)![1]);
+      assert.ok(threads <= caps.maxWorkgroupThreads, `${source.key}: ${threads} threads`);
       let total = 0;
       for (
-        const [, type] of source.code().matchAll(
+        const [, type] of code.matchAll(
           /var<workgroup>\s*\w+\s*:\s*([^;]+);/g,
         )
       ) total += bytesOf(type!.trim());
