@@ -1,34 +1,32 @@
 // Candidates for the tiles of matrix products, timed at a model's shapes: what `kernels/webgpu/linear/divide.ts` should
-// choose on a new kind of device, or after a change of the kernel.
+// choose on a new kind of device, or after a change of a kernel.
 //
-//   deno run -A bench/tiles.ts [--shape qwen3-0.6b] [--rows 64,2048] [--products gate/up,down] [--candidates 60]
+//   deno run -A bench/tiles.ts [--shape qwen3-0.6b] [--rows 1,8,64,2048] [--products gate/up,down] [--candidates 60]
 //                              [--tiles "64×64×32 8×4 buffers 2 slices 1 unroll 4 split 2; …"] [--best 6] [--out FILE]
 //   for p in q/k/v output gate/up down; do deno run -A bench/tiles.ts --products $p --lock /tmp/tiles & done; wait
 //
-// Most of the time goes into compiling; with a lock file several processes share that, and the device is one's at a time.
-// Candidates are drawn at random from all tiles that make sense, unless they are given. Every candidate's result is compared with that of the
-// tile which is chosen now, before it is timed: a fast wrong tile counts for nothing. Times contain the sum over parts
-// behind and the preparation of the next product's input, so that tiles with and without divided sums compare.
+// Most of the time goes into compiling; with a lock file several processes share that, and the device is one's at a
+// time. Candidates are drawn at random from all tiles that make sense, unless they are given by what their names say.
+// Every candidate's result is compared with that of the tile which is chosen now, before it is timed: a fast wrong tile
+// counts for nothing. Times contain the sum over parts behind and the preparation of the next product's input, so that
+// tiles with and without divided sums compare.
 
 import { openModel } from "../engine/model/open.ts";
-import type { DeviceCaps } from "../kernels/webgpu/kernel.ts";
-import { gemmTile, tileBytes } from "../kernels/webgpu/linear/divide.ts";
-import { type GemmTile, threadCount } from "../kernels/webgpu/linear/gemm_tile.ts";
-import type { LinearRole, LinearShape, Preparation } from "../kernels/webgpu/linear/linear.ts";
-import { planGemm } from "../kernels/webgpu/linear/plan.ts";
+import type { LinearRole } from "../kernels/webgpu/linear/linear.ts";
 import { prepareCall } from "../kernels/webgpu/linear/prepare.ts";
-import { canPrepareNext } from "../kernels/webgpu/linear/reduce.ts";
 import { list, readOptions, whole } from "./common/arguments.ts";
 import { environment } from "./common/environment.ts";
 import { writeResult } from "./common/result_file.ts";
 import { figure, table } from "./common/table.ts";
 import { relativeError } from "../tests/random.ts";
 import { BenchDevice, type Bound } from "./gpu.ts";
+import { type Candidate, candidates } from "./tiles/candidates.ts";
+import { modelProducts, type Product } from "./tiles/products.ts";
 
 const { values: options } = readOptions(import.meta.url, {
   options: {
     shape: { type: "string", default: "qwen3-0.6b" },
-    rows: { type: "string", default: "16,32,64,256,2048" },
+    rows: { type: "string", default: "1,8,16,32,64,256,2048" },
     products: { type: "string", default: "q/k/v,output,gate/up,down" },
     candidates: { type: "string", default: "60" },
     seed: { type: "string", default: "1" },
@@ -39,197 +37,33 @@ const { values: options } = readOptions(import.meta.url, {
   },
 });
 
-interface Product {
-  readonly name: string;
-  readonly shape: LinearShape;
-  /** What the product behind it wants; it is part of this one's cost. */
-  readonly next: Preparation | null;
-}
-
-/** The products of a layer, and the head; their input is prepared already, as it is in a step. */
-async function modelProducts(): Promise<Product[]> {
-  const { config } = await openModel(`bench/shapes/${options.shape}`, { dummy: true });
-  const { hiddenSize, intermediateSize, numHeads, numKvHeads, headDim, vocabSize } = config;
-  const make = (
-    rows: number,
-    columns: number,
-    epilogue: LinearShape["epilogue"],
-    input: Partial<LinearShape>,
-  ): LinearShape => ({
-    rows,
-    columns,
-    dtype: "bf16",
-    epilogue,
-    normEpsilon: null,
-    bias: false,
-    input: "f32",
-    output: "f32",
-    outputStride: epilogue === "silu-mul" ? rows / 2 : rows,
-    outputOffset: 0,
-    countWord: 0,
-    ...input,
-  });
-  const normed = { normEpsilon: 1e-6, prepared: true }, halves = { input: "f16" } as const;
-  const norm: Preparation = { normEpsilon: 1e-6, type: "f16" },
-    scale: Preparation = { normEpsilon: null, type: "f16" };
-  const wide = numHeads * headDim;
-  const all: Product[] = [
-    { name: "q/k/v", shape: make(wide + 2 * numKvHeads * headDim, hiddenSize, "store", normed), next: null },
-    { name: "output", shape: make(hiddenSize, wide, "add", halves), next: norm },
-    { name: "gate/up", shape: make(2 * intermediateSize, hiddenSize, "silu-mul", normed), next: scale },
-    { name: "down", shape: make(hiddenSize, intermediateSize, "add", { prepared: true }), next: norm },
-    { name: "head", shape: make(vocabSize, hiddenSize, "store", halves), next: null },
-  ];
-  const wanted = list(options.products, (name) => name);
-  return all.filter(({ name }) => wanted.includes(name));
-}
-
-/** A small generator of numbers in [0, 1), so that every process draws the same candidates. */
-function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
-
-/** Tiles to time: the one that is chosen now, and a sample of all that could be. */
-function candidates({ shape }: Product, tokens: number, caps: DeviceCaps): GemmTile[] {
-  const now = gemmTile(shape, tokens, caps);
-  if (options.tiles !== undefined) {
-    return [
-      now,
-      ...options.tiles.split(";").map((text) => parse(text, now, tokens)),
-    ];
-  }
-  const few = tokens <= 64;
-  const found: GemmTile[] = [];
-  const each = <T>(values: readonly T[], body: (value: T) => void) => values.forEach(body);
-  each(
-    few ? [Math.min(64, tokens), tokens / 2] : [64, 128],
-    (tileTokens) =>
-      each(
-        few ? [16, 32, 64, 128] : [32, 64, 128],
-        (tileRows) =>
-          each(few ? [32, 64, 128, 256] : [32, 64], (step) =>
-            each(
-              [[8, 4], [4, 4], [8, 8], [4, 8], ...(few ? [[8, 2], [4, 2], [2, 4], [2, 8]] : [])],
-              (thread) =>
-                each(few ? [1, 2, 4, 8] : [1], (slices) =>
-                  each([1, 2] as const, (buffers) =>
-                    each(tokens >= 1024 ? [1] : [1, 2, 4, 8, 16], (split) =>
-                      each([2, 4, 8], (unroll) => {
-                        const [threadTokens, threadRows] = thread as [number, number];
-                        const across = tileRows / threadRows, down = tileTokens / threadTokens;
-                        const lanesX = Math.max(Math.min(8, across), 32 / Math.max(1, down));
-                        const sliceOctets = step / 8 / slices;
-                        const tile: GemmTile = {
-                          ...now,
-                          ...{
-                            arithmetic: "f16",
-                            tileTokens,
-                            tileRows,
-                            step,
-                            threadTokens,
-                            threadRows,
-                            lanesX,
-                          },
-                          ...{ slices, buffers, split, unroll: Math.min(unroll, sliceOctets) },
-                        };
-                        const threads = threadCount(tile);
-                        const whole = [across / lanesX, down * lanesX / 32, sliceOctets / 2].every(
-                          Number.isInteger,
-                        );
-                        const loads = Math.max(tileTokens, tileRows) * step / 8 / threads;
-                        const groups = Math.ceil(shape.rows / tileRows) * Math.ceil(tokens / tileTokens) *
-                          split;
-                        if (!whole || threads < 64 || threads > (few ? 512 : 256) || loads > 8) {
-                          return;
-                        }
-                        if (tileBytes(tile) > caps.maxWorkgroupBytes || (split > 1 && groups > 1200)) {
-                          return;
-                        }
-                        if (groups < 96 || shape.columns / split < 2 * step) {
-                          return;
-                        }
-                        if (unroll > sliceOctets && unroll !== 2) {
-                          return;
-                        }
-                        if (shape.epilogue === "silu-mul" && threadRows % 2 !== 0) {
-                          return;
-                        }
-                        found.push(tile);
-                      })))),
-            )),
-      ),
-  );
-  const random = seeded(whole(options.seed, "seed") + tokens + shape.rows);
-  const sample = found.map((tile) => ({ tile, at: random() })).sort((a, b) => a.at - b.at)
-    .slice(0, whole(options.candidates, "candidates"));
-  return [now, ...sample.map(({ tile }) => tile)];
-}
-
-const describe = (t: GemmTile) =>
-  `${t.tileTokens}×${t.tileRows}×${t.step} ${t.threadTokens}×${t.threadRows} buffers ${t.buffers} slices ${t.slices} ` +
-  `unroll ${t.unroll} split ${t.split}`;
-
-/** A tile from the numbers that {@link describe} names, in that order; without lanes, the usual ones. */
-function parse(text: string, now: GemmTile, tokens: number): GemmTile {
-  const numbers = text.trim().split(/[^0-9]+/).map(Number);
-  if (numbers.length !== 9) throw new Error(`"${text}" is not a tile of nine numbers`);
-  const [height, tileRows, step, threadTokens, threadRows, buffers, slices, unroll, split] = numbers as [
-    ...[number, number, number, number, number, 1 | 2, number, number, number],
-  ];
-  const tileTokens = Math.min(height, Math.max(16, tokens));
-  const lanesX = Math.max(Math.min(8, tileRows / threadRows), 32 / Math.max(1, tileTokens / threadTokens));
-  return {
-    ...now,
-    ...{
-      arithmetic: "f16",
-      tileTokens,
-      tileRows,
-      step,
-      threadTokens,
-      threadRows,
-      lanesX,
-      buffers,
-      slices,
-      unroll,
-      split,
-    },
-  };
-}
-
 using bench = await BenchDevice.open();
 const caps = { ...bench.caps, software: false, f16: true };
-const products = await modelProducts();
+const { config } = await openModel(`bench/shapes/${options.shape}`, { dummy: true });
+const names = list(options.products, (name) => name);
+const products = modelProducts(config).filter(({ name }) => names.includes(name));
 const rows = list(options.rows, (part) => whole(part, "rows"));
+const choice = {
+  count: whole(options.candidates, "candidates"),
+  seed: whole(options.seed, "seed"),
+  given: options.tiles ?? null,
+};
 
-/** The dispatches of a product with a tile, bound to `buffers`. */
+/** The dispatches of a candidate, bound to `buffers`, and what the next product's input takes beside them. */
 function bind(
   { shape, next }: Product,
   tokens: number,
-  tile: GemmTile,
+  { calls, preparesNext }: Candidate,
   plan: GPUBuffer,
   buffers: Record<LinearRole, GPUBuffer>,
 ): Bound[] {
-  const onTheWay = tile.split > 1 && canPrepareNext(shape) ? next : null;
-  const bound = planGemm({ ...shape, next: onTheWay }, tokens, tile).calls
-    .map((call) => bench.bind(call, plan, buffers));
-  if (next === null || onTheWay !== null) return bound;
-  const behind = {
-    ...shape,
-    columns: shape.outputStride,
-    normEpsilon: next.normEpsilon,
-    input: shape.output,
-  };
-  return [
-    ...bound,
-    bench.bind(prepareCall(behind, tokens, next), plan, {
-      ...buffers,
-      ...{ input: buffers.output, normWeight: buffers.nextNormWeight, prepared: buffers.nextPrepared },
-    }),
-  ];
+  const bound = calls.map((call) => bench.bind(call, plan, buffers));
+  if (next === null || preparesNext) return bound;
+  const columns = shape.outputStride;
+  const behind = { ...shape, columns, normEpsilon: next.normEpsilon, input: shape.output };
+  const call = prepareCall(behind, tokens, next);
+  const { output: input, nextNormWeight: normWeight, nextPrepared: prepared } = buffers;
+  return [...bound, bench.bind(call, plan, { ...buffers, input, normWeight, prepared })];
 }
 
 console.log(`${bench.description}\n`);
@@ -248,8 +82,8 @@ for (const product of products) {
       { length: caps.parallelism < 64 ? 1 : Math.ceil(200e6 / weightBytes) },
       (_, i) => bench.random(weightBytes, "bf16", 1 / Math.sqrt(shape.columns), 11 + i),
     );
-    const tiles = candidates(product, tokens, caps);
-    const most = Math.max(...tiles.map(({ split }) => split > 1 ? split : 0));
+    const tiles = candidates(product, tokens, caps, choice);
+    const most = Math.max(...tiles.map(({ parts }) => parts));
     const shared = {
       input: bench.random(4 * tokens * shape.columns, shape.input, 1, 2),
       prepared: bench.random(2 * tokens * shape.columns, "f16", 1, 2),
@@ -275,7 +109,7 @@ for (const product of products) {
       const got = new Float32Array(bench.read(shared.output, compared));
       expected ??= got;
       return {
-        tile: describe(tile),
+        tile: tile.name,
         error: relativeError(got, expected),
         microseconds: Infinity,
         teraflops: 0,
@@ -283,7 +117,8 @@ for (const product of products) {
     });
     if (bench.errors.length > 0) throw new Error(bench.errors[0]);
     const operations = 2 * tokens * shape.rows * shape.columns;
-    const count = Math.max(1, Math.min(16, Math.ceil(1000 / (operations / 3e7))));
+    // About a millisecond, by the longer of arithmetic and memory.
+    const count = Math.max(1, Math.min(16, Math.ceil(1000 / Math.max(operations / 3e7, weightBytes / 4e6))));
     // An idle chip runs at a fraction of its clock: it is kept busy until that has risen, and from then on.
     const began = performance.now();
     while (!bench.caps.software && performance.now() - began < 700) bench.time(bound[0]!, count, 1);
@@ -302,14 +137,13 @@ for (const product of products) {
       table(
         [
           `${name} ${shape.rows}×${shape.columns}, ${tokens} rows, ${lines.length} tiles`,
-          "µs",
-          "TFLOP/s",
-          "error",
+          ...["µs", "TFLOP/s", "GB/s", "error"],
         ],
         [lines[0]!, ...sorted.slice(0, whole(options.best, "best"))].map((line, i) => [
           `${i === 0 ? "now: " : ""}${line.tile}`,
           figure(line.microseconds),
           figure(line.teraflops),
+          figure(weightBytes / line.microseconds / 1e3),
           line.error.toExponential(1),
         ]),
       ) + "\n",
