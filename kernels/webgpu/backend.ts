@@ -23,7 +23,7 @@ import { prefillTile } from "./attention/prefill.ts";
 import { BufferAllocator, type DeviceBuffer } from "./buffers.ts";
 import { type Context, DeviceActivation, DispatchMemory } from "./context.ts";
 import { GpuDevice } from "./device.ts";
-import type { DeviceCaps } from "./kernel.ts";
+import { computesHalf, type DeviceCaps, elementBytes } from "./kernel.ts";
 import { DeviceOps } from "./operations.ts";
 import { probeMemory } from "./memory.ts";
 import { PipelineCache } from "./pipelines.ts";
@@ -152,9 +152,8 @@ export class WebGpuBackend implements Backend {
 
   createActivation(width: number, kind: ActivationKind): Activation {
     const { maxTokens } = this.#live.state.spec;
-    const { f16, software } = this.#gpu.caps;
-    const element = kind === "attended" && f16 && !software ? "f16" : "f32";
-    const bytes = (element === "f16" ? 2 : 4) * maxTokens * width;
+    const element = kind === "attended" && computesHalf(this.#gpu.caps) ? "f16" : "f32";
+    const bytes = elementBytes(element) * maxTokens * width;
     return new DeviceActivation(
       width,
       element,
@@ -192,9 +191,9 @@ export class WebGpuBackend implements Backend {
       const { shared } = context, { generation } = shared;
       const tape = key === null ? null : this.#tapes.get(forward, key, generation);
       if (tape !== null) return recorder.replay(tape, regions);
-      recorder.begin();
+      if (key !== null) recorder.begin();
       forward(new DeviceOps({ ...common, shape, step, logits: returned, handover: null }));
-      const made = recorder.taped(regions);
+      const made = key === null ? null : recorder.taped(regions);
       if (key !== null && made !== null && shared.generation === generation) {
         this.#tapes.set(forward, key, generation, made);
       }
@@ -216,7 +215,7 @@ export class WebGpuBackend implements Backend {
 
   async readActivation(activation: Activation, rows: number): Promise<Float32Array> {
     const { buffer, width, element } = activation as DeviceActivation;
-    const bytes = (element === "f16" ? 2 : 4) * rows * width;
+    const bytes = elementBytes(element) * rows * width;
     const staging = this.#readback.acquire(bytes);
     const encoder = this.#gpu.device.createCommandEncoder();
     encoder.copyBufferToBuffer(buffer.gpu, 0, staging.buffer, 0, bytes);

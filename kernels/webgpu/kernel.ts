@@ -28,6 +28,9 @@ export interface DeviceCaps {
   readonly halfFrom?: number;
 }
 
+/** Whether kernels compute in f16, where that is exact enough: a software driver gains nothing by it. */
+export const computesHalf = ({ f16, software }: DeviceCaps): boolean => f16 && !software;
+
 /**
  * Elements of a weight from which on its products may be taken in f16, and attention's with them. Below, the time is
  * latency anyway, and with float32 products results hardly depend on the batch.
@@ -46,6 +49,9 @@ export const PlanWord = {
 
 /** Type of an activation buffer's elements. */
 export type ElementType = "f32" | "f16";
+
+/** Bytes of an element. */
+export const elementBytes = (type: ElementType): number => type === "f16" ? 2 : 4;
 
 /** A shader for given shapes. */
 export interface KernelSource {

@@ -88,10 +88,19 @@ export function recordLinear(forward: Forward, operation: LinearOperation): void
 
 /** The type in which a product with `weight` takes normalised rows, `rows` of them. */
 export function normedType(weight: DeviceMatrix, rows: number, caps: DeviceCaps): ElementType {
-  const { spec: { columns, dtype }, parts } = weight;
+  const { rows: stride, columns, dtype } = weight.spec;
   const shape: LinearShape = {
-    ...{ rows: parts[0]!.rows, columns, dtype, epilogue: "store", normEpsilon: 0, bias: false, input: "f32" },
-    ...{ output: "f32", outputStride: weight.spec.rows, outputOffset: 0, countWord: 0 },
+    rows: weight.parts[0]!.rows,
+    columns,
+    dtype,
+    epilogue: "store",
+    normEpsilon: 0,
+    bias: false,
+    input: "f32",
+    output: "f32",
+    outputStride: stride,
+    outputOffset: 0,
+    countWord: 0,
   };
   return preparation(shape, rows, caps)?.type ?? "f32";
 }

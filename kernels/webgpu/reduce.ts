@@ -15,6 +15,9 @@ export const laneArguments = "lane, subgroup, subgroups";
 /** Threads for kernels whose workgroup should be one subgroup where that is possible. */
 export const oneSubgroup = (caps: DeviceCaps): number => Math.max(caps.maxSubgroup, 16);
 
+/** Subgroup sizes that there may be, for kernels that are written without a device. */
+export const anySubgroup = { minSubgroup: 4, maxSubgroup: 128 } as const;
+
 const operations = {
   add: { type: "f32", subgroup: "subgroupAdd", combine: (a: string, b: string) => `${a} + ${b}` },
   max: { type: "f32", subgroup: "subgroupMax", combine: (a: string, b: string) => `max(${a}, ${b})` },
@@ -30,7 +33,7 @@ export function workgroupReduction(
   name: string,
   operation: "add" | "max" | "addU32" | "minU32",
   threads: number,
-  caps: DeviceCaps,
+  caps: Pick<DeviceCaps, "minSubgroup" | "maxSubgroup">,
 ): string {
   const { type, subgroup: reduce, combine } = operations[operation];
   const head = `fn ${name}(value: ${type}, lane: u32, subgroup: u32, subgroups: u32) -> ${type} {`;

@@ -9,6 +9,7 @@ import type { GemmTile } from "../../kernels/webgpu/linear/gemm_tile.ts";
 import { matvecCall, type MatvecTile } from "../../kernels/webgpu/linear/matvec.ts";
 import { planGemm, planLinear } from "../../kernels/webgpu/linear/plan.ts";
 import { decode, linearCase, relativeError, seeded } from "./linear_case.ts";
+import { largeGpu } from "./large_gpu.ts";
 import { LinearDevice } from "./linear_device.ts";
 
 const base: LinearShape = {
@@ -252,16 +253,7 @@ gpuTest("f16 arithmetic keeps its precision for activations far outside f16's ra
 
 gpuTest("a grid of more than 65,535 workgroups is folded", () => {
   const shape = { ...base, rows: 3_000_001, outputStride: 3_000_001 };
-  const caps: DeviceCaps = {
-    minSubgroup: 32,
-    maxSubgroup: 32,
-    f16: true,
-    maxWorkgroupBytes: 49152,
-    maxWorkgroupThreads: 1024,
-    maxBindingBytes: 2 ** 31 - 4,
-    parallelism: 100_000,
-    software: false,
-  };
+  const caps: DeviceCaps = { ...largeGpu, parallelism: 100_000 };
   const [x, y, z] = planLinear(shape, 1, caps).calls[0]!.workgroups;
   assert(x <= 65535 && y <= 65535 && z === 1 && x * y * 8 >= 3_000_001);
 });

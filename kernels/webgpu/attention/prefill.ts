@@ -11,11 +11,10 @@
 
 import type { HeadLayout } from "../../ops.ts";
 import { type DeviceCaps, halfFrom, type KernelCall } from "../kernel.ts";
-import { Word } from "../plan/words.ts";
 import { divideUp, float, input, kernelSource, lines, load, output, range, store } from "../wgsl.ts";
 import { cacheType, octetHalf, slotFunction } from "./cache.ts";
 import { halfCode, halfTile, halfTypes } from "./prefill_half.ts";
-import { type AttentionShape, firstKey } from "./shape.ts";
+import { type AttentionShape, firstKey, tileEntry } from "./shape.ts";
 import { onlineSoftmax, strided, sumAcrossLanes } from "./softmax.ts";
 
 /** How a workgroup is laid out. */
@@ -91,7 +90,6 @@ function code(shape: AttentionShape, tile: PrefillTile, blocks: number): string 
   const { heads: { numHeads, numKvHeads, headDim }, cache, window } = shape;
   const { rows, lanes } = tile;
   const threads = rows / 4 * lanes;
-  const group = numHeads / numKvHeads;
   const width = (numHeads + 2 * numKvHeads) * headDim;
   const quads = headDim / 4, octets = headDim / 8;
   const stride = stagedStride(headDim);
@@ -118,15 +116,7 @@ var<workgroup> staged: array<vec4<f32>, ${keys * stride}>;
 var<workgroup> weights: array<vec4<f32>, ${rows * lanes}>;
 @compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) thread: u32) {
-  let entry = plan[${Word.TilesAt}] + 4u * (plan[${Word.Tiles}] - 1u - group.y);
-  let token = plan[entry];
-  let row = plan[entry + 1u];
-  let position = plan[entry + 2u];
-  let tokens = plan[entry + 3u];
-  let last = position + tokens - 1u;
-  let kvHead = group.x / ${blocks}u;
-  // The last block of a group may begin earlier and repeat heads of the one before it.
-  let head = kvHead * ${group}u + min((group.x % ${blocks}u) * ${tile.heads}u, ${group - tile.heads}u);
+${tileEntry(shape, tile.heads, blocks)}
   let lane = thread % ${lanes}u;
   let rowAt = 4u * (thread / ${lanes}u);
   let start = ${firstKey(window, "position")};

@@ -18,12 +18,11 @@
 // multiplied. Bound by arithmetic; registers and workgroup memory leave eight warps on a multiprocessor to hide its
 // latency.
 
-import type { DeviceCaps } from "../kernel.ts";
-import { Word } from "../plan/words.ts";
+import { computesHalf, type DeviceCaps } from "../kernel.ts";
 import { float, lines, range } from "../wgsl.ts";
 import { slotFunction } from "./cache.ts";
 import { element, floatSums, pairSums, threadColumns, threadRows } from "./octet_sums.ts";
-import { type AttentionShape, firstKey } from "./shape.ts";
+import { type AttentionShape, firstKey, loadQuad, tileEntry } from "./shape.ts";
 import { onlineSoftmax, sumAcrossLanes } from "./softmax.ts";
 
 /** A tile for heads of this width: rows, and lanes that share a row. Null where the device has no room or no f16. */
@@ -31,7 +30,7 @@ export function halfTile(
   headDim: number,
   caps: DeviceCaps,
 ): { readonly rows: number; readonly lanes: number } | null {
-  if (!caps.f16 || caps.software || ![32, 64, 128].includes(headDim)) return null;
+  if (!computesHalf(caps) || ![32, 64, 128].includes(headDim)) return null;
   const lanes = headDim / threadColumns;
   const bytes = 16 * (threadRows + 8) * lanes ** 2;
   // A row's lanes are in one subgroup, and no subgroup is partly empty.
@@ -53,11 +52,12 @@ export function halfCode(shape: AttentionShape, heads: number, blocks: number): 
   const { heads: { numHeads, numKvHeads, headDim }, cache, window } = shape;
   const lanes = headDim / threadColumns;
   const keys = 8 * lanes, partKeys = keys / 2;
-  const group = numHeads / numKvHeads;
   const width = (numHeads + 2 * numKvHeads) * headDim;
   // Keys that a thread stages lie in one page where the block begins at a multiple of them.
   const aligned = cache.pageSize >= 8;
   const first = firstKey(window, "position");
+  // The softmax uses exp2.
+  const scale = float(shape.scale * Math.LOG2E);
   const fetch = (buffer: "keys" | "values", from: string) => {
     const [unit, count] = buffer === "keys" ? ["key", 8] : ["value", 4];
     return aligned
@@ -97,15 +97,7 @@ var<workgroup> queries: array<array<array<array<mat2x4<f16>, ${lanes}>, ${thread
 var<workgroup> staged: array<array<array<array<mat2x4<f16>, ${lanes}>, 8>, 2>, ${lanes / 2}>;
 @compute @workgroup_size(${lanes * lanes}) fn main(@builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) thread: u32) {
-  let entry = plan[${Word.TilesAt}] + 4u * (plan[${Word.Tiles}] - 1u - group.y);
-  let token = plan[entry];
-  let row = plan[entry + 1u];
-  let position = plan[entry + 2u];
-  let tokens = plan[entry + 3u];
-  let last = position + tokens - 1u;
-  let kvHead = group.x / ${blocks}u;
-  // The last block of a group may begin earlier and repeat heads of the one before it.
-  let head = kvHead * ${group}u + min((group.x % ${blocks}u) * ${heads}u, ${group - heads}u);
+${tileEntry(shape, heads, blocks)}
   // A thread stages one octet of the head: of four rows of Q, eight keys, four keys of V.
   let lane = thread % ${lanes}u;
   let own = thread / ${lanes}u;
@@ -121,8 +113,8 @@ ${
     var high = vec4<f32>(0.0);
     if (r < tokens * ${heads}u) {
       let at = ((token + r / ${heads}u) * ${width}u + (head + r % ${heads}u) * ${headDim}u) / 4u + 2u * lane;
-      low = ${vector(shape, "qkv[at]")};
-      high = ${vector(shape, "qkv[at + 1u]")};
+      low = ${scale} * ${loadQuad(shape, "at")};
+      high = ${scale} * ${loadQuad(shape, "at + 1u")};
     }
     queries[lane >> 1u][lane & 1u][${i}][own] = mat2x4<f16>(vec4<f16>(low), vec4<f16>(high));
   }
@@ -211,9 +203,4 @@ ${
     ))
   }
 }`;
-}
-
-/** Four elements of q, scaled so that the softmax can use exp2. */
-function vector({ scale, qkv }: AttentionShape, text: string): string {
-  return `${float(scale * Math.LOG2E)} * ${qkv === "f16" ? `vec4<f32>(${text})` : text}`;
 }

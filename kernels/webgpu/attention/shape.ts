@@ -2,6 +2,7 @@
 
 import type { HeadLayout } from "../../ops.ts";
 import type { ElementType } from "../kernel.ts";
+import { Word } from "../plan/words.ts";
 import type { CacheLayout } from "./cache.ts";
 
 /** Fixed properties of a layer's attention. */
@@ -38,3 +39,21 @@ export const firstKey = (window: number | null, position: string): string =>
 /** WGSL of four elements of q|k|v in f32; needs a buffer `qkv` of vec4s. */
 export const loadQuad = (shape: AttentionShape, at: string): string =>
   shape.qkv === "f16" ? `vec4<f32>(qkv[${at}])` : `qkv[${at}]`;
+
+/**
+ * WGSL of a tile's place, for a workgroup that takes `heads` query heads of a key/value head, in one of `blocks`
+ * blocks: its first `token`, their number `tokens`, the sequence's `row`, the `position` of the first and of the `last`,
+ * the key/value head and the first query `head`. The last tiles come first, because they see the most keys.
+ */
+export function tileEntry({ heads: layout }: AttentionShape, heads: number, blocks: number): string {
+  const group = layout.numHeads / layout.numKvHeads;
+  return `  let entry = plan[${Word.TilesAt}] + 4u * (plan[${Word.Tiles}] - 1u - group.y);
+  let token = plan[entry];
+  let row = plan[entry + 1u];
+  let position = plan[entry + 2u];
+  let tokens = plan[entry + 3u];
+  let last = position + tokens - 1u;
+  let kvHead = group.x / ${blocks}u;
+  // The last block of a group may begin earlier and repeat heads of the one before it.
+  let head = kvHead * ${group}u + min((group.x % ${blocks}u) * ${heads}u, ${group - heads}u);`;
+}

@@ -2,7 +2,7 @@
 // choices were measured on an H200 with the shapes of Qwen3-0.6B (see bench/NOTES.md); they depend on the shape and on
 // what the device reports, never on its name.
 
-import { type DeviceCaps, halfFrom } from "../kernel.ts";
+import { computesHalf, type DeviceCaps, elementBytes, halfFrom } from "../kernel.ts";
 import { type GemmTile, SLICE_BYTES } from "./gemm_tile.ts";
 import type { LinearShape } from "./linear.ts";
 import { fixedSubgroup, matvecBytes, type MatvecTile } from "./matvec.ts";
@@ -75,7 +75,7 @@ export function gemmTile(shape: LinearShape, tokens: number, caps: DeviceCaps): 
 
 /** Workgroup memory of a tile, in bytes. */
 export function tileBytes({ arithmetic, tileTokens, tileRows, step, buffers, slices }: GemmTile): number {
-  const tiles = (tileTokens + tileRows) * step * buffers * (arithmetic === "f16" ? 2 : 4);
+  const tiles = (tileTokens + tileRows) * step * buffers * elementBytes(arithmetic);
   return tiles + (slices > 1 ? SLICE_BYTES : 0);
 }
 
@@ -101,10 +101,9 @@ function splitSum(
 }
 
 function preferredTile(shape: LinearShape, tokens: number, caps: DeviceCaps): GemmTile {
-  const { f16, software } = caps;
-  const split = (shape: LinearShape, tokens: number, tile: GemmTile, workgroups: number) =>
+  const split = (tile: GemmTile, workgroups: number) =>
     splitSum(shape, tokens, tile, workgroups, caps.maxBindingBytes);
-  const half = f16 && !software && shape.dtype !== "f32" && shape.rows * shape.columns >= halfFrom(caps);
+  const half = computesHalf(caps) && shape.dtype !== "f32" && shape.rows * shape.columns >= halfFrom(caps);
   const plain = {
     arithmetic: half ? "f16" : "f32",
     tileTokens: 64,
@@ -120,7 +119,7 @@ function preferredTile(shape: LinearShape, tokens: number, caps: DeviceCaps): Ge
     split: 1,
   } as const satisfies GemmTile;
   if (caps.software) return { ...plain, tileTokens: 16, tileRows: 32, unroll: 1 };
-  if (!half) return split(shape, tokens, { ...plain, tileTokens: Math.min(64, tokens) }, caps.parallelism);
+  if (!half) return split({ ...plain, tileTokens: Math.min(64, tokens) }, caps.parallelism);
 
   const width = outputWidth(shape);
   // Half of `parallelism` workgroups of 256 threads keep a device busy when each has several loads under way.
@@ -136,34 +135,27 @@ function preferredTile(shape: LinearShape, tokens: number, caps: DeviceCaps): Ge
     case 16:
       if (vast) return { ...plain, tileTokens: 16, threadTokens: 2, step: 32, lanesX: 16 };
       // Half of the tile is idle, and still it is faster than smaller ones.
-      if (paired) return split(shape, tokens, { ...plain, tileTokens: 32, step: 32 }, 3 * fill / 2);
+      if (paired) return split({ ...plain, tileTokens: 32, step: 32 }, 3 * fill / 2);
       if (wide) return { ...sliced, tileTokens: 16 };
-      return split(
-        shape,
-        tokens,
-        { ...sliced, tileTokens: 16, tileRows: 32, step: 256, slices: 8 },
-        fill / 2,
-      );
+      return split({ ...sliced, tileTokens: 16, tileRows: 32, step: 256, slices: 8 }, fill / 2);
     case 32:
       if (vast) return { ...plain, tileTokens: 32, threadTokens: 8, step: 32, buffers: 1 };
-      if (paired) return split(shape, tokens, { ...plain, tileTokens: 32, step: 32 }, 3 * fill / 2);
+      if (paired) return split({ ...plain, tileTokens: 32, step: 32 }, 3 * fill / 2);
       if (wide) return { ...sliced, tileTokens: 32, threadTokens: 8 };
-      if (width < NARROW) return split(shape, tokens, { ...plain, tileTokens: 32, step: 32 }, fill);
+      if (width < NARROW) return split({ ...plain, tileTokens: 32, step: 32 }, fill);
       return { ...sliced, tileTokens: 32, tileRows: 32, threadTokens: 8, threadRows: 2 };
     case 64:
       if (vast) return { ...plain, threadTokens: 8, step: 32, buffers: 1 };
-      if (paired) return split(shape, tokens, low, 3 * fill / 2);
+      if (paired) return split(low, 3 * fill / 2);
       if (wide) return { ...sliced, threadTokens: 8, slices: 2 };
-      if (width < NARROW) return split(shape, tokens, { ...plain, step: 32 }, fill);
+      if (width < NARROW) return split({ ...plain, step: 32 }, fill);
       return { ...low, tileRows: 32, step: 64, buffers: 1, slices: 2 };
     default: {
-      if (paired && tokens === 128) return split(shape, tokens, { ...plain, step: 32 }, 3 * fill / 2);
+      if (paired && tokens === 128) return split({ ...plain, step: 32 }, 3 * fill / 2);
       const deep = { ...plain, step: 32, buffers: 1, threadTokens: 8 } as const;
       // Larger tiles need many tokens to fill the device. Twice the results a thread leave room for half the threads,
       // and are a little faster all the same: each operand read from workgroup memory serves for more products.
-      return tokens === Infinity
-        ? { ...deep, tileRows: 128, threadRows: 8 }
-        : split(shape, tokens, deep, fill);
+      return tokens === Infinity ? { ...deep, tileRows: 128, threadRows: 8 } : split(deep, fill);
     }
   }
 }

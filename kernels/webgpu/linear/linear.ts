@@ -23,6 +23,10 @@ export interface Preparation {
 export const isScaled = ({ normEpsilon, type }: Preparation): boolean =>
   type === "f16" && normEpsilon === null;
 
+/** Part of pipeline keys. */
+export const preparationKey = ({ normEpsilon, type }: Preparation): string =>
+  `${normEpsilon === null ? "scale" : `norm${normEpsilon}`}-${type}`;
+
 /** A product's fixed properties. */
 export interface LinearShape {
   /** Output features N. */

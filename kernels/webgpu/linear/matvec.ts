@@ -55,12 +55,22 @@ export function fixedSubgroup(caps: DeviceCaps): boolean {
   return caps.minSubgroup === caps.maxSubgroup && caps.minSubgroup >= 4;
 }
 
-/** Workgroup memory of a tile, in bytes: where sums meet, and squares. */
+/** Numbers in workgroup memory: where sums meet, and the squares for a norm. */
+function sharedNumbers(
+  { epilogue }: LinearShape,
+  { tokens, sumLanes, rowLanes, subgroups, units, teams, split }: MatvecTile,
+): { readonly sums: number; readonly squares: number } {
+  const values = units * (epilogue === "silu-mul" ? 2 : 1) * tokens;
+  return {
+    sums: teams * rowLanes * values * split * (subgroups ? 1 : sumLanes),
+    squares: tokens * (subgroups ? 1 : sumLanes * rowLanes),
+  };
+}
+
+/** Workgroup memory of a tile, in bytes, with a norm. */
 export function matvecBytes(shape: LinearShape, tile: MatvecTile): number {
-  const { tokens, sumLanes, rowLanes, subgroups, units, teams, split } = tile;
-  const values = units * (shape.epilogue === "silu-mul" ? 2 : 1) * tokens;
-  const sums = teams * rowLanes * values * split * (subgroups ? 1 : sumLanes);
-  return 4 * (sums + tokens * (subgroups ? 1 : sumLanes * rowLanes));
+  const { sums, squares } = sharedNumbers(shape, tile);
+  return 4 * (sums + squares);
 }
 
 /** The kernel for `tile.tokens` activation rows or fewer. */
@@ -245,6 +255,7 @@ function matvecCode(shape: LinearShape, tile: MatvecTile, count: number): string
     let scale = inverseSqrt(square / ${columns}.0 + ${shape.normEpsilon});`
     : "let scale = 1.0;";
   const outputs = sets * units * tokens;
+  const shared = sharedNumbers(shape, tile);
   return `${input === "f16" || shape.output === "f16" ? "enable f16;" : ""}
 ${
     declareBuffers([
@@ -255,8 +266,8 @@ ${
       { name: "output", element: shape.output, write: true },
     ])
   }
-var<workgroup> partial: array<f32, ${sets * values.length * parts}>;
-${norm ? `var<workgroup> squares: array<f32, ${tokens * squaresPer}>;` : ""}
+var<workgroup> partial: array<f32, ${shared.sums}>;
+${norm ? `var<workgroup> squares: array<f32, ${shared.squares}>;` : ""}
 ${unpackFunctions([dtype, input])}
 ${scaleFunction(dtype, "weight", columns)}
 ${finishFunction(shape)}

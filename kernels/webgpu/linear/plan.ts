@@ -1,7 +1,7 @@
 // Which kernels compute a product, for a number of activation rows and a device: matrix–vector kernels up to eight
 // rows, tiled products beyond, with the sum divided where the grid would leave the device idle.
 
-import type { DeviceCaps } from "../kernel.ts";
+import { type DeviceCaps, elementBytes, type ElementType } from "../kernel.ts";
 import { gemmTile, matvecTile } from "./divide.ts";
 import { gemmCall } from "./gemm.ts";
 import type { GemmInput, GemmTile } from "./gemm_tile.ts";
@@ -69,7 +69,7 @@ export function planGemm(shape: LinearShape, tokens: number, tile: GemmTile): Li
   const next = shape.next ?? null;
   if (tile.split > 1) calls.push(reduceCall(shape, tokens, tile.split, next));
   const width = outputWidth(shape);
-  const bytes = (columns: number, type: "f16" | "f32") => tokens * columns * (type === "f16" ? 2 : 4);
+  const bytes = (columns: number, type: ElementType) => tokens * columns * elementBytes(type);
   return {
     calls,
     scratch: {

@@ -7,9 +7,10 @@
 // `rowScales` says by which. Bound by: memory bandwidth, and by launch for few tokens.
 
 import type { KernelCall } from "../kernel.ts";
-import { laneParameters } from "../reduce.ts";
-import { isScaled, type LinearRole, type LinearShape, type Preparation } from "./linear.ts";
+import { anySubgroup, laneArguments, laneParameters, workgroupReduction } from "../reduce.ts";
+import { isScaled, type LinearRole, type LinearShape, type Preparation, preparationKey } from "./linear.ts";
 import {
+  type BufferDeclaration,
   declareBuffers,
   foldGrid,
   gridIndex,
@@ -26,13 +27,13 @@ export function prepareCall(
   preparation: Preparation,
 ): KernelCall<LinearRole> {
   const { columns, input, countWord } = shape;
-  const { normEpsilon, type } = preparation;
   const threads = columns >= 2048 ? 256 : columns >= 1024 ? 128 : 32;
   const scaled = isScaled(preparation);
   return {
     source: {
-      key: `prepare/${columns}/${input}-${type}/${normEpsilon === null ? "scale" : `norm${normEpsilon}`}/` +
-        `n${countWord}/g${tokens > 65535 ? tokens : 1}t${threads}`,
+      key: `prepare/${columns}/${input}/${preparationKey(preparation)}/n${countWord}/g${
+        tokens > 65535 ? tokens : 1
+      }t${threads}`,
       code: () => prepareCode(shape, tokens, preparation, threads),
       access: ["read", scaled ? "read_write" : "read", "read_write"],
     },
@@ -57,18 +58,16 @@ function prepareCode(
 ${
     declareBuffers([
       { name: "input", element: octets(input).element },
-      scaled
-        ? { name: "rowScales", element: "f32", write: true }
-        : { name: "normWeight", element: "vec4<f32>" },
+      factorBuffer(preparation),
       { name: "result", element: `vec4<${type}>`, write: true },
     ])
   }
 ${unpackFunctions([input])}
-${meetingDeclarations(preparation, threads)}
+${meetingFunctions(preparation, threads)}
 @compute @workgroup_size(${threads})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32, ${laneParameters}) {
   let token = ${gridIndex(tokens)};
-  // Uniform for the workgroup: all of it leaves before the barrier.
+  // Uniform for the workgroup: all of it leaves before the first barrier.
   if (token >= plan[${countWord}]) { return; }
   let row = token * ${octetsPerRow}u;
   var found = 0.0;
@@ -90,15 +89,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 `;
 }
 
-/** No device has smaller subgroups. */
-const leastSubgroup = 4;
+/** The buffer behind the factor of a row: the norm's weights, or where its scale goes. */
+export const factorBuffer = (preparation: Preparation): BufferDeclaration =>
+  isScaled(preparation)
+    ? { name: "rowScales", element: "f32", write: true }
+    : { name: "normWeight", element: "vec4<f32>" };
 
-/** What {@link find} and {@link meet} need in a shader whose workgroups have so many threads. */
-export function meetingDeclarations(preparation: Preparation, threads: number): string {
-  return `var<workgroup> partial: array<f32, ${threads / leastSubgroup}>;${
-    isScaled(preparation)
-      ? `
-// The bits of the power of two at or below a number of at least 0, and its reciprocal; both are finite.
+/** What {@link meet} needs in a shader whose workgroups have so many threads. */
+export function meetingFunctions(preparation: Preparation, threads: number): string {
+  const scaled = isScaled(preparation);
+  return `${workgroupReduction("reduced", scaled ? "max" : "add", threads, anySubgroup)}
+${
+    scaled
+      ? `// The bits of the power of two at or below a number of at least 0, and its reciprocal; both are finite.
 fn powerBelow(x: f32) -> u32 { return clamp(bitcast<u32>(x) & 0x7f800000u, 0x04000000u, 0x7a000000u); }
 fn reciprocal(power: u32) -> f32 { return bitcast<f32>(0x7f000000u - power); }`
       : ""
@@ -117,16 +120,9 @@ export function find(preparation: Preparation, four: string): string {
  * `rowScales[token]` is its reciprocal.
  */
 export function meet(preparation: Preparation, columns: number): string {
-  const scaled = isScaled(preparation);
-  return `let part = ${scaled ? "subgroupMax" : "subgroupAdd"}(found);
-  if (lane == 0u) { partial[subgroup] = part; }
-  workgroupBarrier();
-  found = partial[0];
-  for (var i = 1u; i < subgroups; i++) { ${
-    scaled ? "found = max(found, partial[i]);" : "found += partial[i];"
-  } }
+  return `found = reduced(found, ${laneArguments});
   ${
-    scaled
+    isScaled(preparation)
       ? `let power = powerBelow(found);
   let scale = reciprocal(power);
   if (thread == 0u) { rowScales[token] = bitcast<f32>(power); }`

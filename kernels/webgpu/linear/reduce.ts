@@ -9,11 +9,12 @@
 
 import type { KernelCall } from "../kernel.ts";
 import { laneParameters } from "../reduce.ts";
-import { isScaled, type LinearRole, type LinearShape, type Preparation } from "./linear.ts";
-import { find, meet, meetingDeclarations } from "./prepare.ts";
+import { isScaled, type LinearRole, type LinearShape, type Preparation, preparationKey } from "./linear.ts";
+import { factorBuffer, find, meet, meetingFunctions } from "./prepare.ts";
 import { declareBuffers, finishFunction, outputWidth, repeat } from "./wgsl.ts";
 
 const THREADS = 256;
+
 /** Most columns of a row whose results fit the registers of a workgroup. */
 const MOST_PREPARED = 8 * 4 * THREADS;
 
@@ -43,9 +44,7 @@ export function reduceCall(
       key: [
         `reduce/${shape.rows}/${shape.epilogue}/${shape.bias ? "bias" : ""}/${shape.output}`,
         `s${shape.outputStride}+${shape.outputOffset}/n${shape.countWord}/k${split}`,
-        next === null
-          ? ""
-          : `${next.normEpsilon === null ? "scale" : `norm${next.normEpsilon}`}-${next.type}`,
+        next === null ? "" : preparationKey(next),
       ].join("/"),
       code: () => reduceCode(shape, split, next),
       access: bindings.map((role) => written.includes(role) ? "read_write" : "read"),
@@ -88,14 +87,12 @@ ${
       ...(shape.bias ? [{ name: "bias", element: "f32" }] : []),
       { name: "output", element: shape.output, write: true },
       ...(next === null ? [] : [
-        isScaled(next)
-          ? { name: "rowScales", element: "f32", write: true }
-          : { name: "normWeight", element: "vec4<f32>" },
+        factorBuffer(next),
         { name: "result", element: `vec4<${next.type}>`, write: true },
       ]),
     ])
   }
-${next === null ? "" : meetingDeclarations(next, THREADS)}
+${next === null ? "" : meetingFunctions(next, THREADS)}
 ${finishFunction(shape)}
 @compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32${

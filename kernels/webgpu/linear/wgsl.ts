@@ -179,10 +179,18 @@ export function gridIndex(count: number): string {
   return height === 1 ? "group.x" : `(group.y * ${width}u + group.x)`;
 }
 
+/** A buffer of a kernel. */
+export interface BufferDeclaration {
+  /** In the shader. */
+  readonly name: string;
+  /** WGSL type of its elements. */
+  readonly element: string;
+  /** Whether the kernel writes it. */
+  readonly write?: boolean;
+}
+
 /** Declarations of the plan and of a kernel's buffers, in binding order. */
-export function declareBuffers(
-  buffers: readonly { readonly name: string; readonly element: string; readonly write?: boolean }[],
-): string {
+export function declareBuffers(buffers: readonly BufferDeclaration[]): string {
   const lines = buffers.map(({ name, element, write }, i) =>
     `@group(1) @binding(${i}) var<storage, ${write ? "read_write" : "read"}> ${name}: array<${element}>;`
   );

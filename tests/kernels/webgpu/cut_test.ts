@@ -2,22 +2,13 @@ import assert from "node:assert/strict";
 import type { HeadLayout } from "../../../kernels/ops.ts";
 import { decodeCut } from "../../../kernels/webgpu/attention/cut.ts";
 import { headBlocks } from "../../../kernels/webgpu/attention/tuning.ts";
+import { largeGpu } from "../large_gpu.ts";
 import type { DeviceCaps } from "../../../kernels/webgpu/kernel.ts";
 
-const gpu: DeviceCaps = {
-  minSubgroup: 32,
-  maxSubgroup: 32,
-  f16: true,
-  maxWorkgroupBytes: 49152,
-  maxWorkgroupThreads: 1024,
-  maxBindingBytes: 2 ** 31,
-  parallelism: 512,
-  software: false,
-};
 const devices: DeviceCaps[] = [
-  gpu,
-  { ...gpu, minSubgroup: 8, maxWorkgroupThreads: 256, parallelism: 64 },
-  { ...gpu, minSubgroup: 8, maxSubgroup: 8, parallelism: 2, software: true },
+  largeGpu,
+  { ...largeGpu, minSubgroup: 8, maxWorkgroupThreads: 256, parallelism: 64 },
+  { ...largeGpu, minSubgroup: 8, maxSubgroup: 8, parallelism: 2, software: true },
 ];
 const layouts: HeadLayout[] = [
   { numHeads: 16, numKvHeads: 8, headDim: 128 },
@@ -26,7 +17,7 @@ const layouts: HeadLayout[] = [
   { numHeads: 9, numKvHeads: 1, headDim: 80 },
   { numHeads: 8, numKvHeads: 1, headDim: 256 },
 ];
-const cut = (queries: number, longest: number, decodeOnly = true, caps = gpu, heads = layouts[0]!) =>
+const cut = (queries: number, longest: number, decodeOnly = true, caps = largeGpu, heads = layouts[0]!) =>
   decodeCut(new Array<number>(queries).fill(longest), decodeOnly, heads, caps);
 
 Deno.test("splits cover the longest sequence, in workgroups that the device allows", () => {
@@ -58,7 +49,7 @@ Deno.test("few sequences spread their heads over workgroups, and see a short con
   for (const [queries, longest] of [[1, 128], [8, 128], [1, 256], [8, 250]] as const) {
     const { threads, headBlock, batch } = cut(queries, longest);
     assert.equal(headBlock, 1);
-    assert.ok(queries * headBlocks(layouts[0]!, headBlock) <= gpu.parallelism / 4);
+    assert.ok(queries * headBlocks(layouts[0]!, headBlock) <= largeGpu.parallelism / 4);
     // 16 lanes hold a key of 128 elements.
     assert.ok(threads / 16 * batch >= longest);
   }

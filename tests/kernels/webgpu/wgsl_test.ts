@@ -9,6 +9,7 @@ import { decodeAttention } from "../../../kernels/webgpu/attention/decode.ts";
 import { mergeSplits } from "../../../kernels/webgpu/attention/merge.ts";
 import { prefillAttention, prefillTile } from "../../../kernels/webgpu/attention/prefill.ts";
 import { embed } from "../../../kernels/webgpu/embed/embed.ts";
+import { largeGpu } from "../large_gpu.ts";
 import type { DeviceCaps, KernelSource } from "../../../kernels/webgpu/kernel.ts";
 import { planLinear } from "../../../kernels/webgpu/linear/plan.ts";
 import { combineExperts } from "../../../kernels/webgpu/moe/combine.ts";
@@ -24,22 +25,12 @@ import { applyBias, applyPenalties, countHistory } from "../../../kernels/webgpu
 import { sampleLimits } from "../../../kernels/webgpu/sample/threshold.ts";
 import { scatter } from "../../../kernels/webgpu/scatter/scatter.ts";
 
-const gpu: DeviceCaps = {
-  minSubgroup: 32,
-  maxSubgroup: 32,
-  f16: true,
-  maxWorkgroupBytes: 49152,
-  maxWorkgroupThreads: 1024,
-  maxBindingBytes: 2 ** 31,
-  parallelism: 512,
-  software: false,
-};
 const devices: DeviceCaps[] = [
-  gpu,
-  { ...gpu, minSubgroup: 8, maxSubgroup: 32, maxWorkgroupBytes: 32768 },
-  { ...gpu, minSubgroup: 32, maxSubgroup: 64, maxWorkgroupThreads: 256 },
+  largeGpu,
+  { ...largeGpu, minSubgroup: 8, maxSubgroup: 32, maxWorkgroupBytes: 32768 },
+  { ...largeGpu, minSubgroup: 32, maxSubgroup: 64, maxWorkgroupThreads: 256 },
   {
-    ...gpu,
+    ...largeGpu,
     minSubgroup: 8,
     maxSubgroup: 8,
     maxWorkgroupBytes: 32768,
