@@ -2,7 +2,7 @@
 // server and the benches all go through here; the model itself runs in the workers behind it.
 
 import { basename } from "node:path";
-import { launch, type Launched } from "../server/launch.ts";
+import { launch, type Launched } from "./launch.ts";
 import type {
   Delta,
   FromDetokenizer,
@@ -10,7 +10,7 @@ import type {
   PromptInput,
   RequestId,
   ToTokenizer,
-} from "../server/messages.ts";
+} from "./messages.ts";
 import { openModel } from "./model/open.ts";
 import type { EngineOptions, ModelInfo, StartProgress } from "./options.ts";
 import type { FinishReason, SamplingParams } from "./params.ts";

@@ -8,7 +8,7 @@
 //
 // Notation: T tokens in the step, B sequences, S sampled rows, H hidden size, V vocabulary.
 
-import type { BatchPlan, StepResult } from "../engine/plan.ts";
+import type { BatchPlan, StepResult } from "./plan.ts";
 
 /** How a matrix is stored; "q8" is explained at {@link rowBytes}. */
 export type DType = "bf16" | "f16" | "f32" | "q8";

@@ -1,8 +1,8 @@
 // The parameters of one sampled row, taken out of a plan's parallel arrays, for backends that sample row by row.
 
-import type { BatchPlan } from "../engine/plan.ts";
+import type { BatchPlan } from "./plan.ts";
 
-/** One sampled row's parameters; see `SamplingRows` in `engine/plan.ts`. */
+/** One sampled row's parameters; see `SamplingRows` in `kernels/plan.ts`. */
 export interface RowParameters {
   /** 0 is greedy. */
   readonly temperature: number;

@@ -5,7 +5,7 @@
 // arXiv 1909.08053, without the gathering). A row with penalties, filters or log-probabilities needs the whole row,
 // which every rank then holds, so that all draw the same token.
 
-import type { SamplingRows } from "../engine/plan.ts";
+import type { SamplingRows } from "./plan.ts";
 import type { Collective } from "./ops.ts";
 
 /** The rows of one rank: as even as it can be, for any vocabulary of at least one token per rank. */

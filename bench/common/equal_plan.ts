@@ -1,6 +1,6 @@
 // Plans of equal sequences, for measuring steps and kernels without a scheduler.
 
-import { type BatchPlan, SampleFlag } from "../../engine/plan.ts";
+import { type BatchPlan, SampleFlag } from "../../kernels/plan.ts";
 
 /** What a step of equal sequences looks like. */
 export interface EqualPlan {

@@ -4,7 +4,7 @@
 //
 // The steps use row 0, whose page-table entries all still point at the dummy page, so nothing has to be undone.
 
-import { type BatchPlan, SampleFlag, type SamplingRows } from "../plan.ts";
+import { type BatchPlan, SampleFlag, type SamplingRows } from "../../kernels/plan.ts";
 import type { StateSizes } from "../model/decoder.ts";
 
 /** A number of tokens from each range in which every kernel keeps its shape; the largest step comes on top. */

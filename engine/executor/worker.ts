@@ -2,7 +2,7 @@
 // state, then runs plans as they come. An error in a step is fatal: it is thrown, the worker dies, and the launcher
 // fails the requests in flight.
 
-import "../../server/worker_death.ts";
+import "../workers/death.ts";
 import { createBackend } from "../../kernels/backend.ts";
 import type { Backend } from "../../kernels/ops.ts";
 import { selectGpu } from "../../kernels/webgpu/gpus.ts";
@@ -13,7 +13,7 @@ import type {
   ExecutorSetup,
   FromExecutor,
   ToExecutor,
-} from "../../server/messages.ts";
+} from "../messages.ts";
 import { Decoder } from "../model/decoder.ts";
 import { loadDecoderWeights } from "../model/load.ts";
 import { deviceType, estimateWeightBytes, openModel } from "../model/open.ts";

@@ -1,7 +1,7 @@
 // Where the scheduler's messages go. The scheduler itself knows no ports, workers or timers, so that tests can drive
 // it by hand; the worker gives it this interface over its `MessagePort`s.
 
-import type { SchedulerPorts, ToDetokenizer, ToExecutor } from "../../server/messages.ts";
+import type { SchedulerPorts, ToDetokenizer, ToExecutor } from "../messages.ts";
 
 /** The scheduler's way out. */
 export interface SchedulerIo {

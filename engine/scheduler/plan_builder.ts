@@ -1,11 +1,11 @@
 // Collects the sequences of one step into a batch plan, and remembers what has to be known when its result arrives.
 //
-// A plan is a handful of typed arrays (see `engine/plan.ts`): page-table entries and token ids that the device does
+// A plan is a handful of typed arrays (see `kernels/plan.ts`): page-table entries and token ids that the device does
 // not have yet, who computes which positions, and the sampling parameters of every row whose logits are wanted.
 // Adding a sequence is launching it: its lengths advance here. What is needed later (how many results are its own,
 // whether the last one ends it by length) is captured now, because by then the lengths will have moved on.
 
-import { type BatchPlan, SampleFlag, type SamplingRows } from "../plan.ts";
+import { type BatchPlan, SampleFlag, type SamplingRows } from "../../kernels/plan.ts";
 import type { Request, Residency } from "./request.ts";
 
 /** One sequence of a plan in flight, as it was at launch. */

@@ -3,9 +3,9 @@
 // The end is decided from what was captured when the plan was launched, row by row. By now later plans may be in
 // flight and the request's own lengths are ahead: read off them, the last token would be lost or come twice.
 
-import type { TokenUpdate } from "../../server/messages.ts";
+import type { TokenUpdate } from "../messages.ts";
 import type { FinishReason, TokenLogprob } from "../params.ts";
-import type { StepResult } from "../plan.ts";
+import type { StepResult } from "../../kernels/plan.ts";
 import type { LaunchedPlan, LaunchedSequence } from "./plan_builder.ts";
 import type { Request } from "./request.ts";
 

@@ -9,9 +9,9 @@
 // one moves requests between them. It is driven from outside: `receive` and `complete` take messages in, `advance`
 // sends what has become possible.
 
-import type { TokenUpdate, ToScheduler } from "../../server/messages.ts";
+import type { TokenUpdate, ToScheduler } from "../messages.ts";
 import type { FinishReason } from "../params.ts";
-import type { StepResult } from "../plan.ts";
+import type { StepResult } from "../../kernels/plan.ts";
 import { CacheManager } from "./cache.ts";
 import type { SchedulerConfig, SchedulerCounters } from "./config.ts";
 import { Counters } from "./counters.ts";

@@ -4,14 +4,14 @@
 // way of a message to ourselves, so that those that arrive together are batched together. An exception is not
 // caught: it ends the worker, and the launcher, which watches for that, fails the requests in flight.
 
-import "../../server/worker_death.ts";
+import "../workers/death.ts";
 import type {
   FromExecutor,
   SchedulerAnswer,
   SchedulerPorts,
   SchedulerQuestion,
   ToScheduler,
-} from "../../server/messages.ts";
+} from "../messages.ts";
 import type { SchedulerConfig } from "./config.ts";
 import { portIo } from "./io.ts";
 import { Scheduler } from "./scheduler.ts";

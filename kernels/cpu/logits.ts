@@ -1,6 +1,6 @@
 // From logits to a step's result: raw logits on request, log-probabilities, chosen tokens, the token pool.
 
-import { type BatchPlan, SampleFlag, type StepResult } from "../../engine/plan.ts";
+import { type BatchPlan, SampleFlag, type StepResult } from "../plan.ts";
 import type { Collective, StateSpec } from "../ops.ts";
 import { gatherBest, gatherRows, needsWholeRow } from "../vocabulary.ts";
 import { type Bank, Region } from "./bank.ts";

@@ -1,7 +1,7 @@
 // What a step needs in a bank besides weights and pages: the program, scratch of each thread, packed inputs, and
 // the step's own arrays. And the step's tokens, worked out once per forward.
 
-import type { BatchPlan } from "../../engine/plan.ts";
+import type { BatchPlan } from "../plan.ts";
 import type { Activation, HeadLayout, StateSpec } from "../ops.ts";
 import { type Bank, Region } from "./bank.ts";
 import { Program } from "./program.ts";

@@ -2,7 +2,7 @@
 // what the other backends are tested against, and the place to read what an operation means; it is one file so that
 // it can be read from top to bottom.
 
-import { type BatchPlan, SampleFlag, type StepResult } from "../../engine/plan.ts";
+import { type BatchPlan, SampleFlag, type StepResult } from "../plan.ts";
 import type {
   Activation,
   ActivationKind,

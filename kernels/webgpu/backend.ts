@@ -1,6 +1,6 @@
 // The WebGPU backend: owns device, weights and state, and turns batch plans into recorded steps.
 
-import type { BatchPlan } from "../../engine/plan.ts";
+import type { BatchPlan } from "../plan.ts";
 import type {
   Activation,
   ActivationKind,

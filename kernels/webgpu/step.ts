@@ -1,6 +1,6 @@
 // A recorded step: submitting it, and reading what it left behind.
 
-import type { BatchPlan, StepResult } from "../../engine/plan.ts";
+import type { BatchPlan, StepResult } from "../plan.ts";
 import type { RecordedStep } from "../ops.ts";
 import { DeviceError, type GpuDevice } from "./device.ts";
 import { type PackedPlan } from "./plan/pack.ts";

@@ -4,7 +4,7 @@
 import type { SamplingParams } from "../../engine/params.ts";
 import type { ServedEngine } from "../http/engine_api.ts";
 import { ReasoningParser } from "../http/parsers/reasoning.ts";
-import type { ChatMessage } from "../messages.ts";
+import type { ChatMessage } from "../../engine/messages.ts";
 import { type ShowReading, withReading } from "./reading.ts";
 
 /** How a conversation is held. */

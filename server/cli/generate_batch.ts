@@ -3,7 +3,7 @@
 
 import type { Completion } from "../../engine/engine.ts";
 import type { SamplingParams } from "../../engine/params.ts";
-import type { ChatMessage, PromptInput } from "../messages.ts";
+import type { ChatMessage, PromptInput } from "../../engine/messages.ts";
 import type { OptionValues } from "./command.ts";
 import { promptInput, type PromptOptions } from "./prompt.ts";
 import { samplingParams } from "./sampling_options.ts";

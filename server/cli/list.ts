@@ -1,6 +1,6 @@
 // `radish list`: the models in the Hub's cache, and whether they can run here.
 
-import { listModels } from "../../engine/hub/cache.ts";
+import { listModels } from "../hub/cache.ts";
 import type { Command, OptionValues } from "./command.ts";
 import { commonOptionSpecs } from "./engine_options.ts";
 import { formatBytes } from "./format.ts";

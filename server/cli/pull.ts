@@ -1,6 +1,6 @@
 // `radish pull`: downloads a model into the Hub's own cache, so that other tools share it.
 
-import { type HubSource, pull as pullModel } from "../../engine/hub/pull.ts";
+import { type HubSource, pull as pullModel } from "../hub/pull.ts";
 import { type Command, type OptionValues, UsageError } from "./command.ts";
 import { formatBytes } from "./format.ts";
 import { commonOptionSpecs } from "./engine_options.ts";

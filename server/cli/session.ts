@@ -3,7 +3,7 @@
 import { fileURLToPath } from "node:url";
 import { Engine } from "../../engine/engine.ts";
 import type { OptionValues } from "./command.ts";
-import type { HubSource } from "../../engine/hub/pull.ts";
+import type { HubSource } from "../hub/pull.ts";
 import { formatBytes } from "./format.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { engineOptions } from "./engine_options.ts";
@@ -73,7 +73,7 @@ function mayLookAnywhere(): boolean {
 async function findModel(name: string, values: OptionValues, progress: Progress): Promise<string> {
   if (await Deno.stat(name).then((entry) => entry.isDirectory, () => false)) return name;
   // Loaded only for a model with a Hub name: a folder should open at once.
-  const { resolveModel } = await import("../../engine/hub/cache.ts");
+  const { resolveModel } = await import("../hub/cache.ts");
   using interrupt = onInterrupt();
   const directory = await resolveModel(name, {
     source: (values.text("source") ?? "huggingface") as HubSource,

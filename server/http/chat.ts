@@ -12,7 +12,7 @@ import { type ChatRequest, chatRequestSchema } from "./schemas/chat.ts";
 import { validate } from "./schemas/validate.ts";
 import type { Service } from "./service.ts";
 import { doneEvent, event } from "./sse.ts";
-import type { PromptInput, TextLogprob } from "../messages.ts";
+import type { PromptInput, TextLogprob } from "../../engine/messages.ts";
 
 /** POST /v1/chat/completions. */
 export function chatRoutes(service: Service): Hono<AppEnv> {

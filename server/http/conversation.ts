@@ -2,7 +2,7 @@
 // are objects, and the newer role "developer" is what templates know as "system".
 
 import type { ModelInfo } from "../../engine/options.ts";
-import type { ChatMessage, PromptInput } from "../messages.ts";
+import type { ChatMessage, PromptInput } from "../../engine/messages.ts";
 import { ApiError } from "./errors.ts";
 import type { ChatMessageInput, ChatRequest } from "./schemas/chat.ts";
 import type { Service } from "./service.ts";

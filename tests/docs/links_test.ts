@@ -106,6 +106,6 @@ Deno.test("from the README it takes two links to what decides whether a prompt f
     const document = await Document.read(path);
     return document.links.map(({ text, target }) => `${text} ${document.resolve(target)}`);
   }));
-  assert.ok(named.flat().includes("`promptProblem` server/tokenizer/prompt_check.ts"));
+  assert.ok(named.flat().includes("`promptProblem` engine/tokenizer/prompt_check.ts"));
   assert.ok(named.flat().includes("`PrefillManager.#admit` engine/scheduler/prefill.ts"));
 });

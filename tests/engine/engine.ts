@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { type Completion, Engine } from "../../engine/engine.ts";
 import { defaultEngineOptions, type EngineOptions } from "../../engine/options.ts";
 import { defaultSamplingParams, type SamplingParams } from "../../engine/params.ts";
-import type { PromptInput } from "../../server/messages.ts";
+import type { PromptInput } from "../../engine/messages.ts";
 import { Random } from "../random.ts";
 
 const pocket = new URL("../../models/pocket", import.meta.url).pathname;

@@ -3,7 +3,7 @@
 
 import type { Register } from "../gpu.ts";
 import assert from "node:assert/strict";
-import { SampleFlag } from "../../engine/plan.ts";
+import { SampleFlag } from "../../kernels/plan.ts";
 import type {
   Activation,
   ActivationKind,

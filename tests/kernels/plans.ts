@@ -1,6 +1,6 @@
 // Batch plans and page tables for tests, with defaults for everything that a test does not care about.
 
-import { type BatchPlan, SampleFlag, type SamplingRows } from "../../engine/plan.ts";
+import { type BatchPlan, SampleFlag, type SamplingRows } from "../../kernels/plan.ts";
 import type { StateSpec } from "../../kernels/ops.ts";
 
 /** As little state as products need, which look at none of it. */

@@ -1,7 +1,7 @@
 // Runs a model on a backend the way an executor would, without scheduler or workers, so that logits can be compared
 // with a reference.
 
-import { SampleFlag, type SamplingRows } from "../../engine/plan.ts";
+import { SampleFlag, type SamplingRows } from "../../kernels/plan.ts";
 import { Decoder } from "../../engine/model/decoder.ts";
 import { loadDecoderWeights } from "../../engine/model/load.ts";
 import { type DTypeOption, type Model, openModel } from "../../engine/model/open.ts";
@@ -10,7 +10,7 @@ import { readSafetensorsHeader } from "../../engine/weights/safetensors.ts";
 import type { ModelConfig } from "../../engine/model/config.ts";
 import type { Backend } from "../../kernels/ops.ts";
 import { decode, encode } from "../../kernels/reference/numbers.ts";
-import type { StepResult } from "../../engine/plan.ts";
+import type { StepResult } from "../../kernels/plan.ts";
 import { plan, samplingRows, scatteredPages, type TestSequence } from "../kernels/plans.ts";
 
 /** A loaded model with rows for a few sequences. */

@@ -76,11 +76,11 @@ Deno.test("a missing file and a file too many are told apart", async () => {
   });
   assert.deepEqual(
     differences(embedded, {
-      files: ["main.ts", "server/launch.ts", "tools/tar.ts"],
+      files: ["main.ts", "engine/launch.ts", "tools/tar.ts"],
       packages: ["@scope/one"],
     }),
     [
-      "missing: server/launch.ts",
+      "missing: engine/launch.ts",
       "not expected: tests/server/detokenizer/worker_test.ts",
       "not expected: two",
     ],

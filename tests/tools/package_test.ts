@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { modelFiles, root } from "../../tools/contents.ts";
 import { buildPackage } from "../../tools/package.ts";
-import { HubStandIn, name as hubModel } from "../engine/hub/stand_in.ts";
+import { HubStandIn, name as hubModel } from "../server/hub/stand_in.ts";
 
 /** All that the script may use. */
 const programs = [

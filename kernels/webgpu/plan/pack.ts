@@ -4,7 +4,7 @@
 // and attention work, and for every forward and group of sampled rows their parameters. Kernels see one region at a
 // time through a dynamic offset, so the same bind group and the same recorded kernels serve them all.
 
-import { type BatchPlan, tokenCount } from "../../../engine/plan.ts";
+import { type BatchPlan, tokenCount } from "../../plan.ts";
 import type { StateSpec } from "../../ops.ts";
 import type { DecodeLayout } from "../attention/tuning.ts";
 import {

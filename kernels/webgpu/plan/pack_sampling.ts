@@ -1,6 +1,6 @@
 // The sampling part of a packed plan: a record per sampled row, its biases, and which parts of the sampler are needed.
 
-import type { BatchPlan } from "../../../engine/plan.ts";
+import type { BatchPlan } from "../../plan.ts";
 import { needsWholeRow } from "../../vocabulary.ts";
 import type { Regions } from "./regions.ts";
 import { contentAt, Sample, sampleWords, Word } from "./words.ts";

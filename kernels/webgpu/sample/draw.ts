@@ -5,7 +5,7 @@
 // (rows): the best of all; writes the token pool and the result. The lowest id wins a tie. Bound by reading the
 // logits.
 
-import { SampleFlag } from "../../../engine/plan.ts";
+import { SampleFlag } from "../../plan.ts";
 import type { DeviceCaps, KernelCall } from "../kernel.ts";
 import { contentAt, Sample, sampleWords, Word } from "../plan/words.ts";
 import { laneArguments, laneParameters, workgroupReduction } from "../reduce.ts";

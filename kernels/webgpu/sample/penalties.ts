@@ -6,7 +6,7 @@
 // the next step, and no pass over the vocabulary is needed. Biases come last, a thread per entry.
 // Grid: (positions / 128, rows) and (biases / 64, rows). Bound by launch.
 
-import { SampleFlag } from "../../../engine/plan.ts";
+import { SampleFlag } from "../../plan.ts";
 import type { KernelCall } from "../kernel.ts";
 import { Sample } from "../plan/words.ts";
 import { divideUp, input, kernelSource, output } from "../wgsl.ts";

@@ -6,9 +6,9 @@
 // at most once between two poisonings; a second write means that two owners share it.
 
 import assert from "node:assert/strict";
-import { type BatchPlan, SampleFlag, type StepResult, tokenCount } from "../../../engine/plan.ts";
+import { type BatchPlan, SampleFlag, type StepResult, tokenCount } from "../../../kernels/plan.ts";
 import type { SchedulerConfig } from "../../../engine/scheduler/config.ts";
-import type { ToExecutor } from "../../../server/messages.ts";
+import type { ToExecutor } from "../../../engine/messages.ts";
 import { draw, type DrawParams, keyValue, logprob } from "./fake_model.ts";
 
 const empty = 0;

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import type { SamplingParams } from "../../../engine/params.ts";
-import type { ToDetokenizer } from "../../../server/messages.ts";
+import type { ToDetokenizer } from "../../../engine/messages.ts";
 import { Scheduler } from "../../../engine/scheduler/scheduler.ts";
 import { baseConfig, type Client, Driver } from "./driver.ts";
 import { FakeExecutor } from "./fake_executor.ts";

@@ -9,7 +9,7 @@ import type { ModelConfig } from "../../../engine/model/config.ts";
 import { Decoder, type StateSizes } from "../../../engine/model/decoder.ts";
 import { loadDecoderWeights } from "../../../engine/model/load.ts";
 import { openModel } from "../../../engine/model/open.ts";
-import type { BatchPlan } from "../../../engine/plan.ts";
+import type { BatchPlan } from "../../../kernels/plan.ts";
 import type { Backend } from "../../../kernels/ops.ts";
 import { createWebGpuBackend, type WebGpuOptions } from "../../../kernels/webgpu/backend.ts";
 import { Random } from "../../random.ts";

@@ -7,7 +7,7 @@ import type { ModelInfo } from "../../../engine/options.ts";
 import type { FinishReason, SamplingParams } from "../../../engine/params.ts";
 import type { SchedulerCounters } from "../../../engine/scheduler/config.ts";
 import type { Generation, ServedEngine } from "../../../server/http/engine_api.ts";
-import type { Delta, PromptInput, TextLogprob } from "../../../server/messages.ts";
+import type { Delta, PromptInput, TextLogprob } from "../../../engine/messages.ts";
 
 export const END_OF_TEXT = 256;
 

@@ -1,7 +1,7 @@
 // The detokenizer worker: joins the scheduler's port to the main process's through a `Detokenizer`.
 
-import "../worker_death.ts";
-import { ModelError } from "../../engine/model/fields.ts";
+import "../workers/death.ts";
+import { ModelError } from "../model/fields.ts";
 import type {
   DetokenizerAnswer,
   DetokenizerQuestion,

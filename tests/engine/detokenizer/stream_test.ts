@@ -3,9 +3,9 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { StopMatcher } from "../../../server/detokenizer/stop.ts";
-import { TextStream } from "../../../server/detokenizer/stream.ts";
-import { Tokenizer } from "../../../server/tokenizer/tokenizer.ts";
+import { StopMatcher } from "../../../engine/detokenizer/stop.ts";
+import { TextStream } from "../../../engine/detokenizer/stream.ts";
+import { Tokenizer } from "../../../engine/tokenizer/tokenizer.ts";
 
 const root = new URL("../../../", import.meta.url).pathname;
 const tokenizers = await Promise.all(

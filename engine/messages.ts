@@ -8,12 +8,12 @@
 // progress, and questions that expect one answer. Aborts travel the same way as the requests they abort
 // (main → tokenizer → scheduler → detokenizer → main), so they can never overtake them.
 
-import type { FinishReason, SamplingParams, TokenLogprob } from "../engine/params.ts";
-import type { EngineOptions, StartProgress } from "../engine/options.ts";
-import type { BatchPlan, StepResult } from "../engine/plan.ts";
+import type { FinishReason, SamplingParams, TokenLogprob } from "./params.ts";
+import type { EngineOptions, StartProgress } from "./options.ts";
+import type { BatchPlan, StepResult } from "../kernels/plan.ts";
 import type { DeviceInfo } from "../kernels/ops.ts";
 import type { GpuPlace } from "../kernels/webgpu/gpus.ts";
-import type { SchedulerConfig, SchedulerCounters } from "../engine/scheduler/config.ts";
+import type { SchedulerConfig, SchedulerCounters } from "./scheduler/config.ts";
 
 /** Unique per engine. */
 export type RequestId = string;

@@ -3,8 +3,8 @@
 //
 // Without a model directory it has no tokenizer and takes token ids only.
 
-import "../worker_death.ts";
-import { ModelError } from "../../engine/model/fields.ts";
+import "../workers/death.ts";
+import { ModelError } from "../model/fields.ts";
 import type {
   FromTokenizer,
   PromptInput,

@@ -5,8 +5,8 @@
 // template that writes it itself) does not begin with it already.
 
 import { Tokenizer as Encoder } from "@huggingface/tokenizers";
-import { Fields, ModelError, shown } from "../../engine/model/fields.ts";
-import { readJson } from "../../engine/weights/json_file.ts";
+import { Fields, ModelError, shown } from "../model/fields.ts";
+import { readJson } from "../weights/json_file.ts";
 import type { PromptInput } from "../messages.ts";
 import { type ChatTemplate, loadChatTemplate, TemplateError } from "./chat_template.ts";
 import { readTokenizerJson, Vocabulary } from "./vocabulary.ts";

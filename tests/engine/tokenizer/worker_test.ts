@@ -9,7 +9,7 @@ import type {
   TokenizerQuestion,
   ToScheduler,
   ToTokenizer,
-} from "../../../server/messages.ts";
+} from "../../../engine/messages.ts";
 import { PortClient, WorkerClient } from "../worker_client.ts";
 
 const pocket = new URL("../../../models/pocket", import.meta.url).pathname;
@@ -25,7 +25,7 @@ async function withWorker(
   contextLength: number,
   run: (r: Running) => Promise<void>,
 ) {
-  using worker = new WorkerClient<TokenizerAnswer, TokenizerQuestion>("server/tokenizer/worker.ts");
+  using worker = new WorkerClient<TokenizerAnswer, TokenizerQuestion>("engine/tokenizer/worker.ts");
   using main = new PortClient<FromTokenizer, ToTokenizer>();
   using scheduler = new PortClient<ToScheduler, never>();
   const ports = { main: main.remote, scheduler: scheduler.remote };

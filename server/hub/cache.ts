@@ -1,9 +1,9 @@
 // What is in the caches, and the way from a name to a folder.
 
-import { Fields, ModelError } from "../model/fields.ts";
-import { openModel } from "../model/open.ts";
-import { readJson, readText } from "../weights/json_file.ts";
-import { parseWeightMap } from "../weights/tensor_index.ts";
+import { Fields, ModelError } from "../../engine/model/fields.ts";
+import { openModel } from "../../engine/model/open.ts";
+import { readJson, readText } from "../../engine/weights/json_file.ts";
+import { parseWeightMap } from "../../engine/weights/tensor_index.ts";
 import {
   type Environment,
   huggingFaceCache,

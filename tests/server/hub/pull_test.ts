@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import { ModelError } from "../../../engine/model/fields.ts";
-import { pull, type PullOptions, type PullProgress } from "../../../engine/hub/pull.ts";
+import { pull, type PullOptions, type PullProgress } from "../../../server/hub/pull.ts";
 import { Random } from "../../random.ts";
-import { temporaryFolder } from "../weights/files.ts";
+import { temporaryFolder } from "../../engine/weights/files.ts";
 import { commit, HubStandIn, name, sha256 } from "./stand_in.ts";
 
 const weights = Uint8Array.from(new Random(1).normals(50_000, 100), (x) => x & 255);

@@ -5,11 +5,11 @@
 // settles `dead`, breaks the ranks' group so that none waits for ever, and everything is torn down by `close`. What
 // can be refused from the configuration alone is refused before there is any worker.
 
-import { breakGroup, createGroupMemory } from "../engine/executor/collectives.ts";
-import type { Model } from "../engine/model/open.ts";
-import type { EngineOptions, StartProgress } from "../engine/options.ts";
-import type { SchedulerConfig, SchedulerCounters } from "../engine/scheduler/config.ts";
-import { checkRanks } from "../engine/weights/shard.ts";
+import { breakGroup, createGroupMemory } from "./executor/collectives.ts";
+import type { Model } from "./model/open.ts";
+import type { EngineOptions, StartProgress } from "./options.ts";
+import type { SchedulerConfig, SchedulerCounters } from "./scheduler/config.ts";
+import { checkRanks } from "./weights/shard.ts";
 import { isGpu } from "../kernels/ops.ts";
 import { type GpuPlace, hasDeviceSelectLayer, listGpus, placeRanks } from "../kernels/webgpu/gpus.ts";
 import type {
@@ -20,8 +20,8 @@ import type {
   TokenizerAnswer,
   TokenizerReady,
 } from "./messages.ts";
-import { withDeadline } from "./http/deadline.ts";
-import { WorkerHandle } from "./worker_handle.ts";
+import { withDeadline } from "./workers/deadline.ts";
+import { WorkerHandle } from "./workers/handle.ts";
 
 /** A running set of workers, as the engine uses it. */
 export interface Launched {
@@ -81,7 +81,7 @@ export async function launch(
 
   const ranks = Array.from({ length: options.tp }, (_, rank) =>
     worker<ExecutorAnswer>(
-      "../engine/executor/worker.ts",
+      "./executor/worker.ts",
       options.tp > 1 ? `executor of rank ${rank}` : "executor",
       (notice) => {
         if (notice.type === "progress") onProgress(notice.progress);
@@ -89,7 +89,7 @@ export async function launch(
     ));
   const tokenizer = stack.use(worker<TokenizerAnswer>("./tokenizer/worker.ts", "tokenizer"));
   const detokenizer = stack.use(worker<DetokenizerAnswer>("./detokenizer/worker.ts", "detokenizer"));
-  const scheduler = stack.use(worker<SchedulerAnswer>("../engine/scheduler/worker.ts", "scheduler"));
+  const scheduler = stack.use(worker<SchedulerAnswer>("./scheduler/worker.ts", "scheduler"));
   const group = options.tp > 1 ? createGroupMemory(options.tp) : null;
   let failed = false;
   const endRanks = async () => {

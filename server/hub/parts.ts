@@ -1,6 +1,6 @@
 // How far each segment of a download is, kept in a small file beside it so that a later call can go on.
 
-import { readJson } from "../weights/json_file.ts";
+import { readJson } from "../../engine/weights/json_file.ts";
 
 /** How many bytes of each segment there are. */
 export class Parts {

@@ -1,6 +1,6 @@
 // Checks of an encoded prompt against the model: nothing is clamped or dropped in silence.
 
-import type { FinishReason } from "../../engine/params.ts";
+import type { FinishReason } from "../params.ts";
 
 /** The sizes that a prompt has to fit. */
 export interface PromptBounds {

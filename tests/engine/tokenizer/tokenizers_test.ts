@@ -3,7 +3,7 @@
 // from $RADISH_QWEN3_TOKENIZER or ../shared/tokenizers/qwen3, and without it checks the kept ids of the others only.
 
 import assert from "node:assert/strict";
-import { Tokenizer } from "../../../server/tokenizer/tokenizer.ts";
+import { Tokenizer } from "../../../engine/tokenizer/tokenizer.ts";
 
 const data = new URL("../../data/tokenizers/", import.meta.url).pathname;
 const root = new URL("../../../", import.meta.url).pathname;

@@ -5,8 +5,8 @@
 // `apply_chat_template`. Templates come with models and are not trusted: see template_limits.ts.
 
 import { Environment, parse, tokenize } from "@huggingface/jinja";
-import { Fields, ModelError } from "../../engine/model/fields.ts";
-import { readText } from "../../engine/weights/json_file.ts";
+import { Fields, ModelError } from "../model/fields.ts";
+import { readText } from "../weights/json_file.ts";
 import type { ChatMessage } from "../messages.ts";
 import { LimitedInterpreter, TemplateError } from "./template_limits.ts";
 

@@ -1,10 +1,10 @@
 // Names to folders, and the list of what is in the caches.
 
 import assert from "node:assert/strict";
-import { listModels, resolveModel } from "../../../engine/hub/cache.ts";
-import { huggingFaceCache, isWanted, modelScopeCache } from "../../../engine/hub/names.ts";
-import { safetensors, temporaryFolder } from "../weights/files.ts";
-import { tiny, tinyTensors } from "../weights/tiny_model.ts";
+import { listModels, resolveModel } from "../../../server/hub/cache.ts";
+import { huggingFaceCache, isWanted, modelScopeCache } from "../../../server/hub/names.ts";
+import { safetensors, temporaryFolder } from "../../engine/weights/files.ts";
+import { tiny, tinyTensors } from "../../engine/weights/tiny_model.ts";
 import { HubStandIn, name } from "./stand_in.ts";
 
 const retry = { attempts: 1, delay: 1, longestDelay: 1, stall: 1000 };

@@ -4,8 +4,8 @@
 // characters, sentencepiece spells spaces as "▁" and unknown bytes as "<0x0A>". With a table of those runs, text is
 // one UTF-8 decoder over the bytes of the tokens, which needs no look-back and streams by itself.
 
-import { Fields, ModelError, shown } from "../../engine/model/fields.ts";
-import { readJson } from "../../engine/weights/json_file.ts";
+import { Fields, ModelError, shown } from "../model/fields.ts";
+import { readJson } from "../weights/json_file.ts";
 
 /** How a token's text spells its bytes. */
 type Spelling = "byte-level" | "sentencepiece";

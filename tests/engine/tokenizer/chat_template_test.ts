@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import { Fields } from "../../../engine/model/fields.ts";
-import { ChatTemplate, loadChatTemplate, TemplateError } from "../../../server/tokenizer/chat_template.ts";
-import { Tokenizer } from "../../../server/tokenizer/tokenizer.ts";
-import { temporaryFolder } from "../../engine/weights/files.ts";
+import { ChatTemplate, loadChatTemplate, TemplateError } from "../../../engine/tokenizer/chat_template.ts";
+import { Tokenizer } from "../../../engine/tokenizer/tokenizer.ts";
+import { temporaryFolder } from "../weights/files.ts";
 
 const pocket = new URL("../../../models/pocket", import.meta.url).pathname;
 const llama2 = new URL("../../data/tokenizers/llama2", import.meta.url).pathname;

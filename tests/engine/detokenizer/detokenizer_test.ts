@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import { defaultSamplingParams, type FinishReason, type SamplingParams } from "../../../engine/params.ts";
-import { Detokenizer } from "../../../server/detokenizer/detokenizer.ts";
-import type { Delta, TokenUpdate } from "../../../server/messages.ts";
-import { Tokenizer } from "../../../server/tokenizer/tokenizer.ts";
+import { Detokenizer } from "../../../engine/detokenizer/detokenizer.ts";
+import type { Delta, TokenUpdate } from "../../../engine/messages.ts";
+import { Tokenizer } from "../../../engine/tokenizer/tokenizer.ts";
 
 const tokenizer = await Tokenizer.load(new URL("../../../models/pocket", import.meta.url).pathname);
 const end = 2043;

@@ -3,7 +3,7 @@
 // Every question carries a `call` number that its answer repeats. When the worker throws, all open questions are
 // rejected and `dead` resolves with the reason; nothing waits for a worker that is gone.
 
-import type { Died } from "./worker_death.ts";
+import type { Died } from "./death.ts";
 
 /** What every answer of a worker has; `call` is absent from notices. */
 export interface Answer {

@@ -3,7 +3,7 @@
 // A request ends here when its stop string appears: the client is told at once, the scheduler is told to release
 // what the request holds, and whatever it still sends for the request is dropped.
 
-import type { FinishReason, TokenLogprob } from "../../engine/params.ts";
+import type { FinishReason, TokenLogprob } from "../params.ts";
 import type { Delta, RequestId, TextLogprob, ToDetokenizer, TokenUpdate } from "../messages.ts";
 import type { Vocabulary } from "../tokenizer/vocabulary.ts";
 import { TextStream } from "./stream.ts";

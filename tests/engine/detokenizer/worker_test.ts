@@ -9,8 +9,8 @@ import type {
   ToDetokenizer,
   TokenUpdate,
   ToScheduler,
-} from "../../../server/messages.ts";
-import { Tokenizer } from "../../../server/tokenizer/tokenizer.ts";
+} from "../../../engine/messages.ts";
+import { Tokenizer } from "../../../engine/tokenizer/tokenizer.ts";
 import { PortClient, WorkerClient } from "../worker_client.ts";
 
 const pocket = new URL("../../../models/pocket", import.meta.url).pathname;
@@ -21,7 +21,7 @@ function update(id: string, tokens: readonly number[], finish: FinishReason | nu
 
 Deno.test("the detokenizer worker streams text, ends at a stop string and tells the scheduler", async () => {
   const tokenizer = await Tokenizer.load(pocket);
-  using worker = new WorkerClient<DetokenizerAnswer, DetokenizerQuestion>("server/detokenizer/worker.ts");
+  using worker = new WorkerClient<DetokenizerAnswer, DetokenizerQuestion>("engine/detokenizer/worker.ts");
   using main = new PortClient<FromDetokenizer, never>();
   using scheduler = new PortClient<ToScheduler, ToDetokenizer>();
   const ports = { main: main.remote, scheduler: scheduler.remote };
@@ -51,7 +51,7 @@ Deno.test("the detokenizer worker streams text, ends at a stop string and tells 
 });
 
 Deno.test("the detokenizer worker reports a missing tokenizer in one line", async () => {
-  using worker = new WorkerClient<DetokenizerAnswer, DetokenizerQuestion>("server/detokenizer/worker.ts");
+  using worker = new WorkerClient<DetokenizerAnswer, DetokenizerQuestion>("engine/detokenizer/worker.ts");
   using main = new PortClient<FromDetokenizer, never>();
   using scheduler = new PortClient<ToScheduler, ToDetokenizer>();
   const ports = { main: main.remote, scheduler: scheduler.remote };
