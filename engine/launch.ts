@@ -11,7 +11,7 @@ import type { EngineOptions, StartProgress } from "./options.ts";
 import type { SchedulerConfig, SchedulerCounters } from "./scheduler/config.ts";
 import { checkRanks } from "./weights/shard.ts";
 import { isGpu } from "../kernels/ops.ts";
-import { type GpuPlace, hasDeviceSelectLayer, listGpus, placeRanks } from "../kernels/webgpu/gpus.ts";
+import { placeRanks } from "../kernels/backend.ts";
 import type {
   DetokenizerAnswer,
   ExecutorAnswer,
@@ -31,8 +31,6 @@ export interface Launched {
   readonly rankWeightBytes: readonly number[];
   /** What the tokenizer turned out to be. */
   readonly tokenizer: TokenizerReady;
-  /** What the scheduler was started with. */
-  readonly scheduler: SchedulerConfig;
   /** ToTokenizer / FromTokenizer */
   readonly toTokenizer: MessagePort;
   /** FromDetokenizer */
@@ -71,7 +69,7 @@ export async function launch(
   onProgress: (progress: StartProgress) => void,
 ): Promise<Launched> {
   checkRanks(model.config, options.tp);
-  const places = await placeOnGpus(options);
+  const places = await placeRanks(options.device, options.tp, options.gpus);
   using stack = new DisposableStack();
   const worker = <A extends { type: string; call?: number; message?: string }>(
     path: string,
@@ -133,7 +131,7 @@ export async function launch(
       const port = schedulerToRank[rank]!.port2;
       return handle.ask({
         type: "init",
-        setup: { options, rank, group, gpu: places[rank], port, warmUp: start.warmUp },
+        setup: { options, rank, group, place: places[rank], port, warmUp: start.warmUp },
       }, [
         port,
       ]);
@@ -165,7 +163,6 @@ export async function launch(
     executor,
     rankWeightBytes: executors.map(({ weightBytes }) => weightBytes),
     tokenizer: tokenizerAnswer.ready,
-    scheduler: config,
     toTokenizer: mainToTokenizer.port1,
     fromDetokenizer: detokenizerToMain.port2,
     dead,
@@ -188,13 +185,6 @@ export async function launch(
       workers.dispose();
     },
   };
-}
-
-/** The GPU of each rank; where the device is not a GPU, all share what there is. */
-async function placeOnGpus({ device, tp, gpus }: EngineOptions): Promise<GpuPlace[]> {
-  const choosing = (device === "auto" || device === "webgpu") && (tp > 1 || gpus.length > 0);
-  if (!choosing) return placeRanks(tp, [], [], false);
-  return placeRanks(tp, gpus, await listGpus(), await hasDeviceSelectLayer());
 }
 
 function schedulerConfig(

@@ -11,8 +11,7 @@
 import type { FinishReason, SamplingParams, TokenLogprob } from "./params.ts";
 import type { EngineOptions, StartProgress } from "./options.ts";
 import type { BatchPlan, StepResult } from "../kernels/plan.ts";
-import type { DeviceInfo } from "../kernels/ops.ts";
-import type { GpuPlace } from "../kernels/webgpu/gpus.ts";
+import type { DeviceInfo, DevicePlace } from "../kernels/ops.ts";
 import type { SchedulerConfig, SchedulerCounters } from "./scheduler/config.ts";
 
 /** Unique per engine. */
@@ -202,8 +201,8 @@ export interface ExecutorSetup {
   readonly rank: number;
   /** Shared by all ranks of a group; null for a single rank. */
   readonly group: SharedArrayBuffer | null;
-  /** Which GPU it takes, if it can choose. */
-  readonly gpu: GpuPlace;
+  /** Which device it takes, if it can choose. */
+  readonly place: DevicePlace;
   /** To the scheduler. */
   readonly port: MessagePort;
   /** Run every kind of step once, so that no pipeline is compiled while serving. */
@@ -218,8 +217,6 @@ export interface ExecutorReady {
   readonly reason: string;
   /** Bytes of this rank's weights. */
   readonly weightBytes: number;
-  /** Bytes of keys and values per token, over all layers. */
-  readonly kvBytesPerToken: number;
   /** Pages of keys and values. */
   readonly numPages: number;
   /** Most tokens of prompt and output together. */

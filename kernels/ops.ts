@@ -237,6 +237,14 @@ export interface DeviceInfo {
   readonly memoryBytes: number | null;
 }
 
+/** Where a rank runs. */
+export interface DevicePlace {
+  /** The GPU's bus address; null for whatever device there is. */
+  readonly address: string | null;
+  /** Number of ranks on the same device, this one included. */
+  readonly sharing: number;
+}
+
 /** Whether a device is a real GPU: fast, asynchronous, and with memory of unknown size. */
 export function isGpu({ kind, software }: Pick<DeviceInfo, "kind" | "software">): boolean {
   return kind === "webgpu" && !software;
@@ -290,6 +298,12 @@ export interface Backend extends Disposable {
    * the same shape: it must do the same each time. See {@link RecordedStep} for what runs when.
    */
   record(plan: BatchPlan, forward: (ops: Ops) => void): RecordedStep;
+
+  /**
+   * Steps after which nothing is compiled any more, whatever plan comes; absent where nothing is compiled. Call after
+   * `createState`; the plans use row 0 and leave nothing behind.
+   */
+  warmUpPlans?(): Iterable<BatchPlan>;
 
   /** For tests: the first `rows` rows of an activation as float32, after all submitted work. */
   readActivation(activation: Activation, rows: number): Promise<Float32Array>;

@@ -5,52 +5,7 @@
 // be made, sent and recorded while the step before it still runs (SGLang's overlap scheduling). The plan is a few
 // typed arrays, so that posting it between workers is a copy of a few hundred bytes.
 
-/** Bits of {@link SamplingRows.flags}. */
-export const SampleFlag = {
-  /** Draw a token, write it to the pool one past the row's last position, and return it. */
-  Draw: 1,
-  /** Do not draw: report the log-probability of the token that already stands there (prompt log-probabilities). */
-  Score: 2,
-} as const;
-
-/**
- * What to do with the logits of some of the step's tokens; every array has one entry per sampled row (S of them).
- * The order of operations is penalties and bias, temperature, top-k, top-p, min-p, draw.
- */
-export interface SamplingRows {
-  /** Index of the token, among the step's T tokens, whose logits are wanted. Ascending. */
-  readonly token: Uint32Array;
-  /** Which sequence of the plan it belongs to, 0 ≤ sequence < B. */
-  readonly sequence: Uint32Array;
-  /** {@link SampleFlag}. */
-  readonly flags: Uint32Array;
-  /** 0 means greedy: the lowest id among the largest logits. */
-  readonly temperature: Float32Array;
-  /** Keep the k most likely tokens (and all that tie with the k-th); 0 keeps all. */
-  readonly topK: Uint32Array;
-  /** Keep the smallest set of most likely tokens whose probability reaches p; 1 keeps all. */
-  readonly topP: Float32Array;
-  /** Keep tokens at least this fraction as likely as the most likely one; 0 keeps all. */
-  readonly minP: Float32Array;
-  /** Subtracted once from the logit of every token already in the output. */
-  readonly presencePenalty: Float32Array;
-  /** Subtracted once per occurrence in the output. */
-  readonly frequencyPenalty: Float32Array;
-  /** Divides positive, multiplies negative logits of tokens in prompt or output; 1 is none. */
-  readonly repetitionPenalty: Float32Array;
-  /** Position where the row's output begins: earlier positions are prompt. */
-  readonly promptLength: Uint32Array;
-  /** Two words per row: the seed. The draw at position p is a function of (seed, p) alone. */
-  readonly seed: Uint32Array;
-  /** How many alternatives to report: 0 = no log-probability, n + 1 = of the token and of the top n. */
-  readonly logprobs: Uint32Array;
-  /** Additive logit biases as parallel lists (−Infinity forbids a token); `biasRow` indexes the S rows, ascending. */
-  readonly biasRow: Uint32Array;
-  /** Token ids, parallel to `biasRow`. */
-  readonly biasToken: Uint32Array;
-  /** Added to the logits; −Infinity forbids the token. */
-  readonly biasValue: Float32Array;
-}
+import type { Sampling } from "./sampling.ts";
 
 /** One message from the scheduler to every rank: `steps` forwards over the same B sequences. */
 export interface BatchPlan {
@@ -74,7 +29,7 @@ export interface BatchPlan {
   /** Positions computed now; at least 1. */
   readonly extendLength: Uint32Array;
   /** Which logits are wanted, and how they are sampled. */
-  readonly sampling: SamplingRows;
+  readonly sampling: Sampling;
   /** For tests and tools: return the logits of every sampled row (S × vocabulary), before penalties. */
   readonly returnLogits?: boolean;
 }

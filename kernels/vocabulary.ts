@@ -5,7 +5,7 @@
 // arXiv 1909.08053, without the gathering). A row with penalties, filters or log-probabilities needs the whole row,
 // which every rank then holds, so that all draw the same token.
 
-import type { SamplingRows } from "./plan.ts";
+import { isPenalized, type SampledRow } from "./sampling.ts";
 import type { Collective } from "./ops.ts";
 
 /** The rows of one rank: as even as it can be, for any vocabulary of at least one token per rank. */
@@ -17,10 +17,9 @@ export function vocabularyShare(
   return { start, rows: Math.floor(vocabSize * (rank + 1) / size) - start };
 }
 
-/** Whether the best logit of each rank does not settle the sampled row `s`. */
-export function needsWholeRow(sampling: SamplingRows, s: number): boolean {
-  return sampling.temperature[s] !== 0 || sampling.logprobs[s] !== 0 || sampling.presencePenalty[s] !== 0 ||
-    sampling.frequencyPenalty[s] !== 0 || sampling.repetitionPenalty[s] !== 1 || sampling.biasRow.includes(s);
+/** Whether the best logit of each rank does not settle a sampled row. */
+export function needsWholeRow(row: SampledRow): boolean {
+  return row.temperature !== 0 || row.logprobs !== 0 || isPenalized(row) || row.bias.length > 0;
 }
 
 /** Some rows of logits, `stride` numbers from one to the next, the first at `offset`. */

@@ -17,9 +17,9 @@ import type {
   StateSpec,
   Vector,
 } from "../../kernels/ops.ts";
-import { headLayout, vocabRange } from "../weights/shard.ts";
+import { headLayout, type Shard, vocabRange } from "../weights/shard.ts";
 import type { ModelConfig } from "./config.ts";
-import { type RopeTables, ropeTables } from "./rope.ts";
+import { ropeTables } from "./rope.ts";
 
 /** Feed-forward part of a layer. */
 export type FeedForwardWeights =
@@ -68,14 +68,6 @@ export interface DecoderWeights {
   readonly head: Matrix;
 }
 
-/** How a decoder is cut for tensor parallelism: this rank's heads. One rank has them all. */
-export interface Shard {
-  /** Which of the ranks, from 0. */
-  readonly rank: number;
-  /** Number of ranks. */
-  readonly size: number;
-}
-
 /** What can be chosen about a backend's state; the rest follows from the model and the rank's share of it. */
 export type StateSizes = Omit<StateSpec, "numLayers" | "heads" | "vocabSize" | "vocabStart">;
 
@@ -101,12 +93,12 @@ export class Decoder {
     weights: DecoderWeights,
     shard: Shard,
     sizes: StateSizes,
-    angles: RopeTables = ropeTables(config, sizes.contextLength),
   ): Decoder {
     const { numLayers, vocabSize } = config;
     const heads = headLayout(config, shard), vocabStart = vocabRange(config, shard).start;
     backend.createState({ ...sizes, numLayers, heads, vocabSize, vocabStart });
-    const rope = backend.createRopeTable(angles.cosine, angles.sine, angles.half);
+    const { cosine, sine, half } = ropeTables(config, sizes.contextLength);
+    const rope = backend.createRopeTable(cosine, sine, half);
     return new Decoder(backend, config, weights, heads, rope, shard);
   }
 

@@ -11,7 +11,8 @@ import {
   planParts,
   type VectorPlan,
 } from "../weights/plan.ts";
-import type { DecoderWeights, FeedForwardWeights, LayerWeights, Shard } from "./decoder.ts";
+import type { Shard } from "../weights/shard.ts";
+import type { DecoderWeights, FeedForwardWeights, LayerWeights } from "./decoder.ts";
 import { deviceType, type DTypeOption, type Model } from "./open.ts";
 
 /** How weights are loaded. */

@@ -7,7 +7,7 @@ import { readJson } from "../weights/json_file.ts";
 import { planDecoder, planParts } from "../weights/plan.ts";
 import { readTensorIndex, type TensorIndex } from "../weights/tensor_index.ts";
 import type { ModelConfig } from "./config.ts";
-import type { Shard } from "./decoder.ts";
+import type { Shard } from "../weights/shard.ts";
 import { Fields, ModelError } from "./fields.ts";
 import { type GenerationConfig, parseGenerationConfig } from "./generation_config.ts";
 import { parseModelConfig } from "./parse_config.ts";

@@ -5,7 +5,8 @@
 // Adding a sequence is launching it: its lengths advance here. What is needed later (how many results are its own,
 // whether the last one ends it by length) is captured now, because by then the lengths will have moved on.
 
-import { type BatchPlan, SampleFlag, type SamplingRows } from "../../kernels/plan.ts";
+import type { BatchPlan } from "../../kernels/plan.ts";
+import { packSampling, plainSampler, type SampledRow, SampleFlag } from "../../kernels/sampling.ts";
 import type { Request, Residency } from "./request.ts";
 
 /** One sequence of a plan in flight, as it was at launch. */
@@ -36,96 +37,40 @@ export interface LaunchedPlan {
   readonly samples: number;
 }
 
-/** Sampling parameters of a row, one entry per row in each array of {@link SamplingRows}. */
-class SamplingBuilder {
-  readonly token: number[] = [];
-  readonly sequence: number[] = [];
-  readonly flags: number[] = [];
-  readonly temperature: number[] = [];
-  readonly topK: number[] = [];
-  readonly topP: number[] = [];
-  readonly minP: number[] = [];
-  readonly presencePenalty: number[] = [];
-  readonly frequencyPenalty: number[] = [];
-  readonly repetitionPenalty: number[] = [];
-  readonly promptLength: number[] = [];
-  readonly seed: number[] = [];
-  readonly logprobs: number[] = [];
-  readonly biasRow: number[] = [];
-  readonly biasToken: number[] = [];
-  readonly biasValue: number[] = [];
+/** The row that draws a request's next token from the logits of `token`. */
+function drawnRow(
+  { params, prompt, seed, stopIds, launchedTokens }: Request,
+  token: number,
+  sequence: number,
+): SampledRow {
+  // Ends are forbidden by launched tokens: the host may not have seen the last ones yet.
+  const forbidden = launchedTokens < params.minTokens ? [...stopIds] : [];
+  return {
+    ...params,
+    token,
+    sequence,
+    flags: SampleFlag.Draw,
+    promptLength: prompt.length,
+    seedLow: seed[0],
+    seedHigh: seed[1],
+    logprobs: params.logprobs === null ? 0 : params.logprobs + 1,
+    bias: [...params.logitBias, ...forbidden.map((id) => [id, -Infinity] as const)],
+  };
+}
 
-  get length(): number {
-    return this.token.length;
-  }
-
-  /** Draws the request's next token from the logits of `token`. */
-  draw(request: Request, token: number, sequence: number): void {
-    const { params } = request;
-    const row = this.length;
-    this.token.push(token);
-    this.sequence.push(sequence);
-    this.flags.push(SampleFlag.Draw);
-    this.temperature.push(params.temperature);
-    this.topK.push(params.topK);
-    this.topP.push(params.topP);
-    this.minP.push(params.minP);
-    this.presencePenalty.push(params.presencePenalty);
-    this.frequencyPenalty.push(params.frequencyPenalty);
-    this.repetitionPenalty.push(params.repetitionPenalty);
-    this.promptLength.push(request.prompt.length);
-    this.seed.push(...request.seed);
-    this.logprobs.push(params.logprobs === null ? 0 : params.logprobs + 1);
-    for (const [id, value] of params.logitBias) this.#bias(row, id, value);
-    // Ends are forbidden by launched tokens: the host may not have seen the last ones yet.
-    if (request.launchedTokens < params.minTokens) {
-      for (const id of request.stopIds) this.#bias(row, id, -Infinity);
-    }
-  }
-
-  /** Reports the log-probability of the prompt's token after `token`; filters and penalties play no part. */
-  score(request: Request, token: number, sequence: number): void {
-    this.token.push(token);
-    this.sequence.push(sequence);
-    this.flags.push(SampleFlag.Score);
-    this.temperature.push(1);
-    this.topK.push(0);
-    this.topP.push(1);
-    this.minP.push(0);
-    this.presencePenalty.push(0);
-    this.frequencyPenalty.push(0);
-    this.repetitionPenalty.push(1);
-    this.promptLength.push(request.prompt.length);
-    this.seed.push(0, 0);
-    this.logprobs.push(request.params.promptLogprobs! + 1);
-  }
-
-  build(): SamplingRows {
-    return {
-      token: Uint32Array.from(this.token),
-      sequence: Uint32Array.from(this.sequence),
-      flags: Uint32Array.from(this.flags),
-      temperature: Float32Array.from(this.temperature),
-      topK: Uint32Array.from(this.topK),
-      topP: Float32Array.from(this.topP),
-      minP: Float32Array.from(this.minP),
-      presencePenalty: Float32Array.from(this.presencePenalty),
-      frequencyPenalty: Float32Array.from(this.frequencyPenalty),
-      repetitionPenalty: Float32Array.from(this.repetitionPenalty),
-      promptLength: Uint32Array.from(this.promptLength),
-      seed: Uint32Array.from(this.seed),
-      logprobs: Uint32Array.from(this.logprobs),
-      biasRow: Uint32Array.from(this.biasRow),
-      biasToken: Uint32Array.from(this.biasToken),
-      biasValue: Float32Array.from(this.biasValue),
-    };
-  }
-
-  #bias(row: number, token: number, value: number): void {
-    this.biasRow.push(row);
-    this.biasToken.push(token);
-    this.biasValue.push(value);
-  }
+/** The row that reports the log-probability of the prompt's token after `token`: filters play no part. */
+function scoredRow({ params, prompt }: Request, token: number, sequence: number): SampledRow {
+  return {
+    ...plainSampler,
+    token,
+    sequence,
+    flags: SampleFlag.Score,
+    promptLength: prompt.length,
+    seedLow: 0,
+    seedHigh: 0,
+    logprobs: params.promptLogprobs! + 1,
+    bias: [],
+  };
 }
 
 /** Builds one plan; use once. */
@@ -145,7 +90,7 @@ export class PlanBuilder {
   readonly #row: number[] = [];
   readonly #cachedLength: number[] = [];
   readonly #extendLength: number[] = [];
-  readonly #sampling = new SamplingBuilder();
+  readonly #samples: SampledRow[] = [];
 
   /** `steps` forwards; more than one only if every sequence decodes. */
   constructor(id: number, steps: number) {
@@ -155,7 +100,7 @@ export class PlanBuilder {
 
   /** Sampled rows of a forward, so far. */
   get samples(): number {
-    return this.#sampling.length;
+    return this.#samples.length;
   }
 
   /** Launches one forward per step for a request whose prompt is in the cache. */
@@ -173,7 +118,7 @@ export class PlanBuilder {
     const first = Math.max(begin, request.nextScore - 1);
     const scores = Math.max(0, Math.min(end, request.prompt.length - 1) - first);
     for (let i = 0; i < scores; i++) {
-      this.#sampling.score(request, this.tokens + first - begin + i, sequence);
+      this.#samples.push(scoredRow(request, this.tokens + first - begin + i, sequence));
     }
     request.nextScore += scores;
     this.prefillTokens += end - begin;
@@ -198,7 +143,7 @@ export class PlanBuilder {
       row: Uint32Array.from(this.#row),
       cachedLength: Uint32Array.from(this.#cachedLength),
       extendLength: Uint32Array.from(this.#extendLength),
-      sampling: this.#sampling.build(),
+      sampling: packSampling(this.#samples),
     };
     return { plan, launched: { id, steps: this.#steps, sequences, prefillTokens, samples } };
   }
@@ -215,7 +160,7 @@ export class PlanBuilder {
     }
     const firstSample = this.samples - scores;
     const sequence = this.sequences.length;
-    if (draws > 0) this.#sampling.draw(request, this.tokens + extend - 1, sequence);
+    if (draws > 0) this.#samples.push(drawnRow(request, this.tokens + extend - 1, sequence));
     this.#row.push(row);
     this.#cachedLength.push(request.cachedLength);
     this.#extendLength.push(extend);

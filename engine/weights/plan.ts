@@ -6,7 +6,7 @@
 
 import type { DType, MatrixSpec } from "../../kernels/ops.ts";
 import type { ModelConfig } from "../model/config.ts";
-import type { Shard } from "../model/decoder.ts";
+import type { Shard } from "./shard.ts";
 import { headRanges, innerRange, type Range, vocabRange } from "./shard.ts";
 
 /** A block of one stored matrix. */

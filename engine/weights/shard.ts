@@ -5,7 +5,6 @@
 import type { HeadLayout } from "../../kernels/ops.ts";
 import { vocabularyShare } from "../../kernels/vocabulary.ts";
 import type { ModelConfig } from "../model/config.ts";
-import type { Shard } from "../model/decoder.ts";
 import { ModelError } from "../model/fields.ts";
 
 /** A half-open range of rows or columns. */
@@ -14,6 +13,14 @@ export interface Range {
   readonly start: number;
   /** One past the last. */
   readonly end: number;
+}
+
+/** How a model is cut: this rank's part. One rank has it all. */
+export interface Shard {
+  /** Which of the ranks, from 0. */
+  readonly rank: number;
+  /** Number of ranks. */
+  readonly size: number;
 }
 
 /** One rank that has everything. */

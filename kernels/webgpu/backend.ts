@@ -1,6 +1,7 @@
 // The WebGPU backend: owns device, weights and state, and turns batch plans into recorded steps.
 
 import type { BatchPlan } from "../plan.ts";
+import { warmUpPlans } from "./warm_up.ts";
 import type {
   Activation,
   ActivationKind,
@@ -211,6 +212,10 @@ export class WebGpuBackend implements Backend {
       layout,
       (done) => context.shared.release(done),
     );
+  }
+
+  warmUpPlans(): Iterable<BatchPlan> {
+    return warmUpPlans(this.#live.state.spec, this.info.software);
   }
 
   async readActivation(activation: Activation, rows: number): Promise<Float32Array> {

@@ -7,6 +7,8 @@
 // variable and open their device one after the other get one GPU each. Elsewhere all ranks share the adapter that
 // WebGPU gives.
 
+import type { DevicePlace } from "../ops.ts";
+
 /** A GPU on the bus that this process may use. */
 export interface PciGpu {
   /** For example "0000:17:00.0". */
@@ -15,14 +17,6 @@ export interface PciGpu {
   readonly kind: string;
   /** For people. */
   readonly name: string;
-}
-
-/** Where a rank runs. */
-export interface GpuPlace {
-  /** Bus address; null for whatever adapter there is. */
-  readonly address: string | null;
-  /** Number of ranks on the same GPU, this one included. */
-  readonly sharing: number;
 }
 
 const vendors: Readonly<Record<string, string>> = { "1002": "AMD", "10de": "NVIDIA", "8086": "Intel" };
@@ -67,7 +61,7 @@ export function placeRanks(
   wanted: readonly string[],
   gpus: readonly PciGpu[],
   selectable: boolean,
-): GpuPlace[] {
+): DevicePlace[] {
   for (const address of wanted) {
     if (gpus.some((gpu) => gpu.address === address)) continue;
     const known = gpus.length === 0 ? "none can be seen" : gpus.map((gpu) => gpu.address).join(", ");

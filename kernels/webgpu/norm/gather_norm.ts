@@ -44,7 +44,7 @@ export function gatherNorm(
   let token = ${
         shape.rows === "all"
           ? "group.x"
-          : `plan[${contentAt}u + group.x * ${sampleWords}u + ${Sample.Token}u]`
+          : `plan[${contentAt}u + group.x * ${sampleWords}u + ${Sample.token}u]`
       };
   let base = token * ${columns}u;
   var squares = 0.0;

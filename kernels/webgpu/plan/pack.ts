@@ -5,6 +5,7 @@
 // time through a dynamic offset, so the same bind group and the same recorded kernels serve them all.
 
 import { type BatchPlan, tokenCount } from "../../plan.ts";
+import { sampleCount, sampledRows } from "../../sampling.ts";
 import type { StateSpec } from "../../ops.ts";
 import type { DecodeLayout } from "../attention/tuning.ts";
 import {
@@ -81,9 +82,9 @@ export interface PackOptions {
 export function packPlan(plan: BatchPlan, options: PackOptions): PackedPlan {
   const regions = new Regions();
   const { pageWrites, tokenWrites } = packWrites(regions, plan, options);
-  const samples = plan.sampling.token.length;
+  const samples = sampleCount(plan.sampling);
   let topCount = 0;
-  for (const n of plan.sampling.logprobs) topCount = Math.max(topCount, n - 1);
+  for (const { logprobs } of sampledRows(plan.sampling)) topCount = Math.max(topCount, logprobs - 1);
   const bias = mergeBias(plan);
   const forwards: ForwardShape[] = [];
   for (let step = 0; step < plan.steps; step++) {
@@ -152,7 +153,7 @@ function packForward(regions: Regions, plan: BatchPlan, step: number, options: P
   const offset = 4 * regions.begin(alignWords);
   regions.header(Word.Tokens, tokens);
   regions.header(Word.Sequences, sequences);
-  regions.header(Word.Samples, plan.sampling.token.length);
+  regions.header(Word.Samples, sampleCount(plan.sampling));
   const decodeLengths: number[] = [];
   let tiles = 0;
   for (let b = 0; b < sequences; b++) {

@@ -5,7 +5,7 @@
 // (rows): the best of all; writes the token pool and the result. The lowest id wins a tie. Bound by reading the
 // logits.
 
-import { SampleFlag } from "../../plan.ts";
+import { SampleFlag } from "../../sampling.ts";
 import type { DeviceCaps, KernelCall } from "../kernel.ts";
 import { contentAt, Sample, sampleWords, Word } from "../plan/words.ts";
 import { laneArguments, laneParameters, workgroupReduction } from "../reduce.ts";
@@ -85,9 +85,9 @@ ${noise}
   let start = group.x * ${chunk}u;
   let end = min(start + ${chunk}u, ${vocabSize}u);
   let base = row * ${stride / 4}u;
-  let temperature = fieldFloat(row, ${Sample.Temperature}u);
-  let key = mixBits(field(row, ${Sample.SeedLow}u) ^ mixBits(field(row, ${Sample.SeedHigh}u) ^
-    mixBits(field(row, ${Sample.Position}u) + 1u + 0x9e3779b9u)));
+  let temperature = fieldFloat(row, ${Sample.temperature}u);
+  let key = mixBits(field(row, ${Sample.seedLow}u) ^ mixBits(field(row, ${Sample.seedHigh}u) ^
+    mixBits(field(row, ${Sample.position}u) + 1u + 0x9e3779b9u)));
   var best = ${lowest};
   var id = ${noToken};
   if (temperature == 0.0) {
@@ -154,12 +154,12 @@ ${sampleRecord}
   let top = largest(best, ${laneArguments});
   let winner = first(select(${noToken}, id, best == top), ${laneArguments});
   if (thread != 0u) { return; }
-  let position = field(row, ${Sample.Position}u) + 1u;
+  let position = field(row, ${Sample.position}u) + 1u;
   let inside = position < ${contextLength}u;
-  let at = field(row, ${Sample.Row}u) * ${contextLength}u + position;
+  let at = field(row, ${Sample.row}u) * ${contextLength}u + position;
   // Where nothing is above the lowest value, everything is forbidden: token 0.
   var token = select(winner, 0u, winner == ${noToken});
-  if (field(row, ${Sample.Flags}u) == ${SampleFlag.Score}u) {
+  if (field(row, ${Sample.flags}u) == ${SampleFlag.Score}u) {
     token = tokenPool[at];
   } else if (inside) {
     tokenPool[at] = token;

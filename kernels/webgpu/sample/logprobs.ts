@@ -43,7 +43,7 @@ export function logprobChunks(
 @compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) thread: u32, ${laneParameters}) {
   let row = group.y;
-  let wanted = field(row, ${Sample.Logprobs}u);
+  let wanted = field(row, ${Sample.logprobs}u);
   if (wanted == 0u) { return; }
   let start = group.x * ${chunk}u;
   let end = min(start + ${chunk}u, ${vocabSize}u);
@@ -100,7 +100,7 @@ export function logprobFinish(
 @compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) thread: u32, ${laneParameters}) {
   let row = group.x;
-  let wanted = field(row, ${Sample.Logprobs}u);
+  let wanted = field(row, ${Sample.logprobs}u);
   let topCount = plan[${Word.TopCount}];
   let words = 2u + 2u * topCount;
   let result = plan[${Word.ResultsAt}] + row * words;

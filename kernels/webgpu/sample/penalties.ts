@@ -6,7 +6,7 @@
 // the next step, and no pass over the vocabulary is needed. Biases come last, a thread per entry.
 // Grid: (positions / 128, rows) and (biases / 64, rows). Bound by launch.
 
-import { SampleFlag } from "../../plan.ts";
+import { SampleFlag } from "../../sampling.ts";
 import type { KernelCall } from "../kernel.ts";
 import { Sample } from "../plan/words.ts";
 import { divideUp, input, kernelSource, output } from "../wgsl.ts";
@@ -18,12 +18,12 @@ const biasThreads = 64;
 /** The position of this thread in its row's history and the token there, or an early return. */
 const historyEntry = (vocabSize: number, contextLength: number) =>
   `  let row = id.y;
-  let presence = fieldFloat(row, ${Sample.Presence}u);
-  let frequency = fieldFloat(row, ${Sample.Frequency}u);
-  let repetition = fieldFloat(row, ${Sample.Repetition}u);
+  let presence = fieldFloat(row, ${Sample.presencePenalty}u);
+  let frequency = fieldFloat(row, ${Sample.frequencyPenalty}u);
+  let repetition = fieldFloat(row, ${Sample.repetitionPenalty}u);
   if (presence == 0.0 && frequency == 0.0 && repetition == 1.0) { return; }
-  if (id.x > field(row, ${Sample.Position}u) || field(row, ${Sample.Flags}u) == ${SampleFlag.Score}u) { return; }
-  let token = tokenPool[field(row, ${Sample.Row}u) * ${contextLength}u + id.x];
+  if (id.x > field(row, ${Sample.position}u) || field(row, ${Sample.flags}u) == ${SampleFlag.Score}u) { return; }
+  let token = tokenPool[field(row, ${Sample.row}u) * ${contextLength}u + id.x];
   if (token >= ${vocabSize}u) { return; }
   let at = row * ${vocabSize}u + token;`;
 
@@ -44,7 +44,7 @@ export function countHistory(
 @compute @workgroup_size(${threads}) fn main(${parameters}) {
 ${historyEntry(vocabSize, contextLength)}
   atomicOr(&counts[at], 0x80000000u);
-  if (id.x >= field(row, ${Sample.PromptLength}u)) { atomicAdd(&counts[at], 1u); }
+  if (id.x >= field(row, ${Sample.promptLength}u)) { atomicAdd(&counts[at], 1u); }
 }`,
   );
   return { source, bindings: ["tokenPool", "counts"], workgroups: [divideUp(positions, threads), rows, 1] };
@@ -91,8 +91,8 @@ export function applyBias({ stride }: LogitsShape, entries: number, rows: number
     () =>
       `${sampleRecord}
 @compute @workgroup_size(${biasThreads}) fn main(${parameters}) {
-  if (id.x >= field(id.y, ${Sample.BiasCount}u)) { return; }
-  let entry = field(id.y, ${Sample.BiasAt}u) + 2u * id.x;
+  if (id.x >= field(id.y, ${Sample.biasCount}u)) { return; }
+  let entry = field(id.y, ${Sample.biasAt}u) + 2u * id.x;
   logits[id.y * ${stride}u + plan[entry]] += bitcast<f32>(plan[entry + 1u]);
 }`,
   );

@@ -129,10 +129,10 @@ fn massOf(x: f32, maximum: f32, rate: f32, scale: f32) -> u32 {
   @builtin(local_invocation_index) thread: u32, ${laneParameters}) {
   let row = group.x;
   let base = row * ${stride / 4}u;
-  let temperature = fieldFloat(row, ${Sample.Temperature}u);
-  let topK = field(row, ${Sample.TopK}u);
-  let topP = fieldFloat(row, ${Sample.TopP}u);
-  let minP = fieldFloat(row, ${Sample.MinP}u);
+  let temperature = fieldFloat(row, ${Sample.temperature}u);
+  let topK = field(row, ${Sample.topK}u);
+  let topP = fieldFloat(row, ${Sample.topP}u);
+  let minP = fieldFloat(row, ${Sample.minP}u);
   let byCount = topK > 0u && topK < ${vocabSize}u;
   let byMass = topP < 1.0;
   if (temperature == 0.0 || !(byCount || byMass || minP > 0.0)) {

@@ -1,6 +1,7 @@
 // What the scheduler does with particular requests. That every token is right, that nothing leaks and that the
 // protocol is kept is checked by the driver in all of them.
 
+import { sampledRows } from "../../../kernels/sampling.ts";
 import assert from "node:assert/strict";
 import type { SamplingParams } from "../../../engine/params.ts";
 import type { ToDetokenizer } from "../../../engine/messages.ts";
@@ -97,8 +98,8 @@ Deno.test("a seed that nobody gave is drawn once and kept over retraction", () =
   driver.send(prompt(8, 1), params);
   driver.finish();
   assert.ok(driver.scheduler.counters().retractionsTotal > 0);
-  const seeds = new Set(driver.executor.plans.flatMap(({ sampling: { seed } }) => {
-    return Array.from({ length: seed.length / 2 }, (_, i) => seed.subarray(2 * i, 2 * i + 2).join());
+  const seeds = new Set(driver.executor.plans.flatMap(({ sampling }) => {
+    return sampledRows(sampling).map(({ seedLow, seedHigh }) => `${seedLow},${seedHigh}`);
   }));
   assert.equal(seeds.size, 2, "one per request");
 });

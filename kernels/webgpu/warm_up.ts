@@ -4,8 +4,12 @@
 //
 // The steps use row 0, whose page-table entries all still point at the dummy page, so nothing has to be undone.
 
-import { type BatchPlan, SampleFlag, type SamplingRows } from "../../kernels/plan.ts";
-import type { StateSizes } from "../model/decoder.ts";
+import type { StateSpec } from "../ops.ts";
+import type { BatchPlan } from "../plan.ts";
+import { greedySampler, packSampling, type SampledRow, SampleFlag, type Sampler } from "../sampling.ts";
+
+/** What the plans depend on. */
+type Sizes = Pick<StateSpec, "maxRows" | "maxTokens" | "maxSamples" | "contextLength">;
 
 /** A number of tokens from each range in which every kernel keeps its shape; the largest step comes on top. */
 const sizes = [1, 2, 3, 5, 9, 17, 33, 65, 129, 257, 513];
@@ -19,8 +23,19 @@ const promptTokens = 5;
 /** A software driver takes seconds for a large step, and its kernels change no more from here on. */
 const mostSoftwareTokens = 65;
 
+/** Uses every part of the sampler. */
+const everySampler: Sampler = {
+  temperature: 0.8,
+  topK: 20,
+  topP: 0.9,
+  minP: 0.05,
+  presencePenalty: 0.1,
+  frequencyPenalty: 0.1,
+  repetitionPenalty: 1.1,
+};
+
 /** The plans, smallest first; `software` says that the device is a software driver. */
-export function* warmUpPlans(state: StateSizes, software: boolean): Generator<BatchPlan> {
+export function* warmUpPlans(state: Sizes, software: boolean): Generator<BatchPlan> {
   const most = Math.min(software ? mostSoftwareTokens : Infinity, state.maxTokens);
   // The last position of all is left free, for the token that is drawn.
   const room = state.contextLength - 1;
@@ -68,30 +83,22 @@ function makePlan(extendLengths: readonly number[], cached: number, everything: 
     row: new Uint32Array(extendLengths.length),
     cachedLength: new Uint32Array(extendLengths.length).fill(cached),
     extendLength: Uint32Array.from(extendLengths),
-    sampling: samplingRows(decode ? token : token.slice(-1), decode ? 0 : token.length - 1, everything),
+    sampling: packSampling(
+      sampledRows(decode ? token : token.slice(-1), decode ? 0 : token.length - 1, everything),
+    ),
   };
 }
 
-function samplingRows(token: readonly number[], firstSequence: number, everything: boolean): SamplingRows {
-  const count = token.length;
-  const floats = (value: number, otherwise: number) =>
-    new Float32Array(count).fill(everything ? value : otherwise);
-  return {
-    token: Uint32Array.from(token),
-    sequence: Uint32Array.from(token, (_, i) => firstSequence + i),
-    flags: new Uint32Array(count).fill(SampleFlag.Draw),
-    temperature: floats(0.8, 0),
-    topK: new Uint32Array(count).fill(everything ? 20 : 0),
-    topP: floats(0.9, 1),
-    minP: floats(0.05, 0),
-    presencePenalty: floats(0.1, 0),
-    frequencyPenalty: floats(0.1, 0),
-    repetitionPenalty: floats(1.1, 1),
-    promptLength: new Uint32Array(count),
-    seed: new Uint32Array(2 * count),
-    logprobs: new Uint32Array(count).fill(everything ? 6 : 0),
-    biasRow: new Uint32Array(everything ? 1 : 0),
-    biasToken: new Uint32Array(everything ? 1 : 0),
-    biasValue: new Float32Array(everything ? 1 : 0),
-  };
+function sampledRows(tokens: readonly number[], firstSequence: number, everything: boolean): SampledRow[] {
+  return tokens.map((token, i) => ({
+    ...(everything ? everySampler : greedySampler),
+    token,
+    sequence: firstSequence + i,
+    flags: SampleFlag.Draw,
+    promptLength: 0,
+    seedLow: 0,
+    seedHigh: 0,
+    logprobs: everything ? 6 : 0,
+    bias: everything && i === 0 ? [[0, 1]] : [],
+  }));
 }
