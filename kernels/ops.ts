@@ -8,22 +8,8 @@
 //
 // Notation: T tokens in the step, B sequences, S sampled rows, H hidden size, V vocabulary.
 
+import { type DType, rowBytes } from "./formats/mod.ts";
 import type { BatchPlan, StepResult } from "./plan.ts";
-
-/** How a matrix is stored; "q8" is explained at {@link rowBytes}. */
-export type DType = "bf16" | "f16" | "f32" | "q8";
-
-/** Columns of a q8 row that share a scale. */
-export const q8Block = 32;
-
-/**
- * Bytes of a matrix's row. A row of q8 is `columns` int8 numbers, a float16 scale for each block of 32 of them (the
- * last may be shorter), and zeros up to a multiple of 8 bytes; an element is number · scale of its block.
- */
-export function rowBytes(dtype: DType, columns: number): number {
-  if (dtype === "q8") return Math.ceil((columns + 2 * Math.ceil(columns / q8Block)) / 8) * 8;
-  return columns * (dtype === "f32" ? 4 : 2);
-}
 
 /** What a weight matrix looks like before its rows are written. */
 export interface MatrixSpec {

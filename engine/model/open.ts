@@ -1,7 +1,8 @@
 // Opens a model's folder: reads and checks its configuration and the headers of its weight files, but no weights.
 // Cheap, so that a model that cannot run is refused before any device is touched.
 
-import { type DType, matrixBytes } from "../../kernels/ops.ts";
+import { type DType, dtypes, formats } from "../../kernels/formats/mod.ts";
+import { matrixBytes } from "../../kernels/ops.ts";
 import { isStoredType, nativeType } from "../weights/convert.ts";
 import { readJson } from "../weights/json_file.ts";
 import { planDecoder, planParts } from "../weights/plan.ts";
@@ -12,8 +13,11 @@ import { Fields, ModelError } from "./fields.ts";
 import { type GenerationConfig, parseGenerationConfig } from "./generation_config.ts";
 import { parseModelConfig } from "./parse_config.ts";
 
-/** What `--dtype` may say; "auto" keeps the checkpoint's type, "int8" quantises while loading. */
-export type DTypeOption = "auto" | "bfloat16" | "float16" | "float32" | "int8";
+/** What `--dtype` may say; "auto" keeps the checkpoint's type, other types are made while loading. */
+export type DTypeOption = "auto" | (typeof formats)[DType]["option"];
+
+/** All that `--dtype` may say. */
+export const dtypeOptions: readonly DTypeOption[] = ["auto", ...dtypes.map((dtype) => formats[dtype].option)];
 
 /** A model's folder, checked. */
 export interface Model {
@@ -57,20 +61,9 @@ export async function openModel(directory: string, options: { dummy?: boolean } 
 
 /** The type that the weights have on the device. */
 export function deviceType(model: Model, option: DTypeOption): DType {
-  switch (option) {
-    case "bfloat16":
-      return "bf16";
-    case "float16":
-      return "f16";
-    case "float32":
-      return "f32";
-    case "int8":
-      return "q8";
-    case "auto": {
-      const stored = model.tensors?.get("model.embed_tokens.weight")?.dtype;
-      return stored !== undefined && isStoredType(stored) ? nativeType(stored) : model.config.dtype;
-    }
-  }
+  if (option !== "auto") return dtypes.find((dtype) => formats[dtype].option === option)!;
+  const stored = model.tensors?.get("model.embed_tokens.weight")?.dtype;
+  return stored !== undefined && isStoredType(stored) ? nativeType(stored) : model.config.dtype;
 }
 
 /** Bytes that one rank's weights take on its device. */

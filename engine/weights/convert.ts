@@ -1,12 +1,9 @@
 // Between the number formats of checkpoints and of the device.
 //
-// bfloat16 is the upper half of a float32, so it widens with a shift and narrows with round-to-nearest-even. fp8
-// (e4m3, arXiv 2209.05433) comes with one scale per tensor, per row, or per block of rows and columns, and is
-// expanded while it is loaded. float16 has less range than the others: what does not fit becomes ±65,504. Eight-bit
-// weights have a file of their own, `quantize.ts`.
+// The device's formats know themselves (`kernels/formats/`). fp8 (e4m3, arXiv 2209.05433) is only stored: it comes
+// with one scale per tensor, per row, or per block of rows and columns, and is expanded while it is loaded.
 
-import type { DType } from "../../kernels/ops.ts";
-import { quantize } from "./quantize.ts";
+import { type DType, formats } from "../../kernels/formats/mod.ts";
 
 /** Stored types that can be loaded. */
 export type StoredType = "BF16" | "F16" | "F32" | "F8_E4M3";
@@ -33,9 +30,6 @@ const storedAs: Readonly<Record<Exclude<StoredType, "F8_E4M3">, DType>> = {
   F16: "f16",
   F32: "f32",
 };
-/** Bits of float16's infinity. */
-const infiniteHalf = 0x7c00;
-
 /** The device type that holds a stored type without change; fp8 expands to bf16. */
 export function nativeType(stored: StoredType): DType {
   return stored === "F8_E4M3" ? "bf16" : storedAs[stored];
@@ -43,64 +37,15 @@ export function nativeType(stored: StoredType): DType {
 
 /** Elements of a stored type as float32; the bytes must start at a multiple of 4 in their buffer. */
 export function toFloat32(data: Uint8Array, from: StoredType): Float32Array {
-  switch (from) {
-    case "F32":
-      return new Float32Array(data.buffer, data.byteOffset, data.byteLength / 4);
-    case "F16": {
-      const halves = new Float16Array(data.buffer, data.byteOffset, data.byteLength / 2);
-      const values = new Float32Array(halves.length);
-      values.set(halves); // native, unlike access to single elements of a Float16Array
-      return values;
-    }
-    case "BF16": {
-      const halves = new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2);
-      const bits = new Uint32Array(halves.length);
-      for (let i = 0; i < halves.length; i++) bits[i] = halves[i]! << 16;
-      return new Float32Array(bits.buffer);
-    }
-    case "F8_E4M3": {
-      const values = new Float32Array(data.length);
-      for (let i = 0; i < data.length; i++) values[i] = e4m3[data[i]!]!;
-      return values;
-    }
-  }
-}
-
-/** Rows of `columns` float32 numbers as bytes of a device type. */
-export function fromFloat32(values: Float32Array, to: DType, columns: number): Uint8Array {
-  switch (to) {
-    case "q8":
-      return quantize(values, columns);
-    case "f32":
-      return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-    case "f16": {
-      const halves = new Float16Array(values.length);
-      halves.set(values);
-      const bits = new Uint16Array(halves.buffer);
-      for (let i = 0; i < bits.length; i++) {
-        const word = bits[i]!;
-        if ((word & 0x7fff) === infiniteHalf) bits[i] = word - 1; // the largest finite number
-      }
-      return new Uint8Array(halves.buffer);
-    }
-    case "bf16": {
-      const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-      const halves = new Uint16Array(values.length);
-      for (let i = 0; i < bits.length; i++) {
-        const word = bits[i]!;
-        // Rounding could carry a NaN into infinity; a quiet NaN stays one.
-        const isNaN = (word & 0x7fffffff) > 0x7f800000;
-        halves[i] = isNaN ? (word >>> 16) | 0x40 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
-      }
-      return new Uint8Array(halves.buffer);
-    }
-  }
+  return from === "F8_E4M3"
+    ? Float32Array.from(data, (code) => e4m3[code]!)
+    : formats[storedAs[from]].decode(data, 1);
 }
 
 /** Rows of a stored type as bytes of a device type; the same bytes where nothing changes. */
 export function convert(data: Uint8Array, from: StoredType, to: DType, columns: number): Uint8Array {
   if (nativeType(from) === to && from !== "F8_E4M3") return data;
-  if (from !== "BF16" || to !== "f16") return fromFloat32(toFloat32(data, from), to, columns);
+  if (from !== "BF16" || to !== "f16") return formats[to].encode(toFloat32(data, from), columns);
   const source = new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2);
   const halves = new Uint16Array(source.length);
   for (let i = 0; i < source.length; i++) halves[i] = halfOfBfloat[source[i]!]!;
@@ -136,7 +81,7 @@ export function expandFp8(
 /** float16 of every bfloat16: the common conversion deserves a table. */
 const halfOfBfloat: Uint16Array = (() => {
   const bfloats = new Uint8Array(Uint16Array.from({ length: 65536 }, (_, bits) => bits).buffer);
-  return new Uint16Array(fromFloat32(toFloat32(bfloats, "BF16"), "f16", 65536).buffer);
+  return new Uint16Array(formats.f16.encode(formats.bf16.decode(bfloats, 1), 1).buffer);
 })();
 
 /** All 256 values of fp8 e4m3: 4 bits of exponent (bias 7), 3 of mantissa, no infinities, NaN at ±0x7f. */

@@ -4,10 +4,11 @@
 // A rank's share of columns is cut from whole rows: pieces of a few kilobytes would cost more system calls than the
 // bytes they save, and ranks on one machine share the page cache.
 
+import { formats } from "../../kernels/formats/mod.ts";
 import type { Matrix } from "../../kernels/ops.ts";
 import { ModelError } from "../model/fields.ts";
 import type { Model } from "../model/open.ts";
-import { type BlockScales, convert, expandFp8, fromFloat32, isStoredType, toFloat32 } from "./convert.ts";
+import { type BlockScales, convert, expandFp8, isStoredType, toFloat32 } from "./convert.ts";
 import { type DecoderPlan, type MatrixPiece, type MatrixPlan, planParts, type VectorPlan } from "./plan.ts";
 import { readAhead, type ReadJob } from "./read_ahead.ts";
 import type { TensorInfo } from "./safetensors.ts";
@@ -99,7 +100,7 @@ export class FileSource implements WeightSource {
           write(
             row - rows.start,
             scales
-              ? fromFloat32(expandFp8(data, width, row, columns.start, scales), plan.spec.dtype, width)
+              ? formats[plan.spec.dtype].encode(expandFp8(data, width, row, columns.start, scales), width)
               : convert(data, dtype, plan.spec.dtype, width),
           );
         },

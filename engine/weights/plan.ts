@@ -4,7 +4,8 @@
 //
 // Tensor names are those of Hugging Face checkpoints.
 
-import type { DType, MatrixSpec } from "../../kernels/ops.ts";
+import { type DType, formats } from "../../kernels/formats/mod.ts";
+import type { MatrixSpec } from "../../kernels/ops.ts";
 import type { ModelConfig } from "../model/config.ts";
 import type { Shard } from "./shard.ts";
 import { headRanges, innerRange, type Range, vocabRange } from "./shard.ts";
@@ -200,9 +201,13 @@ class LayerPlanner {
     return {
       type: "moe",
       // Few bytes, and a small change can send a token to other experts.
-      router: matrix(`${prefix}.gate.weight`, this.#dtype === "q8" ? this.#config.dtype : this.#dtype, [
-        piece(`${prefix}.gate.weight`, [experts, hiddenSize], all(experts), all(hiddenSize)),
-      ]),
+      router: matrix(
+        `${prefix}.gate.weight`,
+        formats[this.#dtype].quantized ? this.#config.dtype : this.#dtype,
+        [
+          piece(`${prefix}.gate.weight`, [experts, hiddenSize], all(experts), all(hiddenSize)),
+        ],
+      ),
       gateUp: matrix(
         `${prefix}.experts.gate_up`,
         this.#dtype,

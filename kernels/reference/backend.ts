@@ -27,7 +27,7 @@ import { matrixBytes } from "../ops.ts";
 import { gatherBest, gatherRows, needsWholeRow } from "../vocabulary.ts";
 import { attend, rotate } from "./attention.ts";
 import { product, rmsNorm, route, siluMul } from "./linear.ts";
-import { decode } from "./numbers.ts";
+import { formats } from "../formats/mod.ts";
 import { type SampledRow, sampledRows, SampleFlag } from "../sampling.ts";
 import { draw, largest, logSoftmax, penalize } from "./sampling.ts";
 import { ReferenceState } from "./state.ts";
@@ -97,7 +97,7 @@ export class ReferenceBackend implements Backend {
 
   writeRows(matrix: Matrix, firstRow: number, bytes: Uint8Array): void {
     const { data, spec } = matrix as ReferenceMatrix;
-    data.set(decode(bytes, spec.dtype, spec.columns), firstRow * spec.columns);
+    data.set(formats[spec.dtype].decode(bytes.slice(), spec.columns), firstRow * spec.columns);
   }
 
   /** See `Backend`. */

@@ -4,7 +4,8 @@
 // of its own. A part of a "paired" matrix holds matching gate and up rows, gate rows first, so that a kernel finds
 // both; stacked experts are split between experts.
 
-import { type Matrix, type MatrixSpec, type RopeTable, rowBytes, type Vector } from "../ops.ts";
+import { rowBytes } from "../formats/mod.ts";
+import { type Matrix, type MatrixSpec, type RopeTable, type Vector } from "../ops.ts";
 import type { BufferAllocator, DeviceBuffer } from "./buffers.ts";
 import { DeviceError } from "./device.ts";
 

@@ -1,5 +1,6 @@
 // Options that every command with a model shares, and how they become `EngineOptions`.
 
+import { dtypeOptions } from "../../engine/model/open.ts";
 import type { EngineOptions } from "../../engine/options.ts";
 import type { OptionSpec, OptionValues } from "./command.ts";
 
@@ -43,7 +44,7 @@ export const engineOptionSpecs: readonly OptionSpec[] = [
   {
     name: "dtype",
     kind: "text",
-    choices: ["auto", "bfloat16", "float16", "float32", "int8"],
+    choices: dtypeOptions,
     help: "type of the weights on the device; int8 quantises them: half the memory, faster on a CPU",
     fallback: "as stored",
     env: "RADISH_DTYPE",

@@ -4,18 +4,18 @@
 import type { Register } from "../gpu.ts";
 import assert from "node:assert/strict";
 import { sampledRow, SampleFlag } from "../../kernels/sampling.ts";
+import type { DType } from "../../kernels/formats/mod.ts";
 import type {
   Activation,
   ActivationKind,
   Backend,
-  DType,
   HeadLayout,
   Matrix,
   MatrixSpec,
   StateSpec,
 } from "../../kernels/ops.ts";
 import { ReferenceBackend } from "../../kernels/reference/backend.ts";
-import { encode } from "../../kernels/reference/numbers.ts";
+import { encode } from "./numbers.ts";
 import { draw, penalize } from "../../kernels/reference/sampling.ts";
 import { Random, relativeError } from "../random.ts";
 import { plan, samplingRows, scatteredPages, type TestSampling, type TestSequence } from "./plans.ts";

@@ -3,7 +3,7 @@
 // Grid: (columns / 64, T), a thread per element. Memory: table row-major in its own type, output [T, columns].
 // Bound by memory, but small: T rows of the table.
 
-import type { DType } from "../../ops.ts";
+import type { DType } from "../../formats/mod.ts";
 import type { ElementType, KernelCall } from "../kernel.ts";
 import { Word } from "../plan/words.ts";
 import { divideUp, elementReader, input, kernelSource, output, store } from "../wgsl.ts";

@@ -4,7 +4,7 @@
 // rows side by side are read by lanes side by side; the row is xor-ed with the octet, so that neither collides in a
 // bank.
 
-import type { DType } from "../../ops.ts";
+import type { DType } from "../../formats/mod.ts";
 import { type GemmTile, threadCount } from "./gemm_tile.ts";
 import { loadOctet, loadWeight, octetHalves, octets, octetVariables, repeat } from "./wgsl.ts";
 

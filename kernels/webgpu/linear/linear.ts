@@ -5,7 +5,7 @@
 // last may have prepared them on the way (`reduce.ts`), else a kernel of its own does (`prepare.ts`); never the product,
 // in which every tile along the weight's rows would do it again.
 
-import type { DType } from "../../ops.ts";
+import type { DType } from "../../formats/mod.ts";
 import type { DeviceCaps, ElementType, KernelCall } from "../kernel.ts";
 
 /** What is done to the input of a tiled product beforehand. */

@@ -7,7 +7,8 @@
 // finds those of four blocks, so neighbouring lanes ask for the same 8 bytes. Bytes are converted by putting them
 // into a float32's lowest bits, since conversion instructions have a quarter of the speed of others.
 
-import { type DType, q8Block, rowBytes } from "../../ops.ts";
+import { type DType, rowBytes } from "../../formats/mod.ts";
+import { q8Block } from "../../formats/q8.ts";
 import type { LinearShape } from "./linear.ts";
 
 /** WGSL bodies are built from repeated lines; this writes them. */

@@ -1,7 +1,7 @@
 // What the kernels of a mixture of experts have in common. A pair is one of a token's chosen experts: number
 // token · expertsPerToken + rank.
 
-import type { DType } from "../../ops.ts";
+import type { DType } from "../../formats/mod.ts";
 import type { ElementType } from "../kernel.ts";
 
 /** One of an expert's two products: gate/up with SiLU·mul (paired rows), or down. */

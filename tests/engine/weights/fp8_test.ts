@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import type { DecoderWeights } from "../../../engine/model/decoder.ts";
+import { formats } from "../../../kernels/formats/mod.ts";
 import { loadDecoderWeights } from "../../../engine/model/load.ts";
 import { type DTypeOption, openModel } from "../../../engine/model/open.ts";
-import { quantize } from "../../../engine/weights/quantize.ts";
 import {
   bytesOf,
   float32,
@@ -54,7 +54,7 @@ Deno.test("fp8 weights are multiplied by the scales of their blocks, rows or ten
       Array.from({ length: 256 }, (_, i) => values[i % values.length]! * factor(Math.floor(i / 16), i % 16)),
     );
     const int8 = bytesOf((await load(folder.path, 0, 1, "int8")).layers[0]!.feedForward.down);
-    assert.deepEqual(int8, quantize(new Float32Array(down.slice().buffer), 16));
+    assert.deepEqual(int8, formats.q8.encode(new Float32Array(down.slice().buffer), 16));
   };
   const blocks = [1, 2, 4, 8, 0.5, 0.25, 16, 32];
   await expected(

@@ -7,8 +7,9 @@ import { deviceType, estimateWeightBytes, type Model, openModel } from "../../..
 import { ModelError } from "../../../engine/model/fields.ts";
 import { convert } from "../../../engine/weights/convert.ts";
 import { vocabRange, wholeModel } from "../../../engine/weights/shard.ts";
-import { type Matrix, rowBytes } from "../../../kernels/ops.ts";
-import { decode } from "../../../kernels/reference/numbers.ts";
+import { rowBytes } from "../../../kernels/formats/mod.ts";
+import { type Matrix } from "../../../kernels/ops.ts";
+import { decode } from "../../kernels/numbers.ts";
 import {
   bytesOf,
   float32,

@@ -6,7 +6,7 @@ import { gpuTest } from "../../gpu.ts";
 import assert from "node:assert/strict";
 import type { HeadLayout, StateSpec } from "../../../kernels/ops.ts";
 import { attend } from "../../../kernels/reference/attention.ts";
-import { decode, encode } from "../../../kernels/reference/numbers.ts";
+import { decode, encode } from "../numbers.ts";
 import { decodeAttention } from "../../../kernels/webgpu/attention/decode.ts";
 import { mergeSplits } from "../../../kernels/webgpu/attention/merge.ts";
 import type { DecodeLayout } from "../../../kernels/webgpu/attention/tuning.ts";

@@ -2,7 +2,8 @@
 
 import { gpuTest } from "../../gpu.ts";
 import assert from "node:assert/strict";
-import type { DType, HeadLayout } from "../../../kernels/ops.ts";
+import type { DType } from "../../../kernels/formats/mod.ts";
+import type { HeadLayout } from "../../../kernels/ops.ts";
 import { addRows } from "../../../kernels/webgpu/add/add.ts";
 import { cacheLayout } from "../../../kernels/webgpu/attention/cache.ts";
 import { decodeAttention } from "../../../kernels/webgpu/attention/decode.ts";

@@ -6,7 +6,7 @@
 // Q8_0 is the same arithmetic with each scale in front of its block.) Infinity becomes the largest value that there
 // is, ±127 · 65,504; a NaN makes its whole block NaN, so that it shows.
 
-import { q8Block, rowBytes } from "../../kernels/ops.ts";
+import type { Format } from "./format.ts";
 
 /** Bits of float16's largest number and of a NaN. */
 const largestHalf = 0x7bff, notANumber = 0x7e00;
@@ -15,17 +15,41 @@ const magnitude = 0x7fffffff, infinity = 0x7f800000;
 /** What the exponents' biases of float32 and float16 differ by, in float32's bits. */
 const biases = 112 << 23;
 
+/** Columns that share a scale. */
+export const q8Block = 32;
+
 const word = new Int32Array(1);
 const single = new Float32Array(word.buffer);
+
+/** See the head of this file. */
+export const q8: Format<"int8"> = {
+  option: "int8",
+  quantized: true,
+  rowBytes: (columns) => Math.ceil((columns + 2 * Math.ceil(columns / q8Block)) / 8) * 8,
+  encode: quantize,
+  decode(data, columns) {
+    const stride = q8.rowBytes(columns), rows = data.length / stride;
+    const numbers = new Int8Array(data.buffer, data.byteOffset, data.length);
+    const halves = new Float16Array(data.buffer, data.byteOffset, data.length / 2);
+    const values = new Float32Array(rows * columns);
+    for (let row = 0, to = 0; row < rows; row++) {
+      const scales = (row * stride + columns) / 2;
+      for (let column = 0; column < columns; column++) {
+        values[to++] = numbers[row * stride + column]! * halves[scales + Math.floor(column / q8Block)]!;
+      }
+    }
+    return values;
+  },
+};
 
 /**
  * Rows of `columns` (a multiple of 8) float32 numbers as rows of q8. Loops go four numbers at a time: that takes
  * half of V8's time per number.
  */
-export function quantize(values: Float32Array, columns: number): Uint8Array {
+function quantize(values: Float32Array, columns: number): Uint8Array {
   // Signed, so that V8 keeps them in integer registers.
   const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
-  const stride = rowBytes("q8", columns);
+  const stride = q8.rowBytes(columns);
   const numbers = new Int8Array(values.length / columns * stride);
   const scales = new Uint16Array(numbers.buffer);
   for (let row = 0, to = 0; row < values.length; row += columns, to += stride) {

@@ -1,6 +1,12 @@
-// Number formats: bfloat16, float16 and blocks of int8 to and from doubles.
+// The weight formats written again from their definitions, in float64 and as plainly as possible, to test the fast
+// ones against.
 
-import { type DType, q8Block, rowBytes } from "../ops.ts";
+import type { DType } from "../../kernels/formats/mod.ts";
+
+/** Columns of q8 that share a scale. */
+const q8Block = 32;
+/** A row of q8: numbers, scales, and zeros up to a multiple of 8 bytes. */
+const q8Bytes = (columns: number) => Math.ceil((columns + 2 * Math.ceil(columns / q8Block)) / 8) * 8;
 
 const word = new Uint32Array(1);
 const single = new Float32Array(word.buffer);
@@ -24,7 +30,7 @@ export function decode(data: Uint8Array, dtype: DType, columns: number): Float64
   const copy = data.slice().buffer;
   switch (dtype) {
     case "q8": {
-      const stride = rowBytes("q8", columns);
+      const stride = q8Bytes(columns);
       const numbers = new Int8Array(copy), halves = new Float16Array(copy);
       return Float64Array.from({ length: data.length / stride * columns }, (_, i) => {
         const row = Math.floor(i / columns) * stride, column = i % columns;
@@ -54,9 +60,9 @@ export function encode(values: ArrayLike<number>, dtype: DType, columns: number)
   }
 }
 
-/** Blocks of 32 columns: int8 numbers, and their scales behind the row; see `rowBytes`. */
+/** Blocks of 32 columns: int8 numbers, and their scales behind the row. */
 function encodeQ8(values: ArrayLike<number>, columns: number): Uint8Array {
-  const stride = rowBytes("q8", columns), rows = values.length / columns;
+  const stride = q8Bytes(columns), rows = values.length / columns;
   const numbers = new Int8Array(rows * stride), halves = new Float16Array(numbers.buffer);
   for (let row = 0; row < rows; row++) {
     for (let first = 0; first < columns; first += q8Block) {
