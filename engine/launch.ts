@@ -53,8 +53,13 @@ const stuckMilliseconds = 2_000;
 /** A step of prompts alone stays near this where there is no GPU: on a CPU 500 tokens can take five seconds. */
 const slowStepMilliseconds = 1_000;
 
-/** Decode forwards per result at most, where nothing can change meanwhile. */
-const defaultDecodeSteps = 8;
+/** What the scheduler is told where the caller says nothing. */
+const schedulerDefaults = {
+  maxDecodeSteps: 8,
+  targetStepMilliseconds: 100,
+  newTokenRatio: 0.3,
+  poisonFreedPages: false,
+} as const;
 
 /**
  * Starts everything. Rejects with the first worker's error, after closing the others.
@@ -192,23 +197,18 @@ function schedulerConfig(
   options: EngineOptions,
   executor: ExecutorReady,
 ): SchedulerConfig {
+  const { numPages, contextLength, maxRows, maxTokens, maxSamples } = executor;
   return {
-    pageSize: options.pageSize,
-    numPages: executor.numPages,
-    maxRunningRequests: executor.maxRows,
-    maxQueuedRequests: options.maxQueuedRequests,
-    maxPrefillTokens: executor.maxTokens - executor.maxRows,
-    maxStepTokens: executor.maxTokens,
-    maxStepSamples: executor.maxSamples,
-    contextLength: executor.contextLength,
+    ...schedulerDefaults,
+    ...options,
+    numPages,
+    contextLength,
+    maxRunningRequests: maxRows,
+    maxPrefillTokens: maxTokens - maxRows,
+    maxStepTokens: maxTokens,
+    maxStepSamples: maxSamples,
     vocabSize: model.config.vocabSize,
     eosIds: model.generation.eosIds,
-    cache: options.cache,
-    overlap: options.overlap,
-    maxDecodeSteps: options.maxDecodeSteps ?? defaultDecodeSteps,
-    targetStepMilliseconds: options.targetStepMilliseconds ?? 100,
     prefillStepMilliseconds: isGpu(executor.device) ? 0 : slowStepMilliseconds,
-    outputReserve: options.outputReserve ?? 0.3,
-    poisonFreedPages: options.poisonFreedPages ?? false,
   };
 }

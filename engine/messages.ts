@@ -11,6 +11,7 @@
 import type { FinishReason, SamplingParams, TokenLogprob } from "./params.ts";
 import type { EngineOptions, StartProgress } from "./options.ts";
 import type { BatchPlan, StepResult } from "../kernels/plan.ts";
+import type { StateSizes } from "./model/decoder.ts";
 import type { DeviceInfo, DevicePlace } from "../kernels/ops.ts";
 import type { SchedulerConfig, SchedulerCounters } from "./scheduler/config.ts";
 
@@ -210,23 +211,13 @@ export interface ExecutorSetup {
 }
 
 /** What an executor turned out to be. */
-export interface ExecutorReady {
+export interface ExecutorReady extends StateSizes {
   /** What it runs on. */
   readonly device: DeviceInfo;
   /** Why this device was chosen, for the start-up line. */
   readonly reason: string;
   /** Bytes of this rank's weights. */
   readonly weightBytes: number;
-  /** Pages of keys and values. */
-  readonly numPages: number;
-  /** Most tokens of prompt and output together. */
-  readonly contextLength: number;
-  /** Rows of token pool and page table: requests at once. */
-  readonly maxRows: number;
-  /** Most tokens in one forward. */
-  readonly maxTokens: number;
-  /** Most sampled rows in one forward. */
-  readonly maxSamples: number;
 }
 
 /** main → executor worker */

@@ -130,11 +130,7 @@ async function start(setup: ExecutorSetup): Promise<Running> {
     device: backend.info,
     reason: place.address === null ? reason : `${reason}, at ${place.address}`,
     weightBytes: backend.weightBytes,
-    numPages: sizes.numPages,
-    contextLength: sizes.contextLength,
-    maxRows: sizes.maxRows,
-    maxTokens: sizes.maxTokens,
-    maxSamples: sizes.maxSamples,
+    ...sizes,
   };
   return { ready, backend, executor };
 }

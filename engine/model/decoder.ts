@@ -19,54 +19,13 @@ import type {
 } from "../../kernels/ops.ts";
 import { headLayout, type Shard, vocabRange } from "../weights/shard.ts";
 import type { ModelConfig } from "./config.ts";
+import type { DecoderTree } from "./layers.ts";
 import { ropeTables } from "./rope.ts";
 
-/** Feed-forward part of a layer. */
-export type FeedForwardWeights =
-  | {
-    readonly type: "dense";
-    /** [2F, H], gate rows then up rows. */
-    readonly gateUp: Matrix;
-    readonly gateUpBias: Vector | null;
-    /** [H, F] */
-    readonly down: Matrix;
-    readonly downBias: Vector | null;
-  }
-  | { readonly type: "moe"; readonly router: Matrix; readonly gateUp: Matrix; readonly down: Matrix };
+/** A whole model on the device. */
+export type DecoderWeights = DecoderTree<Matrix, Vector>;
 
-/** One layer, or one rank's share of it. */
-export interface LayerWeights {
-  /** Norm in front of the attention, [H]. */
-  readonly inputNorm: Vector;
-  /** [(heads + 2 kvHeads) headDim, H]: q rows, then k, then v. */
-  readonly qkv: Matrix;
-  /** [(heads + 2 kvHeads) headDim] */
-  readonly qkvBias: Vector | null;
-  /** Norm of each query head, [headDim]. */
-  readonly qNorm: Vector | null;
-  /** Norm of each key head, [headDim]. */
-  readonly kNorm: Vector | null;
-  /** [H, heads · headDim] */
-  readonly output: Matrix;
-  /** [H] */
-  readonly outputBias: Vector | null;
-  /** Norm in front of the feed-forward part, [H]. */
-  readonly postNorm: Vector;
-  /** Dense, or a mixture of experts. */
-  readonly feedForward: FeedForwardWeights;
-}
-
-/** A whole model on the device. With several ranks biases that are added after a reduction stand on rank 0 only. */
-export interface DecoderWeights {
-  /** [V, H] */
-  readonly embedding: Matrix;
-  /** In order of depth. */
-  readonly layers: readonly LayerWeights[];
-  /** [H] */
-  readonly finalNorm: Vector;
-  /** The embedding itself when tied. */
-  readonly head: Matrix;
-}
+type LayerWeights = DecoderWeights["layers"][number];
 
 /** What can be chosen about a backend's state; the rest follows from the model and the rank's share of it. */
 export type StateSizes = Omit<StateSpec, "numLayers" | "heads" | "vocabSize" | "vocabStart">;
@@ -129,16 +88,16 @@ export class Decoder {
 
   /** Records one forward over the current plan. */
   forward(ops: Ops): void {
-    const x = this.#x;
+    const x = this.#x, { embedding, finalNorm } = this.#weights;
     if (this.#partial === null) {
-      ops.embed(this.#weights.embedding, x);
+      ops.embed(embedding, x);
     } else {
       // Each rank holds a slice of the vocabulary and contributes zeros for other tokens.
-      ops.embed(this.#weights.embedding, this.#partial);
+      ops.embed(embedding, this.#partial);
       ops.allReduce(this.#partial, x, "store");
     }
     for (let i = 0; i < this.#weights.layers.length; i++) this.#layer(ops, i);
-    ops.sample({ input: x, norm: this.#norm(this.#weights.finalNorm), head: this.#weights.head });
+    ops.sample({ input: x, norm: this.#norm(finalNorm), head: this.#weights.head ?? embedding });
   }
 
   #layer(ops: Ops, index: number): void {

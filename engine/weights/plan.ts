@@ -7,6 +7,7 @@
 import { type DType, formats } from "../../kernels/formats/mod.ts";
 import type { MatrixSpec } from "../../kernels/ops.ts";
 import type { ModelConfig } from "../model/config.ts";
+import { type DecoderTree, type FeedForward, mapTree } from "../model/layers.ts";
 import type { Shard } from "./shard.ts";
 import { headRanges, innerRange, type Range, vocabRange } from "./shard.ts";
 
@@ -40,55 +41,8 @@ export interface VectorPlan {
   readonly pieces: readonly { readonly tensor: string; readonly length: number; readonly range: Range }[];
 }
 
-/** Where a layer's feed-forward weights come from. */
-export type FeedForwardPlan =
-  | {
-    readonly type: "dense";
-    readonly gateUp: MatrixPlan;
-    readonly gateUpBias: VectorPlan | null;
-    readonly down: MatrixPlan;
-    readonly downBias: VectorPlan | null;
-  }
-  | {
-    readonly type: "moe";
-    readonly router: MatrixPlan;
-    readonly gateUp: MatrixPlan;
-    readonly down: MatrixPlan;
-  };
-
-/** Where one layer's weights come from; the fields are those of `LayerWeights`. */
-export interface LayerPlan {
-  /** [H] */
-  readonly inputNorm: VectorPlan;
-  /** q, k and v by rows. */
-  readonly qkv: MatrixPlan;
-  /** Null where the model has none. */
-  readonly qkvBias: VectorPlan | null;
-  /** Null where the model has none. */
-  readonly qNorm: VectorPlan | null;
-  /** Null where the model has none. */
-  readonly kNorm: VectorPlan | null;
-  /** [H, heads · headDim] */
-  readonly output: MatrixPlan;
-  /** Null where the model has none. */
-  readonly outputBias: VectorPlan | null;
-  /** [H] */
-  readonly postNorm: VectorPlan;
-  /** Dense, or a mixture of experts. */
-  readonly feedForward: FeedForwardPlan;
-}
-
 /** Where all of one rank's weights come from. */
-export interface DecoderPlan {
-  /** [V, H], or this rank's rows. */
-  readonly embedding: MatrixPlan;
-  /** In order of depth. */
-  readonly layers: readonly LayerPlan[];
-  /** [H] */
-  readonly finalNorm: VectorPlan;
-  /** Null when the head is the embedding. */
-  readonly head: MatrixPlan | null;
-}
+export type DecoderPlan = DecoderTree<MatrixPlan, VectorPlan>;
 
 /**
  * The plan of one rank's weights.
@@ -120,7 +74,7 @@ class LayerPlanner {
     this.#shard = shard;
   }
 
-  layer(index: number): LayerPlan {
+  layer(index: number): DecoderPlan["layers"][number] {
     const config = this.#config;
     const { hiddenSize: hidden, headDim } = config;
     const prefix = `model.layers.${index}`;
@@ -167,7 +121,7 @@ class LayerPlanner {
     };
   }
 
-  #dense(prefix: string): FeedForwardPlan {
+  #dense(prefix: string): FeedForward<MatrixPlan, VectorPlan> {
     const { hiddenSize, intermediateSize, mlpBias } = this.#config;
     const inner = innerRange(intermediateSize, this.#shard);
     const first = this.#shard.rank === 0;
@@ -192,7 +146,7 @@ class LayerPlanner {
     };
   }
 
-  #mixture(prefix: string): FeedForwardPlan {
+  #mixture(prefix: string): FeedForward<MatrixPlan, VectorPlan> {
     const { hiddenSize } = this.#config;
     const { numExperts: experts, intermediateSize } = this.#config.moe!;
     const inner = innerRange(intermediateSize, this.#shard);
@@ -260,17 +214,7 @@ function vector(tensor: string, size: number, neutral: 0 | 1): VectorPlan {
 
 /** All matrices and vectors of a plan, in the order in which they are used. */
 export function planParts(plan: DecoderPlan): { matrices: MatrixPlan[]; vectors: VectorPlan[] } {
-  const matrices: MatrixPlan[] = [plan.embedding];
-  const vectors: (VectorPlan | null)[] = [];
-  for (const layer of plan.layers) {
-    const { feedForward } = layer;
-    matrices.push(layer.qkv, layer.output);
-    vectors.push(layer.inputNorm, layer.qkvBias, layer.qNorm, layer.kNorm, layer.outputBias, layer.postNorm);
-    if (feedForward.type === "moe") matrices.push(feedForward.router);
-    else vectors.push(feedForward.gateUpBias, feedForward.downBias);
-    matrices.push(feedForward.gateUp, feedForward.down);
-  }
-  vectors.push(plan.finalNorm);
-  if (plan.head) matrices.push(plan.head);
-  return { matrices, vectors: vectors.filter((plan) => plan !== null) };
+  const matrices: MatrixPlan[] = [], vectors: VectorPlan[] = [];
+  mapTree(plan, (matrix) => matrices.push(matrix), (vector) => vectors.push(vector));
+  return { matrices, vectors };
 }

@@ -128,7 +128,7 @@ export function testEngine(device: EngineOptions["device"], register: Register =
       await using engine = await start();
       expected = await engine.generate(inputs, params);
     }
-    await using engine = await start({ numPages: 40, outputReserve: 0.1 });
+    await using engine = await start({ numPages: 40, newTokenRatio: 0.1 });
     const squeezed = await engine.generate(inputs, params);
     squeezed.forEach((completion, i) =>
       assert.deepEqual(completion.tokens, expected[i]!.tokens, `request ${i}`)

@@ -6,16 +6,16 @@
 import type { TokenUpdate } from "../messages.ts";
 import type { FinishReason, TokenLogprob } from "../params.ts";
 import type { StepResult } from "../../kernels/plan.ts";
-import type { LaunchedPlan, LaunchedSequence } from "./plan_builder.ts";
+import type { LaunchedBatch, LaunchedSequence } from "./schedule_batch.ts";
 import type { Request } from "./request.ts";
 
 /**
  * Appends to the request what the result holds for it and returns the news, or null if there is none (a chunk that
  * drew nothing). Not for requests that have ended.
  */
-export function takeResult(
+export function processSequence(
   result: StepResult,
-  plan: LaunchedPlan,
+  plan: LaunchedBatch,
   sequence: LaunchedSequence,
 ): TokenUpdate | null {
   const { request, firstSample, scores, draws } = sequence;

@@ -7,7 +7,7 @@
 
 import type { BatchPlan } from "../../kernels/plan.ts";
 import { packSampling, plainSampler, type SampledRow, SampleFlag } from "../../kernels/sampling.ts";
-import type { Request, Residency } from "./request.ts";
+import type { Allocation, Request } from "./request.ts";
 
 /** One sequence of a plan in flight, as it was at launch. */
 export interface LaunchedSequence {
@@ -24,7 +24,7 @@ export interface LaunchedSequence {
 }
 
 /** A plan in flight. */
-export interface LaunchedPlan {
+export interface LaunchedBatch {
   /** The plan's id. */
   readonly id: number;
   /** Forwards in it. */
@@ -74,7 +74,7 @@ function scoredRow({ params, prompt }: Request, token: number, sequence: number)
 }
 
 /** Builds one plan; use once. */
-export class PlanBuilder {
+export class ScheduleBatch {
   /** Ascending number of the plan. */
   readonly id: number;
   /** Tokens of the first forward, and sampled rows, so far. */
@@ -104,15 +104,15 @@ export class PlanBuilder {
   }
 
   /** Launches one forward per step for a request whose prompt is in the cache. */
-  decode(request: Request, residency: Residency): void {
-    this.#launch(request, residency, 1, 0, this.#steps);
+  decode(request: Request, allocation: Allocation): void {
+    this.#launch(request, allocation, 1, 0, this.#steps);
   }
 
   /**
    * Launches the positions up to `end`, scoring those of the prompt whose log-probability is wanted; the next token is
    * drawn if nothing known is left after them.
    */
-  prefill(request: Request, residency: Residency, end: number): void {
+  prefill(request: Request, allocation: Allocation, end: number): void {
     const begin = request.cachedLength;
     const sequence = this.sequences.length;
     const first = Math.max(begin, request.nextScore - 1);
@@ -122,11 +122,11 @@ export class PlanBuilder {
     }
     request.nextScore += scores;
     this.prefillTokens += end - begin;
-    this.#launch(request, residency, end - begin, scores, end === request.deviceLength ? 1 : 0);
+    this.#launch(request, allocation, end - begin, scores, end === request.deviceLength ? 1 : 0);
   }
 
   /** The plan for the executors, and what to remember of it. */
-  build(): { readonly plan: BatchPlan; readonly launched: LaunchedPlan } {
+  build(): { readonly plan: BatchPlan; readonly launched: LaunchedBatch } {
     const { id, sequences, prefillTokens, samples } = this;
     const tokenIds = new Uint32Array(this.#tokenIds.reduce((total, ids) => total + ids.length, 0));
     let at = 0;
@@ -148,15 +148,15 @@ export class PlanBuilder {
     return { plan, launched: { id, steps: this.#steps, sequences, prefillTokens, samples } };
   }
 
-  #launch(request: Request, residency: Residency, extend: number, scores: number, draws: number): void {
-    const { row, pages, unwrittenPages } = residency;
+  #launch(request: Request, allocation: Allocation, extend: number, scores: number, draws: number): void {
+    const { row, pages, unwrittenPages } = allocation;
     for (const index of unwrittenPages) this.#pageWrites.push(row, index, pages[index]!);
     unwrittenPages.clear();
-    if (!residency.idsWritten) {
+    if (!allocation.idsWritten) {
       const ids = request.ids(request.deviceLength);
       this.#tokenWrites.push(row, 0, ids.length);
       this.#tokenIds.push(ids);
-      residency.idsWritten = true;
+      allocation.idsWritten = true;
     }
     const firstSample = this.samples - scores;
     const sequence = this.sequences.length;
