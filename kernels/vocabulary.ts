@@ -72,7 +72,7 @@ export interface Candidate {
 
 /** Of each row the best of all ranks' candidates; the lowest token wins a tie. */
 export function gatherBest(collective: Collective, candidates: readonly Candidate[]): Candidate[] {
-  // Tokens are below 2²² (see `parse_config.ts`), which a float32 holds exactly.
+  // Tokens are below 2²² (see `weights/huggingface/config.ts`), which a float32 holds exactly.
   const sent = Float32Array.from(candidates.flatMap(({ value, token }) => [value, token]));
   const all = new Float32Array(collective.size * sent.length);
   collective.allGather(sent, all);

@@ -1,7 +1,7 @@
 // The detokenizer worker: joins the scheduler's port to the main process's through a `Detokenizer`.
 
 import "../workers/death.ts";
-import { ModelError } from "../model/fields.ts";
+import { ModelError } from "../model/json.ts";
 import type {
   DetokenizerAnswer,
   DetokenizerQuestion,

@@ -7,11 +7,11 @@ import { isStoredType, nativeType } from "../weights/convert.ts";
 import { readJson } from "../weights/json_file.ts";
 import { planDecoder, planParts } from "../weights/plan.ts";
 import { readTensorIndex, type TensorIndex } from "../weights/tensor_index.ts";
-import type { ModelConfig } from "./config.ts";
+import type { GenerationConfig, ModelConfig } from "./config.ts";
 import type { Shard } from "../weights/shard.ts";
-import { Fields, ModelError } from "./fields.ts";
-import { type GenerationConfig, parseGenerationConfig } from "./generation_config.ts";
-import { parseModelConfig } from "./parse_config.ts";
+import { ModelError } from "./json.ts";
+import { fp8Block, parseModelConfig } from "../weights/huggingface/config.ts";
+import { parseGenerationConfig } from "../weights/huggingface/generation.ts";
 
 /** What `--dtype` may say; "auto" keeps the checkpoint's type, other types are made while loading. */
 export type DTypeOption = "auto" | (typeof formats)[DType]["option"];
@@ -56,7 +56,7 @@ export async function openModel(directory: string, options: { dummy?: boolean } 
     config.vocabSize,
   );
   const tensors = options.dummy ? null : await readTensorIndex(directory);
-  return { directory, config, generation, tensors, fp8Block: fp8Block(new Fields(json, path)) };
+  return { directory, config, generation, tensors, fp8Block: fp8Block(json, path) };
 }
 
 /** The type that the weights have on the device. */
@@ -75,21 +75,6 @@ export function estimateWeightBytes(config: ModelConfig, dtype: DType, shard: Sh
     for (const { range } of pieces) bytes += (range.end - range.start) * 4;
   }
   return bytes;
-}
-
-function fp8Block(config: Fields): [number, number] {
-  const quantization = config.object("quantization_config");
-  const block = quantization?.list("weight_block_size", 2);
-  if (!quantization || !block) return [128, 128];
-  const [rows, columns] = block;
-  if (!isBlockSize(rows) || !isBlockSize(columns)) {
-    return quantization.fail("weight_block_size", "two numbers from 1 to 65536");
-  }
-  return [rows, columns];
-}
-
-function isBlockSize(value: unknown): value is number {
-  return typeof value === "number" && Number.isSafeInteger(value) && value >= 1 && value <= 65536;
 }
 
 async function exists(path: string): Promise<boolean> {

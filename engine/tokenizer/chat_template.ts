@@ -5,7 +5,8 @@
 // `apply_chat_template`. Templates come with models and are not trusted: see template_limits.ts.
 
 import { Environment, parse, tokenize } from "@huggingface/jinja";
-import { Fields, ModelError } from "../model/fields.ts";
+import { Fields } from "../model/fields.ts";
+import { ModelError } from "../model/json.ts";
 import { readText } from "../weights/json_file.ts";
 import type { ChatMessage } from "../messages.ts";
 import { LimitedInterpreter, TemplateError } from "./template_limits.ts";

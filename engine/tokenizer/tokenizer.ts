@@ -5,7 +5,8 @@
 // template that writes it itself) does not begin with it already.
 
 import { Tokenizer as Encoder } from "@huggingface/tokenizers";
-import { Fields, ModelError, shown } from "../model/fields.ts";
+import { Fields } from "../model/fields.ts";
+import { ModelError, shown } from "../model/json.ts";
 import { readJson } from "../weights/json_file.ts";
 import type { PromptInput } from "../messages.ts";
 import { type ChatTemplate, loadChatTemplate, TemplateError } from "./chat_template.ts";

@@ -4,7 +4,8 @@
 // characters, sentencepiece spells spaces as "▁" and unknown bytes as "<0x0A>". With a table of those runs, text is
 // one UTF-8 decoder over the bytes of the tokens, which needs no look-back and streams by itself.
 
-import { Fields, ModelError, shown } from "../model/fields.ts";
+import { Fields } from "../model/fields.ts";
+import { ModelError, shown } from "../model/json.ts";
 import { readJson } from "../weights/json_file.ts";
 
 /** How a token's text spells its bytes. */

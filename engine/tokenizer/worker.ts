@@ -4,7 +4,7 @@
 // Without a model directory it has no tokenizer and takes token ids only.
 
 import "../workers/death.ts";
-import { ModelError } from "../model/fields.ts";
+import { ModelError } from "../model/json.ts";
 import type {
   FromTokenizer,
   PromptInput,

@@ -6,7 +6,7 @@
 
 import { formats } from "../../kernels/formats/mod.ts";
 import type { Matrix } from "../../kernels/ops.ts";
-import { ModelError } from "../model/fields.ts";
+import { ModelError } from "../model/json.ts";
 import type { Model } from "../model/open.ts";
 import { type BlockScales, convert, expandFp8, isStoredType, toFloat32 } from "./convert.ts";
 import { type DecoderPlan, type MatrixPiece, type MatrixPlan, planParts, type VectorPlan } from "./plan.ts";

@@ -1,6 +1,6 @@
 // Small untrusted files of a model's folder, read with a bound on their size.
 
-import { ModelError } from "../model/fields.ts";
+import { ModelError } from "../model/json.ts";
 import { fill, openForReading } from "./safetensors.ts";
 
 /** The text of a file of at most `mostBytes`; undefined when there is no such file. */

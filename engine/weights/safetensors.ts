@@ -4,7 +4,7 @@
 // where the tensors lie one behind the other without gap or overlap, up to the end of the file. Everything the
 // header says is checked against the file's real size before anyone may take memory for it.
 
-import { ModelError, shown } from "../model/fields.ts";
+import { ModelError, shown } from "../model/json.ts";
 
 /** Bits per element of the types that files are made of; only some can be loaded. */
 const elementBytes: Readonly<Record<string, number>> = {

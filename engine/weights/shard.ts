@@ -5,7 +5,7 @@
 import type { HeadLayout } from "../../kernels/ops.ts";
 import { vocabularyShare } from "../../kernels/vocabulary.ts";
 import type { ModelConfig } from "../model/config.ts";
-import { ModelError } from "../model/fields.ts";
+import { ModelError } from "../model/json.ts";
 
 /** A half-open range of rows or columns. */
 export interface Range {

@@ -1,6 +1,7 @@
 // What is in the caches, and the way from a name to a folder.
 
-import { Fields, ModelError } from "../../engine/model/fields.ts";
+import { Fields } from "../../engine/model/fields.ts";
+import { ModelError } from "../../engine/model/json.ts";
 import { openModel } from "../../engine/model/open.ts";
 import { readJson, readText } from "../../engine/weights/json_file.ts";
 import { parseWeightMap } from "../../engine/weights/tensor_index.ts";

@@ -1,7 +1,7 @@
 // HTTP for hubs: the token goes to the hub's own host and nowhere else, redirects are followed by hand to make sure
 // of it, and what may pass (a broken connection, a busy server, a rate limit) is tried again.
 
-import { ModelError } from "../../engine/model/fields.ts";
+import { ModelError } from "../../engine/model/json.ts";
 
 /** How often and how long to try again. */
 export interface RetryPolicy {

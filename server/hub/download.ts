@@ -5,7 +5,7 @@
 // `….radish.json` with how many bytes of each segment it has. A lock file keeps two processes apart.
 
 import { createHash } from "node:crypto";
-import { ModelError } from "../../engine/model/fields.ts";
+import { ModelError } from "../../engine/model/json.ts";
 import { firstLine, type HubClient, PassingError } from "./client.ts";
 import { Parts } from "./parts.ts";
 import { refusal, type RemoteFile } from "./sources.ts";

@@ -3,7 +3,7 @@
 // The cache is Hugging Face's own (huggingface.co/docs/huggingface_hub, "Manage your cache"), shared with other
 // tools: models--owner--name/{blobs/<hash>, refs/<revision>, snapshots/<commit>/<file> → blobs}.
 
-import { ModelError, shown } from "../../engine/model/fields.ts";
+import { ModelError, shown } from "../../engine/model/json.ts";
 
 const part = "[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_-])?";
 const modelName = new RegExp(`^${part}/${part}$`);

@@ -1,7 +1,7 @@
 // Pulls a model from a hub into the hub's own cache: what is there already is not fetched again, what was begun is
 // continued, and a snapshot's files appear only when they are whole.
 
-import { ModelError } from "../../engine/model/fields.ts";
+import { ModelError } from "../../engine/model/json.ts";
 import { readText } from "../../engine/weights/json_file.ts";
 import { defaultRetry, HubClient, type RetryPolicy } from "./client.ts";
 import { createPool, downloadFile } from "./download.ts";

@@ -4,7 +4,8 @@
 // Everything a hub says is checked: names, sizes and hashes become paths.
 
 import { listFiles, modelInfo } from "@huggingface/hub";
-import { Fields, ModelError, shown } from "../../engine/model/fields.ts";
+import { Fields } from "../../engine/model/fields.ts";
+import { ModelError, shown } from "../../engine/model/json.ts";
 import { firstLine, type HubClient } from "./client.ts";
 import { isCommit, isWanted } from "./names.ts";
 

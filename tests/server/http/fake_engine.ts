@@ -310,7 +310,7 @@ const fakeModel: ModelInfo = {
     outputBias: false,
     mlpBias: false,
     qkNorm: true,
-    rope: { type: "default", theta: 10000, partial: 1 },
+    rope: { type: "default", theta: 10000 },
     slidingWindow: [null],
     moe: null,
     dtype: "f32",

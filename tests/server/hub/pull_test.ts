@@ -1,7 +1,7 @@
 // Pulling from a hub on loopback: what ends up in the cache, and what happens when things go wrong.
 
 import assert from "node:assert/strict";
-import { ModelError } from "../../../engine/model/fields.ts";
+import { ModelError } from "../../../engine/model/json.ts";
 import { pull, type PullOptions, type PullProgress } from "../../../server/hub/pull.ts";
 import { Random } from "../../random.ts";
 import { temporaryFolder } from "../../engine/weights/files.ts";

@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { ModelConfig } from "../../../engine/model/config.ts";
-import { ModelError } from "../../../engine/model/fields.ts";
-import { parseGenerationConfig } from "../../../engine/model/generation_config.ts";
-import { knownArchitectures, parseModelConfig } from "../../../engine/model/parse_config.ts";
+import { ModelError } from "../../../engine/model/json.ts";
+import { parseGenerationConfig } from "../../../engine/weights/huggingface/generation.ts";
+import { knownArchitectures, parseModelConfig } from "../../../engine/weights/huggingface/config.ts";
 
 const reference = new URL("../../data/reference/", import.meta.url);
 
@@ -57,7 +57,7 @@ Deno.test("a published configuration is read in full", () => {
     outputBias: false,
     mlpBias: false,
     qkNorm: true,
-    rope: { type: "default", theta: 1000000, partial: 1 },
+    rope: { type: "default", theta: 1000000 },
     slidingWindow: new Array(28).fill(null),
     moe: null,
     dtype: "bf16",
@@ -70,7 +70,6 @@ Deno.test("the reference models' configurations show what sets each architecture
   assert.deepEqual(readReference("llama3-rope").rope, {
     type: "llama3",
     theta: 500000,
-    partial: 1,
     factor: 8,
     lowFrequencyFactor: 1,
     highFrequencyFactor: 4,
