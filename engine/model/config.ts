@@ -87,8 +87,7 @@ export interface ModelConfig {
 }
 
 /** Recommendations of a model's makers; absent where they say nothing. */
-export interface GenerationConfig
-  extends Partial<Pick<Sampler, "temperature" | "topK" | "topP" | "minP" | "repetitionPenalty">> {
+export interface GenerationConfig extends Partial<Sampler> {
   /** Every id that ends a text, of this file and of `config.json`. */
   readonly eosIds: readonly number[];
 }

@@ -6,7 +6,7 @@
 
 import type { StateSpec } from "../ops.ts";
 import type { BatchPlan } from "../plan.ts";
-import { greedySampler, packSampling, type SampledRow, SampleFlag, type Sampler } from "../sampling.ts";
+import { fullSampler, greedySampler, packSampling, type SampledRow, SampleFlag } from "../sampling.ts";
 
 /** What the plans depend on. */
 type Sizes = Pick<StateSpec, "maxRows" | "maxTokens" | "maxSamples" | "contextLength">;
@@ -22,17 +22,6 @@ const promptTokens = 5;
 
 /** A software driver takes seconds for a large step, and its kernels change no more from here on. */
 const mostSoftwareTokens = 65;
-
-/** Uses every part of the sampler. */
-const everySampler: Sampler = {
-  temperature: 0.8,
-  topK: 20,
-  topP: 0.9,
-  minP: 0.05,
-  presencePenalty: 0.1,
-  frequencyPenalty: 0.1,
-  repetitionPenalty: 1.1,
-};
 
 /** The plans, smallest first; `software` says that the device is a software driver. */
 export function* warmUpPlans(state: Sizes, software: boolean): Generator<BatchPlan> {
@@ -91,7 +80,7 @@ function makePlan(extendLengths: readonly number[], cached: number, everything: 
 
 function sampledRows(tokens: readonly number[], firstSequence: number, everything: boolean): SampledRow[] {
   return tokens.map((token, i) => ({
-    ...(everything ? everySampler : greedySampler),
+    ...(everything ? fullSampler : greedySampler),
     token,
     sequence: firstSequence + i,
     flags: SampleFlag.Draw,
