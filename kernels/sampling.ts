@@ -86,7 +86,7 @@ export interface SampledRow extends Sampler {
 }
 
 /** The fields that are one word each, in the order of their words, and the words' type. */
-const layout: { readonly [field in Exclude<keyof SampledRow, "bias">]: "u32" | "f32" } = {
+const layout: { readonly [field in WordField]: "u32" | "f32" } = {
   token: "u32",
   sequence: "u32",
   flags: "u32",
@@ -103,7 +103,8 @@ const layout: { readonly [field in Exclude<keyof SampledRow, "bias">]: "u32" | "
   logprobs: "u32",
 };
 
-type WordField = keyof typeof layout;
+/** Fields that are one word each. */
+export type WordField = Exclude<keyof SampledRow, "bias">;
 const fields = Object.keys(layout) as WordField[];
 
 /** Words of a row. */

@@ -25,7 +25,6 @@ export type SharedRole =
   | "counts"
   | "chunkStats"
   | "results"
-  | "reduced"
   | "normed"
   | "routing"
   | "routes"
