@@ -6,7 +6,7 @@
 // can be refused from the configuration alone is refused before there is any worker.
 
 import { breakGroup, createGroupMemory } from "./executor/collectives.ts";
-import type { Model } from "./model/open.ts";
+import type { Model } from "./model/model.ts";
 import type { EngineOptions, StartProgress } from "./options.ts";
 import type { SchedulerConfig, SchedulerCounters } from "./scheduler/config.ts";
 import { checkRanks } from "./weights/shard.ts";

@@ -8,6 +8,8 @@ export type RopeConfig =
   & (
     | { readonly type: "default" }
     | { readonly type: "linear"; readonly factor: number }
+    /** Each pair's own divisor of its frequency. */
+    | { readonly type: "factors"; readonly factors: readonly number[] }
     | { readonly type: "dynamic"; readonly factor: number; readonly originalPositions: number }
     | {
       readonly type: "llama3";

@@ -8,7 +8,8 @@ import { planDecoder, planParts } from "../weights/plan.ts";
 import type { Shard } from "../weights/shard.ts";
 import type { DecoderWeights } from "./decoder.ts";
 import { mapTree } from "./layers.ts";
-import { deviceType, type DTypeOption, type Model } from "./open.ts";
+import { deviceType, type DTypeOption } from "./open.ts";
+import type { Model } from "./model.ts";
 
 /** How weights are loaded. */
 export interface LoadOptions {
