@@ -1,7 +1,7 @@
 // Ways to divide a product that are worth timing: matrix–vector tiles up to eight activation rows, tiles of a tiled
 // product beyond. The one that is chosen now comes first.
 
-import type { DeviceCaps, KernelCall } from "../../kernels/webgpu/kernel.ts";
+import type { DeviceCaps, KernelCall } from "../../kernels/webgpu/shader/kernel.ts";
 import { gemmTile, matvecTile, tileBytes } from "../../kernels/webgpu/linear/divide.ts";
 import { type GemmTile, threadCount } from "../../kernels/webgpu/linear/gemm_tile.ts";
 import type { LinearRole } from "../../kernels/webgpu/linear/linear.ts";

@@ -1,15 +1,15 @@
 // The decoder's operations, each turned into dispatches.
 
 import type { Activation, AttentionArgs, LinearArgs, Matrix, MoeArgs, Ops, SampleArgs } from "../ops.ts";
-import { recordAttention } from "./attention_operation.ts";
-import { recordAllReduce } from "./collective_operation.ts";
-import { DeviceActivation, type Forward, look, recordOperation } from "./context.ts";
+import { recordAttention } from "./attention/operation.ts";
+import { recordAllReduce } from "./collective/operation.ts";
+import { DeviceActivation, type Forward, look, recordOperation } from "./record/context.ts";
 import { embed } from "./embed/embed.ts";
-import { PlanWord } from "./kernel.ts";
-import { recordLinear } from "./linear_operation.ts";
-import { recordMoe } from "./moe_operation.ts";
-import { recordSample } from "./sample_operation.ts";
-import { DeviceMatrix, DeviceVector } from "./weights.ts";
+import { PlanWord } from "./shader/kernel.ts";
+import { recordLinear } from "./linear/operation.ts";
+import { recordMoe } from "./moe/operation.ts";
+import { recordSample } from "./sample/operation.ts";
+import { DeviceMatrix, DeviceVector } from "./state/weights.ts";
 
 const activation = (a: Activation) => a as DeviceActivation;
 

@@ -3,7 +3,7 @@
 import { gpuTest } from "../gpu.ts";
 import assert from "node:assert/strict";
 import type { DType } from "../../kernels/formats/mod.ts";
-import type { DeviceCaps } from "../../kernels/webgpu/kernel.ts";
+import type { DeviceCaps } from "../../kernels/webgpu/shader/kernel.ts";
 import { type LinearPlan, type LinearShape, noScratch } from "../../kernels/webgpu/linear/linear.ts";
 import type { GemmTile } from "../../kernels/webgpu/linear/gemm_tile.ts";
 import { matvecCall, type MatvecTile } from "../../kernels/webgpu/linear/matvec.ts";

@@ -7,9 +7,9 @@
 // more.
 
 import type { HeadLayout } from "../../ops.ts";
-import type { DeviceCaps } from "../kernel.ts";
+import type { DeviceCaps } from "../shader/kernel.ts";
 import type { AttentionCut } from "../plan/pack.ts";
-import { divideUp, powerOfTwo } from "../wgsl.ts";
+import { divideUp, powerOfTwo } from "../shader/wgsl.ts";
 import { mostSplits } from "./merge.ts";
 import { headBlocks, tune } from "./tuning.ts";
 

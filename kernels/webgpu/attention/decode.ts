@@ -9,9 +9,9 @@
 // within a subgroup, then through workgroup memory. A sequence with a single split writes its output at once, others
 // leave partial results for `merge`. Bound by reading K and V.
 
-import type { DeviceCaps, KernelCall } from "../kernel.ts";
+import type { DeviceCaps, KernelCall } from "../shader/kernel.ts";
 import { contentAt, Word } from "../plan/words.ts";
-import { divideUp, float, input, kernelSource, lines, output, range } from "../wgsl.ts";
+import { divideUp, float, input, kernelSource, lines, output, range } from "../shader/wgsl.ts";
 import { cacheType, octetHalf, slotFunction } from "./cache.ts";
 import { meeting } from "./meeting.ts";
 import { ownToken, ownTokenBindings, type OwnTokenRole } from "./own_token.ts";

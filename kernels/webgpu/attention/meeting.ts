@@ -1,7 +1,7 @@
 // The end of decode attention: bundles of lanes have each seen a part of the keys, and meet in workgroup memory. A few
 // neighbouring lanes share four elements of the output, each adds up some of the bundles, and shuffles do the rest.
 
-import { lines, range, storeQuad } from "../wgsl.ts";
+import { lines, range, storeQuad } from "../shader/wgsl.ts";
 import { type AttentionShape, partialWords } from "./shape.ts";
 import type { Tuning } from "./tuning.ts";
 

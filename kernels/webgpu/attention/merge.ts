@@ -4,10 +4,10 @@
 // splits' factors are found once, a split per thread, then every thread adds up its columns, four splits in flight.
 // Only recorded when some sequence has several splits; those with one have been written already. Bound by latency.
 
-import type { DeviceCaps, KernelCall } from "../kernel.ts";
+import type { DeviceCaps, KernelCall } from "../shader/kernel.ts";
 import { contentAt, Word } from "../plan/words.ts";
-import { laneArguments, laneParameters, workgroupReduction } from "../reduce.ts";
-import { input, kernelSource, output, store } from "../wgsl.ts";
+import { laneArguments, laneParameters, workgroupReduction } from "../shader/reduce.ts";
+import { input, kernelSource, output, store } from "../shader/wgsl.ts";
 import { type AttentionShape, firstKey, partialWords } from "./shape.ts";
 
 /** Most splits of a sequence. */

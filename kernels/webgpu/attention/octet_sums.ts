@@ -6,7 +6,7 @@
 // chains are fast and short ones exact: where products have one sign, the error grows with the 1.5th power of the
 // length.
 
-import { lines, range } from "../wgsl.ts";
+import { lines, range } from "../shader/wgsl.ts";
 
 /** Rows of a thread. */
 export const threadRows = 4;

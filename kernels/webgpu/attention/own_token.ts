@@ -8,7 +8,7 @@
 // cache, where another workgroup may be writing them: in the workgroup whose keys end with the own one the last gang,
 // which was spared the rotation, begins its softmax with it, rounded as the cache holds it.
 
-import { type Binding, divideUp, float, input, lines, range } from "../wgsl.ts";
+import { type Binding, divideUp, float, input, lines, range } from "../shader/wgsl.ts";
 import { octetHalf } from "./cache.ts";
 import { type AttentionShape, type HeadNorms, loadQuad } from "./shape.ts";
 import type { Tuning } from "./tuning.ts";

@@ -10,8 +10,8 @@
 // by workgroup memory and arithmetic. Large models take `prefill_half.ts` where the device can.
 
 import type { HeadLayout } from "../../ops.ts";
-import { type DeviceCaps, halfFrom, type KernelCall } from "../kernel.ts";
-import { divideUp, float, input, kernelSource, lines, load, output, range, store } from "../wgsl.ts";
+import { type DeviceCaps, halfFrom, type KernelCall } from "../shader/kernel.ts";
+import { divideUp, float, input, kernelSource, lines, load, output, range, store } from "../shader/wgsl.ts";
 import { cacheType, octetHalf, slotFunction } from "./cache.ts";
 import { halfCode, halfTile, halfTypes } from "./prefill_half.ts";
 import { type AttentionShape, firstKey, tileEntry } from "./shape.ts";

@@ -18,8 +18,8 @@
 // multiplied. Bound by arithmetic; registers and workgroup memory leave eight warps on a multiprocessor to hide its
 // latency.
 
-import { computesHalf, type DeviceCaps } from "../kernel.ts";
-import { float, lines, range } from "../wgsl.ts";
+import { computesHalf, type DeviceCaps } from "../shader/kernel.ts";
+import { float, lines, range } from "../shader/wgsl.ts";
 import { slotFunction } from "./cache.ts";
 import { element, floatSums, pairSums, threadColumns, threadRows } from "./octet_sums.ts";
 import { type AttentionShape, firstKey, loadQuad, tileEntry } from "./shape.ts";

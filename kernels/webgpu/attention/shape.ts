@@ -1,7 +1,7 @@
 // What the attention kernels have in common.
 
 import type { HeadLayout } from "../../ops.ts";
-import type { ElementType } from "../kernel.ts";
+import type { ElementType } from "../shader/kernel.ts";
 import { Word } from "../plan/words.ts";
 import type { CacheLayout } from "./cache.ts";
 

@@ -2,7 +2,7 @@
 // rows for one or two quads of keys each, `lanes` neighbouring lanes hold the keys of a block, and what has been added
 // up so far is scaled whenever a larger score turns up.
 
-import { lines, range } from "../wgsl.ts";
+import { lines, range } from "../shader/wgsl.ts";
 
 /** How the scores of a block are spread. */
 export interface SoftmaxLayout {

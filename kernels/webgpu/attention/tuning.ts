@@ -1,8 +1,8 @@
 // How decode attention is laid out over the threads of a workgroup, for a head layout and a device.
 
 import type { HeadLayout } from "../../ops.ts";
-import type { DeviceCaps } from "../kernel.ts";
-import { divideUp, powerOfTwo } from "../wgsl.ts";
+import type { DeviceCaps } from "../shader/kernel.ts";
+import { divideUp, powerOfTwo } from "../shader/wgsl.ts";
 
 /** What may be chosen for a step. */
 export interface DecodeLayout {

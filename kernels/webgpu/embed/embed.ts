@@ -4,9 +4,9 @@
 // Bound by memory, but small: T rows of the table.
 
 import type { DType } from "../../formats/mod.ts";
-import type { ElementType, KernelCall } from "../kernel.ts";
+import type { ElementType, KernelCall } from "../shader/kernel.ts";
 import { Word } from "../plan/words.ts";
-import { divideUp, elementReader, input, kernelSource, output, store } from "../wgsl.ts";
+import { divideUp, elementReader, input, kernelSource, output, store } from "../shader/wgsl.ts";
 
 const threads = 64;
 

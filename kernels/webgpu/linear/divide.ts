@@ -2,11 +2,11 @@
 // choices were measured on an H200 with the shapes of Qwen3-0.6B (see bench/NOTES.md); they depend on the shape and on
 // what the device reports, never on its name.
 
-import { computesHalf, type DeviceCaps, elementBytes, halfFrom } from "../kernel.ts";
+import { computesHalf, type DeviceCaps, elementBytes, halfFrom } from "../shader/kernel.ts";
 import { type GemmTile, SLICE_BYTES } from "./gemm_tile.ts";
 import type { LinearShape } from "./linear.ts";
 import { fixedSubgroup, matvecBytes, type MatvecTile } from "./matvec.ts";
-import { outputWidth } from "./wgsl.ts";
+import { outputWidth } from "./finish.ts";
 
 /** Output columns below which a product has too few rows to fill a device without dividing the sum. */
 const NARROW = 2048;

@@ -8,7 +8,7 @@
 // added in float32. Activations come prepared (`linear.ts`). Bound by: arithmetic. Register blocking as in the usual SGEMM
 // ladder (S. Boehm, "How to optimize a CUDA matmul kernel"); the f16 sums with a float32 flush are ours.
 
-import type { KernelCall } from "../kernel.ts";
+import type { KernelCall } from "../shader/kernel.ts";
 import { Side } from "./gemm_side.ts";
 import { type GemmInput, type GemmTile, partColumns, SLICE_BYTES, threadCount } from "./gemm_tile.ts";
 import type { LinearRole, LinearShape } from "./linear.ts";
@@ -20,7 +20,7 @@ import {
   rowOctets,
   scaleFunction,
   unpackFunctions,
-} from "./wgsl.ts";
+} from "./finish.ts";
 
 /** The product for up to `tokens` activation rows. */
 export function gemmCall(

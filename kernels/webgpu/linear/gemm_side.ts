@@ -6,7 +6,7 @@
 
 import type { DType } from "../../formats/mod.ts";
 import { type GemmTile, threadCount } from "./gemm_tile.ts";
-import { loadOctet, loadWeight, octetHalves, octets, octetVariables, repeat } from "./wgsl.ts";
+import { loadOctet, loadWeight, octetHalves, octets, octetVariables, repeat } from "./finish.ts";
 
 /** The WGSL that moves one operand; statements refer to `thread`, `buffer`, `at` and `end`. */
 export class Side {

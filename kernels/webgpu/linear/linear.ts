@@ -6,7 +6,7 @@
 // in which every tile along the weight's rows would do it again.
 
 import type { DType } from "../../formats/mod.ts";
-import type { DeviceCaps, ElementType, KernelCall } from "../kernel.ts";
+import type { DeviceCaps, ElementType, KernelCall } from "../shader/kernel.ts";
 
 /** What is done to the input of a tiled product beforehand. */
 export interface Preparation {

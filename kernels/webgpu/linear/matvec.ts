@@ -10,7 +10,7 @@
 // Bound by: memory bandwidth; from about 6 rows on, by arithmetic. One kernel per number of columns follows
 // llama.cpp's Vulkan back end (mul_mat_vec).
 
-import type { DeviceCaps, KernelCall } from "../kernel.ts";
+import type { DeviceCaps, KernelCall } from "../shader/kernel.ts";
 import type { LinearRole, LinearShape } from "./linear.ts";
 import {
   declareBuffers,
@@ -28,7 +28,7 @@ import {
   rowOctets,
   scaleFunction,
   unpackFunctions,
-} from "./wgsl.ts";
+} from "./finish.ts";
 
 /** How a matrix–vector kernel divides its work; all numbers are powers of two. */
 export interface MatvecTile {

@@ -1,7 +1,7 @@
 // Which kernels compute a product, for a number of activation rows and a device: matrix–vector kernels up to eight
 // rows, tiled products beyond, with the sum divided where the grid would leave the device idle.
 
-import { type DeviceCaps, elementBytes, type ElementType } from "../kernel.ts";
+import { type DeviceCaps, elementBytes, type ElementType } from "../shader/kernel.ts";
 import { gemmTile, matvecTile } from "./divide.ts";
 import { gemmCall } from "./gemm.ts";
 import type { GemmInput, GemmTile } from "./gemm_tile.ts";
@@ -16,7 +16,7 @@ import {
 import { matvecCall } from "./matvec.ts";
 import { prepareCall } from "./prepare.ts";
 import { canPrepareNext, reduceCall } from "./reduce.ts";
-import { outputWidth } from "./wgsl.ts";
+import { outputWidth } from "./finish.ts";
 
 /** Most activation rows of a matrix–vector kernel. */
 const MATVEC_TOKENS = 8;

@@ -6,8 +6,8 @@
 // sqrt(columns) · |weight|; others are divided by a power of two that leaves the largest of a row between 1 and 2, and
 // `rowScales` says by which. Bound by: memory bandwidth, and by launch for few tokens.
 
-import type { KernelCall } from "../kernel.ts";
-import { anySubgroup, laneArguments, laneParameters, workgroupReduction } from "../reduce.ts";
+import type { KernelCall } from "../shader/kernel.ts";
+import { anySubgroup, laneArguments, laneParameters, workgroupReduction } from "../shader/reduce.ts";
 import { isScaled, type LinearRole, type LinearShape, type Preparation, preparationKey } from "./linear.ts";
 import {
   type BufferDeclaration,
@@ -18,7 +18,7 @@ import {
   octetHalves,
   octets,
   unpackFunctions,
-} from "./wgsl.ts";
+} from "./finish.ts";
 
 /** prepared [tokens, columns] = norm(input), or input / rowScales. */
 export function prepareCall(

@@ -7,11 +7,11 @@
 // [part][token][row] float32 in; the sum runs over parts in order, so results do not depend on timing. Bound by:
 // latency; the partial sums are in the last-level cache.
 
-import type { KernelCall } from "../kernel.ts";
-import { laneParameters } from "../reduce.ts";
+import type { KernelCall } from "../shader/kernel.ts";
+import { laneParameters } from "../shader/reduce.ts";
 import { isScaled, type LinearRole, type LinearShape, type Preparation, preparationKey } from "./linear.ts";
 import { factorBuffer, find, meet, meetingFunctions } from "./prepare.ts";
-import { declareBuffers, finishFunction, outputWidth, repeat } from "./wgsl.ts";
+import { declareBuffers, finishFunction, outputWidth, repeat } from "./finish.ts";
 
 const THREADS = 256;
 

@@ -2,8 +2,8 @@
 //
 // Grid: (H / 256, T), a thread per element; experts in the order of their ranks. Bound by reading the results.
 
-import type { ElementType, KernelCall } from "../kernel.ts";
-import { divideUp, input, kernelSource, load, output, store } from "../wgsl.ts";
+import type { ElementType, KernelCall } from "../shader/kernel.ts";
+import { divideUp, input, kernelSource, load, output, store } from "../shader/wgsl.ts";
 
 /** Fixed properties. */
 export interface CombineShape {

@@ -7,7 +7,7 @@
 // SiLU·mul needs no further pass. Results stand by pair: [pairs, width]. Bound by arithmetic for many pairs per
 // expert, by reading the weights for few.
 
-import type { DeviceCaps, KernelCall } from "../kernel.ts";
+import type { DeviceCaps, KernelCall } from "../shader/kernel.ts";
 import {
   loadWeight,
   octetHalves,
@@ -17,8 +17,8 @@ import {
   rowOctets,
   scaleFunction,
   unpackFunctions,
-} from "../linear/wgsl.ts";
-import { divideUp, input, kernelSource, output } from "../wgsl.ts";
+} from "../linear/finish.ts";
+import { divideUp, input, kernelSource, output } from "../shader/wgsl.ts";
 import { type ExpertProduct, productKey } from "./shape.ts";
 
 /** Sizes of a workgroup's and of a thread's tile, multiples of four. */

@@ -6,7 +6,7 @@
 // result does not depend on the batch. Weights are read in 16-byte loads, [expert][row][column]. Bound by reading
 // the chosen experts.
 
-import type { DeviceCaps, KernelCall } from "../kernel.ts";
+import type { DeviceCaps, KernelCall } from "../shader/kernel.ts";
 import {
   loadWeight,
   octetNumbers,
@@ -16,9 +16,9 @@ import {
   rowOctets,
   scaleFunction,
   unpackFunctions,
-} from "../linear/wgsl.ts";
-import { laneArguments, laneParameters, oneSubgroup, workgroupReduction } from "../reduce.ts";
-import { divideUp, input, kernelSource, load, output, store } from "../wgsl.ts";
+} from "../linear/finish.ts";
+import { laneArguments, laneParameters, oneSubgroup, workgroupReduction } from "../shader/reduce.ts";
+import { divideUp, input, kernelSource, load, output, store } from "../shader/wgsl.ts";
 import { type ExpertProduct, productKey } from "./shape.ts";
 
 const units = 4;

@@ -3,9 +3,9 @@
 // Grid: a workgroup per token. Memory: logits [T, experts]; routes [T, k] of (expert, weight as bits). The lowest
 // expert wins a tie. Bound by launch.
 
-import type { DeviceCaps, KernelCall } from "../kernel.ts";
-import { laneArguments, laneParameters, oneSubgroup, workgroupReduction } from "../reduce.ts";
-import { input, kernelSource, output } from "../wgsl.ts";
+import type { DeviceCaps, KernelCall } from "../shader/kernel.ts";
+import { laneArguments, laneParameters, oneSubgroup, workgroupReduction } from "../shader/reduce.ts";
+import { input, kernelSource, output } from "../shader/wgsl.ts";
 
 /** Fixed properties. */
 export interface RouteShape {

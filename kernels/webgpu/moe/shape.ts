@@ -2,7 +2,7 @@
 // token · expertsPerToken + rank.
 
 import type { DType } from "../../formats/mod.ts";
-import type { ElementType } from "../kernel.ts";
+import type { ElementType } from "../shader/kernel.ts";
 
 /** One of an expert's two products: gate/up with SiLU·mul (paired rows), or down. */
 export interface ExpertProduct {

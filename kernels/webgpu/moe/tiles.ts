@@ -5,8 +5,8 @@
 // result is computed on its own, so the order does not show. Memory: order [pairs]; tiles [1 + 3 · tiles], their
 // number first. Bound by two passes over the routes.
 
-import type { DeviceCaps, KernelCall } from "../kernel.ts";
-import { divideUp, input, kernelSource, output } from "../wgsl.ts";
+import type { DeviceCaps, KernelCall } from "../shader/kernel.ts";
+import { divideUp, input, kernelSource, output } from "../shader/wgsl.ts";
 
 /** Fixed properties. */
 export interface TileShape {

@@ -3,10 +3,10 @@
 //
 // Grid: a workgroup per row. Memory: input [T, columns], output [rows, columns]. Bound by launch.
 
-import type { DeviceCaps, ElementType, KernelCall } from "../kernel.ts";
+import type { DeviceCaps, ElementType, KernelCall } from "../shader/kernel.ts";
 import { contentAt, Sample, sampleWords } from "../plan/words.ts";
-import { laneArguments, laneParameters, workgroupReduction } from "../reduce.ts";
-import { float, input, kernelSource, load, output, store } from "../wgsl.ts";
+import { laneArguments, laneParameters, workgroupReduction } from "../shader/reduce.ts";
+import { float, input, kernelSource, load, output, store } from "../shader/wgsl.ts";
 
 /** Fixed properties. */
 export interface GatherNormShape {

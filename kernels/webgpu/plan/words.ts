@@ -2,7 +2,7 @@
 // that kernels see one at a time; positions inside a region are words from its beginning.
 
 import { RowWord, rowWords } from "../../sampling.ts";
-import { PlanWord } from "../kernel.ts";
+import { PlanWord } from "../shader/kernel.ts";
 
 /** Words of a region's header. */
 export const Word = {

@@ -6,10 +6,10 @@
 // logits.
 
 import { SampleFlag } from "../../sampling.ts";
-import type { DeviceCaps, KernelCall } from "../kernel.ts";
+import type { DeviceCaps, KernelCall } from "../shader/kernel.ts";
 import { contentAt, Sample, sampleWords, Word } from "../plan/words.ts";
-import { laneArguments, laneParameters, workgroupReduction } from "../reduce.ts";
-import { divideUp, input, kernelSource, output } from "../wgsl.ts";
+import { laneArguments, laneParameters, workgroupReduction } from "../shader/reduce.ts";
+import { divideUp, input, kernelSource, output } from "../shader/wgsl.ts";
 
 /** Logits [rows, stride] and how they are cut. */
 export interface LogitsShape {

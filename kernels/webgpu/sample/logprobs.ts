@@ -4,10 +4,10 @@
 // tokens, each found as the best one after the one before it. Stage two, grid (rows): the same over the chunks'
 // lists. Rows that ask for nothing leave at once. Bound by reading the logits, n + 1 times from the cache.
 
-import type { DeviceCaps, KernelCall } from "../kernel.ts";
+import type { DeviceCaps, KernelCall } from "../shader/kernel.ts";
 import { Sample, Word } from "../plan/words.ts";
-import { laneArguments, laneParameters, workgroupReduction } from "../reduce.ts";
-import { divideUp, input, kernelSource, output } from "../wgsl.ts";
+import { laneArguments, laneParameters, workgroupReduction } from "../shader/reduce.ts";
+import { divideUp, input, kernelSource, output } from "../shader/wgsl.ts";
 import { chunkTokens, type LogitsShape, lowest, nanBits, noToken, sampleRecord } from "./draw.ts";
 
 /** Words of a chunk's results: maximum and sum, then (value, id) pairs. */

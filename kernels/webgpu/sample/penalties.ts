@@ -7,9 +7,9 @@
 // Grid: (positions / 128, rows) and (biases / 64, rows). Bound by launch.
 
 import { SampleFlag } from "../../sampling.ts";
-import type { KernelCall } from "../kernel.ts";
+import type { KernelCall } from "../shader/kernel.ts";
 import { Sample } from "../plan/words.ts";
-import { divideUp, input, kernelSource, output } from "../wgsl.ts";
+import { divideUp, input, kernelSource, output } from "../shader/wgsl.ts";
 import { type LogitsShape, sampleRecord } from "./draw.ts";
 
 const threads = 128;

@@ -7,10 +7,10 @@
 // After "Qrita" (arXiv 2602.01518) and FlashInfer's sorting-free samplers, in that they search for a pivot.
 // Bound by three or four passes of one workgroup over its row of logits.
 
-import type { DeviceCaps, KernelCall } from "../kernel.ts";
+import type { DeviceCaps, KernelCall } from "../shader/kernel.ts";
 import { Sample } from "../plan/words.ts";
-import { laneArguments, laneParameters, workgroupReduction } from "../reduce.ts";
-import { divideUp, float, input, kernelSource, output } from "../wgsl.ts";
+import { laneArguments, laneParameters, workgroupReduction } from "../shader/reduce.ts";
+import { divideUp, float, input, kernelSource, output } from "../shader/wgsl.ts";
 import { type LogitsShape, lowest, sampleRecord } from "./draw.ts";
 
 const bins = 2048;

@@ -4,14 +4,14 @@ import { gpuTest } from "../../gpu.ts";
 import assert from "node:assert/strict";
 import type { DType } from "../../../kernels/formats/mod.ts";
 import type { HeadLayout } from "../../../kernels/ops.ts";
-import { addRows } from "../../../kernels/webgpu/add/add.ts";
+import { addRows } from "../../../kernels/webgpu/collective/add.ts";
 import { cacheLayout } from "../../../kernels/webgpu/attention/cache.ts";
 import { decodeAttention } from "../../../kernels/webgpu/attention/decode.ts";
 import { mergeSplits } from "../../../kernels/webgpu/attention/merge.ts";
 import { prefillAttention, prefillTile } from "../../../kernels/webgpu/attention/prefill.ts";
 import { embed } from "../../../kernels/webgpu/embed/embed.ts";
 import { largeGpu } from "../large_gpu.ts";
-import type { DeviceCaps, KernelSource } from "../../../kernels/webgpu/kernel.ts";
+import type { DeviceCaps, KernelSource } from "../../../kernels/webgpu/shader/kernel.ts";
 import { planLinear } from "../../../kernels/webgpu/linear/plan.ts";
 import { combineExperts } from "../../../kernels/webgpu/moe/combine.ts";
 import { groupedProduct, groupedTile } from "../../../kernels/webgpu/moe/grouped.ts";
@@ -19,12 +19,12 @@ import { expertDown, expertGateUp } from "../../../kernels/webgpu/moe/matvec.ts"
 import { route } from "../../../kernels/webgpu/moe/route.ts";
 import { listTiles } from "../../../kernels/webgpu/moe/tiles.ts";
 import { gatherNorm } from "../../../kernels/webgpu/norm/gather_norm.ts";
-import { ropeStore } from "../../../kernels/webgpu/rope/rope_store.ts";
+import { ropeStore } from "../../../kernels/webgpu/attention/rope_store.ts";
 import { drawChunks, drawFinish } from "../../../kernels/webgpu/sample/draw.ts";
 import { logprobChunks, logprobFinish } from "../../../kernels/webgpu/sample/logprobs.ts";
 import { applyBias, applyPenalties, countHistory } from "../../../kernels/webgpu/sample/penalties.ts";
 import { sampleLimits } from "../../../kernels/webgpu/sample/threshold.ts";
-import { scatter } from "../../../kernels/webgpu/scatter/scatter.ts";
+import { scatter } from "../../../kernels/webgpu/plan/scatter.ts";
 
 const devices: DeviceCaps[] = [
   largeGpu,

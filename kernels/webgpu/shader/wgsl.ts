@@ -1,8 +1,8 @@
 // What all WGSL templates share: the binding convention of `kernel.ts`, and the few expressions that depend on an
 // element type.
 
-import { type DType, rowBytes } from "../formats/mod.ts";
-import { q8Block } from "../formats/q8.ts";
+import { type DType, rowBytes } from "../../formats/mod.ts";
+import { q8Block } from "../../formats/q8.ts";
 import type { ElementType, KernelSource } from "./kernel.ts";
 
 /** One buffer of group 1. */

@@ -2,9 +2,9 @@
 //
 // Grid: a thread per pair. Memory: the pairs stand in the plan. Bound by launch.
 
-import type { KernelCall } from "../kernel.ts";
-import { contentAt, Word } from "../plan/words.ts";
-import { divideUp, kernelSource, output } from "../wgsl.ts";
+import type { KernelCall } from "../shader/kernel.ts";
+import { contentAt, Word } from "./words.ts";
+import { divideUp, kernelSource, output } from "../shader/wgsl.ts";
 
 const threads = 128;
 

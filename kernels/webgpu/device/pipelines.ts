@@ -6,7 +6,7 @@
 
 import type { DeviceBuffer } from "./buffers.ts";
 import type { GpuDevice } from "./device.ts";
-import type { KernelSource } from "./kernel.ts";
+import type { KernelSource } from "../shader/kernel.ts";
 
 type Access = KernelSource["access"][number];
 

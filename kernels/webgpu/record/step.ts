@@ -1,11 +1,11 @@
 // A recorded step: submitting it, and reading what it left behind.
 
-import type { BatchPlan, StepResult } from "../plan.ts";
-import type { RecordedStep } from "../ops.ts";
-import { DeviceError, type GpuDevice } from "./device.ts";
-import { type PackedPlan } from "./plan/pack.ts";
-import { resultWords } from "./plan/words.ts";
-import type { Readback, Staging } from "./readback.ts";
+import type { BatchPlan, StepResult } from "../../plan.ts";
+import type { RecordedStep } from "../../ops.ts";
+import { DeviceError, type GpuDevice } from "../device/device.ts";
+import { type PackedPlan } from "../plan/pack.ts";
+import { resultWords } from "../plan/words.ts";
+import type { Readback, Staging } from "../device/readback.ts";
 import type { Segment } from "./recorder.ts";
 
 /** What a step's result buffer holds: the serial, then rows, then logits if asked for. */

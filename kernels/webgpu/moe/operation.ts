@@ -1,19 +1,19 @@
 // Mixture of experts: norm, router, choice, then matrix–vector products for few tokens or, for many, products
 // grouped by expert.
 
-import type { MoeArgs } from "../ops.ts";
-import { DeviceActivation, type Forward, look, recordOperation, sharedBuffer } from "./context.ts";
-import { PlanWord } from "./kernel.ts";
-import { recordLinear } from "./linear_operation.ts";
-import { combineExperts } from "./moe/combine.ts";
-import { groupedProduct, groupedTile } from "./moe/grouped.ts";
-import { expertDown, expertGateUp } from "./moe/matvec.ts";
-import { route } from "./moe/route.ts";
-import type { ExpertProduct } from "./moe/shape.ts";
-import { listTiles, mostTiles } from "./moe/tiles.ts";
-import { gatherNorm } from "./norm/gather_norm.ts";
-import type { Prepared } from "./recorder.ts";
-import type { DeviceMatrix, DeviceVector, MatrixPart } from "./weights.ts";
+import type { MoeArgs } from "../../ops.ts";
+import { DeviceActivation, type Forward, look, recordOperation, sharedBuffer } from "../record/context.ts";
+import { PlanWord } from "../shader/kernel.ts";
+import { recordLinear } from "../linear/operation.ts";
+import { combineExperts } from "./combine.ts";
+import { groupedProduct, groupedTile } from "./grouped.ts";
+import { expertDown, expertGateUp } from "./matvec.ts";
+import { route } from "./route.ts";
+import type { ExpertProduct } from "./shape.ts";
+import { listTiles, mostTiles } from "./tiles.ts";
+import { gatherNorm } from "../norm/gather_norm.ts";
+import type { Prepared } from "../record/recorder.ts";
+import type { DeviceMatrix, DeviceVector, MatrixPart } from "../state/weights.ts";
 
 /** Up to so many tokens the experts' weights are read once per token. */
 const matvecTokens = 8;

@@ -3,11 +3,11 @@
 // Shared buffers (scratch, logits, results) grow on demand. A recorded step may still refer to the old buffer, so
 // that one is kept until the step has been read.
 
-import type { StateSpec } from "../ops.ts";
-import { cacheBytes, type CacheLayout, cacheLayout } from "./attention/cache.ts";
-import type { BufferAllocator, DeviceBuffer } from "./buffers.ts";
-import type { PipelineCache } from "./pipelines.ts";
-import { powerOfTwo } from "./wgsl.ts";
+import type { StateSpec } from "../../ops.ts";
+import { cacheBytes, type CacheLayout, cacheLayout } from "../attention/cache.ts";
+import type { BufferAllocator, DeviceBuffer } from "../device/buffers.ts";
+import type { PipelineCache } from "../device/pipelines.ts";
+import { powerOfTwo } from "../shader/wgsl.ts";
 
 /** Buffers that steps share, by what is in them. */
 export type SharedRole =

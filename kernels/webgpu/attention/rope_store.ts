@@ -7,12 +7,12 @@
 // decoding, by memory otherwise.
 
 import type { HeadLayout } from "../../ops.ts";
-import type { DeviceCaps, ElementType, KernelCall } from "../kernel.ts";
+import type { DeviceCaps, ElementType, KernelCall } from "../shader/kernel.ts";
 import { Word } from "../plan/words.ts";
-import { laneArguments, laneParameters, oneSubgroup, workgroupReduction } from "../reduce.ts";
-import { float, input, kernelSource, load, output, store } from "../wgsl.ts";
-import { type CacheLayout, slotFunction } from "../attention/cache.ts";
-import type { HeadNorms } from "../attention/shape.ts";
+import { laneArguments, laneParameters, oneSubgroup, workgroupReduction } from "../shader/reduce.ts";
+import { float, input, kernelSource, load, output, store } from "../shader/wgsl.ts";
+import { type CacheLayout, slotFunction } from "./cache.ts";
+import type { HeadNorms } from "./shape.ts";
 
 /** Fixed properties. */
 export interface RopeStoreShape extends HeadNorms {

@@ -4,10 +4,10 @@
 // of its own. A part of a "paired" matrix holds matching gate and up rows, gate rows first, so that a kernel finds
 // both; stacked experts are split between experts.
 
-import { rowBytes } from "../formats/mod.ts";
-import { type Matrix, type MatrixSpec, type RopeTable, type Vector } from "../ops.ts";
-import type { BufferAllocator, DeviceBuffer } from "./buffers.ts";
-import { DeviceError } from "./device.ts";
+import { rowBytes } from "../../formats/mod.ts";
+import { type Matrix, type MatrixSpec, type RopeTable, type Vector } from "../../ops.ts";
+import type { BufferAllocator, DeviceBuffer } from "../device/buffers.ts";
+import { DeviceError } from "../device/device.ts";
 
 /** Rows of a matrix in one buffer. */
 export interface MatrixPart {

@@ -7,7 +7,7 @@
 // variable and open their device one after the other get one GPU each. Elsewhere all ranks share the adapter that
 // WebGPU gives.
 
-import type { DevicePlace } from "../ops.ts";
+import type { DevicePlace } from "../../ops.ts";
 
 /** A GPU on the bus that this process may use. */
 export interface PciGpu {

@@ -1,14 +1,20 @@
 // Attention of a layer. Where every sequence computes one token, one kernel does it all: nobody else needs the new
 // keys. Otherwise later tokens of a sequence see earlier ones, so norm, rotation and store come first, for all.
 
-import type { AttentionArgs, Norm } from "../ops.ts";
-import { decodeAttention } from "./attention/decode.ts";
-import { mergeSplits } from "./attention/merge.ts";
-import { prefillAttention, prefillTile } from "./attention/prefill.ts";
-import { partialWords } from "./attention/shape.ts";
-import { type DeviceActivation, type Forward, look, recordOperation, sharedBuffer } from "./context.ts";
-import { ropeStore } from "./rope/rope_store.ts";
-import type { DeviceRope, DeviceVector } from "./weights.ts";
+import type { AttentionArgs, Norm } from "../../ops.ts";
+import { decodeAttention } from "./decode.ts";
+import { mergeSplits } from "./merge.ts";
+import { prefillAttention, prefillTile } from "./prefill.ts";
+import { partialWords } from "./shape.ts";
+import {
+  type DeviceActivation,
+  type Forward,
+  look,
+  recordOperation,
+  sharedBuffer,
+} from "../record/context.ts";
+import { ropeStore } from "./rope_store.ts";
+import type { DeviceRope, DeviceVector } from "../state/weights.ts";
 
 /** Norms and rotation of q and k, store of k and v, attention, and the merge of its splits. */
 export function recordAttention(forward: Forward, args: AttentionArgs): void {

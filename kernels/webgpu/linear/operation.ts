@@ -1,12 +1,18 @@
 // Matrix products: plans each part of a matrix and binds its buffers. A product that finishes its rows in a kernel of
 // their own also prepares the input of the one behind it, if it is told which that is.
 
-import type { Norm } from "../ops.ts";
-import { type DeviceActivation, type Forward, look, recordOperation, sharedBuffer } from "./context.ts";
-import type { DeviceCaps, ElementType } from "./kernel.ts";
-import type { LinearShape } from "./linear/linear.ts";
-import { nextPreparation, planLinear, preparation } from "./linear/plan.ts";
-import type { DeviceMatrix, DeviceVector } from "./weights.ts";
+import type { Norm } from "../../ops.ts";
+import {
+  type DeviceActivation,
+  type Forward,
+  look,
+  recordOperation,
+  sharedBuffer,
+} from "../record/context.ts";
+import type { DeviceCaps, ElementType } from "../shader/kernel.ts";
+import type { LinearShape } from "./linear.ts";
+import { nextPreparation, planLinear, preparation } from "./plan.ts";
+import type { DeviceMatrix, DeviceVector } from "../state/weights.ts";
 
 /** A product over `rows` activation rows, whose number the kernels find in plan word `countWord`. */
 export interface LinearOperation {

@@ -1,12 +1,12 @@
 // Records dispatches into command buffers: one per step, or several where the host has to take part in between (the
 // ranks of a tensor-parallel group add up their results through host memory).
 
-import type { DeviceBuffer } from "./buffers.ts";
-import type { GpuDevice } from "./device.ts";
-import type { KernelCall } from "./kernel.ts";
-import type { Pipeline, PipelineCache } from "./pipelines.ts";
-import type { Readback, Staging } from "./readback.ts";
-import type { Tape } from "./tape.ts";
+import type { DeviceBuffer } from "../device/buffers.ts";
+import type { GpuDevice } from "../device/device.ts";
+import type { KernelCall } from "../shader/kernel.ts";
+import type { Pipeline, PipelineCache } from "../device/pipelines.ts";
+import type { Readback, Staging } from "../device/readback.ts";
+import type { Tape } from "./tapes.ts";
 
 /** A dispatch with everything looked up. */
 export interface Prepared {

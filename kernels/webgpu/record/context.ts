@@ -1,15 +1,15 @@
 // What every operation of the backend works with, and the memory of what it has looked up.
 
-import type { Activation, Collective } from "../ops.ts";
-import type { BufferAllocator, DeviceBuffer } from "./buffers.ts";
-import type { GpuDevice } from "./device.ts";
-import type { ElementType, KernelCall } from "./kernel.ts";
-import type { Preparation } from "./linear/linear.ts";
-import type { PipelineCache } from "./pipelines.ts";
-import type { ForwardShape } from "./plan/pack.ts";
-import type { SamplingNeeds } from "./plan/pack_sampling.ts";
+import type { Activation, Collective } from "../../ops.ts";
+import type { BufferAllocator, DeviceBuffer } from "../device/buffers.ts";
+import type { GpuDevice } from "../device/device.ts";
+import type { ElementType, KernelCall } from "../shader/kernel.ts";
+import type { Preparation } from "../linear/linear.ts";
+import type { PipelineCache } from "../device/pipelines.ts";
+import type { ForwardShape } from "../plan/pack.ts";
+import type { SamplingNeeds } from "../plan/pack_sampling.ts";
 import { prepare, type Prepared, type Recorder } from "./recorder.ts";
-import type { DeviceState, SharedBuffers, SharedRole } from "./state.ts";
+import type { DeviceState, SharedBuffers, SharedRole } from "../state/state.ts";
 
 /** Room for [maxTokens, width] numbers. */
 export class DeviceActivation implements Activation {

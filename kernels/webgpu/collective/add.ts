@@ -2,8 +2,8 @@
 //
 // Grid: (width / 128, T), a thread per element. Bound by launch; the all-reduce around it takes far longer.
 
-import type { ElementType, KernelCall } from "../kernel.ts";
-import { divideUp, input, kernelSource, load, output, store } from "../wgsl.ts";
+import type { ElementType, KernelCall } from "../shader/kernel.ts";
+import { divideUp, input, kernelSource, load, output, store } from "../shader/wgsl.ts";
 
 const threads = 128;
 

@@ -2,12 +2,12 @@
 // ranks' logits or candidates. Devices cannot see each other's memory, so data is read back, exchanged through the
 // group's shared memory, and written again.
 
-import type { Collective } from "../ops.ts";
-import { gatherBest, gatherRows } from "../vocabulary.ts";
-import { addRows } from "./add/add.ts";
-import type { DeviceBuffer } from "./buffers.ts";
-import { type DeviceActivation, type Forward, look, recordOperation } from "./context.ts";
-import { type LogitsShape, noTokenId } from "./sample/draw.ts";
+import type { Collective } from "../../ops.ts";
+import { gatherBest, gatherRows } from "../../vocabulary.ts";
+import { addRows } from "./add.ts";
+import type { DeviceBuffer } from "../device/buffers.ts";
+import { type DeviceActivation, type Forward, look, recordOperation } from "../record/context.ts";
+import { type LogitsShape, noTokenId } from "../sample/draw.ts";
 
 /** output = or += Σ over ranks of partial; `partial` is float32 and holds no meaning afterwards. */
 export function recordAllReduce(

@@ -4,9 +4,9 @@
 //
 // A tape is good for as long as no shared buffer has been replaced, and for the function that made it.
 
-import type { Ops } from "../ops.ts";
-import type { ForwardShape } from "./plan/pack.ts";
-import type { SamplingNeeds } from "./plan/pack_sampling.ts";
+import type { Ops } from "../../ops.ts";
+import type { ForwardShape } from "../plan/pack.ts";
+import type { SamplingNeeds } from "../plan/pack_sampling.ts";
 import type { Prepared } from "./recorder.ts";
 
 /** Dispatches in order, and where the region of the plan changes: to the forward's own (0) or a group's (1, 2, …). */

@@ -1,20 +1,20 @@
 // The end of a forward: norm, head and sampling of the rows whose logits are wanted.
 
-import type { Collective, Norm } from "../ops.ts";
-import { recordGather, recordGatherBest } from "./collective_operation.ts";
-import { DeviceActivation, type Forward, look, recordOperation, sharedBuffer } from "./context.ts";
-import { PlanWord } from "./kernel.ts";
-import { normedType, recordLinear } from "./linear_operation.ts";
-import { gatherNorm } from "./norm/gather_norm.ts";
-import { resultWords } from "./plan/words.ts";
-import { type SampleGroup } from "./plan/pack_sampling.ts";
-import { chunkCount, drawChunks, drawFinish, type LogitsShape } from "./sample/draw.ts";
-import { chunkWords, logprobChunks, logprobFinish } from "./sample/logprobs.ts";
-import { applyBias, applyPenalties, countHistory } from "./sample/penalties.ts";
-import { sampleLimits } from "./sample/threshold.ts";
-import type { DeviceBuffer } from "./buffers.ts";
-import type { DeviceMatrix, DeviceVector } from "./weights.ts";
-import { divideUp } from "./wgsl.ts";
+import type { Collective, Norm } from "../../ops.ts";
+import { recordGather, recordGatherBest } from "../collective/operation.ts";
+import { DeviceActivation, type Forward, look, recordOperation, sharedBuffer } from "../record/context.ts";
+import { PlanWord } from "../shader/kernel.ts";
+import { normedType, recordLinear } from "../linear/operation.ts";
+import { gatherNorm } from "../norm/gather_norm.ts";
+import { resultWords } from "../plan/words.ts";
+import { type SampleGroup } from "../plan/pack_sampling.ts";
+import { chunkCount, drawChunks, drawFinish, type LogitsShape } from "./draw.ts";
+import { chunkWords, logprobChunks, logprobFinish } from "./logprobs.ts";
+import { applyBias, applyPenalties, countHistory } from "./penalties.ts";
+import { sampleLimits } from "./threshold.ts";
+import type { DeviceBuffer } from "../device/buffers.ts";
+import type { DeviceMatrix, DeviceVector } from "../state/weights.ts";
+import { divideUp } from "../shader/wgsl.ts";
 
 /** Bytes of all results of a step. */
 export const resultBytes = (samples: number, steps: number, topCount: number): number =>

@@ -4,8 +4,8 @@
 // Errors that WebGPU reports out of band (uncaptured errors, a lost device) are kept and thrown by the next call of
 // `check`, which every step makes: nothing fails in silence.
 
-import type { DeviceInfo } from "../ops.ts";
-import type { DeviceCaps } from "./kernel.ts";
+import type { DeviceInfo } from "../../ops.ts";
+import type { DeviceCaps } from "../shader/kernel.ts";
 
 /** No adapter at all: there is no driver, or the process may not use it. */
 export class NoAdapterError extends Error {
