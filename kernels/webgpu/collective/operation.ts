@@ -6,8 +6,8 @@ import type { Collective } from "../../ops.ts";
 import { gatherBest, gatherRows } from "../../vocabulary.ts";
 import { addRows } from "./add.ts";
 import type { DeviceBuffer } from "../device/buffers.ts";
-import { type DeviceActivation, type Forward, look, recordOperation } from "../record/context.ts";
-import { type LogitsShape, noTokenId } from "../sample/draw.ts";
+import { type DeviceActivation, dispatch, type Forward } from "../record/context.ts";
+import { type Logits, noTokenId } from "../sample/draw.ts";
 
 /** output = or += Σ over ranks of partial; `partial` is float32 and holds no meaning afterwards. */
 export function recordAllReduce(
@@ -27,9 +27,8 @@ export function recordAllReduce(
     queue.writeBuffer(target.gpu, 0, values);
   });
   if (epilogue === "add") {
-    recordOperation(forward, `add ${partial.buffer.id} ${output.buffer.id} ${tokens}`, () => [
-      look(forward, addRows(width, output.element, tokens), { input: partial.buffer, output: output.buffer }),
-    ]);
+    const buffers = { input: partial.buffer, output: output.buffer };
+    dispatch(forward, addRows(width, output.element, tokens), buffers);
   }
 }
 
@@ -38,8 +37,8 @@ export function recordGather(
   { context: { gpu: { queue }, state }, recorder }: Forward,
   collective: Collective,
   rows: number,
-  local: { readonly logits: DeviceBuffer; readonly shape: LogitsShape },
-  whole: { readonly logits: DeviceBuffer; readonly shape: LogitsShape },
+  local: Logits,
+  whole: Logits,
 ): void {
   const [localStride, stride] = [local.shape.stride, whole.shape.stride];
   recorder.host(local.logits.gpu, 4 * rows * localStride, (data) => {
@@ -56,8 +55,8 @@ export function recordGather(
 }
 
 /**
- * Replaces the candidates of this rank's chunks, [rows, chunks], by one of each row: the best of all ranks. A
- * candidate is (logit, token), the token counted from this rank's first before, from the vocabulary's after.
+ * Replaces the candidates of this rank's chunks, [rows, chunks], by one for each row: the best of all ranks. A
+ * candidate is (logit, token). Before, tokens are counted from this rank's first one; after, from the vocabulary's.
  */
 export function recordGatherBest(
   { context: { gpu: { queue }, state }, recorder }: Forward,

@@ -1,8 +1,8 @@
 // The GPU device: which adapter, with which features and limits, and what goes wrong on it.
 //
-// `adapter.features` is not to be trusted (wgpu grants more than it lists), so features are requested by trying.
-// Errors that WebGPU reports out of band (uncaptured errors, a lost device) are kept and thrown by the next call of
-// `check`, which every step makes: nothing fails in silence.
+// wgpu grants more features than `adapter.features` lists, so each set of features is tried. WebGPU reports some errors
+// as events (uncaptured errors, a lost device). They are kept, and the next call of `check` throws them; every step
+// makes that call, so no failure is silent.
 
 import type { DeviceInfo } from "../../ops.ts";
 import type { DeviceCaps } from "../shader/kernel.ts";

@@ -1,11 +1,10 @@
 // Which GPU a rank takes, where a machine has several.
 //
-// WebGPU has no list of adapters, only a preference between a fast and a frugal one, so identical GPUs cannot be told
-// apart through it. On Linux there is a way round it: Mesa's device-select layer, which sits in front of every Vulkan
-// driver, also NVIDIA's, puts the GPU at the bus address in DRI_PRIME first. It reads the variable when a Vulkan
-// instance is made, and every worker of the runtime makes its own with its first adapter; so ranks that set the
-// variable and open their device one after the other get one GPU each. Elsewhere all ranks share the adapter that
-// WebGPU gives.
+// WebGPU has no list of adapters, only a choice between a fast and a frugal one, so it cannot tell equal GPUs apart.
+// On Linux Mesa's device-select layer can: it works in front of every Vulkan driver, also NVIDIA's, and puts the GPU at
+// the bus address in DRI_PRIME first. It reads the variable when a Vulkan instance is made, and every worker of the
+// runtime makes its own with its first adapter. So ranks that set the variable and open their device one after the
+// other get one GPU each. Elsewhere all ranks share the adapter that WebGPU gives.
 
 import type { DevicePlace } from "../../ops.ts";
 
@@ -70,7 +69,7 @@ export function placeRanks(
   if (wanted.length > 0 && !selectable) {
     throw new Error("--gpus needs Mesa's device-select layer: apt-get install -y mesa-vulkan-drivers");
   }
-  const chosen = wanted.length > 0 ? wanted : ranks > 1 && selectable ? mostAlike(gpus) : [];
+  const chosen = wanted.length > 0 ? wanted : ranks > 1 && selectable ? mostOfAKind(gpus) : [];
   if (chosen.length === 0) return Array.from({ length: ranks }, () => ({ address: null, sharing: ranks }));
   const addresses = Array.from({ length: ranks }, (_, rank) => chosen[rank % chosen.length]!);
   return addresses.map((address) => ({
@@ -85,9 +84,9 @@ export function selectGpu(address: string): void {
 }
 
 /** Addresses of the kind that there are most of; none if there is only one of each. */
-function mostAlike(gpus: readonly PciGpu[]): string[] {
-  const kinds = Object.values(Object.groupBy(gpus, ({ kind }) => kind)).map((alike) => alike ?? []);
-  const most = kinds.reduce((most, alike) => alike.length > most.length ? alike : most, []);
+function mostOfAKind(gpus: readonly PciGpu[]): string[] {
+  const kinds = Object.values(Object.groupBy(gpus, ({ kind }) => kind)).map((same) => same ?? []);
+  const most = kinds.reduce((most, same) => same.length > most.length ? same : most, []);
   return most.length > 1 ? most.map(({ address }) => address) : [];
 }
 

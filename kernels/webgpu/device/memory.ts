@@ -1,5 +1,5 @@
-// How much memory a device gives. WebGPU does not say, so it is tried: buffers are allocated until one is refused,
-// and given back at once. On a device of its own, so that a refusal cannot hurt the one that is used.
+// How much memory a device gives. WebGPU does not say, so it is tried: buffers are allocated until one is refused, and
+// freed at once. This happens on a second device, so that a refusal cannot harm the one that is used.
 
 import { NoAdapterError, openDevice, requestAdapter } from "./device.ts";
 

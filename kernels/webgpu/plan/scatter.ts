@@ -2,17 +2,21 @@
 //
 // Grid: a thread per pair. Memory: the pairs stand in the plan. Bound by launch.
 
-import type { KernelCall } from "../shader/kernel.ts";
+import { kernel, type KernelCall, write } from "../shader/kernel.ts";
+import { elementMain } from "../shader/reduce.ts";
+import { divideUp } from "../shader/wgsl.ts";
 import { contentAt, Word } from "./words.ts";
-import { divideUp, kernelSource, output } from "../shader/wgsl.ts";
 
 const threads = 128;
 
-const source = kernelSource(
-  "scatter",
-  [output("pageTable", "array<u32>"), output("tokenPool", "array<u32>")],
-  () =>
-    `@compute @workgroup_size(${threads}) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+/** Sets `writes` entries in all. */
+export const scatter = (writes: number): KernelCall<"pageTable" | "tokenPool"> =>
+  kernel({
+    key: "scatter",
+    buffers: { pageTable: write("u32"), tokenPool: write("u32") },
+    workgroups: [divideUp(writes, threads), 1, 1],
+    code: () =>
+      `${elementMain(threads)} {
   let pages = plan[${Word.PageWrites}];
   if (id.x < pages) {
     let at = ${contentAt}u + 2u * id.x;
@@ -22,9 +26,4 @@ const source = kernelSource(
     tokenPool[plan[at]] = plan[at + 1u];
   }
 }`,
-);
-
-/** Sets `writes` entries in all. */
-export function scatter(writes: number): KernelCall<"pageTable" | "tokenPool"> {
-  return { source, bindings: ["pageTable", "tokenPool"], workgroups: [divideUp(writes, threads), 1, 1] };
-}
+  });

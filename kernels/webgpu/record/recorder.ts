@@ -6,7 +6,6 @@ import type { GpuDevice } from "../device/device.ts";
 import type { KernelCall } from "../shader/kernel.ts";
 import type { Pipeline, PipelineCache } from "../device/pipelines.ts";
 import type { Readback, Staging } from "../device/readback.ts";
-import type { Tape } from "./tapes.ts";
 
 /** A dispatch with everything looked up. */
 export interface Prepared {
@@ -14,28 +13,29 @@ export interface Prepared {
   readonly pipeline: Pipeline;
   /** On which buffers. */
   readonly bindGroup: GPUBindGroup;
-  /** Workgroups. */
-  readonly x: number;
-  /** Workgroups. */
-  readonly y: number;
-  /** Workgroups. */
-  readonly z: number;
+  /** The grid. */
+  readonly workgroups: readonly [x: number, y: number, z: number];
 }
+
+/**
+ * What a forward has recorded: dispatches, numbers where the region of the plan changes, to the forward's own (0) or
+ * a group's (1, 2, …), and everything else as a function that records it again.
+ */
+export type Tape = readonly (Prepared | number | ((recorder: Recorder) => void))[];
 
 /** Looks up a kernel's pipeline and bind group. */
 export function prepare<Role extends string>(
   pipelines: PipelineCache,
-  { source, bindings, workgroups: [x, y, z] }: KernelCall<Role>,
-  buffers: Readonly<Record<Role, DeviceBuffer>>,
+  { source, bindings, workgroups }: KernelCall<Role>,
+  buffers: { readonly [R in Role]?: DeviceBuffer | null },
 ): Prepared {
   const pipeline = pipelines.pipeline(source);
-  return {
-    pipeline,
-    bindGroup: pipelines.bindGroup(pipeline, bindings.map((role) => buffers[role])),
-    x,
-    y,
-    z,
-  };
+  const bound = bindings.map((role) => {
+    const buffer = buffers[role];
+    if (!buffer) throw new Error(`${source.key}: there is no buffer for ${role}`);
+    return buffer;
+  });
+  return { pipeline, bindGroup: pipelines.bindGroup(pipeline, bound), workgroups };
 }
 
 /** Commands, and what the host does once they are done. */
@@ -62,8 +62,8 @@ export class Recorder {
   #encoder: GPUCommandEncoder;
   #pass: GPUComputePassEncoder | null = null;
   #pipeline: Pipeline | null = null;
-  /** What has been recorded since {@link begin}, with offsets of regions; null where that is more than dispatches. */
-  #tape: (Prepared | number)[] | null = null;
+  /** What has been recorded since {@link begin}, with offsets of regions; null while no tape is made. */
+  #tape: Tape[number][] | null = null;
   /** For what the host reads: one after the other, so one buffer serves a whole step. */
   #staging: Staging | null = null;
 
@@ -80,18 +80,18 @@ export class Recorder {
     this.#tape = [];
   }
 
-  /** What has been recorded since, with `regions` numbered in their order; null where a tape cannot hold it. */
-  taped(regions: readonly number[]): Tape | null {
-    const tape = this.#tape?.map((entry) => typeof entry === "number" ? regions.indexOf(entry) : entry) ??
-      null;
+  /** What has been recorded since, with `regions` numbered in their order. */
+  taped(regions: readonly number[]): Tape {
+    const tape = this.#tape ?? [];
     this.#tape = null;
-    return tape;
+    return tape.map((entry) => typeof entry === "number" ? regions.indexOf(entry) : entry);
   }
 
   /** Records a tape again, for a forward with these regions. */
   replay(tape: Tape, regions: readonly number[]): void {
     for (const entry of tape) {
       if (typeof entry === "number") this.region(regions[entry]!);
+      else if (typeof entry === "function") entry(this);
       else this.dispatch(entry);
     }
   }
@@ -106,7 +106,7 @@ export class Recorder {
   /** Appends a dispatch. */
   dispatch(prepared: Prepared): void {
     this.#tape?.push(prepared);
-    const { pipeline, bindGroup, x, y, z } = prepared;
+    const { pipeline, bindGroup, workgroups: [x, y, z] } = prepared;
     let pass = this.#pass;
     if (pass === null) {
       pass = this.#pass = this.#encoder.beginComputePass();
@@ -129,13 +129,14 @@ export class Recorder {
     targetOffset: number,
     bytes: number,
   ): void {
-    this.#tape = null;
+    this.#tape?.push((recorder) => recorder.copy(source, sourceOffset, target, targetOffset, bytes));
     this.#endPass();
     this.#encoder.copyBufferToBuffer(source, sourceOffset, target, targetOffset, bytes);
   }
 
   /** Once everything so far is done, `act` gets the first `bytes` of a buffer; what follows waits for it. */
   host(source: GPUBuffer, bytes: number, act: (data: ArrayBuffer) => void): void {
+    this.#tape?.push((recorder) => recorder.host(source, bytes, act));
     const before = this.#segments.at(-1);
     if (this.#staging !== null && this.#staging.bytes >= bytes && before?.then) {
       this.#segments[this.#segments.length - 1] = { ...before, then: { ...before.then, last: false } };
@@ -143,7 +144,8 @@ export class Recorder {
       this.#staging = this.#readback.acquire(bytes);
     }
     const staging = this.#staging;
-    this.copy(source, 0, staging.buffer, 0, bytes);
+    this.#endPass();
+    this.#encoder.copyBufferToBuffer(source, 0, staging.buffer, 0, bytes);
     this.#segments.push({ commands: this.#encoder.finish(), then: { staging, bytes, act, last: true } });
     this.#encoder = this.#gpu.device.createCommandEncoder();
   }

@@ -8,59 +8,50 @@ import { resultWords } from "../plan/words.ts";
 import type { Readback, Staging } from "../device/readback.ts";
 import type { Segment } from "./recorder.ts";
 
-/** What a step's result buffer holds: the serial, then rows, then logits if asked for. */
-export interface ResultLayout {
-  /** Where the results are copied. */
-  readonly staging: Staging;
-  /** Number of the step, which stands in front of them. */
-  readonly serial: number;
-  /** Words of results, and of logits behind them. */
-  readonly rows: number;
-  /** Words of logits, behind the rows. */
-  readonly logits: number;
-}
-
 /** Words before the results. */
 export const serialWords = 4;
 
+/** What a step is made of. */
+export interface StepParts {
+  /** Where it runs. */
+  readonly gpu: GpuDevice;
+  /** Reads what it leaves behind. */
+  readonly readback: Readback;
+  /** The plan, as it came and packed. */
+  readonly plan: BatchPlan;
+  /** The words for the kernels. */
+  readonly packed: PackedPlan;
+  /** Where these go. */
+  readonly planBuffer: GPUBuffer;
+  /** The commands. */
+  readonly segments: readonly Segment[];
+  /** Where the results are copied: the serial, then rows, then logits if asked for. */
+  readonly staging: Staging;
+  /** Number of the step, which stands in front of them. */
+  readonly serial: number;
+  /** Words of results. */
+  readonly rows: number;
+  /** Words of logits, behind the rows. */
+  readonly logits: number;
+  /** Called with the serial once the step is done. */
+  readonly done: (serial: number) => void;
+}
+
 /** A step of the WebGPU backend. */
 export class DeviceStep implements RecordedStep {
-  readonly #gpu: GpuDevice;
-  readonly #readback: Readback;
-  readonly #plan: BatchPlan;
-  readonly #packed: PackedPlan;
-  readonly #planBuffer: GPUBuffer;
-  readonly #segments: readonly Segment[];
-  readonly #layout: ResultLayout;
-  readonly #done: (serial: number) => void;
+  readonly #parts: StepParts;
   #started = 0;
 
   /** Nothing runs before `submit`. */
-  constructor(
-    gpu: GpuDevice,
-    readback: Readback,
-    plan: BatchPlan,
-    packed: PackedPlan,
-    planBuffer: GPUBuffer,
-    segments: readonly Segment[],
-    layout: ResultLayout,
-    done: (serial: number) => void,
-  ) {
-    this.#gpu = gpu;
-    this.#readback = readback;
-    this.#plan = plan;
-    this.#packed = packed;
-    this.#planBuffer = planBuffer;
-    this.#segments = segments;
-    this.#layout = layout;
-    this.#done = done;
+  constructor(parts: StepParts) {
+    this.#parts = parts;
   }
 
   /** A step in which the host takes part is put off until `read`, where it may block. */
   submit(): void {
-    this.#gpu.check();
+    this.#parts.gpu.check();
     this.#started = performance.now();
-    if (this.#segments.length === 1) this.#begin();
+    if (this.#parts.segments.length === 1) this.#begin();
   }
 
   /**
@@ -68,8 +59,8 @@ export class DeviceStep implements RecordedStep {
    * @throws {DeviceError} if the device failed since the step before.
    */
   read(): StepResult | Promise<StepResult> {
-    this.#gpu.check();
-    if (this.#segments.length > 1) {
+    this.#parts.gpu.check();
+    if (this.#parts.segments.length > 1) {
       this.#begin();
       const rest = this.#continue(0);
       if (rest !== null) return rest.then(() => this.#collect());
@@ -79,19 +70,19 @@ export class DeviceStep implements RecordedStep {
 
   #begin(): void {
     // The plan goes in right before the commands that read it: an earlier step may still need the buffer.
-    this.#gpu.queue.writeBuffer(this.#planBuffer, 0, this.#packed.words);
-    this.#gpu.queue.submit([this.#segments[0]!.commands]);
+    this.#parts.gpu.queue.writeBuffer(this.#parts.planBuffer, 0, this.#parts.packed.words);
+    this.#parts.gpu.queue.submit([this.#parts.segments[0]!.commands]);
   }
 
   /** Runs the host's parts from segment `from` on; a promise only where a readback has to be awaited. */
   #continue(from: number): Promise<void> | null {
-    for (let i = from; i < this.#segments.length - 1; i++) {
-      const { staging, bytes, act, last } = this.#segments[i]!.then!;
+    for (let i = from; i < this.#parts.segments.length - 1; i++) {
+      const { staging, bytes, act, last } = this.#parts.segments[i]!.then!;
       const next = (data: ArrayBuffer) => {
         act(data);
-        this.#gpu.queue.submit([this.#segments[i + 1]!.commands]);
+        this.#parts.gpu.queue.submit([this.#parts.segments[i + 1]!.commands]);
       };
-      const data = this.#readback.read(staging, bytes, !last);
+      const data = this.#parts.readback.read(staging, bytes, !last);
       if (data instanceof Promise) {
         return data.then((d) => {
           next(d);
@@ -104,22 +95,22 @@ export class DeviceStep implements RecordedStep {
   }
 
   #collect(): StepResult | Promise<StepResult> {
-    const { staging, rows, logits } = this.#layout;
-    const data = this.#readback.read(staging, 4 * (serialWords + rows + logits));
+    const { staging, rows, logits } = this.#parts;
+    const data = this.#parts.readback.read(staging, 4 * (serialWords + rows + logits));
     return data instanceof Promise ? data.then((d) => this.#decode(d)) : this.#decode(data);
   }
 
   #decode(data: ArrayBuffer): StepResult | Promise<StepResult> {
-    const { serial, rows, logits } = this.#layout;
+    const { serial, rows, logits, packed, done } = this.#parts;
     const words = new Uint32Array(data);
     if (words[0] !== serial) return this.#explain();
-    this.#done(serial);
-    const { samples, topCount } = this.#packed;
+    done(serial);
+    const { samples, topCount } = packed;
     const floats = new Float32Array(data);
-    const total = samples * this.#plan.steps;
+    const total = samples * this.#parts.plan.steps;
     const stride = resultWords(topCount);
     const result = {
-      id: this.#plan.id,
+      id: this.#parts.plan.id,
       tokens: new Uint32Array(total),
       logprobs: new Float32Array(total),
       topCount,
@@ -142,8 +133,8 @@ export class DeviceStep implements RecordedStep {
 
   /** The step did not run: the reason arrives as an event by the time the queue says that it is idle. */
   async #explain(): Promise<never> {
-    await this.#gpu.queue.onSubmittedWorkDone();
-    this.#gpu.check();
+    await this.#parts.gpu.queue.onSubmittedWorkDone();
+    this.#parts.gpu.check();
     throw new DeviceError("the device did not run the step, and gave no reason");
   }
 }

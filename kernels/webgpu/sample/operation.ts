@@ -1,19 +1,17 @@
 // The end of a forward: norm, head and sampling of the rows whose logits are wanted.
 
-import type { Collective, Norm } from "../../ops.ts";
+import type { Collective, SampleArgs } from "../../ops.ts";
 import { recordGather, recordGatherBest } from "../collective/operation.ts";
-import { DeviceActivation, type Forward, look, recordOperation, sharedBuffer } from "../record/context.ts";
-import { PlanWord } from "../shader/kernel.ts";
-import { normedType, recordLinear } from "../linear/operation.ts";
-import { gatherNorm } from "../norm/gather_norm.ts";
-import { resultWords } from "../plan/words.ts";
-import { type SampleGroup } from "../plan/pack_sampling.ts";
-import { chunkCount, drawChunks, drawFinish, type LogitsShape } from "./draw.ts";
+import { DeviceActivation, dispatch, type Forward, sharedBuffer } from "../record/context.ts";
+import { normedType, recordLinear, recordNorm } from "../linear/operation.ts";
+import { resultWords, Word } from "../plan/words.ts";
+import type { SampleGroup, SamplingNeeds } from "../plan/pack_sampling.ts";
+import { chunkCount, drawChunks, drawFinish, type Logits, type LogitsShape } from "./draw.ts";
 import { chunkWords, logprobChunks, logprobFinish } from "./logprobs.ts";
 import { applyBias, applyPenalties, countHistory } from "./penalties.ts";
 import { sampleLimits } from "./threshold.ts";
 import type { DeviceBuffer } from "../device/buffers.ts";
-import type { DeviceMatrix, DeviceVector } from "../state/weights.ts";
+import type { DeviceMatrix } from "../state/weights.ts";
 import { divideUp } from "../shader/wgsl.ts";
 
 /** Bytes of all results of a step. */
@@ -21,15 +19,10 @@ export const resultBytes = (samples: number, steps: number, topCount: number): n
   4 * samples * steps * resultWords(topCount);
 
 /** Norm, head and draw, group after group of sampled rows. */
-export function recordSample(
-  forward: Forward,
-  input: DeviceActivation,
-  norm: Norm,
-  head: DeviceMatrix,
-): void {
+export function recordSample(forward: Forward, args: SampleArgs): void {
   for (const group of forward.shape.groups) {
     forward.recorder.region(group.offset);
-    const local = recordLogits(forward, group, input, norm, head);
+    const local = recordLogits(forward, group, args);
     const { collective } = forward.context;
     if (collective !== null && !forward.needs.wholeRows) {
       recordGreedy(forward, group, collective, local);
@@ -41,53 +34,23 @@ export function recordSample(
   }
 }
 
-/** Logits [rows of a group, stride]; the stride is a multiple of four, so that rows can be read in fours. */
-interface Logits {
-  readonly logits: DeviceBuffer;
-  readonly shape: LogitsShape;
-}
-
 /** The logits of this rank's part of the vocabulary. */
 function recordLogits(
   forward: Forward,
   { count }: SampleGroup,
-  input: DeviceActivation,
-  norm: Norm,
-  head: DeviceMatrix,
+  { input, norm, ...args }: SampleArgs,
 ): Logits {
+  const head = args.head as DeviceMatrix;
   const { context: { gpu, collective } } = forward;
   const { rows, columns } = head.spec;
   const stride = 4 * divideUp(rows, 4);
   const logits = sharedBuffer(forward, collective === null ? "logits" : "localLogits", 4 * count * stride);
   const output = new DeviceActivation(stride, "f32", logits);
-  const element = normedType(head, count, gpu.caps);
-  const sampled = new DeviceActivation(
-    columns,
-    element,
-    sharedBuffer(forward, "sampled", 4 * count * columns),
-  );
-  recordOperation(forward, `gather ${input.buffer.id} ${sampled.buffer.id} ${element} ${count}`, () => [
-    look(
-      forward,
-      gatherNorm(
-        { rows: "sampled", columns, epsilon: norm.epsilon, input: input.element, output: sampled.element },
-        count,
-        gpu.caps,
-      ),
-      { input: input.buffer, weight: (norm.weight as DeviceVector).buffer, output: sampled.buffer },
-    ),
-  ]);
-  recordLinear(forward, {
-    input: sampled,
-    norm: null,
-    weight: head,
-    bias: null,
-    output,
-    epilogue: "store",
-    next: null,
-    rows: count,
-    countWord: PlanWord.Samples,
-  });
+  const buffer = sharedBuffer(forward, "sampled", 4 * count * columns);
+  const sampled = new DeviceActivation(columns, normedType(head, count, gpu.caps), buffer);
+  const rowsOf = { rows: count, countWord: Word.Samples };
+  recordNorm(forward, input as DeviceActivation, norm, sampled, { ...rowsOf, gather: true });
+  recordLinear(forward, { input: sampled, weight: head, output, epilogue: "store", ...rowsOf });
   return { logits, shape: { vocabSize: rows, stride } };
 }
 
@@ -116,18 +79,10 @@ function recordGreedy(
   const chunks = chunkCount(shape, caps);
   const candidates = sharedBuffer(forward, "candidates", 8 * count * chunks);
   const limits = sharedBuffer(forward, "limits", 4 * count);
-  const key = `${logits.id} ${candidates.id} ${shape.vocabSize} ${count}`;
-  recordOperation(forward, `greedy ${key}`, () => [
-    look(forward, drawChunks(shape, false, count, caps), { logits, limits, candidates }),
-  ]);
+  const buffers = { logits, limits, candidates, tokenPool, results: forward.results };
+  dispatch(forward, drawChunks(shape, false, count, caps), buffers);
   recordGatherBest(forward, collective, count, chunks, candidates);
-  recordOperation(forward, `settle ${key}`, () => [
-    look(forward, drawFinish(1, contextLength, count, caps), {
-      candidates,
-      tokenPool,
-      results: forward.results,
-    }),
-  ]);
+  dispatch(forward, drawFinish(1, contextLength, count, caps), buffers);
 }
 
 /** For a plan that returns logits: copies the group's rows to where they are read from. */
@@ -144,6 +99,13 @@ function copyLogits(
   }
 }
 
+/**
+ * Positions of the longest history that the penalties count; 0 where no row has any. Rounded up, so that a growing
+ * history does not look like a new shape every step.
+ */
+export const historyLength = ({ history }: SamplingNeeds, step: number, contextLength: number): number =>
+  history === 0 ? 0 : Math.min(contextLength, 1024 * divideUp(history + step, 1024));
+
 /** Penalties, limits, draw and log-probabilities, as far as some row needs them. */
 function recordSampler(
   forward: Forward,
@@ -151,49 +113,36 @@ function recordSampler(
   logits: DeviceBuffer,
   shape: LogitsShape,
 ): void {
-  const { context: { gpu: { caps }, state: { spec, tokenPool } }, needs, topCount, step } = forward;
-  const { contextLength } = spec;
-  // Rounded up, so that a growing history does not look like a new operation every step.
-  const history = needs.history === 0
-    ? 0
-    : Math.min(contextLength, 1024 * divideUp(needs.history + step, 1024));
+  const { context: { gpu: { caps }, state: { spec: { contextLength }, tokenPool } }, needs, topCount } =
+    forward;
+  const history = historyLength(needs, forward.step, contextLength);
+  const chunks = chunkCount(shape, caps);
+  const logitBytes = 4 * count * shape.stride;
   const changed = history > 0 || needs.biases > 0;
-  const key = `sample ${logits.id} ${shape.vocabSize} ${count} ${history} ${needs.biases} ${needs.limits} ` +
-    `${needs.logprobs ? topCount : -1}`;
-  const original = needs.logprobs && changed
-    ? sharedBuffer(forward, "rawLogits", 4 * count * shape.stride)
-    : logits;
   // The log-probabilities are those of the model, not of the penalised distribution.
-  if (original !== logits) forward.recorder.copy(logits.gpu, 0, original.gpu, 0, 4 * count * shape.stride);
-  recordOperation(forward, key, () => {
-    const chunks = chunkCount(shape, caps);
-    const buffers = {
-      logits,
-      tokenPool,
-      counts: sharedBuffer(forward, "counts", history > 0 ? 4 * count * shape.vocabSize : 16),
-      limits: sharedBuffer(forward, "limits", 4 * count),
-      candidates: sharedBuffer(forward, "candidates", 8 * count * chunks),
-      chunkStats: sharedBuffer(
-        forward,
-        "chunkStats",
-        needs.logprobs ? 4 * count * chunks * chunkWords(topCount) : 16,
-      ),
-      results: forward.results,
-    };
-    const prepared = [];
-    if (history > 0) {
-      prepared.push(look(forward, countHistory(shape, contextLength, history, count), buffers));
-      prepared.push(look(forward, applyPenalties(shape, contextLength, history, count), buffers));
-    }
-    if (needs.biases > 0) prepared.push(look(forward, applyBias(shape, needs.biases, count), buffers));
-    if (needs.limits) prepared.push(look(forward, sampleLimits(shape, count, caps), buffers));
-    prepared.push(look(forward, drawChunks(shape, needs.limits, count, caps), buffers));
-    prepared.push(look(forward, drawFinish(chunks, contextLength, count, caps), buffers));
-    if (needs.logprobs) {
-      const unpenalized = { ...buffers, logits: original };
-      prepared.push(look(forward, logprobChunks(shape, count, caps), unpenalized));
-      prepared.push(look(forward, logprobFinish(shape, count, caps), unpenalized));
-    }
-    return prepared;
-  });
+  const original = needs.logprobs && changed ? sharedBuffer(forward, "rawLogits", logitBytes) : logits;
+  if (original !== logits) forward.recorder.copy(logits.gpu, 0, original.gpu, 0, logitBytes);
+  const statsBytes = needs.logprobs ? 4 * count * chunks * chunkWords(topCount) : 16;
+  const buffers = {
+    logits,
+    tokenPool,
+    counts: sharedBuffer(forward, "counts", history > 0 ? 4 * count * shape.vocabSize : 16),
+    limits: sharedBuffer(forward, "limits", 4 * count),
+    candidates: sharedBuffer(forward, "candidates", 8 * count * chunks),
+    chunkStats: sharedBuffer(forward, "chunkStats", statsBytes),
+    results: forward.results,
+  };
+  if (history > 0) {
+    dispatch(forward, countHistory(shape, contextLength, history, count), buffers);
+    dispatch(forward, applyPenalties(shape, contextLength, history, count), buffers);
+  }
+  if (needs.biases > 0) dispatch(forward, applyBias(shape, needs.biases, count), buffers);
+  if (needs.limits) dispatch(forward, sampleLimits(shape, count, caps), buffers);
+  dispatch(forward, drawChunks(shape, needs.limits, count, caps), buffers);
+  dispatch(forward, drawFinish(chunks, contextLength, count, caps), buffers);
+  if (needs.logprobs) {
+    const unpenalized = { ...buffers, logits: original };
+    dispatch(forward, logprobChunks(shape, count, caps), unpenalized);
+    dispatch(forward, logprobFinish(shape, count, caps), unpenalized);
+  }
 }

@@ -1,10 +1,9 @@
-// What a WGSL kernel is, before a pipeline is made of it: text generated for given shapes, the buffers it binds and
-// the grid it runs on. Kernel folders export functions that return these; the backend turns them into pipelines
-// (cached by key) and records them. Nothing here needs a device, so shapes and grids can be tested without one.
+// What a WGSL kernel is, before a pipeline is made of it: text for given shapes, the buffers it binds, and its grid.
+// Kernel folders export functions that return these. The backend makes pipelines of them (cached by key) and records
+// them. Nothing here needs a device, so shapes and grids can be tested without one.
 //
-// Binding convention, the same for every kernel: group 0 holds the step's plan, `plan: array<u32>` (read), bound
-// with a dynamic offset so that one bind group serves every forward of a burst; group 1 holds the kernel's buffers
-// in the order of `bindings`.
+// All kernels bind in the same way. Group 0 holds the step's plan, `plan: array<u32>` (read), with a dynamic offset:
+// one bind group serves every forward of a burst. Group 1 holds the kernel's buffers in the order of `bindings`.
 
 /** What kernels may depend on: measured from the adapter, never from its name. */
 export interface DeviceCaps {
@@ -37,16 +36,6 @@ export const computesHalf = ({ f16, software }: DeviceCaps): boolean => f16 && !
  */
 export const halfFrom = (caps: DeviceCaps): number => caps.halfFrom ?? 1 << 20;
 
-/** Words at the beginning of the plan buffer; the rest is the backend's. */
-export const PlanWord = {
-  /** Tokens in this forward (T). */
-  Tokens: 0,
-  /** Sequences (B). */
-  Sequences: 1,
-  /** Sampled rows (S). */
-  Samples: 2,
-} as const;
-
 /** Type of an activation buffer's elements. */
 export type ElementType = "f32" | "f16";
 
@@ -60,7 +49,7 @@ export interface KernelSource {
   /** Writes the WGSL; called once per key. */
   readonly code: () => string;
   /** Access of each buffer of group 1, in binding order. */
-  readonly access: readonly ("read" | "read_write")[];
+  readonly access: readonly Binding["access"][];
 }
 
 /** One dispatch: the shader, which buffers to bind (by role, resolved by the caller), and the grid. */
@@ -71,4 +60,49 @@ export interface KernelCall<Role extends string> {
   readonly bindings: readonly Role[];
   /** The grid. */
   readonly workgroups: readonly [x: number, y: number, z: number];
+}
+
+/** How a kernel sees a buffer: an array of `element`s. */
+export interface Binding {
+  /** WGSL type. */
+  readonly element: string;
+  /** What the shader does with it. */
+  readonly access: "read" | "read_write";
+}
+
+/** A buffer that the kernel only reads. */
+export const read = (element: string): Binding => ({ element, access: "read" });
+
+/** A buffer that the kernel writes. */
+export const write = (element: string): Binding => ({ element, access: "read_write" });
+
+/** What {@link kernel} makes a call from. */
+export interface KernelDescription<Role extends string> {
+  /** What the code depends on. */
+  readonly key: string;
+  /** By role, in binding order; the shader sees each under the name of its role. False where a shape has none. */
+  readonly buffers: { readonly [R in Role]?: Binding | false | undefined };
+  /** The grid. */
+  readonly workgroups: readonly [x: number, y: number, z: number];
+  /** The WGSL behind the declarations of `plan` and of the buffers. */
+  readonly code: () => string;
+}
+
+/** A kernel from its description: the one way in which shaders are put together. */
+export function kernel<Role extends string>(
+  { key, buffers, workgroups, code }: KernelDescription<Role>,
+): KernelCall<Role> {
+  const bound = (Object.entries(buffers) as [Role, Binding | false | undefined][])
+    .flatMap(([role, binding]) => binding ? [[role, binding] as const] : []);
+  const declarations = () =>
+    bound.map(([role, { element, access }], i) =>
+      `@group(1) @binding(${i}) var<storage, ${access}> ${role}: array<${element}>;`
+    );
+  const text = () => {
+    const body = ["@group(0) @binding(0) var<storage, read> plan: array<u32>;", ...declarations(), code()]
+      .join("\n");
+    return /\bf16\b/.test(body) ? `enable f16;\n${body}` : body;
+  };
+  const access = bound.map(([, binding]) => binding.access);
+  return { source: { key, code: text, access }, bindings: bound.map(([role]) => role), workgroups };
 }

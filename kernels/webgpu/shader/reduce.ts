@@ -4,10 +4,23 @@
 import type { DeviceCaps } from "./kernel.ts";
 import { divideUp } from "./wgsl.ts";
 
-/** Parameters an entry point must take so that the reductions below work. */
-export const laneParameters: string =
-  "@builtin(subgroup_id) subgroup: u32, @builtin(num_subgroups) subgroups: u32, " +
+/** What the reductions below need from an entry point. */
+const laneParameters = "@builtin(subgroup_id) subgroup: u32, @builtin(num_subgroups) subgroups: u32, " +
   "@builtin(subgroup_invocation_id) lane: u32";
+
+/** The head of an entry point: its workgroup's place in the grid `group`, its `thread`, and what reductions need. */
+export const laneMain = (threads: number): string =>
+  `@compute @workgroup_size(${threads})
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32, ${laneParameters})`;
+
+/** The same without what reductions need. */
+export const plainMain = (threads: number): string =>
+  `@compute @workgroup_size(${threads})
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32)`;
+
+/** The head of an entry point with a thread for each element: its place `id` in the grid of threads. */
+export const elementMain = (threads: number): string =>
+  `@compute @workgroup_size(${threads}) fn main(@builtin(global_invocation_id) id: vec3<u32>)`;
 
 /** Arguments with which an entry point passes those on. */
 export const laneArguments = "lane, subgroup, subgroups";

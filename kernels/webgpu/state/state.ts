@@ -9,29 +9,13 @@ import type { BufferAllocator, DeviceBuffer } from "../device/buffers.ts";
 import type { PipelineCache } from "../device/pipelines.ts";
 import { powerOfTwo } from "../shader/wgsl.ts";
 
-/** Buffers that steps share, by what is in them. */
+/** Buffers that steps share, by what is in them: of the products, of attention, of sampling, of experts. */
 export type SharedRole =
-  | "preparedA"
-  | "preparedB"
-  | "rowScales"
-  | "parts"
-  | "partial"
-  | "sampled"
-  | "logits"
-  | "rawLogits"
-  | "localLogits"
-  | "limits"
-  | "candidates"
-  | "counts"
-  | "chunkStats"
+  | ("preparedA" | "preparedB" | "rowScales" | "parts")
+  | "partials"
+  | ("sampled" | "logits" | "rawLogits" | "localLogits" | "limits" | "candidates" | "counts" | "chunkStats")
   | "results"
-  | "normed"
-  | "routing"
-  | "routes"
-  | "expertOrder"
-  | "expertTiles"
-  | "expertGated"
-  | "expertResults";
+  | ("normed" | "routing" | "routes" | "expertOrder" | "expertTiles" | "expertGated" | "expertResults");
 
 /** Buffers grown to what is asked of them. */
 export class SharedBuffers {

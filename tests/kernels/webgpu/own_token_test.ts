@@ -150,8 +150,8 @@ async function run(
     pageTable: state.pageTable,
     keys: state.keys[0]!,
     values: state.values[0]!,
-    partial: filled(
-      "partial",
+    partials: filled(
+      "partials",
       new Float32Array(queries * numHeads * splits * partialWords(headDim)).fill(NaN),
     ),
     output: filled("output", new Float32Array(queries * numHeads * headDim).fill(NaN)),
@@ -160,7 +160,7 @@ async function run(
   const shape = { heads, cache, scale: headDim ** -0.5, window, qkv: "f32", output: "f32" } as const;
   const dispatches: Prepared[] = [];
   if (!together) {
-    const call = ropeStore({ heads, cache, ...norms, qkv: "f32" }, queries, gpu.caps);
+    const call = ropeStore(shape, norms, queries, gpu.caps);
     dispatches.push(prepare(pipelines, call, buffers));
   }
   const attention = decodeAttention(shape, together ? norms : null, queries, splits, layout, gpu.caps);

@@ -4,9 +4,9 @@
 //
 // The steps use row 0, whose page-table entries all still point at the dummy page, so nothing has to be undone.
 
-import type { StateSpec } from "../ops.ts";
-import type { BatchPlan } from "../plan.ts";
-import { fullSampler, greedySampler, packSampling, type SampledRow, SampleFlag } from "../sampling.ts";
+import type { StateSpec } from "../../ops.ts";
+import type { BatchPlan } from "../../plan.ts";
+import { fullSampler, greedySampler, packSampling, type SampledRow, SampleFlag } from "../../sampling.ts";
 
 /** What the plans depend on. */
 type Sizes = Pick<StateSpec, "maxRows" | "maxTokens" | "maxSamples" | "contextLength">;
@@ -47,7 +47,7 @@ export function* warmUpPlans(state: Sizes, software: boolean): Generator<BatchPl
       yield makePlan(mixed, long, false);
     }
   }
-  // The last tokens of a long prompt, where there is but one row.
+  // The last tokens of a long prompt, where there is only one row.
   yield makePlan(chunks(Math.min(2, most), room), long, false);
 }
 
