@@ -9,7 +9,7 @@
 // added in float32. Activations come prepared (`linear.ts`). Bound by: arithmetic. Register blocking as in the usual SGEMM
 // ladder (S. Boehm, "How to optimize a CUDA matmul kernel"); the f16 sums with a float32 flush are ours.
 
-import { formatFunctions, rowVecs } from "../formats/mod.ts";
+import { element, formatFunctions, rowVecs } from "../formats/mod.ts";
 import { kernel, type KernelCall, read, write } from "../shader/kernel.ts";
 import { plainMain } from "../shader/reduce.ts";
 import { divideUp, range, repeat, wgsl, xyzw } from "../shader/wgsl.ts";
@@ -28,15 +28,14 @@ export function gemmCall(
   const { experts, bias } = shape;
   const partial = tile.split > 1;
   const tileColumns = shape.epilogue === "silu-mul" ? tile.tileRows / 2 : tile.tileRows;
-  const [a, b] = sides(shape, tile, input);
   return kernel({
     key: `gemm/${shape.rows}x${shape.columns}/${shape.dtype}/${input.type}${input.scaled ? "scaled" : ""}/` +
       `${outputKey(shape)}/${tile.arithmetic}:${tile.tileTokens}x${tile.tileRows}x${tile.step}/` +
       `${tile.threadTokens}x${tile.threadRows}x${tile.lanesX}b${tile.buffers}n${tile.unroll}f${tile.flush}` +
       `s${tile.slices}k${tile.split}${expertKey(shape)}`,
     buffers: {
-      [input.role]: read(a.element),
-      weight: read(b.element),
+      [input.role]: read(element(input.type)),
+      weight: read(element(shape.dtype)),
       rowScales: input.scaled && read("f32"),
       bias: bias && !partial && read("f32"),
       order: experts !== undefined && read("u32"),
@@ -48,7 +47,7 @@ export function gemmCall(
       experts === undefined ? divideUp(tokens, tile.tileTokens) : tokens,
       tile.split,
     ],
-    code: () => gemmCode(shape, tile, input, a, b),
+    code: () => gemmCode(shape, tile, input),
   });
 }
 
@@ -76,7 +75,8 @@ function sides(shape: LinearShape, tile: GemmTile, input: GemmInput): readonly [
   ];
 }
 
-function gemmCode(shape: LinearShape, tile: GemmTile, input: GemmInput, a: Side, b: Side): string {
+function gemmCode(shape: LinearShape, tile: GemmTile, input: GemmInput): string {
+  const [a, b] = sides(shape, tile, input);
   const { columns, dtype, experts } = shape;
   const { tileTokens, tileRows, step, threadTokens, threadRows, lanesX, slices } = tile;
   const half = tile.arithmetic === "f16";

@@ -5,7 +5,7 @@
 // bank.
 
 import type { DType } from "../../formats/mod.ts";
-import { clearVec, declareVec, element, loadVec, vecHalves } from "../formats/mod.ts";
+import { clearVec, declareVec, loadVec, vecHalves } from "../formats/mod.ts";
 import { divideUp, repeat } from "../shader/wgsl.ts";
 import { type GemmTile, threadCount } from "./gemm_tile.ts";
 
@@ -45,11 +45,6 @@ export class Side {
     this.#units = this.#half ? 1 : 2;
     this.#across = this.rows / this.perThread;
     this.#rounds = divideUp(this.rows * this.#stepVecs, this.#threads);
-  }
-
-  /** Type of the buffer's elements. */
-  get element(): string {
-    return element(this.#type);
   }
 
   /**

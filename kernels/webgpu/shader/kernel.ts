@@ -92,17 +92,22 @@ export interface KernelDescription<Role extends string> {
 export function kernel<Role extends string>(
   { key, buffers, workgroups, code }: KernelDescription<Role>,
 ): KernelCall<Role> {
-  const bound = (Object.entries(buffers) as [Role, Binding | false | undefined][])
-    .flatMap(([role, binding]) => binding ? [[role, binding] as const] : []);
-  const declarations = () =>
-    bound.map(([role, { element, access }], i) =>
-      `@group(1) @binding(${i}) var<storage, ${access}> ${role}: array<${element}>;`
-    );
+  // Called for every dispatch of a forward of a new shape, so the text waits until it is asked for.
+  const bindings: Role[] = [], access: Binding["access"][] = [];
+  for (const role in buffers) {
+    const binding = buffers[role];
+    if (!binding) continue;
+    bindings.push(role);
+    access.push(binding.access);
+  }
   const text = () => {
-    const body = ["@group(0) @binding(0) var<storage, read> plan: array<u32>;", ...declarations(), code()]
-      .join("\n");
+    const declarations = bindings.map((role, i) => {
+      const { element } = buffers[role] as Binding;
+      return `@group(1) @binding(${i}) var<storage, ${access[i]}> ${role}: array<${element}>;`;
+    });
+    const plan = "@group(0) @binding(0) var<storage, read> plan: array<u32>;";
+    const body = [plan, ...declarations, code()].join("\n");
     return /\bf16\b/.test(body) ? `enable f16;\n${body}` : body;
   };
-  const access = bound.map(([, binding]) => binding.access);
-  return { source: { key, code: text, access }, bindings: bound.map(([role]) => role), workgroups };
+  return { source: { key, code: text, access }, bindings, workgroups };
 }
