@@ -152,7 +152,6 @@ function packForward(regions: Regions, plan: BatchPlan, step: number, options: P
   const sequences = plan.row.length;
   const offset = 4 * regions.begin(alignWords);
   regions.header(Word.Tokens, tokens);
-  regions.header(Word.Sequences, sequences);
   regions.header(Word.Samples, sampleCount(plan.sampling));
   const decodeLengths: number[] = [];
   let tiles = 0;

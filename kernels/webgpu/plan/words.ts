@@ -7,8 +7,6 @@ import { RowWord, rowWords } from "../../sampling.ts";
 export const Word = {
   /** Tokens in this forward (T). */
   Tokens: 0,
-  /** Sequences (B). */
-  Sequences: 1,
   /** Sampled rows (S). */
   Samples: 2,
   /** Where the tokens' (row, position) pairs begin. */
