@@ -308,7 +308,7 @@ class ReferenceOps implements Ops {
     this.result = this.#plan.returnLogits ? { ...result, logits: Float32Array.from(all) } : result;
   }
 
-  /** The token that `choose` gives for a position, or the one there that is to be scored. A drawn token goes into the pool. */
+  /** The token that `choose` gives for a position, or the one that is to be scored. A drawn one goes into the pool. */
   #settle(sampled: SampledRow, choose: (position: number) => number): number {
     const { row, position } = this.#tokens[sampled.token]!;
     const pool = this.#state.spec.contextLength * row + position + 1;
