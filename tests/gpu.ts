@@ -2,7 +2,7 @@
 // none they are reported as ignored, with the reason on standard error; with RADISH_REQUIRE_GPU set (as in CI) they
 // run all the same, and fail.
 
-import { GpuDevice } from "../kernels/webgpu/device.ts";
+import { GpuDevice } from "../kernels/webgpu/device/device.ts";
 
 /** Registers a test; the shape of `Deno.test(name, fn)`. */
 export type Register = (name: string, fn: () => void | Promise<void>) => void;

@@ -1,7 +1,7 @@
 // `radish doctor`: what this machine can run on, and what is missing, with the command that mends it.
 
-import { adapterRemedy, probeWebGpu, type WebGpuReport } from "../../kernels/webgpu/device.ts";
-import { hasDeviceSelectLayer, listGpus, type PciGpu } from "../../kernels/webgpu/gpus.ts";
+import { adapterRemedy, probeWebGpu, type WebGpuReport } from "../../kernels/webgpu/device/device.ts";
+import { hasDeviceSelectLayer, listGpus, type PciGpu } from "../../kernels/webgpu/device/gpus.ts";
 import type { Command, OptionValues } from "./command.ts";
 import { versionText } from "./version.ts";
 
