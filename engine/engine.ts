@@ -2,19 +2,21 @@
 // server and the benches all go through here; the model itself runs in the workers behind it.
 
 import { basename } from "node:path";
+import { type Completion, emptyDelta, Generation } from "./generation.ts";
+import type { Delta, FromDetokenizer, FromTokenizer, PromptInput, RequestId } from "./messages.ts";
 import { launch, type Launched } from "./launch.ts";
-import type {
-  Delta,
-  FromDetokenizer,
-  FromTokenizer,
-  PromptInput,
-  RequestId,
-  ToTokenizer,
-} from "./messages.ts";
 import { openModel } from "./model/open.ts";
 import type { EngineOptions, ModelInfo, StartProgress } from "./options.ts";
-import type { FinishReason, SamplingParams } from "./params.ts";
+import { EngineError, type FinishReason, type SamplingParams } from "./params.ts";
 import type { SchedulerCounters } from "./scheduler/config.ts";
+import { fewestTokens, tooLongMessage } from "./tokenizer/length_limit.ts";
+import { type Job, type JobFailure, TokenizerQueue } from "./tokenizer/queue.ts";
+import type { Fault } from "./workers/fault.ts";
+import { Guardian } from "./workers/guardian.ts";
+import type { TextWorkerName } from "./workers/text_workers.ts";
+import type { Life } from "./workers/watchdog.ts";
+
+export { type Completion, Generation };
 
 /** One generation to do; parameters are complete and within bounds (checked at the edge). */
 export interface GenerateRequest {
@@ -24,24 +26,12 @@ export interface GenerateRequest {
   readonly params: SamplingParams;
   /** Separates cached prefixes of tenants; requests with equal salts share. */
   readonly salt?: string;
+  /** Whose request it is: clients get equal shares. Requests without one are one client's. */
+  readonly client?: string;
   /** Unique; made up when absent. */
   readonly id?: RequestId;
   /** Aborts the request. */
   readonly signal?: AbortSignal;
-}
-
-/** A finished generation. */
-export interface Completion {
-  /** All of the output, without a stop string that ended it. */
-  readonly text: string;
-  /** The prompt's token ids. */
-  readonly promptIds: Uint32Array;
-  /** The output's token ids. */
-  readonly tokens: readonly number[];
-  /** Prompt tokens that came from the cache. */
-  readonly cachedTokens: number;
-  /** Why it ended. */
-  readonly finish: FinishReason;
 }
 
 /** How an engine is started. */
@@ -54,98 +44,28 @@ export interface StartOptions {
   readonly onProgress?: (progress: StartProgress) => void;
   /** The process exits when this engine is disposed of: devices are left to the exit (see `launch`). */
   readonly leaveDevices?: boolean;
+  /** Silence of scheduler or executor that ends the engine, in seconds; 30 when absent. */
+  readonly stallSeconds?: number;
+  /** A start without any progress for so many seconds is given up; 600 when absent. */
+  readonly startSilenceSeconds?: number;
+  /** For tests: given what makes workers fail, as soon as there are workers. */
+  readonly onWorkers?: (inject: (worker: string, fault: Fault) => void) => void;
 }
 
-/** A request in progress: iterate over its deltas, the last of which has a `finish`. Iterate once. */
-export class Generation implements AsyncIterable<Delta> {
-  /** The request's id, unique in the engine. */
-  readonly id: RequestId;
-  /** The prompt's token ids; rejects if the prompt was refused. */
-  readonly promptIds: Promise<Uint32Array>;
-  readonly #prompt = Promise.withResolvers<Uint32Array>();
-  readonly #abort: () => void;
-  #waiting: Delta[] = [];
-  #wake: (() => void) | null = null;
-  #ended = false;
-  #accepted = false;
-
-  /** @ignore Made by `Engine.submit`. */
-  constructor(id: RequestId, abort: () => void) {
-    this.id = id;
-    this.#abort = abort;
-    this.promptIds = this.#prompt.promise;
-    this.promptIds.catch(() => {}); // asked for or not
-  }
-
-  /** Ends the request; a last delta with finish "abort" follows unless it has ended already. */
-  abort(): void {
-    if (!this.#ended) this.#abort();
-  }
-
-  /** @ignore */
-  accept(promptIds: Uint32Array): void {
-    this.#accepted = true;
-    this.#prompt.resolve(promptIds);
-  }
-
-  /** @ignore Nothing more will come: prompt and end are known, or the request was refused. */
-  get settled(): boolean {
-    return this.#ended && this.#accepted;
-  }
-
-  /** @ignore */
-  push(delta: Delta): void {
-    if (this.#ended) return;
-    if (delta.finish) {
-      this.#ended = true;
-      if (delta.finish.type === "error") {
-        this.#accepted = true;
-        this.#prompt.reject(new Error(delta.finish.message)); // no effect once accepted
-      }
-    }
-    this.#waiting.push(delta);
-    this.#wake?.();
-    this.#wake = null;
-  }
-
-  /** Deltas in order, the last with a `finish`. Leaving the loop early aborts the request. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<Delta, void, void> {
-    let finished = false;
-    try {
-      while (!finished) {
-        if (this.#waiting.length === 0) await new Promise<void>((resolve) => this.#wake = resolve);
-        const deltas = this.#waiting;
-        this.#waiting = [];
-        for (const delta of deltas) {
-          finished = delta.finish !== null;
-          yield delta;
-        }
-      }
-    } finally {
-      if (!finished) this.abort(); // the consumer stopped early
-    }
-  }
-
-  /** Waits for the end and returns everything at once. */
-  async complete(): Promise<Completion> {
-    let text = "", cachedTokens = 0;
-    let finish: FinishReason = { type: "abort" };
-    const tokens: number[] = [];
-    for await (const delta of this) {
-      text += delta.text;
-      tokens.push(...delta.tokens);
-      cachedTokens = delta.cachedTokens;
-      if (delta.finish) finish = delta.finish;
-    }
-    const promptIds = await this.promptIds.catch(() => new Uint32Array());
-    return { text, promptIds, tokens, cachedTokens, finish };
-  }
+/** What the engine has done about its workers and its queue since the start. */
+export interface EngineStats {
+  /** Times that a worker was started again. */
+  readonly restarts: Readonly<Record<TextWorkerName, number>>;
+  /** Requests and questions in front of the tokenizer. */
+  readonly tokenizerQueue: number;
+  /** What the tokenizer has done, and how long that took it. */
+  readonly tokenized: number;
+  /** Seconds. */
+  readonly tokenizerSeconds: number;
 }
 
-/** An error's finish, as a delta without output. */
-function failure(id: RequestId, finish: FinishReason & { type: "error" }): Delta {
-  return { id, text: "", tokens: [], logprobs: null, promptLogprobs: null, cachedTokens: 0, finish };
-}
+/** Characters and ids that wait for the tokenizer at most. */
+const mostWaitingText = 64 << 20;
 
 /** A running engine. Dispose of it to end its workers. */
 export class Engine implements AsyncDisposable {
@@ -156,20 +76,42 @@ export class Engine implements AsyncDisposable {
   /** Resolves with the reason when a worker has failed; never rejects. */
   readonly dead: Promise<Error>;
   readonly #launched: Launched;
+  readonly #queue: TokenizerQueue;
+  readonly #guardian: Guardian;
+  readonly #mostRequests: number;
+  readonly #budget: number;
+  /** By the ids that the workers know. */
   readonly #generations = new Map<RequestId, Generation>();
-  readonly #calls = new Map<number, { resolve: (m: FromTokenizer) => void; reject: (e: Error) => void }>();
+  readonly #calls = new Map<number, (answer: FromTokenizer) => void>();
   #nextCall = 0;
   #failure: Error | null = null;
 
-  private constructor(launched: Launched, model: ModelInfo) {
+  private constructor(launched: Launched, model: ModelInfo, options: EngineOptions, stallSeconds: number) {
     this.#launched = launched;
     this.model = model;
     this.deviceReason = launched.executor.reason;
     this.dead = launched.dead;
-    launched.toTokenizer.onmessage = ({ data }: MessageEvent<FromTokenizer>) => this.#fromTokenizer(data);
-    launched.fromDetokenizer.onmessage = ({ data }: MessageEvent<FromDetokenizer>) => {
-      for (const delta of data.deltas) this.#deliver(delta);
-    };
+    this.#mostRequests = options.maxQueuedRequests + launched.executor.maxRows;
+    // Ten times what ordinary text of the context's length takes, and some for small contexts.
+    this.#budget = 2_000 + model.contextLength / 25;
+    this.#queue = new TokenizerQueue({
+      mostWaiting: this.#mostRequests,
+      mostText: mostWaitingText,
+      budgetMilliseconds: this.#budget,
+      send: (message) => launched.send(message),
+      overdue: () => launched.text.restart("tokenizer", overdue),
+    });
+    launched.connect({
+      fromTokenizer: (message) => this.#fromTokenizer(message),
+      fromDetokenizer: (message) => this.#fromDetokenizer(message),
+      lost: (worker, reason) => this.#lost(worker, reason),
+      live: () => this.#live(),
+      restored: (worker, lost, reason) => this.#restored(worker, lost, reason),
+    });
+    this.#guardian = new Guardian(launched, {
+      stallSeconds,
+      tokenizerBudget: () => this.#queue.length > 0 ? this.#budget / 1000 : 0,
+    });
     void launched.dead.then((error) => this.#fail(error));
   }
 
@@ -179,27 +121,36 @@ export class Engine implements AsyncDisposable {
     const launched = await launch(model, options, {
       warmUp: start.warmUp ?? false,
       leaveDevices: start.leaveDevices ?? false,
-    }, start.onProgress ?? (() => {}));
+      silenceMilliseconds: (start.startSilenceSeconds ?? 600) * 1000,
+      onProgress: start.onProgress ?? (() => {}),
+      ...(start.onWorkers ? { onWorkers: start.onWorkers } : {}),
+    });
     const { executor, tokenizer } = launched;
     const { eosIds, ...generationDefaults } = model.generation;
-    return new Engine(launched, {
-      id: start.modelId ?? basename(options.modelDir),
-      path: options.modelDir,
-      config: model.config,
-      contextLength: executor.contextLength,
-      hasTokenizer: tokenizer.hasTokenizer,
-      hasChatTemplate: tokenizer.chatTemplate !== null,
-      chatTemplate: tokenizer.chatTemplate,
-      eosIds,
-      generationDefaults,
-      device: executor.device,
-      weightBytes: executor.weightBytes,
-      rankWeightBytes: launched.rankWeightBytes,
-      numPages: executor.numPages,
-      pageSize: options.pageSize,
-      maxRunningRequests: executor.maxRows,
-      tp: options.tp,
-    });
+    return new Engine(
+      launched,
+      {
+        id: start.modelId ?? basename(options.modelDir),
+        path: options.modelDir,
+        config: model.config,
+        contextLength: executor.contextLength,
+        hasTokenizer: tokenizer.hasTokenizer,
+        hasChatTemplate: tokenizer.chatTemplate !== null,
+        chatTemplate: tokenizer.chatTemplate,
+        templateProblem: tokenizer.templateProblem,
+        eosIds,
+        generationDefaults,
+        device: executor.device,
+        weightBytes: executor.weightBytes,
+        rankWeightBytes: launched.rankWeightBytes,
+        numPages: executor.numPages,
+        pageSize: options.pageSize,
+        maxRunningRequests: executor.maxRows,
+        tp: options.tp,
+      },
+      options,
+      start.stallSeconds ?? 30,
+    );
   }
 
   /** "dead" once a worker has failed. */
@@ -207,21 +158,31 @@ export class Engine implements AsyncDisposable {
     return this.#failure ? "dead" : "ready";
   }
 
+  /** Whether all workers answer. */
+  get life(): Life {
+    return this.#guardian.life;
+  }
+
+  /** Restarts and the queue in front of the tokenizer. */
+  get stats(): EngineStats {
+    const { length, done, seconds } = this.#queue;
+    const { restarts } = this.#launched.text;
+    return { restarts, tokenizerQueue: length, tokenized: done, tokenizerSeconds: seconds };
+  }
+
   /** Starts a generation. Faults of the request arrive as its finish; this never throws for them. */
   submit(request: GenerateRequest): Generation {
+    const { input, params, signal, salt = "", client = "" } = request;
     const id = request.id ?? crypto.randomUUID();
-    const generation = new Generation(id, () => this.#send({ type: "abort", id }));
-    if (this.#failure) {
-      generation.push(failure(id, { type: "error", code: "unavailable", message: this.#failure.message }));
-      return generation;
-    }
-    if (this.#generations.has(id)) {
-      generation.push(failure(id, { type: "error", code: "invalid", message: `request id ${id} is in use` }));
+    const generation = new Generation(id, () => this.#abort(generation));
+    const problem = this.#problem(id, input);
+    if (problem) {
+      generation.push(emptyDelta(id, problem));
       return generation;
     }
     this.#generations.set(id, generation);
-    const { input, params, signal } = request;
-    this.#send({ type: "generate", id, input, params, salt: request.salt ?? "" });
+    const fail = (finish: JobFailure) => this.#end(generation, finish);
+    this.#queue.add({ type: "generate", id, input, params, salt, client, fail });
     if (signal?.aborted) generation.abort();
     else signal?.addEventListener("abort", () => generation.abort(), { once: true });
     return generation;
@@ -232,33 +193,28 @@ export class Engine implements AsyncDisposable {
     return Promise.all(inputs.map((input) => this.submit({ input, params }).complete()));
   }
 
-  /** Renders and encodes without generating. */
-  async encode(input: PromptInput): Promise<{ ids: Uint32Array; rendered: string | null }> {
-    const answer = await this.#ask((call) => ({ type: "encode", call, input }));
+  /** Renders and encodes without generating. Rejects with an `EngineError`. */
+  async encode(input: PromptInput, client = ""): Promise<{ ids: Uint32Array; rendered: string | null }> {
+    const answer = await this.#ask(client, (call) => ({ type: "encode", call, input }));
     if (answer.type !== "encoded") throw new Error(`unexpected answer ${answer.type}`);
     return { ids: answer.ids, rendered: answer.rendered };
   }
 
-  /** The text of token ids. */
-  async decode(ids: Uint32Array, skipSpecialTokens: boolean): Promise<string> {
-    const answer = await this.#ask((call) => ({ type: "decode", call, ids, skipSpecialTokens }));
+  /** The text of token ids. Rejects with an `EngineError`. */
+  async decode(ids: Uint32Array, skipSpecialTokens: boolean, client = ""): Promise<string> {
+    const answer = await this.#ask(client, (call) => ({ type: "decode", call, ids, skipSpecialTokens }));
     if (answer.type !== "decoded") throw new Error(`unexpected answer ${answer.type}`);
     return answer.text;
   }
 
   /** The scheduler's counters; rejects when it is dead. */
   counters(): Promise<SchedulerCounters> {
-    return this.#launched.counters();
+    return this.#failure ? Promise.reject(this.#failure) : this.#launched.counters();
   }
 
   /** Empties the prefix cache; false while requests run. */
   flush(): Promise<boolean> {
     return this.#launched.flush();
-  }
-
-  /** Resolves when scheduler and every rank have answered; rejects when one is dead. */
-  async ping(): Promise<void> {
-    await Promise.all([this.#launched.counters(), this.#launched.ping()]);
   }
 
   /** Ends the workers; what still runs finishes as "unavailable". */
@@ -267,17 +223,44 @@ export class Engine implements AsyncDisposable {
     await this.#launched.close();
   }
 
-  #send(message: ToTokenizer): void {
-    if (!this.#failure) this.#launched.toTokenizer.postMessage(message);
+  #problem(id: RequestId, input: PromptInput): JobFailure | null {
+    const refuse = (code: JobFailure["code"], message: string) => ({ type: "error", code, message }) as const;
+    if (this.#failure) return refuse("unavailable", this.#failure.message);
+    if (this.#generations.has(id)) return refuse("invalid", `request id ${id} is in use`);
+    const count = this.#generations.size;
+    if (count >= this.#mostRequests) {
+      return refuse("queue_full", `${count} requests wait or run already; try again later`);
+    }
+    const { contextLength } = this.model;
+    const characters = textLength(input);
+    const tokens = fewestTokens(characters, this.#launched.tokenizer.longestToken);
+    if (tokens <= contextLength) return null;
+    return refuse("too_long", tooLongMessage(`at least ${tokens} (${characters} characters)`, contextLength));
   }
 
-  #ask(question: (call: number) => ToTokenizer): Promise<FromTokenizer> {
-    if (this.#failure) return Promise.reject(this.#failure);
+  #abort(generation: Generation): void {
+    if (this.#failure) return;
+    if (this.#queue.remove(generation.wireId)) this.#end(generation, { type: "abort" });
+    else this.#launched.send({ type: "abort", id: generation.wireId });
+  }
+
+  #ask(
+    client: string,
+    question: (call: number) => (Job & { type: "call" })["message"],
+  ): Promise<FromTokenizer> {
+    if (this.#failure) return Promise.reject(new EngineError("unavailable", this.#failure.message));
     const call = this.#nextCall++;
     const { promise, resolve, reject } = Promise.withResolvers<FromTokenizer>();
-    this.#calls.set(call, { resolve, reject });
-    this.#send(question(call));
-    return promise;
+    this.#calls.set(call, resolve);
+    const fail = ({ code, message }: JobFailure) => {
+      this.#calls.delete(call);
+      reject(new EngineError(code, message));
+    };
+    this.#queue.add({ type: "call", message: question(call), client, fail });
+    return promise.then((answer) => {
+      if (answer.type === "failed") throw new EngineError(answer.code, answer.message);
+      return answer;
+    });
   }
 
   #fromTokenizer(message: FromTokenizer): void {
@@ -287,20 +270,27 @@ export class Engine implements AsyncDisposable {
         const generation = this.#generations.get(message.id);
         generation?.accept(message.promptIds);
         if (generation?.settled) this.#generations.delete(message.id);
-        return;
+        return this.#queue.answered(message.id);
       }
       case "rejected":
-        this.#deliver(failure(message.id, message.finish));
-        return;
+        this.#deliver(emptyDelta(message.id, message.finish));
+        return this.#queue.answered(message.id);
       case "encoded":
       case "decoded":
       case "failed": {
-        const waiting = this.#calls.get(message.call);
+        const resolve = this.#calls.get(message.call);
         this.#calls.delete(message.call);
-        if (message.type === "failed") waiting?.reject(new Error(message.message));
-        else waiting?.resolve(message);
+        resolve?.(message);
+        return this.#queue.answered(message.call);
       }
+      default:
+        return message satisfies never;
     }
+  }
+
+  #fromDetokenizer(message: FromDetokenizer): void {
+    if (message.type === "probe") this.#guardian.returned(message);
+    else for (const delta of message.deltas) this.#deliver(delta);
   }
 
   #deliver(delta: Delta): void {
@@ -309,13 +299,92 @@ export class Engine implements AsyncDisposable {
     if (generation?.settled) this.#generations.delete(delta.id);
   }
 
+  /** Ends a generation of which nothing more will come. */
+  #end(generation: Generation, finish: FinishReason): void {
+    this.#generations.delete(generation.wireId);
+    generation.push(emptyDelta(generation.id, finish));
+  }
+
+  /**
+   * A worker is gone. What the tokenizer was busy with fails; what else it had is sent again under another id, for it
+   * may have passed some of it on.
+   */
+  #lost(worker: TextWorkerName, reason: Error): void {
+    if (worker !== "tokenizer") return;
+    const isOverdue = reason.message.endsWith(overdue);
+    this.#queue.lost(
+      isOverdue
+        ? {
+          type: "error",
+          code: "invalid",
+          message: `the prompt took more than ${this.#budget} ms to tokenize`,
+        }
+        : unavailable(reason),
+      (id) => {
+        const generation = this.#generations.get(id);
+        if (generation?.aborted) this.#end(generation, { type: "abort" });
+        if (generation === undefined || generation.begun) return null;
+        this.#generations.delete(id);
+        generation.wireId = crypto.randomUUID();
+        this.#generations.set(generation.wireId, generation);
+        return generation.wireId;
+      },
+    );
+  }
+
+  /** Requests that the scheduler should know. */
+  #live(): RequestId[] {
+    return [...this.#generations].flatMap(([id, { accepted, aborted }]) => accepted && !aborted ? [id] : []);
+  }
+
+  #restored(worker: TextWorkerName, lost: readonly RequestId[], reason: Error): void {
+    for (const id of lost) {
+      const generation = this.#generations.get(id);
+      if (generation) this.#end(generation, unavailable(reason));
+      // It may be on its way from the tokenizer to the scheduler.
+      if (worker === "detokenizer") this.#launched.send({ type: "abort", id });
+    }
+    // Their abort may have been lost; the scheduler was not told that they live.
+    for (const generation of [...this.#generations.values()]) {
+      if (generation.aborted && generation.accepted) this.#end(generation, { type: "abort" });
+    }
+    this.#guardian.replaced();
+    if (worker === "tokenizer") this.#queue.resume();
+  }
+
   #fail(error: Error): void {
     if (this.#failure) return;
     this.#failure = error;
+    this.#guardian[Symbol.dispose]();
     const finish = { type: "error", code: "unavailable", message: error.message } as const;
-    for (const generation of this.#generations.values()) generation.push(failure(generation.id, finish));
-    this.#generations.clear();
-    for (const { reject } of this.#calls.values()) reject(error);
+    this.#queue.clear(finish);
+    for (const generation of [...this.#generations.values()]) this.#end(generation, finish);
+    for (const [call, resolve] of this.#calls) {
+      resolve({ type: "failed", call, code: finish.code, message: finish.message });
+    }
     this.#calls.clear();
+  }
+}
+
+/** Reason of a restart because of a prompt, not of a fault. */
+const overdue = "its prompt takes too long";
+
+function unavailable(reason: Error): JobFailure {
+  const message = `${reason.message}; it is being started again, send the request once more`;
+  return { type: "error", code: "unavailable", message };
+}
+
+/** Characters that surely reach the tokenizer: a template may drop parts of the assistant's own messages. */
+function textLength(input: PromptInput): number {
+  switch (input.type) {
+    case "ids":
+      return 0;
+    case "text":
+      return input.text.length;
+    case "chat":
+      return input.messages.reduce(
+        (sum, { role, content }) => role === "assistant" ? sum : sum + (content?.length ?? 0),
+        0,
+      );
   }
 }

@@ -8,7 +8,7 @@
 // progress, and questions that expect one answer. Aborts travel the same way as the requests they abort
 // (main → tokenizer → scheduler → detokenizer → main), so they can never overtake them.
 
-import type { FinishReason, SamplingParams, TokenLogprob } from "./params.ts";
+import type { ErrorCode, FinishReason, SamplingParams, TokenLogprob } from "./params.ts";
 import type { EngineOptions, StartProgress } from "./options.ts";
 import type { BatchPlan, StepResult } from "../kernels/plan.ts";
 import type { StateSizes } from "./model/decoder.ts";
@@ -42,17 +42,28 @@ export type PromptInput =
     readonly templateArgs?: Readonly<Record<string, unknown>>;
   };
 
+/** A question that travels the way of a request: main → tokenizer → scheduler → detokenizer → main. */
+export interface Probe {
+  /** Tells it from requests. */
+  readonly type: "probe";
+  /** Comes back unchanged. */
+  readonly probe: number;
+}
+
 /** main → tokenizer */
 export type ToTokenizer =
   | {
     readonly type: "generate";
-    readonly id: RequestId;
     readonly input: PromptInput;
-    readonly params: SamplingParams;
     /** Separates cached prefixes of different tenants; "" shares. */
     readonly salt: string;
+    /** Whose requests they are, for fairness. */
+    readonly client: string;
+    /** The generations that continue this prompt: it is encoded once for all of them. */
+    readonly requests: readonly { readonly id: RequestId; readonly params: SamplingParams }[];
   }
   | { readonly type: "abort"; readonly id: RequestId }
+  | Probe
   | { readonly type: "encode"; readonly call: number; readonly input: PromptInput }
   | {
     readonly type: "decode";
@@ -73,7 +84,12 @@ export type FromTokenizer =
     readonly rendered: string | null;
   }
   | { readonly type: "decoded"; readonly call: number; readonly text: string }
-  | { readonly type: "failed"; readonly call: number; readonly message: string };
+  | {
+    readonly type: "failed";
+    readonly call: number;
+    readonly code: ErrorCode;
+    readonly message: string;
+  };
 
 /** tokenizer → scheduler ("request", "abort") and detokenizer → scheduler ("stopped") */
 export type ToScheduler =
@@ -83,8 +99,10 @@ export type ToScheduler =
     readonly ids: Uint32Array;
     readonly params: SamplingParams;
     readonly salt: string;
+    readonly client: string;
   }
   | { readonly type: "abort"; readonly id: RequestId }
+  | Probe
   /** The detokenizer has seen a stop string and has already told the client; release what the request holds. */
   | { readonly type: "stopped"; readonly id: RequestId };
 
@@ -113,7 +131,8 @@ export type ToDetokenizer =
     readonly promptIds: Uint32Array;
     readonly params: SamplingParams;
   }
-  | { readonly type: "updates"; readonly updates: readonly TokenUpdate[] };
+  | { readonly type: "updates"; readonly updates: readonly TokenUpdate[] }
+  | Probe;
 
 /** A log-probability with its token's text and bytes, as OpenAI's API reports it. */
 export interface TextLogprob {
@@ -153,7 +172,7 @@ export interface Delta {
 }
 
 /** detokenizer → main */
-export type FromDetokenizer = { readonly type: "deltas"; readonly deltas: readonly Delta[] };
+export type FromDetokenizer = { readonly type: "deltas"; readonly deltas: readonly Delta[] } | Probe;
 
 /** scheduler → executor */
 export type ToExecutor =
@@ -176,7 +195,16 @@ export type SchedulerQuestion =
   }
   | { readonly type: "counters"; readonly call: number }
   /** Empties the prefix cache; refused (false) while requests run. */
-  | { readonly type: "flush"; readonly call: number };
+  | { readonly type: "flush"; readonly call: number }
+  /** A tokenizer or detokenizer that was started again; the port of the one before is closed. */
+  | {
+    readonly type: "attach";
+    readonly call: number;
+    readonly worker: "tokenizer" | "detokenizer";
+    readonly port: MessagePort;
+    /** Requests that the main process still waits for. */
+    readonly live: readonly RequestId[];
+  };
 
 /** The scheduler's ends of its channels. */
 export interface SchedulerPorts {
@@ -192,7 +220,9 @@ export interface SchedulerPorts {
 export type SchedulerAnswer =
   | { readonly type: "ready"; readonly call: number }
   | { readonly type: "counters"; readonly call: number; readonly counters: SchedulerCounters }
-  | { readonly type: "flushed"; readonly call: number; readonly done: boolean };
+  | { readonly type: "flushed"; readonly call: number; readonly done: boolean }
+  /** Those of `live` that will bring no more news. */
+  | { readonly type: "attached"; readonly call: number; readonly lost: readonly RequestId[] };
 
 /** What one rank's executor is started with. */
 export interface ExecutorSetup {
@@ -263,6 +293,10 @@ export interface TokenizerReady {
   readonly bosId: number | null;
   /** The template's text. */
   readonly chatTemplate: string | null;
+  /** Why no conversation can be rendered, although there is a template. */
+  readonly templateProblem: string | null;
+  /** Most bytes of text that one token stands for; 0 without a tokenizer. */
+  readonly longestToken: number;
 }
 
 /** tokenizer worker → main */

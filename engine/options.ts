@@ -94,6 +94,8 @@ export interface ModelInfo {
   readonly hasChatTemplate: boolean;
   /** The template's text, for finding out what it can do (tools, reasoning). */
   readonly chatTemplate: string | null;
+  /** Why it cannot render a conversation; null if it can. */
+  readonly templateProblem: string | null;
   /** Tokens that end a text. */
   readonly eosIds: readonly number[];
   /** From `generation_config.json`. */

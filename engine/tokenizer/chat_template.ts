@@ -48,6 +48,16 @@ export class ChatTemplate {
     this.#specialTokens = specialTokens;
   }
 
+  /** Why not even the shortest conversation can be rendered; null if it can. */
+  problem(): string | null {
+    try {
+      this.render([{ role: "user", content: "Hello" }]);
+      return null;
+    } catch (error) {
+      return oneLine(error);
+    }
+  }
+
   /**
    * The conversation as text.
    * @throws TemplateError with one line: what the template objects to, or which limit it hit
@@ -68,7 +78,7 @@ export class ChatTemplate {
       steps: 2_000_000,
       stringLength: 1_000_000 + 4 * inputLength,
       elements: 1_000_000 + 4 * inputLength,
-      milliseconds: 10_000,
+      milliseconds: 2_000,
     };
     const program = tools ? this.#withTools : this.#plain;
     if (program instanceof TemplateError) throw program;

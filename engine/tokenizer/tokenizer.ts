@@ -82,18 +82,20 @@ export class Tokenizer {
   }
 
   /**
-   * Ids of whatever a request is to continue.
+   * Ids of whatever a request is to continue. `check` sees the text before it is encoded, and may throw.
    * @throws TemplateError when the template objects, or there is none
    */
-  encodePrompt(input: PromptInput): EncodedPrompt {
+  encodePrompt(input: PromptInput, check: (text: string) => void = () => {}): EncodedPrompt {
     switch (input.type) {
       case "ids":
         return { ids: input.ids, rendered: null };
       case "text":
+        check(input.text);
         return { ids: this.encode(input.text, input.addSpecialTokens ?? true), rendered: input.text };
       case "chat": {
         if (!this.chatTemplate) throw new TemplateError("this model has no chat template; send plain text");
         const rendered = this.chatTemplate.render(input.messages, input);
+        check(rendered);
         // The template writes the frame; only a missing beginning-of-text is added.
         const ids = this.encode(rendered, false);
         const missesBos = this.bosId !== null && this.#prefix[0] === this.bosId && ids[0] !== this.bosId;

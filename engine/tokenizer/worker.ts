@@ -3,7 +3,8 @@
 //
 // Without a model directory it has no tokenizer and takes token ids only.
 
-import "../workers/death.ts";
+import { guardPort, notePort } from "../workers/death.ts";
+import "../workers/fault.ts";
 import { ModelError } from "../model/json.ts";
 import type {
   FromTokenizer,
@@ -13,7 +14,9 @@ import type {
   ToScheduler,
   ToTokenizer,
 } from "../messages.ts";
+import type { ErrorCode } from "../params.ts";
 import { TemplateError } from "./chat_template.ts";
+import { PromptTooLong, refuseLongText } from "./length_limit.ts";
 import { promptProblem } from "./prompt_check.ts";
 import { type EncodedPrompt, Tokenizer } from "./tokenizer.ts";
 
@@ -27,11 +30,14 @@ type Setup = TokenizerQuestion & { type: "init" };
 class TokenizerWorker {
   readonly #setup: Setup;
   readonly #tokenizer: Tokenizer | null;
+  readonly #longestToken: number;
 
   constructor(setup: Setup, tokenizer: Tokenizer | null) {
     this.#setup = setup;
     this.#tokenizer = tokenizer;
-    setup.ports.main.onmessage = ({ data }: MessageEvent<ToTokenizer>) => this.#receive(data);
+    this.#longestToken = tokenizer?.vocabulary.longestToken ?? 0;
+    notePort(setup.ports.scheduler);
+    guardPort(setup.ports.main).onmessage = ({ data }: MessageEvent<ToTokenizer>) => this.#receive(data);
   }
 
   #receive(message: ToTokenizer): void {
@@ -39,17 +45,25 @@ class TokenizerWorker {
       case "generate":
         return this.#generate(message);
       case "abort":
+      case "probe":
         return this.#toScheduler(message);
       case "encode":
         try {
-          const { ids, rendered } = this.#encode(message.input);
+          const { ids, rendered } = this.#encode(message.input, this.#mostCounted);
           return this.#toMain({ type: "encoded", call: message.call, ids, rendered });
         } catch (error) {
-          return this.#toMain({ type: "failed", call: message.call, message: messageOf(error) });
+          return this.#toMain({
+            type: "failed",
+            call: message.call,
+            code: codeOf(error),
+            message: messageOf(error),
+          });
         }
       case "decode": {
         const { call, ids, skipSpecialTokens } = message;
-        if (!this.#tokenizer) return this.#toMain({ type: "failed", call, message: noTokenizer });
+        if (!this.#tokenizer) {
+          return this.#toMain({ type: "failed", call, code: "invalid", message: noTokenizer });
+        }
         return this.#toMain({ type: "decoded", call, text: this.#tokenizer.decode(ids, skipSpecialTokens) });
       }
       default:
@@ -57,26 +71,45 @@ class TokenizerWorker {
     }
   }
 
-  #generate({ id, input, params, salt }: ToTokenizer & { type: "generate" }): void {
+  #generate({ input, salt, client, requests }: ToTokenizer & { type: "generate" }): void {
     let ids: Uint32Array;
     try {
-      ({ ids } = this.#encode(input));
+      ({ ids } = this.#encode(input, this.#setup.contextLength));
     } catch (error) {
-      const code = error instanceof TemplateError ? "invalid" as const : "internal" as const;
-      return this.#toMain({
-        type: "rejected",
-        id,
-        finish: { type: "error", code, message: messageOf(error) },
-      });
+      const finish = { type: "error", code: codeOf(error), message: messageOf(error) } as const;
+      for (const { id } of requests) this.#toMain({ type: "rejected", id, finish });
+      return;
     }
-    const problem = promptProblem(ids, params.maxTokens, this.#setup);
-    if (problem) return this.#toMain({ type: "rejected", id, finish: problem });
-    this.#toMain({ type: "accepted", id, promptIds: ids });
-    this.#toScheduler({ type: "request", id, ids, params, salt });
+    for (const { id, params } of requests) {
+      const problem = promptProblem(ids, params.maxTokens, this.#setup);
+      if (problem) {
+        this.#toMain({ type: "rejected", id, finish: problem });
+      } else {
+        this.#toMain({ type: "accepted", id, promptIds: ids });
+        this.#toScheduler({ type: "request", id, ids, params, salt, client });
+      }
+    }
   }
 
-  #encode(input: PromptInput): EncodedPrompt {
-    if (this.#tokenizer) return this.#tokenizer.encodePrompt(input);
+  /** Texts may be counted that are longer than the context, but not without end. */
+  get #mostCounted(): number {
+    return Math.max(mostCounted, 8 * this.#setup.contextLength);
+  }
+
+  #encode(input: PromptInput, mostTokens: number): EncodedPrompt {
+    const tokenizer = this.#tokenizer;
+    if (tokenizer) {
+      return tokenizer.encodePrompt(
+        input,
+        (text) =>
+          refuseLongText(
+            text,
+            this.#longestToken,
+            mostTokens,
+            (part) => tokenizer.encode(part, false).length,
+          ),
+      );
+    }
     if (input.type === "ids") return { ids: input.ids, rendered: null };
     throw new TemplateError(noTokenizer);
   }
@@ -88,6 +121,14 @@ class TokenizerWorker {
   #toScheduler(message: ToScheduler): void {
     this.#setup.ports.scheduler.postMessage(message);
   }
+}
+
+/** Tokens that may be counted whatever the context. */
+const mostCounted = 65_536;
+
+function codeOf(error: unknown): ErrorCode {
+  if (error instanceof PromptTooLong) return "too_long";
+  return error instanceof TemplateError ? "invalid" : "internal";
 }
 
 const noTokenizer = "there is no tokenizer: only token ids are taken";
@@ -110,6 +151,8 @@ self.onmessage = async ({ data }: MessageEvent<TokenizerQuestion>) => {
             vocabSize: tokenizer?.vocabulary.size ?? 0,
             bosId: tokenizer?.bosId ?? null,
             chatTemplate: tokenizer?.chatTemplate?.source ?? null,
+            templateProblem: tokenizer?.chatTemplate?.problem() ?? null,
+            longestToken: tokenizer?.vocabulary.longestToken ?? 0,
           },
         });
       } catch (error) {

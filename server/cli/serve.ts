@@ -1,8 +1,10 @@
 // `radish serve`: the HTTP server, from options to exit code. It listens at once and answers 503 until the model is
 // loaded, so that whoever watches `/health` sees it come up.
 
+import { withDeadline } from "../../engine/workers/deadline.ts";
+import { isKey } from "../http/access.ts";
 import { createApp } from "../http/app.ts";
-import { defaultServerOptions, type ServerOptions } from "../http/options.ts";
+import { defaultServerOptions, type ServerOptions, standardError } from "../http/options.ts";
 import { isLoopback, listen, type RunningServer } from "../http/server.ts";
 import type { Command, OptionValues } from "./command.ts";
 import { commonOptionSpecs, engineOptionSpecs } from "./engine_options.ts";
@@ -31,10 +33,10 @@ export const serve: Command = {
     },
     {
       name: "api-key",
-      kind: "text",
+      kind: "list",
       value: "KEY",
       env: "RADISH_API_KEY",
-      help: "required of every request but /health",
+      help: "one of them is required of every request but /health",
     },
     { name: "served-model-name", kind: "text", value: "NAME", help: "the model's name for clients" },
     { name: "cors-origin", kind: "list", value: "ORIGIN", help: "pages that may call the server; * for all" },
@@ -72,6 +74,23 @@ export const serve: Command = {
       fallback: "30",
     },
     {
+      name: "max-connections",
+      kind: "integer",
+      value: "N",
+      min: 1,
+      max: 1_000_000,
+      help: "(default by the limit on open files)",
+    },
+    {
+      name: "watchdog-timeout",
+      kind: "number",
+      value: "SECONDS",
+      min: 1,
+      max: 86400,
+      help: "silence of a worker that ends the server",
+      fallback: "30",
+    },
+    {
       name: "reasoning-parser",
       kind: "text",
       choices: ["auto", "none"],
@@ -103,33 +122,51 @@ export const serve: Command = {
 async function run(values: OptionValues): Promise<number> {
   const hostname = values.text("host") ?? "127.0.0.1";
   const options = serverOptions(values, hostname);
-  const note = values.flag("quiet") ? () => {} : (text: string) => console.error(`radish: ${text}`);
+  const note = values.flag("quiet") ? () => {} : (text: string) => standardError.write(`radish: ${text}`);
 
   const loading = Promise.withResolvers<Session["engine"]>();
   const app = createApp(loading.promise, options);
   const server = listen(app, { hostname, port: values.number("port") ?? 1919 });
   using signals = onSignals();
   note(`listening on ${server.url}`);
-  if (!options.loopback && options.apiKey === null) {
-    console.error(
+  if (!options.loopback && options.apiKeys.length === 0) {
+    standardError.write(
       `radish: warning: anyone who can reach ${hostname} can use this server; --api-key closes it`,
     );
   }
-  const started = startSession(values, true);
+  const started = startSession(values, true, { stallSeconds: values.number("watchdog-timeout") ?? 30 });
   started.then(({ engine }) => loading.resolve(engine), loading.reject);
   const session = await Promise.race([started, signals.first]);
   if (session === "signal") return 0; // Nothing runs while the model loads.
   await using _ = session;
   note(`ready: ${app.service.modelName}`);
-  void session.engine.dead.then((error) => console.error(`radish: the engine stopped: ${error.message}`));
+  const { templateProblem } = session.engine.model;
+  if (templateProblem !== null) note(`warning: conversations cannot be rendered: ${templateProblem}`);
 
-  await signals.first;
+  const ended = await Promise.race([signals.first, session.engine.dead]);
+  if (ended !== "signal") return await stop(ended, server);
   return await finish(
     app.service.runningRequests,
     server,
     (values.number("drain-timeout") ?? 30) * 1000,
     note,
   );
+}
+
+/** The engine is dead: everybody is told so for a moment, then the process ends, for its supervisor to start it again. */
+async function stop(reason: Error, server: RunningServer): Promise<number> {
+  standardError.write(`radish: the engine stopped: ${reason.message}`);
+  await new Promise((resolve) => setTimeout(resolve, deadMs));
+  await server.shutdown(0);
+  await flushLog();
+  return 1;
+}
+
+/** How long a server whose engine is dead goes on answering 503. */
+const deadMs = 1_000;
+
+async function flushLog(): Promise<void> {
+  await withDeadline(standardError.flush(), 500);
 }
 
 async function finish(
@@ -142,6 +179,7 @@ async function finish(
     note(`finishing ${running} request${running > 1 ? "s" : ""}; a second signal ends at once`);
   }
   if (!await server.shutdown(drainMs)) note("some requests were aborted: --drain-timeout has passed");
+  await flushLog();
   return 0;
 }
 
@@ -152,7 +190,8 @@ function serverOptions(values: OptionValues, hostname: string): ServerOptions {
     maxBodyBytes: Math.floor((values.number("max-body") ?? base.maxBodyBytes / mebibyte) * mebibyte),
     bodyTimeoutMs: (values.number("body-timeout") ?? base.bodyTimeoutMs / 1000) * 1000,
     servedModelName: values.text("served-model-name") ?? null,
-    apiKey: values.text("api-key") ?? null,
+    apiKeys: apiKeys(values.list("api-key")),
+    maxConnections: values.number("max-connections") ?? null,
     loopback: isLoopback(hostname),
     allowedHosts: values.list("allowed-host"),
     corsOrigins: values.list("cors-origin"),
@@ -160,6 +199,13 @@ function serverOptions(values: OptionValues, hostname: string): ServerOptions {
     toolParser: values.text("tool-parser") === "none" ? "none" : "auto",
     logFormat: (values.text("log-format") ?? base.logFormat) as ServerOptions["logFormat"],
   };
+}
+
+function apiKeys(keys: readonly string[]): readonly string[] {
+  if (keys.every(isKey)) return keys;
+  throw new Error(
+    "--api-key: a key consists of letters, digits and . _ ~ + / - only, or no client could send it",
+  );
 }
 
 /** The first signal is an event, the second the end. */

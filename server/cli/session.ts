@@ -1,7 +1,7 @@
 // What every command with a model does first: find the model, start the engine, say what is going on.
 
 import { fileURLToPath } from "node:url";
-import { Engine } from "../../engine/engine.ts";
+import { Engine, type StartOptions } from "../../engine/engine.ts";
 import type { OptionValues } from "./command.ts";
 import type { HubSource } from "../hub/pull.ts";
 import { formatBytes } from "./format.ts";
@@ -26,7 +26,11 @@ export interface Session extends AsyncDisposable {
 const noticeableBytes = 2 ** 28;
 
 /** Starts an engine from parsed options. Throws with one line when it cannot. */
-export async function startSession(values: OptionValues, warmUp: boolean): Promise<Session> {
+export async function startSession(
+  values: OptionValues,
+  warmUp: boolean,
+  start: Pick<StartOptions, "stallSeconds"> = {},
+): Promise<Session> {
   const began = performance.now();
   const progress = new Progress(values.flag("quiet"));
   const name = values.text("model");
@@ -41,6 +45,7 @@ export async function startSession(values: OptionValues, warmUp: boolean): Promi
     modelId: name ?? "pocket",
     warmUp,
     leaveDevices: true,
+    ...start,
     onProgress: ({ message, fraction }) => progress.update(message, fraction),
   });
   progress.clear();

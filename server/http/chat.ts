@@ -42,10 +42,10 @@ export function chatRoutes(service: Service): Hono<AppEnv> {
     const conversation = chatInput(tools.offered ? request : { ...request, tools: null }, engine.model);
     const input: PromptInput = tools.start === ""
       ? conversation
-      : await promptWithStart(service, conversation, tools.start);
+      : await promptWithStart(service, conversation, tools.start, c.get("client"));
     const count = request.n ?? 1;
     const { id } = c.get("record");
-    const run = new Run(service, service.readyEngine, [{
+    const run = new Run(service, service.readyEngine, c.var, [{
       input,
       params: Array.from({ length: count }, (_, i) => choiceParams(params, i)),
       salt: request.cache_salt ?? "",

@@ -4,6 +4,7 @@
 //
 // The result is a function of the whole text alone, however it is cut into pieces.
 
+import { jsonProblem } from "../json_limits.ts";
 import { partialTag, trailingSpace } from "./hold_back.ts";
 import { ObjectScanner } from "./json_scanner.ts";
 
@@ -165,6 +166,7 @@ export class ToolParser {
 }
 
 function parsedCall(block: string): { readonly name: string; readonly arguments: string } | null {
+  if (jsonProblem(block) !== null) return null;
   let value: unknown;
   try {
     value = JSON.parse(block);

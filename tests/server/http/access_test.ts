@@ -12,7 +12,7 @@ async function status(response: Promise<Response>): Promise<number> {
 }
 
 Deno.test("with a key everything but /health needs it", async () => {
-  const app = createApp(new FakeEngine(), { ...silent, apiKey: "s3cret" });
+  const app = createApp(new FakeEngine(), { ...silent, apiKeys: ["s3cret"] });
   const { paths } = await (await get(app, "/openapi.json", { authorization: "Bearer s3cret" })).json();
   for (const path of [...Object.keys(paths), "/openapi.json", "/get_server_info", "/nothing"]) {
     const expected = path === "/health" ? 200 : 401;
@@ -26,14 +26,14 @@ Deno.test("with a key everything but /health needs it", async () => {
 });
 
 Deno.test("the official client gets in with the key and an AuthenticationError without", async () => {
-  const app = createApp(new FakeEngine(), { ...silent, apiKey: "s3cret" });
+  const app = createApp(new FakeEngine(), { ...silent, apiKeys: ["s3cret"] });
   assert.equal((await openai(app, { apiKey: "s3cret" }).models.list()).data.length, 1);
   const error = await openai(app, { apiKey: "s3cre" }).models.list().then(() => null, (e) => e);
   assert.equal(error?.constructor.name, "AuthenticationError");
 });
 
 Deno.test("a browser opens the page with the key as the password it is asked for", async () => {
-  const app = createApp(new FakeEngine(), { ...silent, apiKey: "s3:cret" });
+  const app = createApp(new FakeEngine(), { ...silent, apiKeys: ["s3:cret"] });
   const asked = await get(app, "/");
   assert.match(asked.headers.get("www-authenticate")!, /^Basic /);
   await asked.body?.cancel();
@@ -96,7 +96,7 @@ Deno.test("a page of another origin is refused unless it is named", async () => 
 });
 
 Deno.test("a preflight of a named origin is answered without a key, and its errors can be read", async () => {
-  const app = createApp(new FakeEngine(), { ...silent, apiKey: "k", corsOrigins: ["*"] });
+  const app = createApp(new FakeEngine(), { ...silent, apiKeys: ["k"], corsOrigins: ["*"] });
   const headers = {
     origin: "http://any.example",
     "access-control-request-method": "POST",
