@@ -1,7 +1,23 @@
 // One request in progress, as its caller sees it: deltas to iterate over, or the whole at the end.
 
-import type { Delta, RequestId } from "./messages.ts";
-import type { FinishReason } from "./params.ts";
+import type { Delta, PromptInput, RequestId } from "./messages.ts";
+import type { FinishReason, SamplingParams } from "./params.ts";
+
+/** One generation to do; parameters are complete and within bounds (checked at the edge). */
+export interface GenerateRequest {
+  /** What is to be continued. */
+  readonly input: PromptInput;
+  /** How to sample, and when to end. */
+  readonly params: SamplingParams;
+  /** Separates cached prefixes of tenants; requests with equal salts share. */
+  readonly salt?: string;
+  /** Whose request it is: clients get equal shares. Requests without one are one client's. */
+  readonly client?: string;
+  /** Unique; made up when absent. */
+  readonly id?: RequestId;
+  /** Aborts the request. */
+  readonly signal?: AbortSignal;
+}
 
 /** A finished generation. */
 export interface Completion {

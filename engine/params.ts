@@ -62,20 +62,6 @@ export type ErrorCode =
   | "unavailable" // not ready, draining, or a worker died: 503
   | "internal"; // 500
 
-/** What a question to the engine is refused with; requests get theirs as a finish reason. */
-export class EngineError extends Error {
-  /** The error's name. */
-  override readonly name = "EngineError";
-  /** Which kind. */
-  readonly code: ErrorCode;
-
-  /** `message` is for people. */
-  constructor(code: ErrorCode, message: string) {
-    super(message);
-    this.code = code;
-  }
-}
-
 /** How a request ended. Every request gets exactly one. */
 export type FinishReason =
   /** End of text or stop token (its id), or a stop string. */

@@ -9,7 +9,7 @@
 import type { SchedulerConfig } from "./config.ts";
 import type { Counters } from "./counters.ts";
 import type { CacheManager } from "./cache.ts";
-import { Fairness } from "./fairness.ts";
+import { Fairness } from "../workers/fairness.ts";
 import type { ScheduleBatch } from "./schedule_batch.ts";
 import type { Request } from "./request.ts";
 import type { RowTable } from "./table.ts";

@@ -48,16 +48,6 @@ export class ChatTemplate {
     this.#specialTokens = specialTokens;
   }
 
-  /** Why not even the shortest conversation can be rendered; null if it can. */
-  problem(): string | null {
-    try {
-      this.render([{ role: "user", content: "Hello" }]);
-      return null;
-    } catch (error) {
-      return oneLine(error);
-    }
-  }
-
   /**
    * The conversation as text.
    * @throws TemplateError with one line: what the template objects to, or which limit it hit

@@ -1,7 +1,7 @@
 // Checks of an encoded prompt against the model: nothing is clamped or dropped in silence.
 
 import type { FinishReason } from "../params.ts";
-import { tooLongMessage } from "./length_limit.ts";
+import { tooLongMessage } from "../workers/length_limit.ts";
 
 /** The sizes that a prompt has to fit. */
 export interface PromptBounds {

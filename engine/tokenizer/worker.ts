@@ -16,7 +16,8 @@ import type {
 } from "../messages.ts";
 import type { ErrorCode } from "../params.ts";
 import { TemplateError } from "./chat_template.ts";
-import { PromptTooLong, refuseLongText } from "./length_limit.ts";
+import { lengthChecks, PromptTooLong } from "../workers/length_limit.ts";
+import { templateProblem } from "../workers/template_check.ts";
 import { promptProblem } from "./prompt_check.ts";
 import { type EncodedPrompt, Tokenizer } from "./tokenizer.ts";
 
@@ -30,12 +31,12 @@ type Setup = TokenizerQuestion & { type: "init" };
 class TokenizerWorker {
   readonly #setup: Setup;
   readonly #tokenizer: Tokenizer | null;
-  readonly #longestToken: number;
+  readonly #checks: ReturnType<typeof lengthChecks>;
 
   constructor(setup: Setup, tokenizer: Tokenizer | null) {
     this.#setup = setup;
     this.#tokenizer = tokenizer;
-    this.#longestToken = tokenizer?.vocabulary.longestToken ?? 0;
+    this.#checks = lengthChecks(tokenizer, setup.contextLength);
     notePort(setup.ports.scheduler);
     guardPort(setup.ports.main).onmessage = ({ data }: MessageEvent<ToTokenizer>) => this.#receive(data);
   }
@@ -49,15 +50,10 @@ class TokenizerWorker {
         return this.#toScheduler(message);
       case "encode":
         try {
-          const { ids, rendered } = this.#encode(message.input, this.#mostCounted);
+          const { ids, rendered } = this.#encode(message.input, this.#checks.counted);
           return this.#toMain({ type: "encoded", call: message.call, ids, rendered });
         } catch (error) {
-          return this.#toMain({
-            type: "failed",
-            call: message.call,
-            code: codeOf(error),
-            message: messageOf(error),
-          });
+          return this.#toMain({ type: "failed", call: message.call, ...problemOf(error) });
         }
       case "decode": {
         const { call, ids, skipSpecialTokens } = message;
@@ -74,9 +70,9 @@ class TokenizerWorker {
   #generate({ input, salt, client, requests }: ToTokenizer & { type: "generate" }): void {
     let ids: Uint32Array;
     try {
-      ({ ids } = this.#encode(input, this.#setup.contextLength));
+      ({ ids } = this.#encode(input, this.#checks.prompt));
     } catch (error) {
-      const finish = { type: "error", code: codeOf(error), message: messageOf(error) } as const;
+      const finish = { type: "error", ...problemOf(error) } as const;
       for (const { id } of requests) this.#toMain({ type: "rejected", id, finish });
       return;
     }
@@ -91,25 +87,8 @@ class TokenizerWorker {
     }
   }
 
-  /** Texts may be counted that are longer than the context, but not without end. */
-  get #mostCounted(): number {
-    return Math.max(mostCounted, 8 * this.#setup.contextLength);
-  }
-
-  #encode(input: PromptInput, mostTokens: number): EncodedPrompt {
-    const tokenizer = this.#tokenizer;
-    if (tokenizer) {
-      return tokenizer.encodePrompt(
-        input,
-        (text) =>
-          refuseLongText(
-            text,
-            this.#longestToken,
-            mostTokens,
-            (part) => tokenizer.encode(part, false).length,
-          ),
-      );
-    }
+  #encode(input: PromptInput, check: (text: string) => void): EncodedPrompt {
+    if (this.#tokenizer) return this.#tokenizer.encodePrompt(input, check);
     if (input.type === "ids") return { ids: input.ids, rendered: null };
     throw new TemplateError(noTokenizer);
   }
@@ -123,12 +102,10 @@ class TokenizerWorker {
   }
 }
 
-/** Tokens that may be counted whatever the context. */
-const mostCounted = 65_536;
-
-function codeOf(error: unknown): ErrorCode {
-  if (error instanceof PromptTooLong) return "too_long";
-  return error instanceof TemplateError ? "invalid" : "internal";
+function problemOf(error: unknown): { code: ErrorCode; message: string } {
+  const message = messageOf(error);
+  if (error instanceof PromptTooLong) return { code: "too_long", message };
+  return { code: error instanceof TemplateError ? "invalid" : "internal", message };
 }
 
 const noTokenizer = "there is no tokenizer: only token ids are taken";
@@ -151,7 +128,7 @@ self.onmessage = async ({ data }: MessageEvent<TokenizerQuestion>) => {
             vocabSize: tokenizer?.vocabulary.size ?? 0,
             bosId: tokenizer?.bosId ?? null,
             chatTemplate: tokenizer?.chatTemplate?.source ?? null,
-            templateProblem: tokenizer?.chatTemplate?.problem() ?? null,
+            templateProblem: templateProblem(tokenizer?.chatTemplate ?? null),
             longestToken: tokenizer?.vocabulary.longestToken ?? 0,
           },
         });

@@ -2,7 +2,7 @@
 // server is loading, ready, draining or dead.
 
 import type { ServedEngine } from "./engine_api.ts";
-import { EngineError } from "../../engine/params.ts";
+import { EngineError } from "../../engine/workers/engine_error.ts";
 import { ApiError, errorOfFinish } from "./errors.ts";
 import { ServerMetrics } from "./metrics_store.ts";
 import type { ServerOptions } from "./options.ts";

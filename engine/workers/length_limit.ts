@@ -24,6 +24,32 @@ export function fewestTokens(length: number, longestToken: number): number {
   return longestToken > 0 ? Math.ceil(length / longestToken) : 0;
 }
 
+/** Tokens that may be counted, whatever the context. */
+const mostCounted = 65_536;
+
+/** What the checks need of a tokenizer. */
+interface Counter {
+  readonly vocabulary: { readonly longestToken: number };
+  encode(text: string, addSpecialTokens: boolean): Uint32Array;
+}
+
+/**
+ * Checks of a text before it is encoded, for prompts and for texts whose tokens are only counted: those may be longer
+ * than the context, but not without end. Both throw `PromptTooLong`.
+ */
+export function lengthChecks(
+  tokenizer: Counter | null,
+  contextLength: number,
+): { readonly prompt: (text: string) => void; readonly counted: (text: string) => void } {
+  const longestToken = tokenizer?.vocabulary.longestToken ?? 0;
+  const count = (text: string) => tokenizer?.encode(text, false).length ?? 0;
+  const most = Math.max(mostCounted, 8 * contextLength);
+  return {
+    prompt: (text) => refuseLongText(text, longestToken, contextLength, count),
+    counted: (text) => refuseLongText(text, longestToken, most, count),
+  };
+}
+
 /**
  * Throws if the text has more than `mostTokens` tokens, as far as that can be told for a fraction of the cost.
  * @param count Number of tokens of a text on its own.

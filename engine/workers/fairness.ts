@@ -7,7 +7,7 @@
 // client sees no difference. A row changes hands before its request is done only where its owner keeps more rows than
 // the client that gets it.
 
-import type { Request } from "./request.ts";
+import type { Request } from "../scheduler/request.ts";
 
 interface Share {
   /** Rows it holds. */
