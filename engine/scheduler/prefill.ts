@@ -57,9 +57,19 @@ export class PrefillManager {
     return this.#queue.length + this.#active.length > 0;
   }
 
+  /** Whether the next request should be computed without the decodes of a client that holds far more rows. */
+  get favours(): boolean {
+    return this.#rows.freeRows > 0 && this.#fairness.favours(this.#queue, this.#rows.holders());
+  }
+
   /** The running request that has to make room for `blocked`, if fairness demands it. */
   yielding(): Request | null {
-    return this.blocked && this.#fairness.yielding(this.blocked, this.#rows.holders());
+    const holders = () => this.#rows.holders();
+    let waiting = this.blocked;
+    if (this.#rows.freeRows === 0) {
+      waiting ??= this.#fairness.order(this.#queue, holders()).next().value ?? null;
+    }
+    return waiting && this.#fairness.yielding(waiting, holders());
   }
 
   /** Puts a request in its place by arrival. */
@@ -99,11 +109,8 @@ export class PrefillManager {
     this.blocked = null;
     if (this.#queue.length === 0) return;
     for (const request of this.#fairness.order(this.#queue, this.#rows.holders())) {
-      if (budget.tokens <= 0 || budget.samples <= 0) return;
-      if (rows === 0) {
-        this.blocked = request;
-        return;
-      }
+      if (rows === 0) this.blocked = request;
+      if (rows === 0 || budget.tokens <= 0 || budget.samples <= 0) return;
       const prefix = this.#cache.match(request);
       rows--;
       const { shares, pageSize } = this.#cache;

@@ -81,7 +81,7 @@ export class Scheduler {
 
   /** Launches batches while the executor has room for one and there is something to compute; then sends the news. */
   runNextBatches(): void {
-    const depth = this.#config.overlap ? overlapDepth : 1;
+    const depth = this.#config.overlap && !this.#pace.slow ? overlapDepth : 1;
     while (this.#inFlight.length < depth) {
       const batch = this.#getNextBatch();
       if (batch === null) break;
@@ -212,13 +212,16 @@ export class Scheduler {
   #getNextBatch(): ScheduleBatch | null {
     const yielding = this.#prefill.yielding();
     if (yielding !== null) this.#retract(yielding);
-    const ready = this.#decode.ready();
+    return (this.#prefill.favours ? this.#makeBatch([]) : null) ?? this.#makeBatch(this.#decode.ready());
+  }
+
+  #makeBatch(ready: readonly Request[]): ScheduleBatch | null {
     const steps = this.#decode.steps(ready, this.#prefill.busy ? 1 : this.#pace.burst());
     const batch = new ScheduleBatch(this.#lastPlan + 1, steps);
     this.#decode.schedule(batch, ready, steps, () => this.#retractDecode());
     const { maxStepTokens, maxStepSamples } = this.#config;
     const budget = {
-      tokens: Math.min(this.#pace.chunk(batch.tokens), maxStepTokens - batch.tokens),
+      tokens: Math.min(this.#pace.chunk(this.#decode.ready().length), maxStepTokens - batch.tokens),
       samples: maxStepSamples - batch.samples,
     };
     for (const request of this.#prefill.schedule(batch, budget)) this.#decode.add(request);

@@ -40,6 +40,18 @@ export class Fairness {
     }
   }
 
+  /** Whether the request that comes next is of a client that holds at least two rows fewer than another. */
+  favours(queue: readonly Request[], holders: Iterable<Request>): boolean {
+    if (queue.length === 0) return false;
+    const shares = this.#shares(queue, holders);
+    let most = 0, least = Infinity;
+    for (const { held, waiting } of shares.values()) {
+      most = Math.max(most, held);
+      if (waiting.length > 0) least = Math.min(least, held);
+    }
+    return least + 1 < most;
+  }
+
   /** A request is admitted: its client is charged for what will be computed of it. */
   charge({ client, deviceLength, cachedLength }: Request): void {
     this.#served.set(client, (this.#served.get(client) ?? 0) + deviceLength - cachedLength);

@@ -45,33 +45,46 @@ export function lengthChecks(
   const count = (text: string) => tokenizer?.encode(text, false).length ?? 0;
   const most = Math.max(mostCounted, 8 * contextLength);
   return {
-    prompt: (text) => refuseLongText(text, longestToken, contextLength, count),
-    counted: (text) => refuseLongText(text, longestToken, most, count),
+    prompt: (text) =>
+      refuseLongText(
+        text,
+        longestToken,
+        contextLength,
+        count,
+        (tokens, characters) => tooLongMessage(`${tokens} (${characters} characters)`, contextLength),
+      ),
+    counted: (text) =>
+      refuseLongText(
+        text,
+        longestToken,
+        most,
+        count,
+        (tokens, characters) =>
+          `at most ${most} tokens are counted here, but the text has ${tokens} (${characters} characters)`,
+      ),
   };
 }
 
 /**
  * Throws if the text has more than `mostTokens` tokens, as far as that can be told for a fraction of the cost.
  * @param count Number of tokens of a text on its own.
+ * @param message Of the number of tokens, in words, and of characters.
  */
 export function refuseLongText(
   text: string,
   longestToken: number,
   mostTokens: number,
   count: (text: string) => number,
+  message: (tokens: string, characters: number) => string,
 ): void {
   const fewest = fewestTokens(text.length, longestToken);
-  if (fewest > mostTokens) {
-    throw new PromptTooLong(tooLongMessage(`at least ${fewest} (${text.length} characters)`, mostTokens));
-  }
+  if (fewest > mostTokens) throw new PromptTooLong(message(`at least ${fewest}`, text.length));
   const usual = Math.max(4096, usualCharacters * mostTokens);
   if (text.length <= 2 * usual) return;
   const clearly = Math.ceil(mostTokens * 1.25) + 64;
   let tokens = 0;
   for (let begin = 0, end = usual; begin < text.length; begin = end, end *= 2) {
     tokens += count(text.slice(begin, end));
-    if (tokens > clearly) {
-      throw new PromptTooLong(tooLongMessage(`more (${text.length} characters)`, mostTokens));
-    }
+    if (tokens > clearly) throw new PromptTooLong(message(`more than ${mostTokens}`, text.length));
   }
 }

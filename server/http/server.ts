@@ -173,7 +173,7 @@ function rawAnswer(error: ApiError): string {
 }
 
 /** Descriptors that the process needs for other things than connections. */
-const reservedDescriptors = 64;
+const reservedDescriptors = 96;
 const defaultConnections = 4_096;
 
 /** What the process may open, less what it needs itself. */
