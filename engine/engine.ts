@@ -6,32 +6,13 @@ import type { Completion, GenerateRequest, Generation } from "./generation.ts";
 import { launch, type Launched } from "./launch.ts";
 import type { PromptInput } from "./messages.ts";
 import { openModel } from "./model/open.ts";
-import type { EngineOptions, ModelInfo, StartProgress } from "./options.ts";
+import type { EngineOptions, ModelInfo, StartOptions } from "./options.ts";
 import type { SamplingParams } from "./params.ts";
 import type { SchedulerCounters } from "./scheduler/config.ts";
-import type { Fault } from "./workers/fault.ts";
 import { type EngineStats, Requests } from "./workers/requests.ts";
 import type { Life } from "./workers/watchdog.ts";
 
-export type { Completion, EngineStats, GenerateRequest, Generation };
-
-/** How an engine is started. */
-export interface StartOptions {
-  /** Name for clients; the directory's name when absent. */
-  readonly modelId?: string;
-  /** Compile everything before the first request (for a server). */
-  readonly warmUp?: boolean;
-  /** Told how far starting is. */
-  readonly onProgress?: (progress: StartProgress) => void;
-  /** The process exits when this engine is disposed of: devices are left to the exit (see `launch`). */
-  readonly leaveDevices?: boolean;
-  /** Silence of scheduler or executor that ends the engine, in seconds; 30 when absent. */
-  readonly stallSeconds?: number;
-  /** A start without any progress for so many seconds is given up; 600 when absent. */
-  readonly startSilenceSeconds?: number;
-  /** For tests: given what makes workers fail, as soon as there are workers. */
-  readonly onWorkers?: (inject: (worker: string, fault: Fault) => void) => void;
-}
+export type { Completion, EngineStats, GenerateRequest, Generation, StartOptions };
 
 /** A running engine. Dispose of it to end its workers. */
 export class Engine implements AsyncDisposable {
@@ -59,13 +40,7 @@ export class Engine implements AsyncDisposable {
   /** Opens the model, starts the workers, loads the weights. Rejects with a one-line reason. */
   static async start(options: EngineOptions, start: StartOptions = {}): Promise<Engine> {
     const model = await openModel(options.modelDir, { dummy: options.dummyWeights });
-    const launched = await launch(model, options, {
-      warmUp: start.warmUp ?? false,
-      leaveDevices: start.leaveDevices ?? false,
-      silenceMilliseconds: (start.startSilenceSeconds ?? 600) * 1000,
-      onProgress: start.onProgress ?? (() => {}),
-      ...(start.onWorkers ? { onWorkers: start.onWorkers } : {}),
-    });
+    const launched = await launch(model, options, start);
     const { executor, tokenizer } = launched;
     const { eosIds, ...generationDefaults } = model.generation;
     return new Engine(
@@ -137,9 +112,10 @@ export class Engine implements AsyncDisposable {
   }
 
   /** The scheduler's counters; rejects when it is dead. */
-  counters(): Promise<SchedulerCounters> {
+  async counters(): Promise<SchedulerCounters> {
     const { failure } = this.#requests;
-    return failure ? Promise.reject(failure) : this.#launched.counters();
+    if (failure) throw failure;
+    return (await this.#launched.counters()).counters;
   }
 
   /** Empties the prefix cache; false while requests run. */

@@ -8,7 +8,7 @@
 
 import { breakGroup, createGroupMemory } from "./executor/collectives.ts";
 import type { Model } from "./model/model.ts";
-import type { EngineOptions, StartProgress } from "./options.ts";
+import type { EngineOptions, StartOptions } from "./options.ts";
 import type { SchedulerConfig, SchedulerCounters } from "./scheduler/config.ts";
 import { checkRanks } from "./weights/shard.ts";
 import { isGpu } from "../kernels/ops.ts";
@@ -20,10 +20,10 @@ import type {
   TokenizerReady,
   ToTokenizer,
 } from "./messages.ts";
-import { SignsOfLife, withDeadline } from "./workers/deadline.ts";
-import type { Fault } from "./workers/fault.ts";
+import { SignsOfLife, unlessFailed, withDeadline } from "./workers/deadline.ts";
 import { WorkerHandle } from "./workers/handle.ts";
-import { attachThrough, type TextListener, TextWorkers } from "./workers/text_workers.ts";
+import type { ProbeProgress } from "./workers/probe_relay.ts";
+import { attachThrough, injector, type TextListener, TextWorkers } from "./workers/text_workers.ts";
 
 /** A running set of workers, as the engine uses it. */
 export interface Launched {
@@ -45,8 +45,8 @@ export interface Launched {
   send(message: ToTokenizer): void;
   /** Ends the engine for a reason that no worker can tell itself. */
   giveUp(reason: string): void;
-  /** The scheduler's counters. */
-  counters(): Promise<SchedulerCounters>;
+  /** The scheduler's counters, and how far probes have come. */
+  counters(): Promise<{ readonly counters: SchedulerCounters; readonly probes: ProbeProgress }>;
   /** Empties the prefix cache; false while requests run. */
   flush(): Promise<boolean>;
   /** Lets the executors release their devices, then ends all workers. */
@@ -56,19 +56,8 @@ export interface Launched {
 /** How long the workers that are left may take to become idle after one has failed. */
 const stuckMilliseconds = 2_000;
 
-/** How an engine is started, beside its options. */
-export interface LaunchStart {
-  /** Compile everything before the first request. */
-  readonly warmUp: boolean;
-  /** Leave the devices to the end of the process. */
-  readonly leaveDevices: boolean;
-  /** A start without any progress for so long is given up. */
-  readonly silenceMilliseconds: number;
-  /** Told how far starting is. */
-  onProgress(progress: StartProgress): void;
-  /** For tests: given what makes workers fail, as soon as there are workers. */
-  onWorkers?(inject: (worker: string, fault: Fault) => void): void;
-}
+/** A start without any progress for so long is given up. */
+const defaultSilenceSeconds = 600;
 
 /** A step of prompts alone stays near this where there is no GPU: on a CPU 500 tokens can take five seconds. */
 const slowStepMilliseconds = 1_000;
@@ -90,12 +79,12 @@ const schedulerDefaults = {
 export async function launch(
   model: Model,
   options: EngineOptions,
-  start: LaunchStart,
+  start: StartOptions,
 ): Promise<Launched> {
   checkRanks(model.config, options.tp);
   const places = await placeRanks(options.device, options.tp, options.gpus);
   using stack = new DisposableStack();
-  using signs = new SignsOfLife(start.silenceMilliseconds);
+  using signs = new SignsOfLife((start.startSilenceSeconds ?? defaultSilenceSeconds) * 1000);
   const worker = <A extends { type: string; call?: number; message?: string }>(
     path: string,
     name: string,
@@ -108,7 +97,7 @@ export async function launch(
       options.tp > 1 ? `executor of rank ${rank}` : "executor",
       (notice) => {
         signs.seen();
-        if (notice.type === "progress") start.onProgress(notice.progress);
+        if (notice.type === "progress") start.onProgress?.(notice.progress);
       },
     ));
   const text = stack.use(
@@ -123,7 +112,7 @@ export async function launch(
   let failed = false;
   const endRanks = async () => {
     if (group) breakGroup(group, "closed");
-    const release = !start.leaveDevices;
+    const release = start.leaveDevices !== true;
     const idle = Promise.allSettled(ranks.map((handle) => handle.ask({ type: "close", release })));
     // After a failure a rank may be stuck; before one, it only has something to finish.
     await (failed ? withDeadline(idle, stuckMilliseconds) : idle);
@@ -143,36 +132,24 @@ export async function launch(
   });
 
   const schedulerToRank = ranks.map(() => new MessageChannel());
-  start.onWorkers?.((name, fault) => {
-    if (name === "tokenizer" || name === "detokenizer") text.inject(name, fault);
-    else [scheduler, ...ranks].find((handle) => handle.name === name)?.inject(fault);
-  });
+  start.onWorkers?.(injector(text, [scheduler, ...ranks]));
   const started = Promise.all([
     text.start().finally(() => signs.seen()),
     ...ranks.map((handle, rank) => {
       const port = schedulerToRank[rank]!.port2;
       return handle.ask({
         type: "init",
-        setup: { options, rank, group, place: places[rank], port, warmUp: start.warmUp },
+        setup: { options, rank, group, place: places[rank], port, warmUp: start.warmUp === true },
       }, [
         port,
       ]);
     }),
   ]);
   // Whatever fails first is the reason; what follows from it is not asked for any more.
-  const failure = Promise.race([dead, text.failedToStart, signs.silent]).then((error) =>
-    Promise.reject(error)
-  );
-  failure.catch(() => {}); // after the start it is `dead` that counts
-  const orFailure = async <T>(value: Promise<T>): Promise<T> => {
-    try {
-      return await Promise.race([value, failure]);
-    } catch (error) {
-      failed = true;
-      await endRanks();
-      throw error;
-    }
-  };
+  const orFailure = unlessFailed([dead, text.failedToStart, signs.silent], async () => {
+    failed = true;
+    await endRanks();
+  });
   const [tokenizer, ...executorAnswers] = await orFailure(started);
   const executors = executorAnswers.flatMap((answer) => answer.type === "ready" ? [answer.ready] : []);
   const executor = executors[0];
@@ -201,7 +178,7 @@ export async function launch(
     async counters() {
       const answer = await scheduler.ask({ type: "counters" });
       if (answer.type !== "counters") throw new Error(`unexpected answer ${answer.type}`);
-      return answer.counters;
+      return answer;
     },
     async flush() {
       const answer = await scheduler.ask({ type: "flush" });

@@ -14,6 +14,8 @@ import type { BatchPlan, StepResult } from "../kernels/plan.ts";
 import type { StateSizes } from "./model/decoder.ts";
 import type { DeviceInfo, DevicePlace } from "../kernels/ops.ts";
 import type { SchedulerConfig, SchedulerCounters } from "./scheduler/config.ts";
+import type { ProbeProgress } from "./workers/probe_relay.ts";
+import type { AttachQuestion } from "./workers/text_workers.ts";
 
 /** Unique per engine. */
 export type RequestId = string;
@@ -42,7 +44,7 @@ export type PromptInput =
     readonly templateArgs?: Readonly<Record<string, unknown>>;
   };
 
-/** A question that travels the way of a request: main → tokenizer → scheduler → detokenizer → main. */
+/** Travels the way of a request: main → tokenizer → scheduler → every rank → scheduler → detokenizer → main. */
 export interface Probe {
   /** Tells it from requests. */
   readonly type: "probe";
@@ -180,10 +182,11 @@ export type ToExecutor =
   /** No plan will follow until results are seen: read what is in flight now. */
   | { readonly type: "drain" }
   /** For tests: fill these free pages with NaN. */
-  | { readonly type: "poison"; readonly pages: Uint32Array };
+  | { readonly type: "poison"; readonly pages: Uint32Array }
+  | Probe;
 
-/** executor → scheduler; only rank 0 answers. Results come in the order of their plans. */
-export type FromExecutor = { readonly type: "result"; readonly result: StepResult };
+/** executor → scheduler; of plans only rank 0 sends results, in their order. */
+export type FromExecutor = { readonly type: "result"; readonly result: StepResult } | Probe;
 
 /** Questions from the main process to a worker, each answered once with the same `call`. */
 export type SchedulerQuestion =
@@ -196,15 +199,7 @@ export type SchedulerQuestion =
   | { readonly type: "counters"; readonly call: number }
   /** Empties the prefix cache; refused (false) while requests run. */
   | { readonly type: "flush"; readonly call: number }
-  /** A tokenizer or detokenizer that was started again; the port of the one before is closed. */
-  | {
-    readonly type: "attach";
-    readonly call: number;
-    readonly worker: "tokenizer" | "detokenizer";
-    readonly port: MessagePort;
-    /** Requests that the main process still waits for. */
-    readonly live: readonly RequestId[];
-  };
+  | AttachQuestion;
 
 /** The scheduler's ends of its channels. */
 export interface SchedulerPorts {
@@ -219,7 +214,12 @@ export interface SchedulerPorts {
 /** scheduler worker → main */
 export type SchedulerAnswer =
   | { readonly type: "ready"; readonly call: number }
-  | { readonly type: "counters"; readonly call: number; readonly counters: SchedulerCounters }
+  | {
+    readonly type: "counters";
+    readonly call: number;
+    readonly counters: SchedulerCounters;
+    readonly probes: ProbeProgress;
+  }
   | { readonly type: "flushed"; readonly call: number; readonly done: boolean }
   /** Those of `live` that will bring no more news. */
   | { readonly type: "attached"; readonly call: number; readonly lost: readonly RequestId[] };

@@ -117,6 +117,7 @@ async function start(setup: ExecutorSetup): Promise<Running> {
   const dieAt = options.dieAtPlan?.rank === rank ? options.dieAtPlan.plan : Infinity;
   let plans = 0;
   guardPort(port).onmessage = ({ data: message }: MessageEvent<ToExecutor>) => {
+    if (message.type === "probe") return port.postMessage(message satisfies FromExecutor);
     if (message.type === "plan" && ++plans >= dieAt) {
       if (options.dieAtPlan?.stall) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
       throw new Error(`told to die at plan ${dieAt}`);

@@ -11,6 +11,7 @@ import type {
   ToScheduler,
 } from "../messages.ts";
 import { guardPort, notePort } from "../workers/death.ts";
+import { ProbeRelay } from "../workers/probe_relay.ts";
 
 /** What concerns requests. */
 export type SchedulerInput = Exclude<ToScheduler, Probe>;
@@ -56,15 +57,22 @@ export class Inbox {
   #results: StepResult[] = [];
   #wake = Promise.withResolvers<void>();
   readonly #later = new MessageChannel();
+  /** What passes by on its way through the workers. */
+  readonly probes: ProbeRelay;
 
   /** Listens to the ports. */
   constructor(ports: ReplaceablePorts) {
     this.#ports = ports;
+    this.probes = new ProbeRelay(ports.executors);
     this.#later.port2.onmessage = () => this.#wake.resolve();
     this.#listen(ports.tokenizer);
     this.#listen(ports.detokenizer);
     for (const port of ports.executors) {
       guardPort(port).onmessage = ({ data }: MessageEvent<FromExecutor>) => {
+        if (data.type === "probe") {
+          if (this.probes.back(port, data)) this.#ports.detokenizer.postMessage(data satisfies ToDetokenizer);
+          return;
+        }
         this.#results.push(data.result);
         this.#wake.resolve();
       };
@@ -91,7 +99,7 @@ export class Inbox {
 
   #listen(port: MessagePort): void {
     notePort(port).onmessage = ({ data }: MessageEvent<ToScheduler>) => {
-      if (data.type === "probe") this.#ports.detokenizer.postMessage(data satisfies ToDetokenizer);
+      if (data.type === "probe") this.probes.forward(data);
       else if (this.#messages.push(data) === 1) this.#later.port1.postMessage(null);
     };
   }

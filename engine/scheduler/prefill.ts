@@ -59,17 +59,12 @@ export class PrefillManager {
 
   /** Whether the next request should be computed without the decodes of a client that holds far more rows. */
   get favours(): boolean {
-    return this.#rows.freeRows > 0 && this.#fairness.favours(this.#queue, this.#rows.holders());
+    return this.#fairness.favours(this.#queue, this.#rows);
   }
 
   /** The running request that has to make room for `blocked`, if fairness demands it. */
   yielding(): Request | null {
-    const holders = () => this.#rows.holders();
-    let waiting = this.blocked;
-    if (this.#rows.freeRows === 0) {
-      waiting ??= this.#fairness.order(this.#queue, holders()).next().value ?? null;
-    }
-    return waiting && this.#fairness.yielding(waiting, holders());
+    return this.#fairness.yielding(this.blocked, this.#queue, this.#rows);
   }
 
   /** Puts a request in its place by arrival. */

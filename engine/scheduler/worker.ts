@@ -4,6 +4,7 @@
 import "../workers/death.ts";
 import "../workers/fault.ts";
 import type { RequestId, SchedulerAnswer, SchedulerPorts, SchedulerQuestion } from "../messages.ts";
+import type { AttachQuestion } from "../workers/text_workers.ts";
 import type { SchedulerConfig } from "./config.ts";
 import { Inbox, portIo } from "./io.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -33,7 +34,7 @@ function start(config: SchedulerConfig, initial: SchedulerPorts): Running {
 /** Joins a text worker that was started again; returns the requests that are lost with the one before. */
 function attach(
   { scheduler, inbox }: Running,
-  { worker, port, live }: SchedulerQuestion & { readonly type: "attach" },
+  { worker, port, live }: AttachQuestion,
 ): readonly RequestId[] {
   for (const message of inbox.replace(worker, port)) scheduler.processInput(message);
   const lost = worker === "tokenizer" ? scheduler.keepOnly(live) : scheduler.startAgain(live);
@@ -47,10 +48,15 @@ self.onmessage = ({ data }: MessageEvent<SchedulerQuestion>) => {
     return answer({ type: "ready", call: data.call });
   }
   if (running === null) throw new Error(`the scheduler was asked for ${data.type} before it was started`);
-  const { scheduler } = running;
+  const { scheduler, inbox: { probes } } = running;
   switch (data.type) {
     case "counters":
-      return answer({ type: "counters", call: data.call, counters: scheduler.counters() });
+      return answer({
+        type: "counters",
+        call: data.call,
+        counters: scheduler.counters(),
+        probes: probes.progress,
+      });
     case "flush":
       return answer({ type: "flushed", call: data.call, done: scheduler.flush() });
     case "attach":

@@ -40,3 +40,23 @@ export class SignsOfLife implements Disposable {
 }
 
 const ticksOfSilence = 8;
+
+/**
+ * Lets promises be waited for only as long as nothing fails: rejects with the first of `failures` to resolve, or with
+ * the promise's own reason, after `cleanUp`.
+ */
+export function unlessFailed(
+  failures: readonly Promise<Error>[],
+  cleanUp: () => Promise<void>,
+): <T>(value: Promise<T>) => Promise<T> {
+  const failure = Promise.race(failures).then((error) => Promise.reject(error));
+  failure.catch(() => {}); // nobody may be waiting any more
+  return async (value) => {
+    try {
+      return await Promise.race([value, failure]);
+    } catch (error) {
+      await cleanUp();
+      throw error;
+    }
+  };
+}

@@ -9,6 +9,12 @@
 
 import type { Request } from "../scheduler/request.ts";
 
+/** What is asked of the table of rows. */
+interface Rows {
+  readonly freeRows: number;
+  holders(): Iterable<Request>;
+}
+
 interface Share {
   /** Rows it holds. */
   held: number;
@@ -40,10 +46,10 @@ export class Fairness {
     }
   }
 
-  /** Whether the request that comes next is of a client that holds at least two rows fewer than another. */
-  favours(queue: readonly Request[], holders: Iterable<Request>): boolean {
-    if (queue.length === 0) return false;
-    const shares = this.#shares(queue, holders);
+  /** Whether the request that comes next finds a row, and its client holds at least two rows fewer than another. */
+  favours(queue: readonly Request[], rows: Rows): boolean {
+    if (queue.length === 0 || rows.freeRows === 0) return false;
+    const shares = this.#shares(queue, rows.holders());
     let most = 0, least = Infinity;
     for (const { held, waiting } of shares.values()) {
       most = Math.max(most, held);
@@ -57,10 +63,16 @@ export class Fairness {
     this.#served.set(client, (this.#served.get(client) ?? 0) + deviceLength - cachedLength);
   }
 
-  /** The running request that gives way to one that finds no room; null where none has to, or one does already. */
-  yielding(waiting: Request, holders: Iterable<Request>): Request | null {
+  /**
+   * The running request that gives way to one that finds no room: `blocked`, or without a free row the next of the
+   * queue. Null where none has to, or one does already.
+   */
+  yielding(blocked: Request | null, queue: readonly Request[], rows: Rows): Request | null {
+    let waiting: Request | void | null = blocked;
+    if (rows.freeRows === 0) waiting ??= this.order(queue, rows.holders()).next().value;
+    if (!waiting) return null;
     const held = new Map<string, Request[]>();
-    for (const request of holders) {
+    for (const request of rows.holders()) {
       if (request.retracting) return null;
       const of = held.get(request.client);
       if (of) of.push(request);

@@ -7,7 +7,6 @@ import type {
   FromDetokenizer,
   FromTokenizer,
   RequestId,
-  SchedulerQuestion,
   TokenizerAnswer,
   TokenizerReady,
   ToTokenizer,
@@ -40,6 +39,20 @@ export interface TextListener {
   live(): readonly RequestId[];
   /** A new worker is there; those of `live` that were lost with the old one will bring no news. */
   restored(worker: TextWorkerName, lost: readonly RequestId[], reason: Error): void;
+}
+
+/** To the scheduler: a worker that was started again; the port of the one before is closed. */
+export interface AttachQuestion {
+  /** Tells it from other questions. */
+  readonly type: "attach";
+  /** Repeated by the answer. */
+  readonly call: number;
+  /** Which one. */
+  readonly worker: TextWorkerName;
+  /** The scheduler's end of the new channel. */
+  readonly port: MessagePort;
+  /** Requests that the main process still waits for. */
+  readonly live: readonly RequestId[];
 }
 
 /** Hands the scheduler the new end of a channel; resolves with the requests that are lost. */
@@ -215,12 +228,23 @@ export class TextWorkers implements Disposable {
 /** `Attach` by way of the scheduler's own channel. */
 export function attachThrough(
   ask: (
-    question: Omit<SchedulerQuestion & { readonly type: "attach" }, "call">,
+    question: Omit<AttachQuestion, "call">,
     transfer: Transferable[],
   ) => Promise<{ readonly type: string; readonly lost?: readonly RequestId[] }>,
 ): Attach {
   return async (worker, port, live) => {
     const answer = await ask({ type: "attach", worker, port, live }, [port]);
     return answer.lost ?? [];
+  };
+}
+
+/** For tests: makes a worker of that name fail, whichever it is. */
+export function injector(
+  text: TextWorkers,
+  others: readonly { readonly name: string; inject(fault: Fault): void }[],
+): (worker: string, fault: Fault) => void {
+  return (worker, fault) => {
+    if (worker === "tokenizer" || worker === "detokenizer") text.inject(worker, fault);
+    else others.find(({ name }) => name === worker)?.inject(fault);
   };
 }

@@ -5,8 +5,10 @@
 
 /** Something to be asked. */
 export interface Check {
-  /** For messages, for example "the scheduler". */
+  /** Tells it from the others. */
   readonly name: string;
+  /** What to say when it is silent, for example "the scheduler has not answered". */
+  readonly complaint: string;
   /** Resolves when there is an answer; a rejection counts as one, for deaths are told another way. */
   ask(): Promise<unknown>;
   /** Ticks for which a question may stay open, at the moment. */
@@ -17,8 +19,8 @@ export interface Check {
 export type Life =
   | { readonly state: "ok" }
   /** A question has been open for a while, for a good reason such as a long step. */
-  | { readonly state: "busy"; readonly who: string; readonly milliseconds: number }
-  | { readonly state: "unresponsive"; readonly who: string; readonly milliseconds: number };
+  | { readonly state: "busy"; readonly what: string; readonly milliseconds: number }
+  | { readonly state: "unresponsive"; readonly what: string; readonly milliseconds: number };
 
 interface Asked {
   readonly check: Check;
@@ -55,8 +57,8 @@ export class Watchdog implements Disposable {
     for (const { check, ticks } of this.#asked) {
       if (ticks <= 1) continue;
       const milliseconds = ticks * this.#period;
-      if (ticks >= check.patience()) return { state: "unresponsive", who: check.name, milliseconds };
-      worst = { state: "busy", who: check.name, milliseconds };
+      if (ticks >= check.patience()) return { state: "unresponsive", what: check.complaint, milliseconds };
+      worst = { state: "busy", what: check.complaint, milliseconds };
     }
     return worst;
   }

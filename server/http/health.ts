@@ -16,7 +16,7 @@ export function healthRoutes(service: Service): Hono<AppEnv> {
   app.get("/health", (c) => {
     const { life } = service.readyEngine;
     if (life.state === "unresponsive") {
-      throw new ApiError(503, `the ${life.who} has not answered for ${life.milliseconds} ms`, {
+      throw new ApiError(503, `${life.what} for ${life.milliseconds} ms`, {
         code: "unresponsive",
       });
     }

@@ -24,13 +24,13 @@ Deno.test("while the model loads everything is 503, then it works", async () => 
 Deno.test("health is 503 while a worker does not answer, and 200 while it is only busy", async () => {
   const engine = new FakeEngine();
   const app = createApp(engine, silent);
-  engine.life = { state: "unresponsive", who: "scheduler", milliseconds: 3000 };
+  engine.life = { state: "unresponsive", what: "the scheduler has not answered", milliseconds: 3000 };
   const error = await errorOf(await get(app, "/health"));
   assert.deepEqual([error.code, error.message], [
     "unresponsive",
     "the scheduler has not answered for 3000 ms",
   ]);
-  engine.life = { state: "busy", who: "executor", milliseconds: 2000 };
+  engine.life = { state: "busy", what: "the executor has not answered", milliseconds: 2000 };
   assert.deepEqual(await (await get(app, "/health")).json(), { status: "busy" });
   engine.life = { state: "ok" };
   assert.deepEqual(await (await get(app, "/health")).json(), { status: "ok" });
