@@ -22,7 +22,7 @@ import type {
 } from "./messages.ts";
 import { SignsOfLife, unlessFailed, withDeadline } from "./workers/deadline.ts";
 import { WorkerHandle } from "./workers/handle.ts";
-import type { ProbeProgress } from "./workers/probe_relay.ts";
+import type { ProbeProgress } from "./workers/protocol.ts";
 import { attachThrough, injector, type TextListener, TextWorkers } from "./workers/text_workers.ts";
 
 /** A running set of workers, as the engine uses it. */

@@ -14,8 +14,7 @@ import type { BatchPlan, StepResult } from "../kernels/plan.ts";
 import type { StateSizes } from "./model/decoder.ts";
 import type { DeviceInfo, DevicePlace } from "../kernels/ops.ts";
 import type { SchedulerConfig, SchedulerCounters } from "./scheduler/config.ts";
-import type { ProbeProgress } from "./workers/probe_relay.ts";
-import type { AttachQuestion } from "./workers/text_workers.ts";
+import type { AttachQuestion, Probe, ProbeProgress } from "./workers/protocol.ts";
 
 /** Unique per engine. */
 export type RequestId = string;
@@ -43,14 +42,6 @@ export type PromptInput =
     /** Extra variables for the template, for example `enable_thinking`. */
     readonly templateArgs?: Readonly<Record<string, unknown>>;
   };
-
-/** Travels the way of a request: main → tokenizer → scheduler → every rank → scheduler → detokenizer → main. */
-export interface Probe {
-  /** Tells it from requests. */
-  readonly type: "probe";
-  /** Comes back unchanged. */
-  readonly probe: number;
-}
 
 /** main → tokenizer */
 export type ToTokenizer =

@@ -4,7 +4,8 @@
 // what the request holds, and whatever it still sends for the request is dropped.
 
 import type { FinishReason, TokenLogprob } from "../params.ts";
-import type { Delta, Probe, RequestId, TextLogprob, ToDetokenizer, TokenUpdate } from "../messages.ts";
+import type { Delta, RequestId, TextLogprob, ToDetokenizer, TokenUpdate } from "../messages.ts";
+import type { Probe } from "../workers/protocol.ts";
 import type { Vocabulary } from "../tokenizer/vocabulary.ts";
 import { TextStream } from "./stream.ts";
 

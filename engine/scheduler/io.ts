@@ -2,14 +2,8 @@
 // tests can drive it by hand; the worker gives it these interfaces over its `MessagePort`s.
 
 import type { StepResult } from "../../kernels/plan.ts";
-import type {
-  FromExecutor,
-  Probe,
-  SchedulerPorts,
-  ToDetokenizer,
-  ToExecutor,
-  ToScheduler,
-} from "../messages.ts";
+import type { FromExecutor, SchedulerPorts, ToDetokenizer, ToExecutor, ToScheduler } from "../messages.ts";
+import type { Probe } from "../workers/protocol.ts";
 import { guardPort, notePort } from "../workers/death.ts";
 import { ProbeRelay } from "../workers/probe_relay.ts";
 

@@ -4,7 +4,7 @@
 import "../workers/death.ts";
 import "../workers/fault.ts";
 import type { RequestId, SchedulerAnswer, SchedulerPorts, SchedulerQuestion } from "../messages.ts";
-import type { AttachQuestion } from "../workers/text_workers.ts";
+import type { AttachQuestion } from "../workers/protocol.ts";
 import type { SchedulerConfig } from "./config.ts";
 import { Inbox, portIo } from "./io.ts";
 import { Scheduler } from "./scheduler.ts";

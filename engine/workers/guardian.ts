@@ -6,10 +6,10 @@
 // while there is something to do.
 
 import type { Launched } from "../launch.ts";
-import type { Probe } from "../messages.ts";
+import type { Probe } from "./protocol.ts";
 import type { SchedulerCounters } from "../scheduler/config.ts";
-import type { ProbeProgress } from "./probe_relay.ts";
-import type { TextWorkerName } from "./text_workers.ts";
+import type { ProbeProgress } from "./protocol.ts";
+import type { TextWorkerName } from "./protocol.ts";
 import { type Check, type Life, Watchdog } from "./watchdog.ts";
 
 /** Ticks that an idle worker may take to answer. */

@@ -1,15 +1,7 @@
 // A probe's way through the scheduler: on to every rank, and when all have sent it back on to the detokenizer. How far
 // the last one came tells which worker's ports are broken.
 
-import type { Probe } from "../messages.ts";
-
-/** How far probes have come. */
-export interface ProbeProgress {
-  /** The last that the tokenizer has passed on. */
-  readonly received: number;
-  /** The last that all ranks have sent back. */
-  readonly returned: number;
-}
+import type { Probe, ProbeProgress } from "./protocol.ts";
 
 /** Passes probes on. */
 export class ProbeRelay {

@@ -11,7 +11,7 @@ import type { FinishReason } from "../params.ts";
 import { EngineError } from "./engine_error.ts";
 import { Guardian } from "./guardian.ts";
 import { fewestTokens, tooLongMessage } from "./length_limit.ts";
-import type { TextWorkerName } from "./text_workers.ts";
+import type { TextWorkerName } from "./protocol.ts";
 import { type Job, type JobFailure, TokenizerQueue } from "./tokenizer_queue.ts";
 import type { Life } from "./watchdog.ts";
 

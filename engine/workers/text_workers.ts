@@ -13,9 +13,7 @@ import type {
 } from "../messages.ts";
 import type { Fault } from "./fault.ts";
 import { WorkerHandle } from "./handle.ts";
-
-/** Which of the two. */
-export type TextWorkerName = "tokenizer" | "detokenizer";
+import type { AttachQuestion, TextWorkerName } from "./protocol.ts";
 
 /** What both are started with. */
 export interface TextSetup {
@@ -39,20 +37,6 @@ export interface TextListener {
   live(): readonly RequestId[];
   /** A new worker is there; those of `live` that were lost with the old one will bring no news. */
   restored(worker: TextWorkerName, lost: readonly RequestId[], reason: Error): void;
-}
-
-/** To the scheduler: a worker that was started again; the port of the one before is closed. */
-export interface AttachQuestion {
-  /** Tells it from other questions. */
-  readonly type: "attach";
-  /** Repeated by the answer. */
-  readonly call: number;
-  /** Which one. */
-  readonly worker: TextWorkerName;
-  /** The scheduler's end of the new channel. */
-  readonly port: MessagePort;
-  /** Requests that the main process still waits for. */
-  readonly live: readonly RequestId[];
 }
 
 /** Hands the scheduler the new end of a channel; resolves with the requests that are lost. */

@@ -6,7 +6,8 @@ import { defaultSamplingParams, type FinishReason, type SamplingParams } from ".
 import type { TokenLogprob } from "../../../engine/params.ts";
 import type { SchedulerConfig } from "../../../engine/scheduler/config.ts";
 import { Scheduler } from "../../../engine/scheduler/scheduler.ts";
-import type { Probe, ToDetokenizer, TokenUpdate } from "../../../engine/messages.ts";
+import type { ToDetokenizer, TokenUpdate } from "../../../engine/messages.ts";
+import type { Probe } from "../../../engine/workers/protocol.ts";
 import { FakeExecutor } from "./fake_executor.ts";
 import { type Expected, oracle } from "./fake_model.ts";
 
