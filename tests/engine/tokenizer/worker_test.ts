@@ -30,7 +30,7 @@ async function withWorker(
   using scheduler = new PortClient<ToScheduler, never>();
   const ports = { main: main.remote, scheduler: scheduler.remote };
   const answer = await worker.ask(
-    { type: "init", call: 7, modelDir, contextLength, vocabSize: 2048, ports },
+    { type: "init", call: 7, modelDir, contextLength, vocabSize: 2048, allowSpecialTokens: false, ports },
     [main.remote, scheduler.remote],
   );
   await run({ main, scheduler, answer });
