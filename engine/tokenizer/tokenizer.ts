@@ -10,6 +10,7 @@ import { ModelError, shown } from "../model/json.ts";
 import { readJson } from "../weights/json_file.ts";
 import type { PromptInput } from "../messages.ts";
 import { type ChatTemplate, loadChatTemplate, TemplateError } from "./chat_template.ts";
+import { corrected } from "./corrections.ts";
 import { Text } from "./jinja/text.ts";
 import { SpecialTokens } from "./special_tokens.ts";
 import { readTokenizerJson, Vocabulary } from "./vocabulary.ts";
@@ -66,7 +67,7 @@ export class Tokenizer {
     const configPath = `${directory}/tokenizer_config.json`;
     const config = new Fields(await readJson(configPath, mostConfigBytes) ?? {}, configPath);
     const vocabulary = new Vocabulary(json, path);
-    const specialTokens = new SpecialTokens(json as object);
+    const specialTokens = new SpecialTokens(corrected(json, path));
     const encoder = createEncoder(specialTokens.json, path);
     const namedTokens = readNamedTokens(config);
     const bos = namedTokens["bos_token"];
