@@ -28,7 +28,7 @@ async function checkAll(name: string, directory: string): Promise<void> {
   });
 }
 
-for (const name of ["llama2", "metaspace", "llama3"]) {
+for (const name of ["llama2", "metaspace", "llama3", "digits"]) {
   Deno.test(`the ${name} kind of tokenizer encodes and decodes every difficult text like the Rust library`, async () => {
     await checkAll(name, data + name);
   });
