@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { ChatTemplate } from "../../../engine/tokenizer/chat_template.ts";
 import { conversations } from "./conversations.ts";
 import { jinjaCases, jinjaVariables } from "./jinja_cases.ts";
-import { hasPython, python } from "./python.ts";
+import { hasPython, python } from "../../python.ts";
 
 const folder = Deno.env.get("RADISH_CHAT_TEMPLATES");
 const judge = await hasPython("transformers", "jinja2");

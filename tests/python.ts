@@ -1,4 +1,5 @@
-// Python as a judge: its packages are the reference for templates and tokenizers.
+// Python as a judge: its packages are the reference for templates, tokenizers and models. $RADISH_PYTHON names it, or it
+// is the python3 on the PATH.
 
 const command = Deno.env.get("RADISH_PYTHON") ?? "python3";
 
@@ -18,10 +19,10 @@ export async function hasPython(...packages: readonly string[]): Promise<boolean
   }
 }
 
-/** Runs a script: JSON in, JSON out. */
-export async function python<T>(script: URL, input: unknown): Promise<T> {
+/** Runs a script: JSON in, JSON out (null where it prints nothing). */
+export async function python<T>(script: URL, input: unknown, ...args: readonly string[]): Promise<T> {
   const child = new Deno.Command(command, {
-    args: [script.pathname],
+    args: [script.pathname, ...args],
     stdin: "piped",
     stdout: "piped",
     stderr: "piped",
@@ -31,5 +32,5 @@ export async function python<T>(script: URL, input: unknown): Promise<T> {
   const { success, stdout, stderr } = await child.output();
   if (!success) throw new Error(new TextDecoder().decode(stderr).slice(-2000));
   await written;
-  return JSON.parse(new TextDecoder().decode(stdout));
+  return JSON.parse(new TextDecoder().decode(stdout) || "null");
 }
