@@ -6,7 +6,8 @@ const command = Deno.env.get("RADISH_PYTHON") ?? "python3";
 /** Whether there is a Python with these packages. */
 export async function hasPython(...packages: readonly string[]): Promise<boolean> {
   try {
-    const code = packages.map((name) => `import ${name}`).join(";");
+    const found = packages.map((name) => `find_spec("${name}")`).join(" and ");
+    const code = `import sys; from importlib.util import find_spec; sys.exit(not (${found}))`;
     const { success } = await new Deno.Command(command, {
       args: ["-c", code],
       stdout: "null",

@@ -2,18 +2,18 @@
 //
 // Found, in this order, in `chat_template.jinja` or in `tokenizer_config.json` (one string, or a list of named
 // ones of which "tool_use" is for conversations with tools). Semantics follow Hugging Face transformers'
-// `apply_chat_template`. Templates come with models and are not trusted: see jinja/budget.ts. Nor are conversations: what a template makes says which of its words are theirs.
+// `apply_chat_template`. Templates come with models and are not trusted: see ../jinja/budget.ts. Nor are conversations: what a template makes says which of its words are theirs.
 
 import { Fields } from "../model/fields.ts";
 import { ModelError } from "../model/json.ts";
 import { readText } from "../weights/json_file.ts";
 import type { ChatMessage } from "../messages.ts";
-import { type Budget, TemplateError } from "./jinja/budget.ts";
-import { templateGlobals } from "./jinja/globals.ts";
-import { Interpreter } from "./jinja/interpreter.ts";
-import { compile, type Program } from "./jinja/syntax.ts";
-import { Text, TextBuilder } from "./jinja/text.ts";
-import { fromJson, Mapping, Sequence, type Value } from "./jinja/value.ts";
+import { type Budget, TemplateError } from "../jinja/budget.ts";
+import { templateGlobals } from "../jinja/globals.ts";
+import { Interpreter } from "../jinja/interpreter.ts";
+import { compile, type Program } from "../jinja/syntax.ts";
+import { Text, TextBuilder } from "../jinja/text.ts";
+import { fromJson, Mapping, Sequence, type Value } from "../jinja/value.ts";
 
 export { TemplateError };
 

@@ -6,7 +6,7 @@
 //
 // The same distinction elsewhere: transformers' `split_special_tokens`, llama.cpp's `parse_special`.
 
-import { Text } from "./jinja/text.ts";
+import { Text } from "../jinja/text.ts";
 
 interface AddedToken {
   readonly id: number;

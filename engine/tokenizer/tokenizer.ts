@@ -10,8 +10,8 @@ import { ModelError, shown } from "../model/json.ts";
 import { readJson } from "../weights/json_file.ts";
 import type { PromptInput } from "../messages.ts";
 import { type ChatTemplate, loadChatTemplate, TemplateError } from "./chat_template.ts";
-import { corrected } from "./corrections.ts";
-import { Text } from "./jinja/text.ts";
+import { corrected } from "../weights/huggingface/tokenizer_steps.ts";
+import { Text } from "../jinja/text.ts";
 import { SpecialTokens } from "./special_tokens.ts";
 import { readTokenizerJson, Vocabulary } from "./vocabulary.ts";
 

@@ -4,7 +4,7 @@
 
 import assert from "node:assert/strict";
 import { Tokenizer as Library } from "@huggingface/tokenizers";
-import { corrected } from "../../../engine/tokenizer/corrections.ts";
+import { corrected } from "../../../engine/weights/huggingface/tokenizer_steps.ts";
 import { Tokenizer } from "../../../engine/tokenizer/tokenizer.ts";
 import { ModelError } from "../../../engine/model/json.ts";
 import { hasPython, python } from "../../python.ts";

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { ChatTemplate, TemplateError } from "../../../engine/tokenizer/chat_template.ts";
-import type { Text } from "../../../engine/tokenizer/jinja/text.ts";
+import type { Text } from "../../../engine/jinja/text.ts";
 import { jinjaCases, jinjaVariables } from "./jinja_cases.ts";
 
 function render(source: string, variables: Readonly<Record<string, unknown>>): Text {

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { Tokenizer as Library } from "@huggingface/tokenizers";
-import { corrected } from "../../../engine/tokenizer/corrections.ts";
+import { corrected } from "../../../engine/weights/huggingface/tokenizer_steps.ts";
 import { Tokenizer } from "../../../engine/tokenizer/tokenizer.ts";
 import { temporaryFolder } from "../weights/files.ts";
 import { findQwen3, noQwen3 } from "./qwen3.ts";

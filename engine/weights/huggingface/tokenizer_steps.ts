@@ -3,8 +3,8 @@
 // `Digits` splits at numerals of every kind (½ ² Ⅷ), not at ASCII digits alone; white space is Unicode's, not
 // JavaScript's; of the five ways to split only "Isolated" and "Removed" are done. What cannot be said so is refused.
 
-import { Fields } from "../model/fields.ts";
-import { ModelError, shown } from "../model/json.ts";
+import { Fields } from "../../model/fields.ts";
+import { ModelError, shown } from "../../model/json.ts";
 
 interface Step {
   readonly type: string;

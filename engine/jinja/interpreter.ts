@@ -9,16 +9,11 @@
 import { Budget, TemplateError, type TemplateLimits } from "./budget.ts";
 import { runFilter } from "./filters.ts";
 import { attributeOf, itemOf, sliceOf } from "./members.ts";
+import { type LoopState, loopVariable } from "./loop.ts";
+import { type MacroRunner, makeMacro } from "./macro.ts";
 import { binary } from "./operators.ts";
-import {
-  type Call,
-  type Identifier,
-  negatedTestMark,
-  type Node,
-  type Parameter,
-  type Program,
-  testMark,
-} from "./syntax.ts";
+import { Scope } from "./scope.ts";
+import { type Call, type Identifier, negatedTestMark, type Node, type Program, testMark } from "./syntax.ts";
 import { runTest } from "./tests.ts";
 import { Text, TextBuilder } from "./text.ts";
 import {
@@ -38,28 +33,6 @@ import {
 } from "./value.ts";
 import { toText } from "./write.ts";
 
-/** Variables of a block; those of the blocks around it can be read. */
-export class Scope {
-  readonly #variables = new Map<string, Value>();
-  readonly #outer: Scope | null;
-
-  /** Within another scope. */
-  constructor(outer: Scope | null) {
-    this.#outer = outer;
-  }
-
-  /** A variable's value. */
-  get(name: string): Value | undefined {
-    const value = this.#variables.get(name);
-    return value === undefined ? this.#outer?.get(name) : value;
-  }
-
-  /** Sets a variable of this very block. */
-  set(name: string, value: Value): void {
-    this.#variables.set(name, value);
-  }
-}
-
 /** How a block ended. */
 type Outcome = "next" | "break" | "continue";
 
@@ -69,6 +42,10 @@ export class Interpreter {
   readonly budget: Budget;
   /** The outermost variables. */
   readonly globals = new Scope(null);
+  readonly #runner: MacroRunner = {
+    value: (node, scope) => this.#value(node, scope),
+    capture: (nodes, scope) => this.#captured(nodes, scope),
+  };
 
   /** With all that it may cost. */
   constructor(limits: TemplateLimits) {
@@ -114,10 +91,10 @@ export class Interpreter {
         );
         return "next";
       case "Macro":
-        scope.set(node.name.value, this.#macro(node.name.value, node.args, node.body, scope));
+        scope.set(node.name.value, makeMacro(node.name.value, node.args, node.body, scope, this.#runner));
         return "next";
       case "CallStatement": {
-        const caller = this.#macro("caller", node.callerArgs ?? [], node.body, scope);
+        const caller = makeMacro("caller", node.callerArgs ?? [], node.body, scope, this.#runner);
         const args = this.#arguments(node.call.args, scope);
         const named = new Map(args.named).set("caller", caller);
         out.append(toText(
@@ -157,47 +134,14 @@ export class Interpreter {
         return isTrue(this.#value(filter.test, inner));
       })
       : all;
-    const state = { previous: undefined as Value | undefined };
+    const state: LoopState = { previous: undefined };
     for (let i = 0; i < items.length; i++) {
       const inner = new Scope(scope);
-      inner.set("loop", this.#loopState(items, i, state));
+      inner.set("loop", loopVariable(items, i, state, this.budget));
       this.#assign(node.loopvar, items[i]!, inner);
       if (this.#block(node.body, inner, out) === "break") break;
     }
     if (items.length === 0) this.#block(node.defaultBlock, new Scope(scope), out);
-  }
-
-  #loopState(items: readonly Value[], i: number, state: { previous: Value | undefined }): Callable {
-    const count = items.length;
-    const changed = (args: Arguments) => {
-      const now = new Sequence(args.positional, "tuple");
-      const same = state.previous !== undefined && binary("==", state.previous, now, this.budget) === true;
-      state.previous = now;
-      return !same;
-    };
-    const cycle = (args: Arguments) =>
-      found(args.positional[i % args.positional.length], new Undefined("cycle has no items"));
-    return new Callable(
-      "loop",
-      () => {
-        throw new TemplateError("recursive loops are not supported");
-      },
-      new Map<string, Value>([
-        ["index", i + 1],
-        ["index0", i],
-        ["revindex", count - i],
-        ["revindex0", count - i - 1],
-        ["first", i === 0],
-        ["last", i === count - 1],
-        ["length", count],
-        ["depth", 1],
-        ["depth0", 0],
-        ["previtem", found(items[i - 1], new Undefined("there is no previous item"))],
-        ["nextitem", found(items[i + 1], new Undefined("there is no next item"))],
-        ["cycle", new Callable("cycle", cycle)],
-        ["changed", new Callable("changed", changed)],
-      ]),
-    );
   }
 
   /** Sets a variable, several at once, or an attribute of a namespace. */
@@ -228,46 +172,6 @@ export class Interpreter {
       default:
         throw new TemplateError(`cannot assign to a ${target.type}`);
     }
-  }
-
-  #macro(name: string, parameters: readonly Parameter[], body: readonly Node[], defined: Scope): Callable {
-    const used = (word: string) => mentions(body, word);
-    const names = parameters.map((parameter) =>
-      parameter.type === "Identifier" ? parameter.value : parameter.key.value
-    );
-    return new Callable(name, (args) => {
-      const scope = new Scope(defined);
-      const named = new Map(args.named);
-      parameters.forEach((parameter, i) => {
-        const label = names[i]!;
-        let value = args.get(i, label);
-        if (i >= args.positional.length) named.delete(label);
-        if (value === undefined) {
-          value = parameter.type === "KeywordArgumentExpression"
-            ? this.#value(parameter.value, scope)
-            : new Undefined(`parameter '${label}' was not provided`);
-        }
-        scope.set(label, value);
-      });
-      const caller = named.get("caller");
-      if (caller !== undefined && !names.includes("caller")) {
-        scope.set("caller", caller);
-        named.delete("caller");
-      }
-      const extra = args.positional.slice(names.length);
-      if (used("varargs")) scope.set("varargs", new Sequence(extra, "tuple"));
-      else if (extra.length > 0) {
-        throw new TemplateError(`macro '${name}' takes not more than ${names.length} argument(s)`);
-      }
-      if (used("kwargs")) {
-        const mapping = new Mapping();
-        for (const [key, value] of named) mapping.set(Text.own(key), value);
-        scope.set("kwargs", mapping);
-      } else if (named.size > 0) {
-        throw new TemplateError(`macro '${name}' takes no keyword argument '${[...named.keys()][0]}'`);
-      }
-      return this.#captured(body, scope);
-    }, new Map<string, Value>([["name", Text.own(name)]]));
   }
 
   #arguments(nodes: readonly Node[], scope: Scope): Arguments {
@@ -400,14 +304,4 @@ export class Interpreter {
     }
     return itemOf(object, this.#value(property, scope), this.budget);
   }
-}
-
-/** Whether a name occurs anywhere in a tree. */
-function mentions(tree: unknown, name: string): boolean {
-  if (Array.isArray(tree)) return tree.some((item) => mentions(item, name));
-  if (tree instanceof Map) return [...tree].some((pair) => mentions(pair, name));
-  if (typeof tree !== "object" || tree === null) return false;
-  const node = tree as { type?: unknown; value?: unknown };
-  if (node.type === "Identifier" && node.value === name) return true;
-  return Object.values(tree).some((part) => mentions(part, name));
 }
