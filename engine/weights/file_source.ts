@@ -100,7 +100,8 @@ export class FileSource implements WeightSource {
           const { blockElements, blockBytes } = stored;
           if (!scales && (padded !== width || (columns.start | width) % blockElements !== 0)) {
             // Zeros follow, or a share cuts through blocks.
-            const values = new Uint8Array(stored.decode(whole).buffer);
+            const { buffer, byteOffset, byteLength } = stored.decode(whole);
+            const values = new Uint8Array(buffer, byteOffset, byteLength);
             const cut = cutColumns(values, 4 * storedColumns, 4 * columns.start, 4 * width, 4 * padded);
             return write(row - rows.start, convert(cut, "F32", target, padded));
           }
