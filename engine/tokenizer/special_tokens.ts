@@ -105,6 +105,7 @@ function renamedVocabulary(vocab: unknown, renamed: (text: string) => string): u
     );
   }
   if (typeof vocab !== "object" || vocab === null) return vocab;
+  if (Object.keys(vocab).every((text) => renamed(text) === text)) return vocab;
   return Object.fromEntries(Object.entries(vocab).map(([text, id]) => [renamed(text), id]));
 }
 

@@ -7,6 +7,7 @@ import { Tokenizer as Library } from "@huggingface/tokenizers";
 import { corrected } from "../../../engine/weights/huggingface/tokenizer_steps.ts";
 import { Tokenizer } from "../../../engine/tokenizer/tokenizer.ts";
 import { temporaryFolder } from "../weights/files.ts";
+import { conversations } from "./conversations.ts";
 import { findQwen3, noQwen3 } from "./qwen3.ts";
 
 const root = new URL("../../../", import.meta.url).pathname;
@@ -113,6 +114,20 @@ Deno.test("a role in a control token that the template puts together is the temp
   const tokenizer = await Tokenizer.load(folder.path);
   const { ids } = tokenizer.encodePrompt({ type: "chat", messages: [{ role: "start", content: "" }] });
   assert.deepEqual([...ids], [tokenizer.vocabulary.addedTokenId("<|im_start|>")]);
+});
+
+Deno.test("conversations without such texts have the ids that the library gives for the rendered text", async () => {
+  for (const directory of [...kept, ...qwen3 === null ? [] : [qwen3]]) {
+    await using folder = await withTemplate(directory);
+    const { tokenizer, library } = await load(folder.path);
+    for (const { name, messages, tools, args } of conversations) {
+      const input = { type: "chat" as const, messages, tools: tools ?? [], templateArgs: args ?? {} };
+      const { ids, rendered } = tokenizer.encodePrompt(input);
+      const plain = library.encode(rendered!, { add_special_tokens: false }).ids;
+      assert.deepEqual([...ids].slice(ids.length - plain.length), plain, name);
+      assert.ok(ids.length - plain.length <= 1, "at most a beginning of text in front");
+    }
+  }
 });
 
 async function checkPlainTexts(directory: string): Promise<void> {
