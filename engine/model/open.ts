@@ -66,7 +66,7 @@ export function estimateWeightBytes(config: ModelConfig, dtype: DType, shard: Sh
   let bytes = 0;
   for (const { spec } of matrices) bytes += matrixBytes(spec);
   for (const { pieces } of vectors) {
-    for (const { range } of pieces) bytes += (range.end - range.start) * 4;
+    for (const { width } of pieces) bytes += width * 4;
   }
   return bytes;
 }

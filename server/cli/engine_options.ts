@@ -140,6 +140,11 @@ export const engineOptionSpecs: readonly OptionSpec[] = [
   },
   { name: "dummy-weights", kind: "flag", help: "random weights; needs only config.json" },
   { name: "skip-tokenizer-init", kind: "flag", help: "token ids in, token ids out" },
+  {
+    name: "allow-special-tokens",
+    kind: "flag",
+    help: "messages may contain special tokens; otherwise only the chat template makes them",
+  },
 ];
 
 /** Options every command has. */
@@ -171,6 +176,7 @@ export function engineOptions(values: OptionValues, modelDir: string): EngineOpt
     gpus: values.list("gpus").flatMap((list) => list.split(",")),
     dummyWeights: values.flag("dummy-weights"),
     skipTokenizer: values.flag("skip-tokenizer-init"),
+    allowSpecialTokens: values.flag("allow-special-tokens"),
     ...testHook(Deno.env.get("RADISH_TEST_DIE_AT_PLAN")),
   };
 }
