@@ -6,7 +6,6 @@
 
 import { Fields } from "../model/fields.ts";
 import { ModelError } from "../model/json.ts";
-import { readText } from "../weights/json_file.ts";
 import type { ChatMessage } from "../messages.ts";
 import { type Budget, TemplateError } from "../jinja/budget.ts";
 import { templateGlobals } from "../jinja/globals.ts";
@@ -122,13 +121,11 @@ function messageValue(message: ChatMessage, budget: Budget): Value {
  * Finds a model's chat template; null when it has none.
  * @throws ModelError when it is not where it should be
  */
-export async function loadChatTemplate(
-  directory: string,
+export function findChatTemplate(
+  text: string | undefined,
   config: Fields,
   specialTokens: Readonly<Record<string, string>>,
-): Promise<ChatTemplate | null> {
-  const path = `${directory}/chat_template.jinja`;
-  const text = await readText(path, mostTemplateBytes);
+): ChatTemplate | null {
   if (text !== undefined) return new ChatTemplate(text, text, specialTokens);
   const value = config.raw("chat_template");
   if (value === undefined) return null;

@@ -7,13 +7,13 @@
 import { Tokenizer as Encoder } from "@huggingface/tokenizers";
 import { Fields } from "../model/fields.ts";
 import { ModelError, shown } from "../model/json.ts";
-import { readJson } from "../weights/json_file.ts";
 import type { PromptInput } from "../messages.ts";
-import { type ChatTemplate, loadChatTemplate, TemplateError } from "./chat_template.ts";
+import { type ChatTemplate, findChatTemplate, TemplateError } from "./chat_template.ts";
 import { corrected } from "../weights/huggingface/tokenizer_steps.ts";
 import { Text } from "../jinja/text.ts";
 import { SpecialTokens } from "./special_tokens.ts";
-import { readTokenizerJson, Vocabulary } from "./vocabulary.ts";
+import { readTokenizerFiles } from "../weights/tokenizer_files.ts";
+import { Vocabulary } from "./vocabulary.ts";
 
 /** A prompt as ids, and as text where there is one. */
 export interface EncodedPrompt {
@@ -22,8 +22,6 @@ export interface EncodedPrompt {
   /** The text after the template; null for a prompt of ids. */
   readonly rendered: string | null;
 }
-
-const mostConfigBytes = 16 << 20;
 
 /** A model's tokenizer. */
 export class Tokenizer {
@@ -57,22 +55,20 @@ export class Tokenizer {
   }
 
   /**
-   * Loads `tokenizer.json`, `tokenizer_config.json` and the chat template of a model's folder.
+   * Loads the tokenizer and the chat template of a model: a folder, or a GGUF file.
    * @throws ModelError naming the file at fault
    */
-  static async load(directory: string): Promise<Tokenizer> {
-    const path = `${directory}/tokenizer.json`;
-    const json = await readTokenizerJson(directory);
+  static async load(model: string): Promise<Tokenizer> {
+    const { json, path, config: configJson, configPath, template } = await readTokenizerFiles(model);
     if (json === undefined) throw new ModelError(`${path}: no such file`);
-    const configPath = `${directory}/tokenizer_config.json`;
-    const config = new Fields(await readJson(configPath, mostConfigBytes) ?? {}, configPath);
+    const config = new Fields(configJson, configPath);
     const vocabulary = new Vocabulary(json, path);
     const specialTokens = new SpecialTokens(corrected(json, path));
     const encoder = createEncoder(specialTokens.json, path);
     const namedTokens = readNamedTokens(config);
     const bos = namedTokens["bos_token"];
     const bosId = bos === undefined ? null : vocabulary.addedTokenId(bos) ?? encoder.token_to_id(bos) ?? null;
-    const chatTemplate = await loadChatTemplate(directory, config, namedTokens);
+    const chatTemplate = findChatTemplate(template, config, namedTokens);
     const affixes = readAffixes(encoder, config, bosId);
     return new Tokenizer(encoder, specialTokens, vocabulary, chatTemplate, bosId, affixes);
   }

@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { Fields } from "../../../engine/model/fields.ts";
-import { ChatTemplate, loadChatTemplate, TemplateError } from "../../../engine/tokenizer/chat_template.ts";
+import { readTokenizerFiles } from "../../../engine/weights/tokenizer_files.ts";
+import { ChatTemplate, findChatTemplate, TemplateError } from "../../../engine/tokenizer/chat_template.ts";
 import { Tokenizer } from "../../../engine/tokenizer/tokenizer.ts";
 import { temporaryFolder } from "../weights/files.ts";
 
@@ -92,8 +93,13 @@ Deno.test("the last message can be continued instead of answered", () => {
 
 Deno.test("a template is found in its own file first, then as a string, then by name", async () => {
   const load = async (files: Record<string, string>, config: object) => {
-    await using folder = await temporaryFolder(files);
-    return await loadChatTemplate(folder.path, new Fields(config, "tokenizer_config.json"), {});
+    await using folder = await temporaryFolder({
+      ...files,
+      "config.json": "{}",
+      "tokenizer_config.json": JSON.stringify(config),
+    });
+    const { template, config: read } = await readTokenizerFiles(folder.path);
+    return findChatTemplate(template, new Fields(read, "tokenizer_config.json"), {});
   };
   const named = {
     chat_template: [{ name: "default", template: "plain" }, { name: "tool_use", template: "tools" }],
