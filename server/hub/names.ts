@@ -72,9 +72,8 @@ export type Environment = (name: string) => string | undefined;
 
 /** Whether the environment forbids asking a hub; the variables and values are huggingface_hub's. */
 export function isOffline(env: Environment): boolean {
-  return ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"].some((name) =>
-    /^(1|on|yes|true)$/i.test(env(name) ?? "")
-  );
+  const values = [env("HF_HUB_OFFLINE"), env("TRANSFORMERS_OFFLINE")];
+  return values.some((value) => /^(1|on|yes|true)$/i.test(value ?? ""));
 }
 
 function home(env: Environment): string {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { defaultSamplingParams } from "../../../engine/params.ts";
 import { Conversation, type ConversationOptions } from "../../../server/cli/conversation.ts";
 import { StreamReader } from "../../../server/cli/line_reader.ts";
+import { testWith } from "../../programs.ts";
 import { FakeEngine, type Script } from "../http/fake_engine.ts";
 
 const main = decodeURIComponent(new URL("../../../main.ts", import.meta.url).pathname);
@@ -133,7 +134,7 @@ Deno.test("lines are read whole however the bytes come, the last without its end
   });
   await using reader = new StreamReader(input);
   const lines: string[] = [];
-  for (let line = await reader.read(); line !== null; line = await reader.read()) lines.push(line.text);
+  for (let line = await reader.read(); line !== null; line = await reader.read()) lines.push(line);
   assert.deepEqual(lines, ["één", "", "twee", "last"]);
 });
 
@@ -153,17 +154,9 @@ Deno.test("piped into, chat answers line by line with nothing but answers on sta
   assert.equal(code, 0);
 });
 
-const hasScript = await new Deno.Command("script", { args: ["--version"], stdout: "null", stderr: "null" })
-  .output()
-  .then(({ success }) => success, () => false);
-if (!hasScript) {
-  console.warn("chat is not tested on a terminal: there is no script(1) here (apt-get install -y bsdutils)");
-}
-
-Deno.test({
-  name: "on a terminal Ctrl-C ends the answer and not the program, and Ctrl-D ends it with exit code 0",
-  ignore: !hasScript,
-  fn: async () => {
+testWith("script")(
+  "on a terminal Ctrl-C ends the answer and not the program, and Ctrl-D ends it with exit code 0",
+  async () => {
     // `exec`, so that no shell stands between script and the program: dash, for one, would die of the Ctrl-C.
     const child = new Deno.Command("script", {
       args: ["-qec", `exec ${Deno.execPath()} run -A ${main} chat --ignore-eos`, "/dev/null"],
@@ -195,4 +188,4 @@ Deno.test({
     await keys.close().catch(() => {}); // The other end is gone.
     assert.equal(code, 0);
   },
-});
+);
