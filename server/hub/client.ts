@@ -202,7 +202,10 @@ function limitBytes(most: number): TransformStream<Uint8Array<ArrayBuffer>, Uint
   });
 }
 
-/** An error's message without what follows its first line. */
+/** An error's message without what follows its first line. Of a failed `fetch`, what the network said. */
 export function firstLine(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split("\n")[0]!.slice(0, 200);
+  if (error instanceof TypeError && error.cause instanceof Error) return firstLine(error.cause);
+  const message = error instanceof Error ? error.message : String(error);
+  return message.replace(/^error sending request for url \(.*?\): (client error \(\w+\): )?/, "")
+    .split("\n")[0]!.slice(0, 200);
 }

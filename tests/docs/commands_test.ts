@@ -5,8 +5,9 @@
 // checked only for options and arguments that the command takes.
 
 import assert from "node:assert/strict";
-import { parseOptions } from "../../server/cli/command.ts";
-import { allCommands } from "../../server/cli/run.ts";
+import { formatMessage } from "@optique/core/message";
+import { parseSync } from "@optique/core/parser";
+import { commands } from "../../server/cli/commands.ts";
 import { root } from "../../tools/contents.ts";
 import { readDocuments, type ShellBlock } from "./markdown.ts";
 
@@ -21,7 +22,6 @@ const others = ["pip", "python3", "sha256sum", "shasum", "apt-get"];
 
 const denoVersion = Deno.version.deno;
 const config = JSON.parse(await Deno.readTextFile(`${root}/deno.json`));
-const commands = new Map((await allCommands()).map((command) => [command.name, command]));
 
 /** Runs a block with functions in place of programs, and returns what was called. */
 async function invocations({ document, script }: ShellBlock, cwd: string): Promise<Invocation[]> {
@@ -63,10 +63,11 @@ function needsNothing([name, ...args]: readonly string[]): boolean {
 
 /** Throws unless radish would take the arguments. */
 function checkArguments([name = "", ...args]: readonly string[]): void {
-  if (["--help", "--version"].includes(name)) return;
-  const command = commands.get(name);
+  if (["--help", "--version", "help", "completions"].includes(name)) return;
+  const command = commands.find((command) => command.name === name);
   assert.ok(command, `there is no command ${name}`);
-  parseOptions(command, args, () => undefined);
+  const result = parseSync(command.parser(true), [name, ...args]);
+  assert.ok(result.success, result.success ? "" : formatMessage(result.error));
 }
 
 /** Starts radish in an empty home; a server listens on a port of its own. */

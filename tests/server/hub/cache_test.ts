@@ -26,7 +26,8 @@ Deno.test("a name is pulled once and then opens without the network", async () =
   assert.deepEqual(await resolveModel(name, { env, retry }), { directory, id });
   assert.equal(hub.transfers("model.safetensors").length, 2);
   await assert.rejects(resolveModel("no-such-folder", { env, retry }), {
-    message: '"no-such-folder" is neither a folder nor the name of a model on a hub (owner/name, or its address)',
+    message:
+      '"no-such-folder" is neither a folder nor the name of a model on a hub (owner/name, or its address)',
   });
 });
 
@@ -38,7 +39,10 @@ Deno.test("offline, a model in the cache opens, and nobody is asked for another"
   const read = (variables: Record<string, string>) => ({ env: (key: string) => variables[key], retry });
   for (const variable of ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"]) {
     const options = read({ ...online, [variable]: "1" });
-    await assert.rejects(resolveModel(name, options), /owner\/model-1 is not in the cache, and HF_HUB_OFFLINE is set/);
+    await assert.rejects(
+      resolveModel(name, options),
+      /owner\/model-1 is not in the cache, and HF_HUB_OFFLINE is set/,
+    );
     await assert.rejects(pull(name, options), /cannot be pulled: HF_HUB_OFFLINE is set/);
   }
   assert.equal(hub.seen.length, 0);
@@ -54,7 +58,9 @@ Deno.test("a removed model is gone from its hub's cache, and another one stays",
     await Deno.mkdir(`${home.path}/${path.slice(0, path.lastIndexOf("/"))}`, { recursive: true });
     await Deno.writeTextFile(`${home.path}/${path}`, "12345");
   };
-  for (const folder of ["models--a--b", ".locks/models--a--b", "models--a--c"]) await put(`hub/${folder}/blobs/x`);
+  for (const folder of ["models--a--b", ".locks/models--a--b", "models--a--c"]) {
+    await put(`hub/${folder}/blobs/x`);
+  }
   await put("scope/models/a/b/x");
   const env = (key: string) => ({ HF_HOME: home.path, MODELSCOPE_CACHE: `${home.path}/scope` })[key];
   const removed = await removeModel("hf.co/a/b", "huggingface", env);

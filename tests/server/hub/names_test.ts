@@ -19,7 +19,10 @@ Deno.test("a model is found by its id, its address as a browser shows it, and it
   ];
   for (const name of same) assert.deepEqual(parseModelName(name), { id, revision: undefined }, name);
   for (const page of ["tree", "blob", "resolve"]) {
-    assert.deepEqual(parseModelName(`https://huggingface.co/${id}/${page}/v1.0/config.json`), { id, revision: "v1.0" });
+    assert.deepEqual(parseModelName(`https://huggingface.co/${id}/${page}/v1.0/config.json`), {
+      id,
+      revision: "v1.0",
+    });
   }
 });
 
@@ -34,7 +37,9 @@ Deno.test("what is no model is refused in one line, with the short names of its 
     "a/b/c",
     "a--b/c",
   ];
-  for (const name of bad) assert.throws(() => parseModelName(name), /^ModelError: .* is neither a folder nor .*$/, name);
+  for (const name of bad) {
+    assert.throws(() => parseModelName(name), /^ModelError: .* is neither a folder nor .*$/, name);
+  }
   assert.throws(() => parseModelName("qwen3:7b"), /short names: qwen3, qwen3:0\.6b, /);
 });
 

@@ -171,7 +171,8 @@ Deno.test("a hub out of reach is given up at once, in one line that says what el
     assert.deepEqual(asked, [`${hostname}:${port}`]);
     // Somebody listens and never answers.
     using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    const env = (key: string) => key === "HF_ENDPOINT" ? `http://127.0.0.1:${silent.addr.port}` : options.env?.(key);
+    const env = (key: string) =>
+      key === "HF_ENDPOINT" ? `http://127.0.0.1:${silent.addr.port}` : options.env?.(key);
     await assert.rejects(
       pull(name, { ...options, env, retry: { ...retry, contact: 50 } }),
       /has not answered for 0\.05 s\. Name a folder/,
