@@ -3,7 +3,7 @@
 import { object } from "@optique/core/constructs";
 import { map } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
-import { defaultEngineOptions as defaults, type EngineOptions } from "../../engine/options.ts";
+import { defaultEngineOptions as defaults } from "../../engine/options.ts";
 import { flag, list, number, oneOf, path, value, whole } from "./option.ts";
 
 /** The hub that models are pulled from. */

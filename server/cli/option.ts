@@ -40,6 +40,7 @@ export function value<T>(
   help: string,
   extras?: Extras<never>,
 ): Option<T | undefined>;
+/** The same with a fallback. */
 export function value<T, D>(
   names: string,
   parser: Value<T>,

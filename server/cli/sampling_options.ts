@@ -3,7 +3,7 @@
 import { object } from "@optique/core/constructs";
 import type { InferValue } from "@optique/core/parser";
 import { defaultSamplingParams, limits, type SamplingParams } from "../../engine/params.ts";
-import { flag, list, number, text, UsageError, value, whole } from "./option.ts";
+import { flag, list, number, UsageError, value, whole } from "./option.ts";
 
 /**
  * At the terminal the tail of unlikely tokens is cut where neither the user nor the model's generation_config.json

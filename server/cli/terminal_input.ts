@@ -10,8 +10,9 @@ import { drawsBars } from "./terminal.ts";
 const lineEndSign = "⏎";
 const pasteBegins = "\x1b[200~";
 const pasteEnds = "\x1b[201~";
-/** The beginning of a mark whose rest is still to come. */
-const partOfMark = /\x1b\[(?:2(?:0[01]?)?)?$/;
+/** The beginning of a mark, or of a line end, whose rest may be still to come. */
+// deno-lint-ignore no-control-regex
+const unfinished = /(?:\x1b(?:\[(?:2(?:0[01]?)?)?)?|\r)$/;
 
 /** What a line is read from; disposing of it leaves the terminal in its normal state. */
 export interface LineInput extends Disposable {
@@ -84,7 +85,7 @@ export class PasteSplitter {
         return { text, ends: true };
       }
       if (mark < 0) {
-        const rest = partOfMark.exec(this.#waiting)?.index ?? this.#waiting.length;
+        const rest = unfinished.exec(this.#waiting)?.index ?? this.#waiting.length;
         text += this.#plain(this.#cut(rest));
         break;
       }

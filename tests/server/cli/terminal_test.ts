@@ -18,41 +18,47 @@ function stuckHub(): HubStandIn {
 }
 
 for (const columns of [40, 120]) {
-  tmuxTest(`a bar is one line of a terminal with ${columns} columns, and Ctrl-C there is exit code 130`, async () => {
-    const home = await Deno.makeTempDir();
-    try {
-      await using hub = stuckHub();
-      const env = { HF_HOME: home, HF_ENDPOINT: hub.url };
-      await using terminal = await Terminal.start([...radish, "pull", name], { columns, env });
-      const screen = await terminal.see(/\d %/);
-      const bars = screen.split("\n").filter((line) => line.startsWith(`${name} `));
-      assert.equal(bars.length, 1, screen);
-      assert.equal(/[█░]{8,28} \d+ %$/.test(bars[0]!), columns === 120, screen);
-      assert.ok(terminal.written.includes("\\033[K"));
-      await terminal.type("C-c");
-      assert.match(await terminal.see(/^rc/m), /^radish: interrupted; [^]*rc 130$/m);
-    } finally {
-      await Deno.remove(home, { recursive: true });
-    }
-  });
+  tmuxTest(
+    `a bar is one line of a terminal with ${columns} columns, and Ctrl-C there is exit code 130`,
+    async () => {
+      const home = await Deno.makeTempDir();
+      try {
+        await using hub = stuckHub();
+        const env = { HF_HOME: home, HF_ENDPOINT: hub.url };
+        await using terminal = await Terminal.start([...radish, "pull", name], { columns, env });
+        const screen = await terminal.see(/\d %/);
+        const bars = screen.split("\n").filter((line) => line.startsWith(`${name} `));
+        assert.equal(bars.length, 1, screen);
+        assert.equal(/[█░]{8,28} \d+ %$/.test(bars[0]!), columns === 120, screen);
+        assert.ok(terminal.written.includes("\\033[K"));
+        await terminal.type("C-c");
+        assert.match(await terminal.see(/^rc/m), /^radish: interrupted; [^]*rc 130$/m);
+      } finally {
+        await Deno.remove(home, { recursive: true });
+      }
+    },
+  );
 
-  tmuxTest(`with ${columns} columns a paste of two lines is one message, without marks two, none is lost`, async () => {
-    await using terminal = await Terminal.start([...radish, "chat"], { columns });
-    await terminal.see(/^>/m);
-    await terminal.paste("My name is Kim.\nWhat is my name?", true);
-    await terminal.see(/Kim\.⏎What is/);
-    await terminal.type("Enter");
-    await terminal.see(/is Kim\.\n>/);
-    await terminal.type("/reset", "Enter");
-    await terminal.see(/forgotten\n>/);
-    await terminal.paste("My name is Ida.\nWhat is my name?\n", false);
-    const screen = await terminal.see(/Your name is Ida\.\n>/);
-    assert.match(screen, /meet you, Ida\.\n> What is my name\?\nYour name is Ida\./);
-    await terminal.type('"""', "Enter", "What is", "Enter", '2 plus 3?"""', "Enter");
-    await terminal.see(/… 2 plus 3\?"""\n.*5\.\n>/);
-    await terminal.type("C-d");
-    await terminal.see(/^rc 0$/m);
-  });
+  tmuxTest(
+    `with ${columns} columns a paste of two lines is one message, without marks two, none is lost`,
+    async () => {
+      await using terminal = await Terminal.start([...radish, "chat"], { columns });
+      await terminal.see(/^>/m);
+      await terminal.paste("My name is Kim.\nWhat is my name?", true);
+      await terminal.see(/Kim\.⏎What is/);
+      await terminal.type("Enter");
+      await terminal.see(/is Kim\.\n>/);
+      await terminal.type("/reset", "Enter");
+      await terminal.see(/forgotten\n>/);
+      await terminal.paste("My name is Ida.\nWhat is my name?\n", false);
+      const screen = await terminal.see(/Your name is Ida\.\n>/);
+      assert.match(screen, /meet you, Ida\.\n> What is my name\?\nYour name is Ida\./);
+      await terminal.type('"""', "Enter", "What is", "Enter", '2 plus 3?"""', "Enter");
+      await terminal.see(/… 2 plus 3\?"""\n.*5\.\n>/);
+      await terminal.type("C-d");
+      await terminal.see(/^rc 0$/m);
+    },
+  );
 }
 
 tmuxTest("TERM=dumb gets plain lines: no bar, no escape sequences", async () => {

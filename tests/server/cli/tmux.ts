@@ -29,7 +29,9 @@ export class Terminal implements AsyncDisposable {
   static async start(command: readonly string[], { columns, env = {} }: TerminalOptions): Promise<Terminal> {
     const socket = `radish-${crypto.randomUUID()}`;
     const words = [...Object.entries(env).map(([name, value]) => `${name}=${value}`), ...command];
-    const script = `env ${words.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ")}; echo rc $?; read _`;
+    const script = `env ${
+      words.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ")
+    }; echo rc $?; read _`;
     await tmux(socket, "-f", "/dev/null", "new-session", "-d", "-x", String(columns), "-y", "30", script);
     const control = new Deno.Command("tmux", {
       args: ["-L", socket, "-C", "attach"],
