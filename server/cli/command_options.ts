@@ -59,21 +59,26 @@ export const serveOptions = (all: boolean) => {
       allowedHosts: list("--allowed-host", "NAME", "further names in Host, as of a proxy", rarely),
       drainTimeout: value(
         "--drain-timeout",
-        number("SECONDS", 0, 86400),
+        number("SECONDS", { min: 0, max: 86400 }),
         "for running requests, at the end",
         {
           ...often,
           fallback: 30,
         },
       ),
-      maxBody: value("--max-body", number("MIB", 0.001, 1024), "largest request body", {
+      maxBody: value("--max-body", number("MIB", { min: 0.001, max: 1024 }), "largest request body", {
         ...rarely,
         fallback: maxBodyBytes / mebibyte,
       }),
-      bodyTimeout: value("--body-timeout", number("SECONDS", 0.1, 3600), "for a body to arrive", {
-        ...rarely,
-        fallback: bodyTimeoutMs / 1000,
-      }),
+      bodyTimeout: value(
+        "--body-timeout",
+        number("SECONDS", { min: 0.1, max: 3600 }),
+        "for a body to arrive",
+        {
+          ...rarely,
+          fallback: bodyTimeoutMs / 1000,
+        },
+      ),
       reasoningParser: value("--reasoning-parser", oneOf(["auto", "none"]), "split <think> text off", {
         ...often,
         fallback: "auto" as const,

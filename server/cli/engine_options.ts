@@ -4,6 +4,7 @@ import { object } from "@optique/core/constructs";
 import { map } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
 import { defaultEngineOptions as defaults } from "../../engine/options.ts";
+import { dtypes, formats } from "../../kernels/formats/mod.ts";
 import { flag, list, number, oneOf, path, value, whole } from "./option.ts";
 
 /** The hub that models are pulled from. */
@@ -36,7 +37,7 @@ export const engineOptions = (all: boolean) => {
     }),
     dtype: value(
       "--dtype",
-      oneOf(["auto", "bfloat16", "float16", "float32", "int8"], "TYPE"),
+      oneOf(["auto", ...dtypes.map((dtype) => formats[dtype].option)], "TYPE"),
       "bfloat16, float16, float32, int8 (CPUs)",
       { ...often, fallback: defaults.dtype, shows: "as stored" },
     ),
@@ -89,7 +90,7 @@ export const engineOptions = (all: boolean) => {
 };
 
 const gibibytes = (() => {
-  const parser = number("GIB", 0.001, 65536);
+  const parser = number("GIB", { min: 0.001, max: 65536 });
   return {
     ...parser,
     parse: (input: string) => {

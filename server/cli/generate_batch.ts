@@ -92,8 +92,8 @@ function parseLine(text: string): { prompt: string | ChatMessage[]; params: Part
     throw new Error(`${name} must be a number from ${min} to ${max}`);
   };
   const maxTokens = number("max_tokens", 1, 1 << 24);
-  const temperature = number("temperature", 0, 100);
   const seed = number("seed", 0, Number.MAX_SAFE_INTEGER);
+  const temperature = number("temperature", 0, 2);
   const params = {
     ...(maxTokens === undefined ? {} : { maxTokens: Math.floor(maxTokens) }),
     ...(temperature === undefined ? {} : { temperature }),

@@ -115,21 +115,38 @@ export function oneOf<const T extends string>(
   };
 }
 
+/** Which numbers are allowed. */
+export interface Bounds {
+  /** Least value. */
+  readonly min: number;
+  /** Largest value; none by default. */
+  readonly max?: number;
+  /** Whether `min` itself is refused. */
+  readonly open?: boolean;
+  /** Whether only whole numbers are allowed. */
+  readonly integer?: boolean;
+}
+
 /** A number within bounds. */
-export function number(metavar: Metavar, min: number, max: number = Infinity, whole = false): Value<number> {
-  const range = max < Infinity ? `from ${min} to ${max}` : `of at least ${min}`;
-  const wanted = `must be ${whole ? "a whole number" : "a number"} ${range}`;
-  return parsed(metavar, min, (input) => {
+export function number(metavar: Metavar, bounds: Bounds): Value<number> {
+  const { min, max = Infinity, open = false, integer = false } = bounds;
+  const least = open ? `above ${min}` : max < Infinity ? `from ${min}` : `of at least ${min}`;
+  const most = max < Infinity ? `${open ? ", up" : ""} to ${max}` : "";
+  const wanted = `must be ${integer ? "a whole number" : "a number"} ${least}${most}`;
+  return parsed(metavar, max < Infinity ? max : min, (input) => {
     const value = input.trim() === "" ? NaN : Number(input);
-    const valid = Number.isFinite(value) && value >= min && value <= max &&
-      (!whole || Number.isSafeInteger(value));
-    return accept(valid ? value : undefined, wanted, input);
+    const valid = integer ? Number.isSafeInteger(value) : Number.isFinite(value);
+    return accept(
+      valid && value >= min && value <= max && !(open && value === min) ? value : undefined,
+      wanted,
+      input,
+    );
   });
 }
 
 /** A whole number within bounds. */
-export function whole(metavar: Metavar, min: number, max?: number): Value<number> {
-  return number(metavar, min, max, true);
+export function whole(metavar: Metavar, min: number, max: number = Infinity): Value<number> {
+  return number(metavar, { min, max, integer: true });
 }
 
 /** Whole numbers separated by commas. */

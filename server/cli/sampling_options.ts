@@ -3,7 +3,9 @@
 import { object } from "@optique/core/constructs";
 import type { InferValue } from "@optique/core/parser";
 import { defaultSamplingParams, limits, type SamplingParams } from "../../engine/params.ts";
-import { flag, list, number, UsageError, value, whole } from "./option.ts";
+import { samplerFields } from "../../engine/sampler_fields.ts";
+import { plainSampler, type Sampler } from "../../kernels/sampling.ts";
+import { flag, list, number, type Option, UsageError, value, whole } from "./option.ts";
 
 /**
  * At the terminal the tail of unlikely tokens is cut where neither the user nor the model's generation_config.json
@@ -11,7 +13,19 @@ import { flag, list, number, UsageError, value, whole } from "./option.ts";
  */
 export const terminalDefaults = { temperature: 0.8, topK: 40, topP: 0.95, minP: 0.05 } as const;
 
-const modelElse = (fallback: number) => ({ shows: `model's, else ${fallback}` });
+/** Left out of `--help`. */
+const rare: readonly (keyof Sampler)[] = ["presencePenalty", "frequencyPenalty", "repetitionPenalty"];
+
+/** The sampler's own fields, from the table that the HTTP API goes by, too. */
+function samplerOptions(all: boolean): { [name in keyof Sampler]: Option<number | undefined> } {
+  const options = samplerFields.map(({ name, jsonName, help, ...bounds }) => {
+    const fallback: number | undefined = { ...plainSampler, ...terminalDefaults }[name];
+    const spelled = `${name === "temperature" ? "-t " : ""}--${jsonName.replaceAll("_", "-")}`;
+    const extras = { shows: `model's or ${fallback}`, hidden: rare.includes(name) && !all };
+    return [name, value(spelled, number("X", bounds), help, extras)];
+  });
+  return Object.fromEntries(options);
+}
 
 /** Named as in `SamplingParams`; undefined leaves a value to the model. */
 export const samplingOptions = (all: boolean) =>
@@ -19,44 +33,9 @@ export const samplingOptions = (all: boolean) =>
     maxTokens: value("-n --max-tokens", whole("N", 1, 1 << 24), "most tokens to generate", {
       shows: "what fits",
     }),
-    temperature: value(
-      "-t --temperature",
-      number("T", 0, 100),
-      "0 is greedy",
-      modelElse(terminalDefaults.temperature),
-    ),
-    topK: value(
-      "--top-k",
-      whole("K", 0, 1 << 24),
-      "the K likeliest; 0 is all",
-      modelElse(terminalDefaults.topK),
-    ),
-    topP: value(
-      "--top-p",
-      number("P", 0, 1),
-      "the likeliest up to this sum",
-      modelElse(terminalDefaults.topP),
-    ),
-    minP: value(
-      "--min-p",
-      number("P", 0, 1),
-      "P times as likely as the best",
-      modelElse(terminalDefaults.minP),
-    ),
+    ...samplerOptions(all),
     seed: value("--seed", whole("N", 0), "the same gives the same text", { shows: "random" }),
     stop: list("--stop", "TEXT", "end before this text (repeatable)"),
-    presencePenalty: value("--presence-penalty", number("X", -2, 2), "for tokens already there", {
-      hidden: !all,
-    }),
-    frequencyPenalty: value("--frequency-penalty", number("X", -2, 2), "per repetition", { hidden: !all }),
-    repetitionPenalty: value(
-      "--repetition-penalty",
-      number("X", 0.01, 100),
-      "divides logits of tokens there",
-      {
-        hidden: !all,
-      },
-    ),
     minTokens: value("--min-tokens", whole("N", 0, 1 << 24), "no end of text before N tokens", {
       hidden: !all,
     }),
@@ -69,7 +48,8 @@ export type SamplingOptions = InferValue<ReturnType<typeof samplingOptions>>;
 /** Complete parameters: the options over the model's own recommendations over the terminal's defaults. */
 export function samplingParams(given: SamplingOptions, recommended: Partial<SamplingParams>): SamplingParams {
   const chosen = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-  return { ...defaultSamplingParams, ...terminalDefaults, ...recommended, ...chosen };
+  const params = { ...defaultSamplingParams, ...terminalDefaults, ...recommended, ...chosen };
+  return { ...params, topK: Math.max(0, params.topK) }; // -1 keeps all, as 0 does
 }
 
 /** Throws `UsageError` for what no single option's declaration can check. */

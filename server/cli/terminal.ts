@@ -16,5 +16,5 @@ export function columns(): number {
 
 /** Columns for help: lines longer than this are hard to read. */
 export function helpWidth(): number {
-  return Deno.stdout.isTerminal() ? Math.max(40, Math.min(columns(), 120)) : 100;
+  return Deno.stdout.isTerminal() ? Math.max(40, Math.min(columns(), 120)) : 80;
 }

@@ -140,7 +140,7 @@ Deno.test("wrong usage is one line and exit code 2", async () => {
     radish(["generat", "Hello!"]),
     generate("--tempreature", "1", "Hello!"),
   ]);
-  assertOneLineError(negative, 2, /--temperature must be a number from 0 to 100, not "-1"/);
+  assertOneLineError(negative, 2, /--temperature must be a number from 0 to 2, not "-1"/);
   assertOneLineError(empty, 2, /prompt is empty/);
   assertOneLineError(unknown, 2, /generat\b.*generate/);
   assertOneLineError(flag, 2, /--tempreature/);

@@ -74,7 +74,7 @@ Deno.test("a wrong value is blamed on the option or on the variable that brought
 
 Deno.test("numbers are taken within their bounds, negative ones too, and nothing else", () => {
   const one = (parser: ReturnType<typeof number>) => object({ x: value("--x", parser, "a number") });
-  assert.deepEqual(parse(one(number("X", -2, 2)), "--x", "-1.5"), { x: -1.5 });
+  assert.deepEqual(parse(one(number("X", { min: -2, max: 2 })), "--x", "-1.5"), { x: -1.5 });
   assert.deepEqual(parse(one(whole("N", 0)), "--x", "1e3"), { x: 1000 });
   for (const bad of ["", " ", "x", "NaN", "Infinity", "2.5", "-3", "9007199254740993"]) {
     assert.match(
@@ -82,6 +82,9 @@ Deno.test("numbers are taken within their bounds, negative ones too, and nothing
       /^--x must be a whole number of at least -2, not/,
     );
   }
+  const open = object({ x: value("--x", number("X", { min: 0, max: 1, open: true }), "a share") });
+  assert.deepEqual(parse(open, "--x", "0.01"), { x: 0.01 });
+  assert.equal(parse(open, "--x", "0"), '--x must be a number above 0, up to 1, not "0"');
   const several = object({ x: value("--x", wholes("N,N", 100), "numbers") });
   assert.deepEqual(parse(several, "--x", "1,100"), { x: [1, 100] });
   for (const bad of ["", "1,", "0", "1,101", "1;2"]) {
@@ -142,7 +145,7 @@ Deno.test("a wrong command line is one line that helps, and exit code 2", async 
     [["generate", "--tempreature", "1", "hi"], /^radish: .*--tempreature.*--temperature.*\n$/],
     [
       ["generate", "--temperature", "-1", "hi"],
-      /^radish: --temperature must be a number from 0 to 100, not "-1"\n$/,
+      /^radish: --temperature must be a number from 0 to 2, not "-1"\n$/,
     ],
     [["generate", "hi"], /^radish: RADISH_DEVICE must be .*, not "quantum"\n$/, { RADISH_DEVICE: "quantum" }],
     [["list", "everything"], /^radish: .*everything.*\n$/],
