@@ -50,7 +50,7 @@ export async function fetchModel(
 }
 
 interface Show {
-  onContact(host: string): void;
+  onContact(host: string, id: string): void;
   onProgress(state: { doneBytes: number; totalBytes: number }): void;
 }
 
@@ -58,7 +58,7 @@ interface Show {
 async function shown<T>(name: string, progress: Progress, run: (show: Show) => Promise<T>): Promise<T> {
   try {
     return await run({
-      onContact: (host) => progress.note(`radish: asking ${host} for ${name}`),
+      onContact: (host, id) => progress.note(`radish: asking ${host} for ${id}`),
       onProgress({ doneBytes, totalBytes }) {
         const message = `${name} ${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}`;
         progress.update(message, doneBytes / totalBytes);

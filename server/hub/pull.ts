@@ -40,8 +40,8 @@ export interface PullOptions {
   readonly signal?: AbortSignal | undefined;
   /** Told how far it is. */
   readonly onProgress?: ((progress: PullProgress) => void) | undefined;
-  /** Told which host is asked, before it is. */
-  readonly onContact?: ((host: string) => void) | undefined;
+  /** Told which host is asked for which model, before it is. */
+  readonly onContact?: ((host: string, id: string) => void) | undefined;
   /** Transfers at a time. */
   readonly connections?: number;
   /** Bytes of one range request. */
@@ -76,7 +76,7 @@ export async function pull(nameOrAddress: string, options: PullOptions = {}): Pr
     case "huggingface": {
       const endpoint = env("HF_ENDPOINT") ?? "https://huggingface.co";
       const client = new HubClient(endpoint, await findToken(env), retry, signal);
-      options.onContact?.(client.endpoint.host);
+      options.onContact?.(client.endpoint.host, name);
       const model = await listHuggingFace(client, name, revision);
       const store = await HuggingFaceStore.open(huggingFaceCache(env), repositoryFolder(name), model.commit);
       await fetchAll(client, name, model, store, failure, options);
@@ -86,7 +86,7 @@ export async function pull(nameOrAddress: string, options: PullOptions = {}): Pr
     case "modelscope": {
       const endpoint = env("MODELSCOPE_ENDPOINT") ?? "https://www.modelscope.cn";
       const client = new HubClient(endpoint, null, retry, signal);
-      options.onContact?.(client.endpoint.host);
+      options.onContact?.(client.endpoint.host, name);
       const model = await listModelScope(client, name, revision);
       const store = new PlainStore(`${modelScopeCache(env)}/${name}`);
       await Deno.mkdir(store.directory, { recursive: true });

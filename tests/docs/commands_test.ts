@@ -8,6 +8,7 @@ import assert from "node:assert/strict";
 import { formatMessage } from "@optique/core/message";
 import { parseSync } from "@optique/core/parser";
 import { commands } from "../../server/cli/commands.ts";
+import { shortNames } from "../../server/hub/short_names.ts";
 import { root } from "../../tools/contents.ts";
 import { testWith } from "../programs.ts";
 import { readDocuments, type ShellBlock } from "./markdown.ts";
@@ -19,7 +20,7 @@ interface Invocation {
 }
 
 /** Programs that may be shown and are not run here: they come from elsewhere, or would change the machine. */
-const others = ["pip", "python3", "sha256sum", "shasum", "apt-get"];
+const others = ["alias", "pip", "python3", "sha256sum", "shasum", "apt-get"];
 
 const denoVersion = Deno.version.deno;
 const config = JSON.parse(await Deno.readTextFile(`${root}/deno.json`));
@@ -57,7 +58,7 @@ function radishArguments({ program, args }: Invocation): readonly string[] | nul
 
 /** Whether a command line of radish can run anywhere. */
 function needsNothing([name, ...args]: readonly string[]): boolean {
-  const named = args.some((arg) => /^[\w.-]+\/[\w.-]+$/.test(arg)); // a model of the Hub
+  const named = args.some((arg) => /^[\w.-]+\/[\w.-]+$/.test(arg) || shortNames.has(arg)); // a model of the Hub
   const measures = name === "bench"; // the embedded model for minutes
   return !named && !measures && name !== "pull" && !args.includes("--host");
 }

@@ -57,6 +57,16 @@ Deno.test("a reader that goes away ends the program without a word", async () =>
   assert.equal(code, 141);
 });
 
+Deno.test("Ctrl-C while a model loads is exit code 130 at once", async () => {
+  const child = spawnRadish(["generate", "--ignore-eos", "Count from 1 to 20."]);
+  const errors = child.stderr.getReader();
+  await errors.read(); // that the embedded model is used, before it is loaded
+  child.kill("SIGINT");
+  const { code } = await child.status;
+  await Promise.all([child.stdout.cancel(), errors.cancel()]);
+  assert.equal(code, 130);
+});
+
 Deno.test("Ctrl-C while a hub does not answer is exit code 130, for every command that asks one", async () => {
   using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const home = await Deno.makeTempDir();

@@ -160,7 +160,7 @@ Deno.test("a hub out of reach is given up at once, in one line that says what el
     const asked: string[] = [];
     const { hostname, port } = new URL(hub.url);
     await hub[Symbol.asyncDispose]();
-    const everything = { ...options, onContact: (host: string) => asked.push(host) };
+    const everything = { ...options, onContact: (host: string, id: string) => asked.push(`${id} ${host}`) };
     await assert.rejects(pull(name, everything), (error: Error) => {
       assert.match(error.message, /^127\.0\.0\.1:\d+ cannot be reached: [^\n]*$/);
       for (const way of ["folder", "--source", "HF_ENDPOINT", "HF_HUB_OFFLINE"]) {
@@ -168,7 +168,7 @@ Deno.test("a hub out of reach is given up at once, in one line that says what el
       }
       return true;
     });
-    assert.deepEqual(asked, [`${hostname}:${port}`]);
+    assert.deepEqual(asked, [`${name} ${hostname}:${port}`]);
     // Somebody listens and never answers.
     using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     const env = (key: string) =>
