@@ -1,25 +1,25 @@
-// From what a user names (a folder, a Hub id, an address of the Hub, a short name) to a folder, pulled when missing.
+// From what a user names (a path, a Hub id, an address of the Hub, a short name) to a path, pulled when it is missing.
 
 import type { HubSource } from "../hub/pull.ts";
 import { formatBytes } from "./format.ts";
 import type { Progress } from "./progress.ts";
 
-/** A model's folder and its name for clients. */
+/** Where a model is and its name for clients. */
 export interface FoundModel {
   /** To open. */
   readonly directory: string;
-  /** The Hub id, or the folder as it was given. */
+  /** The Hub id, or the path as it was given. */
   readonly id: string;
 }
 
-/** A folder as it is; a named model from the cache, or pulled when it is missing. */
+/** A folder or file as it is; a named model from the cache, or pulled when it is missing. */
 export async function findModel(
   name: string,
   source: HubSource,
   progress: Progress,
   signal: AbortSignal,
 ): Promise<FoundModel> {
-  if (await Deno.stat(name).then((entry) => entry.isDirectory, () => false)) {
+  if (await Deno.stat(name).then(() => true, () => false)) {
     return { directory: name, id: name };
   }
   // Loaded only for a model with a Hub name: a folder should open at once.

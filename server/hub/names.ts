@@ -40,7 +40,9 @@ export function parseModelName(text: string): ModelReference {
   const known = [...shortNames.keys()].filter((name) => family !== "" && name.startsWith(family));
   const hint = known.length > 0 ? `; short names: ${known.join(", ")}` : "";
   throw new ModelError(
-    `${shown(text)} is neither a folder nor the name of a model on a hub (owner/name, or its address)${hint}`,
+    `${
+      shown(text)
+    } is neither a file or folder nor the name of a model on a hub (owner/name, or its address)${hint}`,
   );
 }
 

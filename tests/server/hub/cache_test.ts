@@ -27,7 +27,7 @@ Deno.test("a name is pulled once and then opens without the network", async () =
   assert.equal(hub.transfers("model.safetensors").length, 2);
   await assert.rejects(resolveModel("no-such-folder", { env, retry }), {
     message:
-      '"no-such-folder" is neither a folder nor the name of a model on a hub (owner/name, or its address)',
+      '"no-such-folder" is neither a file or folder nor the name of a model on a hub (owner/name, or its address)',
   });
 });
 

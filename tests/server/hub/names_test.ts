@@ -38,7 +38,7 @@ Deno.test("what is no model is refused in one line, with the short names of its 
     "a--b/c",
   ];
   for (const name of bad) {
-    assert.throws(() => parseModelName(name), /^ModelError: .* is neither a folder nor .*$/, name);
+    assert.throws(() => parseModelName(name), /^ModelError: .* is neither a file or folder nor .*$/, name);
   }
   assert.throws(() => parseModelName("qwen3:7b"), /short names: qwen3, qwen3:0\.6b, /);
 });

@@ -261,7 +261,7 @@ Deno.test("lies of a hub about names, sizes and hashes never become paths", asyn
     await assert.rejects(pull(name, options), ModelError);
   });
   for (const bad of ["model", "../x", "a/../b", "a/b/c", "a/.b", "a b/c", "a/b--c", "", "/a/b", "a/b\n"]) {
-    await assert.rejects(pull(bad), /is neither a folder nor the name of a model/);
+    await assert.rejects(pull(bad), /is neither a file or folder nor the name of a model/);
   }
   for (const bad of ["../main", "a//b", "", "-x"]) {
     await assert.rejects(pull(name, { revision: bad }), /is not a revision$/);
