@@ -71,7 +71,7 @@ Deno.test("a removed model is gone from its hub's cache, and another one stays",
   await removeModel("a/b", "modelscope", env);
   assert.deepEqual(await names(`${home.path}/scope/models/a`), []);
   for (const name of ["a/b", "../hub/models--a--c", "a/.."]) {
-    await assert.rejects(removeModel(name, "huggingface", env), /not in the cache|neither a folder/);
+    await assert.rejects(removeModel(name, "huggingface", env), /not in the cache|neither a file or folder/);
   }
   assert.deepEqual(await names(`${home.path}/hub`), [".locks", "models--a--c"]);
 });
