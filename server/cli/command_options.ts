@@ -5,7 +5,19 @@ import { multiple } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
 import { defaultServerOptions } from "../http/options.ts";
 import { commonOptions, sessionOptions, sourceOption } from "./engine_options.ts";
-import { flag, list, number, oneOf, path, positional, text, value, whole, wholes } from "./option.ts";
+import {
+  asGroup,
+  flag,
+  list,
+  number,
+  oneOf,
+  path,
+  positional,
+  text,
+  value,
+  whole,
+  wholes,
+} from "./option.ts";
 import { samplingOptions } from "./sampling_options.ts";
 
 const mebibyte = 2 ** 20;
@@ -21,7 +33,7 @@ export const generateOptions = (all: boolean) =>
       file: value("-f --file", path("PATH"), "read the prompt from a file"),
       batch: value("--batch", path("JSONL"), "a prompt or conversation a line; JSON lines out"),
       json: flag("--json", "print one JSON object: text, token counts, timings"),
-    }),
+    }, asGroup),
     sampling: samplingOptions(all),
     ...sessionOptions(all),
   });
@@ -33,7 +45,7 @@ export const chatOptions = (all: boolean) =>
       system: value("--system", text("TEXT"), "system message"),
       stats: flag("--stats", "speed and token counts after each answer"),
       hideReasoning: flag("--hide-reasoning", "do not show <think> text"),
-    }),
+    }, asGroup),
     sampling: samplingOptions(all),
     ...sessionOptions(all),
   });
@@ -91,7 +103,7 @@ export const serveOptions = (all: boolean) => {
         ...often,
         fallback: logFormat,
       }),
-    }),
+    }, asGroup),
     ...sessionOptions(all),
   });
 };
@@ -110,7 +122,7 @@ export const benchOptions = (all: boolean) =>
       tokens: value("-n --tokens", whole("N", 2, 1 << 20), "tokens per answer", { fallback: 128 }),
       repeat: value("--repeat", whole("N", 1, 100), "runs of each; the median counts", { fallback: 3 }),
       json: flag("--json", "print one JSON object"),
-    }),
+    }, asGroup),
     ...sessionOptions(all),
   });
 
@@ -122,7 +134,7 @@ export const pullOptions = () =>
       revision: value("--revision", text("REV"), "branch, tag or commit", { shows: "the main branch" }),
       source: sourceOption(),
       connections: value("--connections", whole("N", 1, 64), "transfers at a time", { fallback: 8 }),
-    }),
+    }, asGroup),
     common: commonOptions(),
   });
 

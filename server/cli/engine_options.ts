@@ -5,7 +5,7 @@ import { map } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
 import { defaultEngineOptions as defaults } from "../../engine/options.ts";
 import { dtypes, formats } from "../../kernels/formats/mod.ts";
-import { flag, list, number, oneOf, path, value, whole } from "./option.ts";
+import { asGroup, flag, list, number, oneOf, path, value, whole } from "./option.ts";
 
 /** The hub that models are pulled from. */
 export const sourceOption = () =>
@@ -86,7 +86,7 @@ export const engineOptions = (all: boolean) => {
     dummyWeights: flag("--dummy-weights", "random weights; needs only config.json", rarely),
     skipTokenizer: flag("--skip-tokenizer-init", "token ids in, token ids out", rarely),
     allowSpecialTokens: flag("--allow-special-tokens", "messages may contain special tokens", rarely),
-  });
+  }, asGroup);
 };
 
 const gibibytes = (() => {
@@ -105,7 +105,7 @@ export const commonOptions = () =>
   object("Common", {
     quiet: flag("-q --quiet", "no progress on standard error"),
     verbose: flag("--verbose", "stack traces with errors"),
-  });
+  }, asGroup);
 
 /** What every command with a model takes, for its `object`. */
 export const sessionOptions = (all: boolean) => ({ engine: engineOptions(all), common: commonOptions() });

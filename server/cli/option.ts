@@ -33,6 +33,12 @@ export interface Extras<D> {
 /** The command line is wrong: exit code 2. */
 export class UsageError extends Error {}
 
+/** Said by an option that is not meant; fixed, because the library else looks for similar names in every option. */
+const noMatch: Message = [words("not this option")];
+
+/** For the `object` of a group of options: the command says what is wrong, so that its groups need not. */
+export const asGroup = { errors: { unexpectedInput: noMatch } } as const;
+
 /** An option with a value; `names` as in "-m --model". Undefined when it is absent and has no fallback. */
 export function value<T>(
   names: string,
@@ -182,9 +188,6 @@ function accept<T>(value: T | undefined, wanted: string, input: string): ValuePa
     ? { success: true, value }
     : { success: false, error: [words(`${wanted}, not "${input}"`)] };
 }
-
-/** Said by an option that is not meant; fixed, because the library else looks for similar names in every option. */
-const noMatch: Message = [words("not this option")];
 
 function split(names: string): readonly [OptionName, ...OptionName[]] {
   return names.split(" ") as [OptionName];

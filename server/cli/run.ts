@@ -1,6 +1,5 @@
 // From an argument list to an exit code: finds the command, parses its options, turns every error into one line.
 
-import { runParserSync } from "@optique/core/facade";
 import { formatMessage, type Message, text } from "@optique/core/message";
 import { type Parser, parseSync } from "@optique/core/parser";
 import { type Action, commands, rootParser } from "./commands.ts";
@@ -13,7 +12,7 @@ import { version, versionText } from "./version.ts";
 /** Runs a command line. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 141 nobody reads the output. */
 export async function runCommand(args: readonly string[]): Promise<number> {
   try {
-    const action = parse(args);
+    const action = await parse(args);
     return typeof action === "number" ? action : await action();
   } catch (error) {
     return report(error, args.includes("--verbose"));
@@ -23,15 +22,16 @@ export async function runCommand(args: readonly string[]): Promise<number> {
 const helpOptions = ["-h", "--help", "--help-all"];
 
 /** What to do, or the exit code of what has been done: help, version, completions. */
-function parse(args: readonly string[]): Action | number {
+async function parse(args: readonly string[]): Promise<Action | number> {
   const command = commands.find(({ name }) => name === args[0]);
-  if (command === undefined || args.some((arg) => helpOptions.includes(arg))) return parseAny(args);
-  // Without the other commands, and what is there for them all, this takes half the time.
+  if (command === undefined || args.some((arg) => helpOptions.includes(arg))) return await parseAny(args);
+  // Without the other commands, help and completions this takes half the time.
   const result = parseSync(command.parser(true), args);
   return result.success ? result.value : refuse(result.error);
 }
 
-function parseAny(args: readonly string[]): Action | number {
+async function parseAny(args: readonly string[]): Promise<Action | number> {
+  const { runParserSync } = await import("@optique/core/facade");
   const all = args.includes("--help-all");
   const plain = args.map((arg) => arg === "--help-all" ? "--help" : arg);
   return runParserSync<Parser<"sync", Action, unknown>, number, never>(

@@ -5,7 +5,7 @@ import type { InferValue } from "@optique/core/parser";
 import { defaultSamplingParams, limits, type SamplingParams } from "../../engine/params.ts";
 import { samplerFields } from "../../engine/sampler_fields.ts";
 import { plainSampler, type Sampler } from "../../kernels/sampling.ts";
-import { flag, list, number, type Option, UsageError, value, whole } from "./option.ts";
+import { asGroup, flag, list, number, type Option, UsageError, value, whole } from "./option.ts";
 
 /**
  * At the terminal the tail of unlikely tokens is cut where neither the user nor the model's generation_config.json
@@ -40,7 +40,7 @@ export const samplingOptions = (all: boolean) =>
       hidden: !all,
     }),
     ignoreEos: flag("--ignore-eos", "go on after an end of text", { hidden: !all }),
-  });
+  }, asGroup);
 
 /** What `samplingOptions` parse to. */
 export type SamplingOptions = InferValue<ReturnType<typeof samplingOptions>>;
