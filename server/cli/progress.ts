@@ -5,6 +5,8 @@ import { columns, drawsBars } from "./terminal.ts";
 const widestBar = 28;
 /** A bar of fewer cells says less than the number beside it. */
 const narrowestBar = 8;
+/** Milliseconds between two drawings. */
+const interval = 50;
 const encoder = new TextEncoder();
 
 /** Shows how far something has got. Calls may come as often as they like. */
@@ -13,6 +15,8 @@ export class Progress {
   readonly #bars = drawsBars();
   #line = "";
   #shownAt = 0;
+  #latest: () => void = () => {};
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** `quiet` writes nothing at all. */
   constructor(quiet: boolean) {
@@ -25,9 +29,13 @@ export class Progress {
     const now = performance.now();
     const done = fraction >= 1;
     if (this.#bars) {
-      if (!done && now - this.#shownAt < 50) return;
-      this.#shownAt = now;
-      this.#draw(progressLine(message, fraction, columns()));
+      this.#latest = () => {
+        this.#shownAt = performance.now();
+        this.#draw(progressLine(message, fraction, columns()));
+      };
+      const wait = this.#shownAt + interval - now;
+      if (wait > 0) this.#timer ??= setTimeout(this.#drawLatest, wait); // so that what stalls shows how far it got
+      else this.#drawLatest();
     } else if (!done && now - this.#shownAt > 2_000 && this.#shownAt > 0) {
       this.#shownAt = now;
       this.note(`${message}: ${Math.floor(fraction * 100)} %`);
@@ -51,8 +59,16 @@ export class Progress {
 
   /** Removes the bar. */
   clear(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     if (this.#line !== "") this.#draw("");
   }
+
+  readonly #drawLatest = () => {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#latest();
+  };
 
   #draw(line: string): void {
     Deno.stderr.writeSync(encoder.encode(`\r\x1b[K${line}`));

@@ -26,7 +26,7 @@ for (const columns of [40, 120]) {
         await using hub = stuckHub();
         const env = { HF_HOME: home, HF_ENDPOINT: hub.url };
         await using terminal = await Terminal.start([...radish, "pull", name], { columns, env });
-        const screen = await terminal.see(/\d %/);
+        const screen = await terminal.see(/1 MiB of 3 MiB.* [1-9]\d %/);
         const bars = screen.split("\n").filter((line) => line.startsWith(`${name} `));
         assert.equal(bars.length, 1, screen);
         assert.equal(/[█░]{8,28} \d+ %$/.test(bars[0]!), columns === 120, screen);
