@@ -96,7 +96,11 @@ export class ChatChoice {
       if (piece.type === "content") this.#addContent(piece.text, delta);
       else this.#add(delta, "reasoning_content", piece.text);
     }
-    if (last) { for (const piece of this.#tools?.end(finish.type !== "stop") ?? []) this.#tool(piece, delta); }
+    if (last) {
+      for (const piece of this.#tools?.end(finish.type !== "stop") ?? []) {
+        this.#tool(piece, delta);
+      }
+    }
     return delta;
   }
 
