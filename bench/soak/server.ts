@@ -34,3 +34,4 @@ for await (const lines of Deno.stdin.readable.pipeThrough(new TextDecoderStream(
 }
 await server.shutdown(5_000);
 await engine[Symbol.asyncDispose]();
+Deno.exit(0);

@@ -38,12 +38,15 @@ function headers(key: string): Record<string, string> {
   return { "content-type": "application/json", authorization: `Bearer ${key}` };
 }
 
+const patience = 120_000;
+
 function post(target: Target, path: string, body: unknown, signal?: AbortSignal): Promise<Response> {
   return fetch(target.url + path, {
     method: "POST",
     headers: headers(target.key),
     body: typeof body === "string" ? body : JSON.stringify(body),
-    ...(signal ? { signal } : {}),
+    // What is not answered by then is lost: the longest queue takes seconds.
+    signal: signal ?? AbortSignal.timeout(patience),
   });
 }
 
