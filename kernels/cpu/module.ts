@@ -15,12 +15,20 @@ export interface KernelExports {
   run(program: number, count: number, thread: number, threads: number): number;
   /** Makes every thread leave its barrier. */
   fail(): void;
-  /** Copies a row of `columns` numbers of `size` bytes to row `row` of a panel. */
-  packRow(panel: number, row: number, from: number, columns: number, size: number): void;
-  /** The same for eight 16-bit rows; `columns` is a multiple of 8. */
-  packRows8(panel: number, row: number, from: number, columns: number): void;
-  /** Copies a row of q8, as `rowBytes` describes it, to row `row` of a panel. */
-  packRowQ8(panel: number, row: number, from: number, columns: number): void;
+  /** Bytes of a panel in a format, by its number. */
+  panelBytes(format: number, columns: number): number;
+  /** Brings rows in a format, `stride` bytes from one to the next, to place `row` and the following of a panel. */
+  writeRows(
+    ...args: [
+      format: number,
+      panel: number,
+      row: number,
+      count: number,
+      from: number,
+      stride: number,
+      columns: number,
+    ]
+  ): void;
   /** Index of the first of the largest numbers. */
   argmax(x: number, count: number): number;
   /** Σ e^((x − shift) · factor). */

@@ -13,10 +13,9 @@
 // [row & 4]. Activations: [token panel][block]: scales (float32) of one, two or four tokens and their first sums, then
 // [column / 2][tokens][2 columns]. What bounds it: memory for one token, multiplications for more.
 
-import { rmsScale } from "./norm";
+import { Product } from "../../operations";
+import { inputRow, normScale, scaled } from "../norm";
 
-/** Its number among the dtypes, as in `../matrix.ts`. */
-export const q8: usize = 3;
 /** Columns that share a scale. */
 const blockColumns: usize = 32;
 /** Bytes of a block's scales in a weight panel. */
@@ -31,15 +30,15 @@ const constants = memory.data<u32>(
   16,
 );
 
-/** Bytes of a weight panel. */
+/** The tiles call it for a part of a panel too. */
 @inline
-export function panelBytesQ8(k: usize): usize {
+export function panelBytes(k: usize): usize {
   return ((k + blockColumns - 1) / blockColumns) * scaleBytes + k * 32;
 }
 
 /** Bytes of one token of a token panel. */
 @inline
-export function tokenBytesQ8(k: usize): usize {
+function tokenBytes(k: usize): usize {
   return ((k + blockColumns - 1) / blockColumns) * 8 + k * 2;
 }
 
@@ -49,8 +48,18 @@ function rowPlace(row: usize): usize {
   return ((row >> 3) << 4) + ((row & 3) << 2) + ((row >> 2) & 1);
 }
 
-/** Copies one row of `../../ops.ts`'s q8 to row `row` (0 … 31) of a panel. */
-export function packRowQ8(panel: usize, row: usize, from: usize, columns: usize): void {
+export function writeRows(
+  panel: usize,
+  row: usize,
+  count: usize,
+  from: usize,
+  stride: usize,
+  columns: usize,
+): void {
+  for (const end = row + count; row < end; row++, from += stride) writeRow(panel, row, from, columns);
+}
+
+function writeRow(panel: usize, row: usize, from: usize, columns: usize): void {
   let scale = from + columns;
   for (const end = from + columns; from < end; scale += 2) {
     store<u16>(panel + row * 2, load<u16>(scale));
@@ -66,8 +75,7 @@ export function packRowQ8(panel: usize, row: usize, from: usize, columns: usize)
   }
 }
 
-/** Writes row `row` of a panel as float32. */
-export function unpackRowQ8(panel: usize, row: usize, to: usize, columns: usize): void {
+export function readRow(panel: usize, row: usize, to: usize, columns: usize): void {
   for (const end = to + columns * 4; to < end;) {
     const scale = reinterpret<f32>(<u32> load<u16>(panel + row * 2) << 13) * <f32> 5.192296858534828e33;
     panel += scaleBytes;
@@ -81,20 +89,16 @@ export function unpackRowQ8(panel: usize, row: usize, to: usize, columns: usize)
   }
 }
 
-/**
- * Quantises one token into place `lane` of a token panel of `width` tokens; x = 0 fills it up with zeros. Norm weight
- * and epsilon as for `packPanel`.
- */
-export function packTokenQ8(
-  to: usize,
-  lane: usize,
-  width: usize,
-  x: usize,
-  k: usize,
-  norm: usize,
-  epsilon: f32,
-): void {
-  const root = f32x4.splat(x && norm ? rmsScale(x, k, epsilon) : 1), line = width * 4;
+export function packInput(to: usize, op: Product, first: usize, count: usize): void {
+  const width: usize = count == 3 ? 4 : count;
+  for (let t: usize = 0; t < width; t++) packToken(to, t, width, t < count ? inputRow(op, first + t) : 0, op);
+}
+
+/** Quantises one token into place `lane` of a token panel of `width` tokens; x = 0 fills it up with zeros. */
+function packToken(to: usize, lane: usize, width: usize, x: usize, op: Product): void {
+  const k = op.columns, line = width * 4;
+  let norm = op.norm;
+  const root = x ? normScale(op, x) : f32x4.splat(1);
   for (let k0: usize = 0; k0 < k; k0 += blockColumns) {
     const bytes = min(blockColumns, k - k0) * 4, header = to + lane * 4;
     let at = header + 2 * line;
@@ -107,13 +111,13 @@ export function packTokenQ8(
     }
     // Of a NaN everything becomes one.
     let most = f32x4.splat(0);
-    for (let i: usize = 0; i < bytes; i += 16) most = f32x4.max(most, f32x4.abs(value(x + i, norm, i, root)));
+    for (let i: usize = 0; i < bytes; i += 16) most = f32x4.max(most, f32x4.abs(scaled(x + i, norm, i, root)));
     most = f32x4.max(most, v128.shuffle<f32>(most, most, 2, 3, 0, 1));
     const largest = f32x4.extract_lane(f32x4.max(most, v128.shuffle<f32>(most, most, 1, 0, 3, 2)), 0);
     const inverse = f32x4.splat(<f32> 32767 / largest);
     let sum = i32x4.splat(0);
     for (let i: usize = 0; i < bytes; i += 16, at += 2 * line) {
-      const q = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(value(x + i, norm, i, root), inverse)));
+      const q = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(scaled(x + i, norm, i, root), inverse)));
       const pairs = i16x8.narrow_i32x4_s(q, q);
       sum = i32x4.add(sum, i32x4.extend_low_i16x8_s(pairs));
       store<i32>(at, i32x4.extract_lane(pairs, 0));
@@ -125,13 +129,6 @@ export function packTokenQ8(
     x += bytes;
     if (norm) norm += bytes;
   }
-}
-
-/** Numbers of the token, times norm weight and scale. */
-@inline
-function value(x: usize, norm: usize, offset: usize, root: v128): v128 {
-  if (!norm) return v128.load(x);
-  return f32x4.mul(f32x4.mul(v128.load(x), root), v128.load(norm + offset));
 }
 
 /** Scales of four rows: float16 without sign, exact. */
@@ -158,7 +155,7 @@ function accumulate(c: usize, sum: v128, scale: v128): void {
 }
 
 /** One token times all 32 rows of a panel; a and b begin at a block, k columns follow. Two pairs of them a round. */
-export function tile1x32Q8(a: usize, b: usize, c: usize, k: usize): void {
+function tile1x32(a: usize, b: usize, c: usize, k: usize): void {
   const mask = lowerMask();
   for (let left = <isize> k; left > 0; left -= blockColumns) {
     const scale = v128.load32_splat(a), first = v128.load32_splat(a, 4), w = b;
@@ -196,7 +193,7 @@ export function tile1x32Q8(a: usize, b: usize, c: usize, k: usize): void {
 }
 
 /** Two tokens times 16 rows from row `row` of a panel on. */
-export function tile2x16Q8(a: usize, b: usize, row: usize, c: usize, k: usize): void {
+function tile2x16(a: usize, b: usize, row: usize, c: usize, k: usize): void {
   const mask = lowerMask();
   c += row * 4;
   for (let left = <isize> k; left > 0; left -= blockColumns) {
@@ -229,7 +226,7 @@ export function tile2x16Q8(a: usize, b: usize, row: usize, c: usize, k: usize): 
 }
 
 /** Four tokens times 8 rows from row `row` of a panel on. */
-export function tile4Q8(a: usize, b: usize, row: usize, c: usize, k: usize): void {
+function tile4(a: usize, b: usize, row: usize, c: usize, k: usize): void {
   const mask = lowerMask();
   c += row * 4;
   for (let left = <isize> k; left > 0; left -= blockColumns) {
@@ -261,5 +258,24 @@ export function tile4Q8(a: usize, b: usize, row: usize, c: usize, k: usize): voi
     accumulate(c + 256, r20, f32x4.mul(s, w0)), accumulate(c + 272, r21, f32x4.mul(s, w1));
     s = v128.load32_splat(scales, 12);
     accumulate(c + 384, r30, f32x4.mul(s, w0)), accumulate(c + 400, r31, f32x4.mul(s, w1));
+  }
+}
+
+/** Columns that one pass takes before the next begins, so that a line of weights is met again in the first cache. */
+const runColumns: usize = 128;
+
+export function product(packed: usize, tokens: usize, k: usize, weights: usize, sums: usize): void {
+  for (let t: usize = 0; t < tokens; t += 4) {
+    const width = min(4, tokens - t), c = sums + t * 128;
+    let a = packed + t * k * 4, b = weights;
+    if (width == 1) return tile1x32(a, b, c, k);
+    for (let k0: usize = 0; k0 < k; k0 += runColumns) {
+      const n = min(runColumns, k - k0);
+      for (let row: usize = 0; row < 32; row += 32 / width) {
+        if (width == 4) tile4(a, b, row, c, n);
+        else tile2x16(a, b, row, c, n);
+      }
+      a += tokenBytes(n) * width, b += panelBytes(n);
+    }
   }
 }
