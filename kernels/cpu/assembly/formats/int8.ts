@@ -83,10 +83,12 @@ function packToken<T>(to: usize, lane: usize, width: usize, x: usize, op: Produc
     for (let i: usize = 0; i < bytes; i += 16) most = f32x4.max(most, f32x4.abs(scaled(x + i, norm, i, root)));
     most = f32x4.max(most, v128.shuffle<f32>(most, most, 2, 3, 0, 1));
     const largest = f32x4.extract_lane(f32x4.max(most, v128.shuffle<f32>(most, most, 1, 0, 3, 2)), 0);
-    const inverse = f32x4.splat(<f32> 127 / largest);
+    const inverse = f32x4.splat(largest > 0 ? <f32> 127 / largest : 0);
     let sum = i32x4.splat(0);
     for (let i: usize = 0; i < bytes; i += 16) {
-      let q = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(scaled(x + i, norm, i, root), inverse)));
+      // Adding 1.5 · 2²³ leaves the nearest integer in the low bits.
+      const v = f32x4.add(f32x4.mul(scaled(x + i, norm, i, root), inverse), f32x4.splat(12582912));
+      let q = i32x4.sub(v, i32x4.splat(0x4b400000));
       sum = i32x4.add(sum, q);
       q = i16x8.narrow_i32x4_s(q, q);
       if (sizeof<T>() == 1) {

@@ -23,10 +23,10 @@ function scales4(at: usize): v128 {
   return f32x4.mul(i32x4.shl(v128.load16x4_u(at), 13), v128.load(constants));
 }
 
-/** Adds a block's sums of four rows to float32 sums. */
+/** c plus a block's sums of four rows times their scales. */
 @inline
-function accumulate(c: usize, sum: v128, scale: v128): void {
-  v128.store(c, f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(sum), scale), v128.load(c)));
+function added(c: v128, sum: v128, scale: v128): v128 {
+  return f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(sum), scale), c);
 }
 
 @inline
@@ -64,14 +64,14 @@ export function tile1x32<T>(a: usize, b: usize, c: usize, k: usize): void {
       v = v128.load(b);
       r6 = dot<T>(s, low<T>(v, mask), r6), r7 = dot<T>(s, high<T>(v, b), r7), b += 32 / sizeof<T>();
     }
-    accumulate(c, r0, f32x4.mul(scale, scales4(w)));
-    accumulate(c + 16, r1, f32x4.mul(scale, scales4(w + 8)));
-    accumulate(c + 32, r2, f32x4.mul(scale, scales4(w + 16)));
-    accumulate(c + 48, r3, f32x4.mul(scale, scales4(w + 24)));
-    accumulate(c + 64, r4, f32x4.mul(scale, scales4(w + 32)));
-    accumulate(c + 80, r5, f32x4.mul(scale, scales4(w + 40)));
-    accumulate(c + 96, r6, f32x4.mul(scale, scales4(w + 48)));
-    accumulate(c + 112, r7, f32x4.mul(scale, scales4(w + 56)));
+    v128.store(c, added(v128.load(c), r0, f32x4.mul(scale, scales4(w))));
+    v128.store(c, added(v128.load(c, 16), r1, f32x4.mul(scale, scales4(w + 8))), 16);
+    v128.store(c, added(v128.load(c, 32), r2, f32x4.mul(scale, scales4(w + 16))), 32);
+    v128.store(c, added(v128.load(c, 48), r3, f32x4.mul(scale, scales4(w + 24))), 48);
+    v128.store(c, added(v128.load(c, 64), r4, f32x4.mul(scale, scales4(w + 32))), 64);
+    v128.store(c, added(v128.load(c, 80), r5, f32x4.mul(scale, scales4(w + 40))), 80);
+    v128.store(c, added(v128.load(c, 96), r6, f32x4.mul(scale, scales4(w + 48))), 96);
+    v128.store(c, added(v128.load(c, 112), r7, f32x4.mul(scale, scales4(w + 56))), 112);
   }
 }
 
@@ -99,13 +99,17 @@ export function tile2x16<T>(a: usize, b: usize, row: usize, c: usize, k: usize):
     }
     b = next;
     let v = scales4(w);
-    accumulate(c, r00, f32x4.mul(scale0, v)), accumulate(c + 128, r10, f32x4.mul(scale1, v));
+    v128.store(c, added(v128.load(c), r00, f32x4.mul(scale0, v)));
+    v128.store(c, added(v128.load(c, 128), r10, f32x4.mul(scale1, v)), 128);
     v = scales4(w + 8);
-    accumulate(c + 16, r01, f32x4.mul(scale0, v)), accumulate(c + 144, r11, f32x4.mul(scale1, v));
+    v128.store(c, added(v128.load(c, 16), r01, f32x4.mul(scale0, v)), 16);
+    v128.store(c, added(v128.load(c, 144), r11, f32x4.mul(scale1, v)), 144);
     v = scales4(w + 16);
-    accumulate(c + 32, r02, f32x4.mul(scale0, v)), accumulate(c + 160, r12, f32x4.mul(scale1, v));
+    v128.store(c, added(v128.load(c, 32), r02, f32x4.mul(scale0, v)), 32);
+    v128.store(c, added(v128.load(c, 160), r12, f32x4.mul(scale1, v)), 160);
     v = scales4(w + 24);
-    accumulate(c + 48, r03, f32x4.mul(scale0, v)), accumulate(c + 176, r13, f32x4.mul(scale1, v));
+    v128.store(c, added(v128.load(c, 48), r03, f32x4.mul(scale0, v)), 48);
+    v128.store(c, added(v128.load(c, 176), r13, f32x4.mul(scale1, v)), 176);
   }
 }
 
@@ -114,8 +118,9 @@ export function tile4<T>(a: usize, b: usize, row: usize, c: usize, k: usize): vo
   const mask = lowerMask();
   c += row * 4;
   for (let left = <isize> k; left > 0; left -= blockColumns) {
-    let r00 = v128.load32_splat(a, 16), r10 = v128.load32_splat(a, 20);
-    let r20 = v128.load32_splat(a, 24), r30 = v128.load32_splat(a, 28);
+    const first = v128.load(a, 16);
+    let r00 = v128.shuffle<i32>(first, first, 0, 0, 0, 0), r10 = v128.shuffle<i32>(first, first, 1, 1, 1, 1);
+    let r20 = v128.shuffle<i32>(first, first, 2, 2, 2, 2), r30 = v128.shuffle<i32>(first, first, 3, 3, 3, 3);
     let r01 = r00, r11 = r10, r21 = r20, r31 = r30;
     const scales = a, w = b + row * 2, next = b + scaleBytes + (min(<isize> blockColumns, left) << 5);
     a += 32, b += scaleBytes + row * 4 / sizeof<T>();
@@ -133,14 +138,18 @@ export function tile4<T>(a: usize, b: usize, row: usize, c: usize, k: usize): vo
       r30 = dot<T>(s, b0, r30), r31 = dot<T>(s, b1, r31);
     }
     b = next;
-    const w0 = scales4(w), w1 = scales4(w + 8);
-    let s = v128.load32_splat(scales);
-    accumulate(c, r00, f32x4.mul(s, w0)), accumulate(c + 16, r01, f32x4.mul(s, w1));
-    s = v128.load32_splat(scales, 4);
-    accumulate(c + 128, r10, f32x4.mul(s, w0)), accumulate(c + 144, r11, f32x4.mul(s, w1));
-    s = v128.load32_splat(scales, 8);
-    accumulate(c + 256, r20, f32x4.mul(s, w0)), accumulate(c + 272, r21, f32x4.mul(s, w1));
-    s = v128.load32_splat(scales, 12);
-    accumulate(c + 384, r30, f32x4.mul(s, w0)), accumulate(c + 400, r31, f32x4.mul(s, w1));
+    const w0 = scales4(w), w1 = scales4(w + 8), v = v128.load(scales);
+    let s = v128.shuffle<i32>(v, v, 0, 0, 0, 0);
+    v128.store(c, added(v128.load(c), r00, f32x4.mul(s, w0)));
+    v128.store(c, added(v128.load(c, 16), r01, f32x4.mul(s, w1)), 16);
+    s = v128.shuffle<i32>(v, v, 1, 1, 1, 1);
+    v128.store(c, added(v128.load(c, 128), r10, f32x4.mul(s, w0)), 128);
+    v128.store(c, added(v128.load(c, 144), r11, f32x4.mul(s, w1)), 144);
+    s = v128.shuffle<i32>(v, v, 2, 2, 2, 2);
+    v128.store(c, added(v128.load(c, 256), r20, f32x4.mul(s, w0)), 256);
+    v128.store(c, added(v128.load(c, 272), r21, f32x4.mul(s, w1)), 272);
+    s = v128.shuffle<i32>(v, v, 3, 3, 3, 3);
+    v128.store(c, added(v128.load(c, 384), r30, f32x4.mul(s, w0)), 384);
+    v128.store(c, added(v128.load(c, 400), r31, f32x4.mul(s, w1)), 400);
   }
 }

@@ -63,7 +63,7 @@ export function product(packed: usize, tokens: usize, columns: usize, weights: u
 }
 
 /** Columns that one pass takes before the next begins, so that a line of weights is met again in the first cache. */
-const runColumns: usize = 128;
+const runColumns: usize = 512;
 
 function multiply<T>(packed: usize, tokens: usize, columns: usize, weights: usize, sums: usize): void {
   for (let t: usize = 0; t < tokens; t += 4) {
