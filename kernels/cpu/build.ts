@@ -23,6 +23,9 @@ function operationsSource(): string {
     names.map((name) => `${name}: ${floatWords.has(name) ? "f32" : "usize"};`).join(" ");
   const numbers = (name: string, keys: readonly string[]) =>
     `export const enum ${name} { ${keys.map((key) => key.replace(/-./, (s) => s[1]!.toUpperCase()))} }`;
+  if (Object.values(layouts).some((names) => names.length + 2 > operationWords)) {
+    throw new RangeError(`a layout has more than ${operationWords - 2} words`);
+  }
   return [
     `export const operationBytes: usize = ${operationWords * 4};`,
     "@unmanaged export class Operation { kind: usize; claimed: usize; }",

@@ -72,29 +72,27 @@ function recordChunk(
   recorder.enter(router.bank);
   const logits = buffers.logits.write(router.bank);
   recorder.product({
-    input: inputIn(router.bank),
-    inputStride: hidden * 4,
-    tokens,
-    rows: 0,
-    norm,
-    weight: router,
-    bias: null,
-    output: logits,
-    outputStride: experts * 4,
-    epilogue: "store",
+    ...{
+      input: inputIn(router.bank),
+      inputStride: hidden * 4,
+      tokens,
+      rows: 0,
+      norm,
+      weight: router,
+      bias: null,
+    },
+    ...{ output: logits, outputStride: experts * 4, epilogue: "store" },
   });
+  const { chosen, weights, slots, slotTokens, groups, counts } = buffers;
   const routing = {
-    logits,
-    experts,
-    tokens,
-    choices,
-    renormalize: args.renormalize ? 1 : 0,
-    chosen: buffers.chosen.write(router.bank),
-    weights: buffers.weights.write(router.bank),
-    slots: buffers.slots.write(router.bank),
-    slotTokens: buffers.slotTokens.write(router.bank),
-    groups: buffers.groups.write(router.bank),
-    counts: buffers.counts.write(router.bank),
+    ...{ logits, experts, tokens, choices, renormalize: args.renormalize ? 1 : 0 },
+    ...{
+      chosen: chosen.write(router.bank),
+      weights: weights.write(router.bank),
+      slots: slots.write(router.bank),
+    },
+    ...{ slotTokens: slotTokens.write(router.bank), groups: groups.write(router.bank) },
+    counts: counts.write(router.bank),
   };
   recorder.push("route", routing);
   recorder.push("groupTokens", routing);
@@ -111,18 +109,20 @@ function recordChunk(
     const { bank, spec } = weight, workspace = recorder.enter(bank);
     const words = productWords(weight, workspace, norm, epilogue);
     const grouped = {
-      ...words,
-      input: inputIn(bank),
-      inputStride: spec.columns * 4,
-      rows: rows === null ? 0 : rows.read(bank, pairs * 4),
-      tokens: pairs,
-      packed: buffers.packed.write(bank),
-      packRoom: 0,
-      bias: 0,
-      output: results.write(bank),
-      outputStride: words.results * 4,
-      claimPanels: 1,
-      groups: buffers.groups.read(bank, buffers.groups.byteLength),
+      ...{
+        ...words,
+        input: inputIn(bank),
+        inputStride: spec.columns * 4,
+        rows: rows?.read(bank, pairs * 4) ?? 0,
+      },
+      ...{
+        tokens: pairs,
+        packed: buffers.packed.write(bank),
+        packRoom: 0,
+        bias: 0,
+        output: results.write(bank),
+      },
+      ...{ outputStride: words.results * 4, claimPanels: 1, groups: groups.read(bank, groups.byteLength) },
       expertBytes: weight.expertBytes,
     };
     recorder.push("expertPack", grouped);
@@ -135,14 +135,11 @@ function recordChunk(
   const add = args.epilogue === "add";
   const to = add || first > 0 ? output.read(down.bank, bytes) : output.write(down.bank);
   recorder.push("combine", {
-    results,
-    width: hidden,
-    tokens,
-    choices,
-    slots: buffers.slots.read(down.bank, pairs * 4),
-    weights: buffers.weights.read(down.bank, pairs * 4),
-    output: to + first * hidden * 4,
-    outputStride: hidden * 4,
-    add: add ? 1 : 0,
+    ...{ results, width: hidden, tokens, choices, slots: slots.read(down.bank, pairs * 4), add: add ? 1 : 0 },
+    ...{
+      weights: weights.read(down.bank, pairs * 4),
+      output: to + first * hidden * 4,
+      outputStride: hidden * 4,
+    },
   });
 }

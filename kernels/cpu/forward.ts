@@ -74,14 +74,10 @@ export class Forward implements Ops {
       const row = id - vocabStart;
       bank.words[ids / 4 + t] = row < 0 || row >= spec.rows ? notOurs : row;
     });
+    const to = (output as CpuActivation).write(bank);
     this.#recorder.push("embed", {
-      ids,
-      tokens: this.#tokens.count,
-      weights: address,
-      format: formatNumber(spec.dtype),
-      columns: spec.columns,
-      output: (output as CpuActivation).write(bank),
-      outputStride: output.width * 4,
+      ...{ ids, tokens: this.#tokens.count, weights: address, format: formatNumber(spec.dtype) },
+      ...{ columns: spec.columns, output: to, outputStride: output.width * 4 },
     });
   }
 
@@ -91,16 +87,15 @@ export class Forward implements Ops {
     const { count } = this.#tokens;
     this.#recorder.enter(bank);
     this.#recorder.product({
-      input: from.read(bank, count * from.width * 4),
-      inputStride: from.width * 4,
-      tokens: count,
-      rows: 0,
-      norm: norm ?? null,
-      weight: matrix,
-      bias: (bias ?? null) as CpuVector | null,
+      ...{
+        input: from.read(bank, count * from.width * 4),
+        inputStride: from.width * 4,
+        tokens: count,
+        rows: 0,
+      },
+      ...{ norm: norm ?? null, weight: matrix, bias: (bias ?? null) as CpuVector | null, epilogue },
       output: epilogue === "add" ? to.read(bank, count * to.width * 4) : to.write(bank),
       outputStride: to.width * 4,
-      epilogue,
     });
   }
 
@@ -111,31 +106,25 @@ export class Forward implements Ops {
     const { count, pairs, runs: { length } } = this.#tokens;
     const { cosine, sine } = rope as CpuRopeTable;
     const words = {
-      qkv: (qkv as CpuActivation).read(bank, count * qkv.width * 4),
-      stride: qkv.width * 4,
-      tokens: count,
-      rows,
-      positions,
-      heads: heads.numHeads,
-      kvHeads: heads.numKvHeads,
-      headDim: heads.headDim,
-      cosine: cosine.in(bank),
-      sine: sine.in(bank),
-      ...normWords("qNorm", "qEpsilon", qNorm ?? null, bank),
-      ...normWords("kNorm", "kEpsilon", kNorm ?? null, bank),
-      ...pages,
-      pageTable: state.pageTable(bank),
-      pagesPerRow: state.pagesPerRow,
-      pageShift: state.pageShift,
-      runs,
-      runCount: length / 4,
-      output: (output as CpuActivation).write(bank),
-      outputStride: output.width * 4,
-      scale,
-      window: window ?? 0,
-      scratch,
-      scratchBytes,
-      unitRows: rowsPerUnit(heads),
+      ...{
+        qkv: (qkv as CpuActivation).read(bank, count * qkv.width * 4),
+        stride: qkv.width * 4,
+        tokens: count,
+      },
+      ...{ rows, positions, heads: heads.numHeads, kvHeads: heads.numKvHeads, headDim: heads.headDim },
+      ...{
+        cosine: cosine.in(bank),
+        sine: sine.in(bank),
+        ...normWords("qNorm", "qEpsilon", qNorm ?? null, bank),
+      },
+      ...{
+        ...normWords("kNorm", "kEpsilon", kNorm ?? null, bank),
+        ...pages,
+        pageTable: state.pageTable(bank),
+      },
+      ...{ pagesPerRow: state.pagesPerRow, pageShift: state.pageShift, runs, runCount: length / 4 },
+      ...{ output: (output as CpuActivation).write(bank), outputStride: output.width * 4, scale },
+      ...{ window: window ?? 0, scratch, scratchBytes, unitRows: rowsPerUnit(heads) },
     };
     this.#recorder.push("ropeStore", words);
     this.#recorder.push("attention", words, 2 * pairs * heads.numHeads * heads.headDim);
@@ -164,16 +153,13 @@ export class Forward implements Ops {
     const logits = buffers.in(bank), from = input as CpuActivation;
     const { samples } = this.#recorder.enter(bank);
     this.#recorder.product({
-      input: from.read(bank, this.#tokens.count * from.width * 4),
-      inputStride: from.width * 4,
-      tokens: this.#tokens.samples.length,
-      rows: samples,
-      norm,
-      weight,
-      bias: null,
-      output: logits.address,
-      outputStride: logits.stride,
-      epilogue: "store",
+      ...{
+        input: from.read(bank, this.#tokens.count * from.width * 4),
+        inputStride: from.width * 4,
+        rows: samples,
+      },
+      ...{ tokens: this.#tokens.samples.length, norm, weight, bias: null, epilogue: "store" },
+      ...{ output: logits.address, outputStride: logits.stride },
     });
     this.flush();
     this.result = sampleRows(

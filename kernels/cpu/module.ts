@@ -17,18 +17,8 @@ export interface KernelExports {
   fail(): void;
   /** Bytes of a panel in a format, by its number. */
   panelBytes(format: number, columns: number): number;
-  /** Brings rows in a format, `stride` bytes from one to the next, to place `row` and the following of a panel. */
-  writeRows(
-    ...args: [
-      format: number,
-      panel: number,
-      row: number,
-      count: number,
-      from: number,
-      stride: number,
-      columns: number,
-    ]
-  ): void;
+  /** Brings rows into a panel: see `formatFunctions` in `formats.ts`, with the format's number in front. */
+  writeRows(...args: number[]): void;
   /** Index of the first of the largest numbers. */
   argmax(x: number, count: number): number;
   /** Σ e^((x − shift) · factor). */

@@ -15,29 +15,11 @@ import { maxChunk, ownPackNumbers, type StepTokens, Workspace } from "./workspac
 /** Packing in every thread's own scratch pays below so many numbers; a single token always does. */
 const ownPackLimit = 4096;
 
-/** A matrix product among addresses of one bank. */
-export interface Product {
-  /** [tokens, columns] with so many bytes from row to row. */
-  readonly input: number;
-  /** Bytes from row to row. */
-  readonly inputStride: number;
-  /** Rows of the product. */
-  readonly tokens: number;
-  /** Address of the input rows' numbers; 0 takes them in order. */
-  readonly rows: number;
-  /** Applied to the input first. */
-  readonly norm: Norm | null;
-  /** [rows, columns] */
-  readonly weight: CpuMatrix;
-  /** [rows] */
-  readonly bias: CpuVector | null;
-  /** Address of [tokens, rows], or half as wide for "silu-mul". */
-  readonly output: number;
-  /** Bytes from row to row. */
-  readonly outputStride: number;
-  /** As in `LinearArgs`. */
-  readonly epilogue: LinearArgs["epilogue"];
-}
+/** A matrix product among addresses of one bank: its words, and the objects that the others follow from. */
+export type Product =
+  & Pick<Words<"linear">, "input" | "inputStride" | "tokens" | "rows" | "output" | "outputStride">
+  & Pick<LinearArgs, "epilogue">
+  & { readonly weight: CpuMatrix; readonly norm: Norm | null; readonly bias: CpuVector | null };
 
 /** Operations on their way to the threads, with the buffers of each bank. */
 export class Recorder {
@@ -95,20 +77,15 @@ export class Recorder {
     for (let first = 0; first < tokens; first += maxChunk) {
       const count = Math.min(maxChunk, tokens - first);
       const own = count === 1 ? columns <= ownPackNumbers : count * columns <= ownPackLimit;
+      const start = rows === 0 ? input + first * product.inputStride : input;
+      // A single token streams the weights: longer runs of panels keep the prefetcher going.
+      const run = Math.min(8, Math.floor(weight.panels / (8 * this.threads.threads)));
       const words = {
         ...productWords(weight, workspace, norm, product.epilogue),
-        input: rows === 0 ? input + first * product.inputStride : input,
-        inputStride: product.inputStride,
-        rows: rows === 0 ? 0 : rows + first * 4,
-        tokens: count,
-        packed: own ? 0 : workspace.packed(),
-        bias: bias === null ? 0 : bias.biasOf(weight),
-        output: output + first * product.outputStride,
-        outputStride: product.outputStride,
-        // A single token streams the weights: longer runs of panels keep the prefetcher going.
-        claimPanels: count > 1
-          ? 1
-          : Math.max(1, Math.min(8, Math.floor(weight.panels / (8 * this.threads.threads)))),
+        ...{ input: start, inputStride: product.inputStride, rows: rows === 0 ? 0 : rows + first * 4 },
+        ...{ tokens: count, packed: own ? 0 : workspace.packed(), bias: bias?.biasOf(weight) ?? 0 },
+        ...{ output: output + first * product.outputStride, outputStride: product.outputStride },
+        claimPanels: count > 1 ? 1 : Math.max(1, run),
       };
       if (!own) this.push("pack", words);
       this.push("linear", words, count * weight.spec.rows * columns);
@@ -125,18 +102,10 @@ export function productWords(
 ) {
   const { bank, spec, panels } = weight;
   return {
-    columns: spec.columns,
-    ...normWords("norm", "epsilon", norm, bank),
-    packRoom: ownPackNumbers,
-    weights: weight.address,
-    format: formatNumber(spec.dtype),
-    panels,
-    results: spec.layout === "paired" ? spec.rows / 2 : spec.rows,
+    ...{ columns: spec.columns, ...normWords("norm", "epsilon", norm, bank), packRoom: ownPackNumbers },
+    ...{ weights: weight.address, format: formatNumber(spec.dtype), panels, scratch, scratchBytes },
+    ...{ results: spec.layout === "paired" ? spec.rows / 2 : spec.rows, groups: 0, expertBytes: 0 },
     epilogue: epilogues.indexOf(epilogue),
-    scratch,
-    scratchBytes,
-    groups: 0,
-    expertBytes: 0,
   };
 }
 

@@ -64,12 +64,7 @@ function attend(op: Attention, run: usize, kvHead: usize, scratch: usize): void 
         const position = first + min(r + i, rows - 1) / group;
         const from: i32 = window ? position - window + 1 - k0 : 0;
         const factor = softmax(
-          scores + i * blockKeys * 4,
-          keyScales,
-          valueScales,
-          from,
-          position - k0,
-          maxima + (r + i) * 4,
+          scores + i * blockKeys * 4, keyScales, valueScales, from, position - k0, maxima + (r + i) * 4,
           totals + (r + i) * 4,
         );
         if (factor != 1) scaleRow(sums + (r + i) * bytes, bytes, factor);
@@ -127,11 +122,8 @@ function packQueries(op: Attention, run: usize, kvHead: usize, to: usize, rows: 
       const p2 = queryAt(op, run, kvHead, r + 2), p3 = queryAt(op, run, kvHead, min(r + 3, rows - 1));
       for (let i: usize = 0; i < bytes; i += 16) {
         storeTransposed(
-          panel + 4 * i,
-          f32x4.mul(v128.load(p0 + i), s),
-          f32x4.mul(v128.load(p1 + i), s),
-          f32x4.mul(v128.load(p2 + i), s),
-          f32x4.mul(v128.load(p3 + i), s),
+          panel + 4 * i, f32x4.mul(v128.load(p0 + i), s), f32x4.mul(v128.load(p1 + i), s),
+          f32x4.mul(v128.load(p2 + i), s), f32x4.mul(v128.load(p3 + i), s),
         );
       }
     }
@@ -192,13 +184,7 @@ function findScales(op: Attention, row: usize, kvHead: usize, k0: usize, keys: u
  * elsewhere. The row's maximum and total follow; its sums must be multiplied by what is returned.
  */
 function softmax(
-  scores: usize,
-  keyScales: usize,
-  valueScales: usize,
-  from: i32,
-  to: i32,
-  maximumAt: usize,
-  totalAt: usize,
+  scores: usize, keyScales: usize, valueScales: usize, from: i32, to: i32, maximumAt: usize, totalAt: usize,
 ): f32 {
   const end = <usize> max(0, min(<i32> blockKeys, (to + 4) & ~3)) * 4;
   const lo = i32x4.splat(from), hi = i32x4.splat(to), four = i32x4.splat(4);
@@ -250,13 +236,7 @@ function packWeights(to: usize, scores: usize, width: usize, keys: usize): void 
 
 /** sums[width, headDim] += weights · values of the block's first `keys` tokens. */
 function addValues(
-  weights: usize,
-  runs: usize,
-  keys: usize,
-  shift: usize,
-  dim: usize,
-  width: usize,
-  sums: usize,
+  weights: usize, runs: usize, keys: usize, shift: usize, dim: usize, width: usize, sums: usize,
 ): void {
   // The block begins at a multiple of 64, so its pages are whole but for the last one, which may see fewer tokens.
   const count = (keys + (1 << shift) - 1) >> shift, end = runs + count * 8, lastLines = load<usize>(end - 8, 4);

@@ -50,12 +50,7 @@ export function linear(op: Product, thread: i32): void {
 
 /** sums[t, 0 … 31] = bias + Σ_k x[t, k] · W[panel · 32 + …, k] for packed x. */
 export function panelProduct(
-  op: Product,
-  packed: usize,
-  tokens: usize,
-  weights: usize,
-  panel: usize,
-  sums: usize,
+  op: Product, packed: usize, tokens: usize, weights: usize, panel: usize, sums: usize,
 ): void {
   const padded = (tokens & 3) == 3 ? tokens + 1 : tokens, bias = op.bias + panel * 128;
   for (let row = sums, end = sums + padded * 128; row < end; row += 128) {

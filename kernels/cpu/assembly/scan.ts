@@ -108,10 +108,7 @@ export function noisyMaximum(x: usize, count: u32, factor: f32, limit: f32, key:
     if (v128.any_true(f32x4.ge(v, l))) {
       const h = mix(v128.xor(index, k));
       // u = (h + ½) / 2³²; E = −log(1 − u), by its series where u is small: 1 − u would round to 1.
-      const u = f32x4.mul(
-        f32x4.add(f32x4.convert_i32x4_u(h), f32x4.splat(0.5)),
-        f32x4.splat(2.3283064365386963e-10),
-      );
+      const u = f32x4.mul(f32x4.add(f32x4.convert_i32x4_u(h), f32x4.splat(0.5)), f32x4.splat(2.3283064365386963e-10));
       const series = f32x4.mul(
         u,
         f32x4.add(
@@ -121,8 +118,7 @@ export function noisyMaximum(x: usize, count: u32, factor: f32, limit: f32, key:
       );
       // 1 − u from the complement of the hash, exact where u is near 1.
       const rest = f32x4.mul(
-        f32x4.add(f32x4.convert_i32x4_u(v128.not(h)), f32x4.splat(0.5)),
-        f32x4.splat(2.3283064365386963e-10),
+        f32x4.add(f32x4.convert_i32x4_u(v128.not(h)), f32x4.splat(0.5)), f32x4.splat(2.3283064365386963e-10),
       );
       const e = v128.bitselect(series, f32x4.neg(log4(rest)), f32x4.lt(u, f32x4.splat(0.01)));
       y = v128.bitselect(f32x4.sub(f32x4.mul(v, f), log4(e)), none, f32x4.ge(v, l));

@@ -26,12 +26,7 @@ export function panelBytes<T>(columns: usize): usize {
 }
 
 export function writeRows<T>(
-  panel: usize,
-  row: usize,
-  count: usize,
-  from: usize,
-  stride: usize,
-  columns: usize,
+  panel: usize, row: usize, count: usize, from: usize, stride: usize, columns: usize,
 ): void {
   for (const end = row + count; row < end; row++, from += stride) {
     if (sizeof<T>() == 2 && (row & 7) == 0 && row + 8 <= end) {
@@ -57,18 +52,12 @@ function writeRows8(to: usize, from: usize, columns: usize): void {
     const c = v128.load(from + 2 * bytes), d = v128.load(from + 3 * bytes);
     const e = v128.load(p4), f = v128.load(p4 + bytes), g = v128.load(p4 + 2 * bytes), h = v128.load(p4 + 3 * bytes);
     transposeHalf(
-      to,
-      v128.shuffle<i16>(a, e, 0, 8, 1, 9, 2, 10, 3, 11),
-      v128.shuffle<i16>(b, f, 0, 8, 1, 9, 2, 10, 3, 11),
-      v128.shuffle<i16>(c, g, 0, 8, 1, 9, 2, 10, 3, 11),
-      v128.shuffle<i16>(d, h, 0, 8, 1, 9, 2, 10, 3, 11),
+      to, v128.shuffle<i16>(a, e, 0, 8, 1, 9, 2, 10, 3, 11), v128.shuffle<i16>(b, f, 0, 8, 1, 9, 2, 10, 3, 11),
+      v128.shuffle<i16>(c, g, 0, 8, 1, 9, 2, 10, 3, 11), v128.shuffle<i16>(d, h, 0, 8, 1, 9, 2, 10, 3, 11),
     );
     transposeHalf(
-      to + 256,
-      v128.shuffle<i16>(a, e, 4, 12, 5, 13, 6, 14, 7, 15),
-      v128.shuffle<i16>(b, f, 4, 12, 5, 13, 6, 14, 7, 15),
-      v128.shuffle<i16>(c, g, 4, 12, 5, 13, 6, 14, 7, 15),
-      v128.shuffle<i16>(d, h, 4, 12, 5, 13, 6, 14, 7, 15),
+      to + 256, v128.shuffle<i16>(a, e, 4, 12, 5, 13, 6, 14, 7, 15), v128.shuffle<i16>(b, f, 4, 12, 5, 13, 6, 14, 7,
+      15), v128.shuffle<i16>(c, g, 4, 12, 5, 13, 6, 14, 7, 15), v128.shuffle<i16>(d, h, 4, 12, 5, 13, 6, 14, 7, 15),
     );
   }
 }
@@ -118,10 +107,7 @@ export function packInput<T>(to: usize, op: Product, first: usize, count: usize)
   const p3 = inputRow(op, first + (count == 4 ? 3 : 2)), s3 = normScale(op, p3);
   for (let i: usize = 0; i < k * 4; i += 16) {
     storeTransposed(
-      to + 4 * i,
-      scaled(p0 + i, norm, i, s0),
-      scaled(p1 + i, norm, i, s1),
-      scaled(p2 + i, norm, i, s2),
+      to + 4 * i, scaled(p0 + i, norm, i, s0), scaled(p1 + i, norm, i, s1), scaled(p2 + i, norm, i, s2),
       count < 4 ? f32x4.splat(0) : scaled(p3 + i, norm, i, s3),
     );
   }
