@@ -32,12 +32,15 @@ export class State {
   readonly stacks: readonly StackNode[];
   /** Whether the text may end here. */
   readonly canEnd: boolean;
-  /** Whether any text of ordinary characters may follow: see `Position.free`. */
-  readonly free: boolean;
+  /** How many ordinary characters may follow: see `Position.free`. */
+  readonly free: number;
   /** Successors by byte: null is none, undefined not yet known. */
   next: (State | null | undefined)[] | undefined;
-  /** Memo of the mask for this state: its key. */
-  maskState: State | undefined;
+  /** Memo of the masks for this state: the states that they are kept by, for short and for long tokens. */
+  shortKey: State | undefined;
+  longKey: State | undefined;
+  /** Memo: the classes of bytes that all lead back to this state. */
+  loops: number | undefined;
 
   constructor(stacks: readonly StackNode[]) {
     this.stacks = stacks;
@@ -46,7 +49,7 @@ export class State {
       while (on?.position?.nullable) on = on.below;
       return on !== undefined && on.position === undefined;
     });
-    this.free = stacks.some((stack) => stack.position?.free === true);
+    this.free = stacks.reduce((most, stack) => Math.max(most, stack.position?.free ?? 0), 0);
   }
 }
 
@@ -88,7 +91,7 @@ export class Automaton {
   /** Forgets what was walked. States held elsewhere stay valid; equal ones made later are other objects. */
   clear(): void {
     for (const stack of [this.#root, ...this.#stacks]) stack.above = stack.alone = undefined;
-    for (const state of this.#made) state.next = state.maskState = undefined;
+    for (const state of this.#made) state.next = state.shortKey = state.longKey = state.loops = undefined;
     this.#stacks = [];
     this.#made = [];
     this.#states = new Map();

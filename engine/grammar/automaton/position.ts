@@ -14,8 +14,13 @@ export abstract class Position {
   /** Whether it may be through without another byte. */
   abstract readonly nullable: boolean;
 
-  /** Whether any text of ordinary characters may follow inside the string that this position is in. */
-  get free(): boolean {
+  /** How many ordinary characters, whichever they are, may follow inside the string that this position is in. */
+  get free(): number {
+    return 0;
+  }
+
+  /** Whether it is inside a JSON string, which ordinary characters do not leave: for them, what is below is all one. */
+  get insideString(): boolean {
     return false;
   }
 

@@ -38,8 +38,12 @@ class TextPosition extends Position {
     this.nullable = !json && node.nullable;
   }
 
-  override get free(): boolean {
-    return this.#json && this.#table.derivatives.free(this.#node);
+  override get free(): number {
+    return this.#json ? this.#table.derivatives.free(this.#node) : 0;
+  }
+
+  override get insideString(): boolean {
+    return this.#json;
   }
 
   override clamped(length: number): Position {
@@ -93,6 +97,10 @@ class CharPosition extends Position {
     this.#low = low;
     this.#left = left;
     this.#json = json;
+  }
+
+  override get insideString(): boolean {
+    return this.#json;
   }
 
   override clamped(length: number): Position {

@@ -21,7 +21,7 @@ const LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
 const HOSTNAME = `${LABEL}(?:\\.${LABEL})*`;
 const ATOM = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+";
 const PCT = "%[0-9A-Fa-f]{2}";
-const UNRESERVED = "A-Za-z0-9._~-";
+const UNRESERVED = "A-Za-z0-9._~\\-";
 const SUB = "!$&'()*+,;=";
 const PCHAR = `(?:[${UNRESERVED}${SUB}:@]|${PCT})`;
 const IPV6 = ipv6();

@@ -11,7 +11,7 @@ import type { RegexNode, Transitions } from "./node.ts";
 
 const NOWHERE: Transitions = { lo: [], hi: [], to: [] };
 /** States looked through for one accepted text before a language is refused as too hard. */
-const MAX_SEARCH = 50_000;
+const MAX_SEARCH = 20_000;
 
 /** Computes derivatives with one builder. */
 export class Derivatives {
@@ -77,49 +77,55 @@ export class Derivatives {
   live(node: RegexNode): boolean {
     if (node.live !== undefined) return node.live;
     if (node.simple) return node.live = node.kind !== "none";
-    const seen = new Map<RegexNode, RegexNode | undefined>([[node, undefined]]);
-    const stack = [node];
-    for (let current = stack.pop(); current !== undefined; current = stack.pop()) {
+    // Breadth first: the shortest accepted text is near, the longest may be thousands of characters away.
+    const cameFrom = new Map<RegexNode, RegexNode | undefined>([[node, undefined]]);
+    const queue = [node];
+    for (let at = 0; at < queue.length; at++) {
+      const current = queue[at]!;
       if (current.nullable || current.live === true || (current.simple && current.kind !== "none")) {
-        for (let on: RegexNode | undefined = current; on !== undefined; on = seen.get(on)) on.live = true;
+        for (let on: RegexNode | undefined = current; on !== undefined; on = cameFrom.get(on)) on.live = true;
         return true;
       }
       if (current.live === false || current.kind === "none") continue;
       this.#budget().spend(4);
-      if (seen.size > MAX_SEARCH) {
+      if (queue.length > MAX_SEARCH) {
         throw new GrammarError("limit", "pattern", "", "whether anything can match takes too long to find out");
       }
       for (const to of this.transitions(current).to) {
-        if (seen.has(to)) continue;
-        seen.set(to, current);
-        stack.push(to);
+        if (cameFrom.has(to)) continue;
+        cameFrom.set(to, current);
+        if (to.nullable || to.live === true) {
+          for (let on: RegexNode | undefined = to; on !== undefined; on = cameFrom.get(on)) on.live = true;
+          return true;
+        }
+        queue.push(to);
       }
     }
-    for (const dead of seen.keys()) dead.live = false;
+    for (const dead of cameFrom.keys()) dead.live = false;
     return false;
   }
 
-  /** Whether every text of ordinary characters may follow here: nothing inside a string has to be looked at. */
-  free(node: RegexNode): boolean {
+  /** How many characters, whichever they are, may follow here: nothing of that inside a string has to be looked at. */
+  free(node: RegexNode): number {
     return node.free ??= this.#free(node);
   }
 
-  #free(node: RegexNode): boolean {
+  #free(node: RegexNode): number {
     switch (node.kind) {
       case "loop":
-        return node.children[0] === this.#regex.anyChar && node.max === Infinity;
+        return node.children[0] === this.#regex.anyChar ? node.max : 0;
       case "concat":
-        return this.free(node.children[0]!) && this.live(node.children[1]!);
+        return this.live(node.children[1]!) ? this.free(node.children[0]!) : 0;
       case "alt":
-        return node.children.some((child) => this.free(child));
+        return Math.max(...node.children.map((child) => this.free(child)));
       case "not": // whatever has been written, something longer than all that is denied can follow
-        return node.children[0]!.maxLength < Infinity;
+        return node.children[0]!.maxLength < Infinity ? Infinity : 0;
       case "none":
       case "epsilon":
       case "chars":
       case "and":
       case "machine":
-        return false;
+        return 0;
     }
   }
 

@@ -49,7 +49,7 @@ export class RegexNode {
   transitions: Transitions | undefined;
   liveTransitions: Transitions | undefined;
   live: boolean | undefined;
-  free: boolean | undefined;
+  free: number | undefined;
 
   constructor(fields: {
     id: number;

@@ -4,8 +4,9 @@
  * place, the walk starts with all of them allowed and removes. Masks are kept by state, within a number of bytes.
  */
 import type { Automaton, StackNode, State } from "../automaton/automaton.ts";
-import type { Trie } from "./trie.ts";
-import type { Vocabulary } from "./vocabulary.ts";
+import type { Position } from "../automaton/position.ts";
+import { CLASSES, type Trie } from "./trie.ts";
+import type { Tokens, Vocabulary } from "./vocabulary.ts";
 
 /** A mask with few tokens is kept as their ids. */
 const FEW = 512;
@@ -17,7 +18,9 @@ type Kept = { readonly words: Uint32Array } | { readonly ids: Uint32Array };
 export class MaskMaker {
   readonly vocabulary: Vocabulary;
   readonly #maxBytes: number;
-  readonly #kept = new Map<State, Kept>();
+  // By what they are of: a state, or a position inside a string where only plain tokens are concerned.
+  readonly #short = new Map<State | Position, Kept>();
+  readonly #long = new Map<State | Position, Kept>();
   #bytes = 0;
   readonly #path: State[] = [];
   readonly #work: Uint32Array;
@@ -39,76 +42,98 @@ export class MaskMaker {
 
   /** Writes the mask of a state, a bit for each token, ends of text included; false where no token is allowed. */
   fill(automaton: Automaton, state: State, out: Uint32Array): boolean {
-    const { vocabulary } = this;
-    const key = this.#key(automaton, state);
-    let kept = this.#kept.get(key);
-    if (kept === undefined) {
-      this.misses++;
-      kept = this.#make(automaton, key);
-    } else {
-      this.hits++;
-      this.#kept.delete(key);
-    }
-    this.#keep(key, kept);
-    let any: boolean;
-    if ("words" in kept) {
-      out.set(kept.words);
-      any = true;
-    } else {
+    const { short, long, endIds } = this.vocabulary;
+    // States that differ only in counts that no token can exhaust share a mask.
+    state.shortKey ??= this.#key(automaton, state, short.longest);
+    state.longKey ??= this.#key(automaton, state, long.longest);
+    const first = this.#find(automaton, state.shortKey, short);
+    let any = true;
+    if ("words" in first) out.set(first.words);
+    else {
       out.fill(0);
-      for (const id of kept.ids) out[id >> 5]! |= 1 << (id & 31);
-      any = kept.ids.length > 0;
+      any = set(out, first.ids);
     }
-    if (state.canEnd) {
-      for (const id of vocabulary.endIds) {
-        out[id >> 5]! |= 1 << (id & 31);
-        any = true;
-      }
-    }
+    const second = this.#find(automaton, state.longKey, long);
+    if ("words" in second) {
+      for (let i = 0; i < out.length; i++) out[i]! |= second.words[i]!;
+      any = true;
+    } else any = set(out, second.ids) || any;
+    if (state.canEnd) any = set(out, endIds) || any;
     return any;
   }
 
-  #keep(key: State, kept: Kept): void {
-    const size = (mask: Kept): number => BYTES_PER_ENTRY + 4 * ("words" in mask ? mask.words : mask.ids).length;
-    if (!this.#kept.has(key)) this.#bytes += size(kept);
-    this.#kept.set(key, kept);
-    // The oldest come first; one that is used is put last again, with its bytes counted once.
-    for (const [old, mask] of this.#kept) {
-      if (this.#bytes <= this.#maxBytes || old === key) break;
-      this.#kept.delete(old);
-      this.#bytes -= size(mask);
-    }
+  #find(automaton: Automaton, state: State, tokens: Tokens): Kept {
+    return this.#kept(state, tokens, () => {
+      this.#allow(automaton, state, tokens);
+      return this.#pack();
+    });
   }
 
-  // States that differ only in counts that one token cannot exhaust have the same mask.
-  #key(automaton: Automaton, state: State): State {
-    if (state.maskState !== undefined) return state.maskState;
+  #kept(key: State | Position, tokens: Tokens, make: () => Kept): Kept {
+    const keptBy = tokens === this.vocabulary.short ? this.#short : this.#long;
+    let kept = keptBy.get(key);
+    if (kept === undefined) {
+      this.misses++;
+      kept = make();
+      this.#bytes += size(kept);
+    } else {
+      this.hits++;
+      keptBy.delete(key);
+    }
+    keptBy.set(key, kept);
+    // The ones that were not used for longest come first.
+    while (this.#bytes > this.#maxBytes && keptBy.size > 1) {
+      const [old, mask] = keptBy.entries().next().value!;
+      keptBy.delete(old);
+      this.#bytes -= size(mask);
+    }
+    return kept;
+  }
+
+  #key(automaton: Automaton, state: State, longest: number): State {
     let changed = false;
     const stacks = state.stacks.map((stack): StackNode => {
-      const clamped = stack.position?.clamped(this.vocabulary.longest + 1);
+      const clamped = stack.position?.clamped(longest + 1);
       if (clamped === undefined || clamped === stack.position) return stack;
       changed = true;
       return automaton.push(stack.below!, clamped);
     });
-    return state.maskState = changed ? automaton.state([...new Set(stacks)]) : state;
+    return changed ? automaton.state([...new Set(stacks)]) : state;
   }
 
-  #make(automaton: Automaton, state: State): Kept {
-    const work = this.#work.fill(0);
-    const { plain, others, plainMask } = this.vocabulary;
-    if (state.free) work.set(plainMask);
-    else if (this.#mostlyFree(automaton, state)) {
-      work.set(plainMask);
-      this.#walk(automaton, state, plain, work, true);
-    } else this.#walk(automaton, state, plain, work, false);
-    this.#walk(automaton, state, others, work, false);
+  // Leaves what is allowed in the work mask.
+  #allow(automaton: Automaton, state: State, tokens: Tokens): void {
+    const work = this.#work;
+    const [only] = state.stacks;
+    const top = state.stacks.length === 1 ? only!.position : undefined;
+    if (state.free >= tokens.longest) work.set(tokens.plainMask);
+    else if (top?.insideString) {
+      const plain = this.#kept(top, tokens, () => {
+        this.#allowPlain(automaton, state, tokens);
+        return this.#pack();
+      });
+      if ("words" in plain) work.set(plain.words);
+      else set(work.fill(0), plain.ids);
+    } else this.#allowPlain(automaton, state, tokens);
+    this.#walk(automaton, state, tokens.others, work, false, false);
+  }
+
+  #allowPlain(automaton: Automaton, state: State, { plain, plainMask }: Tokens): void {
+    const removing = state.free > 0 || this.#mostlyFree(automaton, state);
+    if (removing) this.#work.set(plainMask);
+    else this.#work.fill(0);
+    this.#walk(automaton, state, plain, this.#work, true, removing);
+  }
+
+  #pack(): Kept {
+    const work = this.#work;
     let count = 0;
     for (let i = 0; i < work.length && count <= FEW; i++) {
       for (let word = work[i]!; word !== 0; word &= word - 1) count++;
     }
     if (count > FEW) return { words: work.slice() };
     const ids = new Uint32Array(count);
-    for (let i = 0, at = 0; i < work.length; i++) {
+    for (let i = 0, at = 0; at < count; i++) {
       for (let word = work[i]!; word !== 0; word &= word - 1) ids[at++] = i * 32 + 31 - Math.clz32(word & -word);
     }
     return { ids };
@@ -116,41 +141,66 @@ export class MaskMaker {
 
   #mostlyFree(automaton: Automaton, state: State): boolean {
     let free = 0;
-    for (let letter = 0; letter < 26; letter++) if (automaton.step(state, 0x61 + letter)?.free) free++;
+    for (let letter = 0; letter < 26; letter++) {
+      const after = automaton.step(state, 0x61 + letter);
+      if (after === null && letter > 12 && free === 0) return false;
+      if (after !== null && after.free > 0) free++;
+    }
     return free > 13;
   }
 
-  // Sets the tokens that are allowed or, where all are set already, clears those that are not. `plain` tokens below a
-  // free state are all allowed.
-  #walk(automaton: Automaton, state: State, trie: Trie, mask: Uint32Array, removing: boolean): void {
-    const { size, byte, depth, end, first, own, ids } = trie;
-    const plain = trie === this.vocabulary.plain;
+  // Sets the tokens that are allowed or, where all are set already, clears those that are not. Below a state that
+  // takes all that the subtree has, nothing is walked.
+  #walk(automaton: Automaton, state: State, trie: Trie, mask: Uint32Array, plain: boolean, removing: boolean): void {
+    const { size, byte, depth, end, first, own, ids, reach, classes } = trie;
     const path = this.#path;
     path[0] = state;
     for (let node = 0; node < size;) {
       const at = depth[node]!;
       const before = path[at]!;
       const after = before.next?.[byte[node]!] ?? automaton.step(before, byte[node]!);
+      let last = node;
       if (after === null) {
-        if (removing) for (let i = first[node]!; i < first[end[node]!]!; i++) clear(mask, ids[i]!);
-        node = end[node]!;
-      } else if (plain && after.free) {
-        if (!removing) for (let i = first[node]!; i < first[end[node]!]!; i++) set(mask, ids[i]!);
-        node = end[node]!;
-      } else {
-        if (!removing) for (let i = first[node]!; i < own[node]!; i++) set(mask, ids[i]!);
-        path[at + 1] = after;
-        node++;
+        last = end[node]!;
+        if (removing) for (let i = first[node]!; i < first[last]!; i++) clearBit(mask, ids[i]!);
+        node = last;
+        continue;
       }
+      const all = (plain && after.free >= reach[node]!) ||
+        (after === before && (classes[node]! & ~(after.loops ??= loops(automaton, after))) === 0);
+      if (all) last = end[node]!;
+      if (!removing) {
+        const until = all ? first[last]! : own[node]!;
+        for (let i = first[node]!; i < until; i++) setBit(mask, ids[i]!);
+      }
+      path[at + 1] = after;
+      node = all ? last : node + 1;
     }
     path.length = 1;
   }
 }
 
-function set(mask: Uint32Array, id: number): void {
+function loops(automaton: Automaton, state: State): number {
+  let found = 0;
+  CLASSES.forEach((bytes, i) => {
+    if (bytes.every((byte) => automaton.step(state, byte) === state)) found |= 1 << i;
+  });
+  return found;
+}
+
+function size(mask: Kept): number {
+  return BYTES_PER_ENTRY + 4 * ("words" in mask ? mask.words : mask.ids).length;
+}
+
+function set(mask: Uint32Array, ids: Uint32Array | readonly number[]): boolean {
+  for (let i = 0; i < ids.length; i++) setBit(mask, ids[i]!);
+  return ids.length > 0;
+}
+
+function setBit(mask: Uint32Array, id: number): void {
   mask[id >> 5]! |= 1 << (id & 31);
 }
 
-function clear(mask: Uint32Array, id: number): void {
+function clearBit(mask: Uint32Array, id: number): void {
   mask[id >> 5]! &= ~(1 << (id & 31));
 }

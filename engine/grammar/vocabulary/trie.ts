@@ -23,7 +23,31 @@ export interface Trie {
   readonly own: Uint32Array;
   /** Token ids by their bytes. */
   readonly ids: Uint32Array;
-  readonly maxDepth: number;
+  /** Characters below this node at most. */
+  readonly reach: Uint16Array;
+  /** Classes of the bytes below this node, as bits: see `byteClasses`. */
+  readonly classes: Uint16Array;
+}
+
+/** Bytes by class: what a state loops on is found for whole classes. */
+export const CLASSES: readonly (readonly number[])[] = [
+  range("a", "z"),
+  range("A", "Z"),
+  range("0", "9"),
+  [..."_-"].map((char) => char.charCodeAt(0)),
+  [..." "].map((char) => char.charCodeAt(0)),
+  [..."./:"].map((char) => char.charCodeAt(0)),
+  [...",;'()!?"].map((char) => char.charCodeAt(0)),
+  [..."@#$%&*+=<>[]^`{|}~"].map((char) => char.charCodeAt(0)),
+];
+/** Bytes of no class. */
+const OTHER = 1 << 15;
+const CLASS_OF: Uint16Array = new Uint16Array(256).fill(OTHER);
+CLASSES.forEach((bytes, i) => bytes.forEach((byte) => CLASS_OF[byte] = 1 << i));
+
+function range(from: string, to: string): readonly number[] {
+  const first = from.charCodeAt(0);
+  return Array.from({ length: to.charCodeAt(0) - first + 1 }, (_, i) => first + i);
 }
 
 /** Longest token that is taken into a tree. */
@@ -47,7 +71,8 @@ export function makeTrie(tokens: readonly TokenBytes[]): Trie {
     first: new Uint32Array(size + 1),
     own: new Uint32Array(size),
     ids: Uint32Array.from(sorted, ({ id }) => id),
-    maxDepth: sorted.reduce((most, { bytes }) => Math.max(most, bytes.length), 0),
+    reach: new Uint16Array(size),
+    classes: new Uint16Array(size),
   };
   const path: number[] = []; // the nodes of the token before
   let node = 0;
@@ -66,6 +91,21 @@ export function makeTrie(tokens: readonly TokenBytes[]): Trie {
     before = bytes;
   });
   while (path.length > 0) trie.end[path.pop()!] = node;
+  // From the last node to the first, each adds itself to its parent, the last node before it that is less deep.
+  const parents: number[] = [];
+  const parent = new Int32Array(size);
+  for (let i = 0; i < size; i++) {
+    parents.length = trie.depth[i]!;
+    parent[i] = parents.at(-1) ?? -1;
+    parents.push(i);
+  }
+  for (let i = size - 1; i >= 0; i--) {
+    const above = parent[i]!;
+    if (above < 0) continue;
+    const character = (trie.byte[i]! & 0xc0) === 0x80 ? 0 : 1;
+    trie.reach[above] = Math.max(trie.reach[above]!, trie.reach[i]! + character);
+    trie.classes[above]! |= trie.classes[i]! | CLASS_OF[trie.byte[i]!]!;
+  }
   trie.first[size] = sorted.length;
   return trie;
 }

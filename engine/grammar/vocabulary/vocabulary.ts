@@ -4,6 +4,20 @@
  */
 import { makeTrie, type TokenBytes, type Trie } from "./trie.ts";
 
+/** Characters of a short token at most. */
+export const SHORT = 16;
+
+/** Tokens of one kind: ordinary text inside a JSON string by themselves, and the others. */
+export interface Tokens {
+  /** Whole ordinary characters: no quote, no backslash, no control character. */
+  readonly plain: Trie;
+  readonly others: Trie;
+  /** The mask of all plain tokens. */
+  readonly plainMask: Uint32Array;
+  /** Characters of the longest token at most. */
+  readonly longest: number;
+}
+
 /** A vocabulary. */
 export interface Vocabulary {
   /** Tokens, special ones included: a mask has a bit for each. */
@@ -14,13 +28,9 @@ export interface Vocabulary {
   readonly endIds: readonly number[];
   /** Bytes by id, one character for each; undefined for special tokens, which are never allowed. */
   readonly bytes: readonly (string | undefined)[];
-  /** Tokens of whole ordinary characters: no quote, no backslash, no control character. */
-  readonly plain: Trie;
-  readonly others: Trie;
-  /** The mask of all plain tokens. */
-  readonly plainMask: Uint32Array;
-  /** Characters of the longest plain token, bytes of the longest other one. */
-  readonly longest: number;
+  /** Tokens of up to 16 characters: nearly all. They do not see the ends of counts that are further away. */
+  readonly short: Tokens;
+  readonly long: Tokens;
 }
 
 /**
@@ -31,28 +41,51 @@ export interface Vocabulary {
 export function makeVocabulary(tokens: readonly (Uint8Array | undefined)[], endIds: readonly number[]): Vocabulary {
   const bytes = tokens.map((token) => token === undefined ? undefined : binaryString(token));
   const ends = new Set(endIds);
-  const plain: TokenBytes[] = [], others: TokenBytes[] = [];
+  const words = Math.ceil(tokens.length / 32);
+  const kinds = { short: kind(words), long: kind(words) };
   const decoder = new TextDecoder("utf-8", { fatal: true });
-  let longest = 1;
   bytes.forEach((text, id) => {
     if (text === undefined || ends.has(id)) return;
-    const ordinary = isOrdinary(text) && isWhole(tokens[id]!, decoder);
-    (ordinary ? plain : others).push({ id, bytes: text });
-    longest = Math.max(longest, text.length);
+    const length = characters(text);
+    const { plain, others, mask, lengths } = length <= SHORT ? kinds.short : kinds.long;
+    lengths.longest = Math.max(lengths.longest, length);
+    if (isOrdinary(text) && isWhole(tokens[id]!, decoder)) {
+      plain.push({ id, bytes: text });
+      mask[id >> 5]! |= 1 << (id & 31);
+    } else others.push({ id, bytes: text });
   });
-  const words = Math.ceil(tokens.length / 32);
-  const plainMask = new Uint32Array(words);
-  for (const { id } of plain) plainMask[id >> 5]! |= 1 << (id & 31);
+  const made = ({ plain, others, mask, lengths }: Kind): Tokens => ({
+    plain: makeTrie(plain),
+    others: makeTrie(others),
+    plainMask: mask,
+    longest: lengths.longest,
+  });
   return {
     size: tokens.length,
     words,
     endIds: [...ends].filter((id) => id >= 0 && id < tokens.length),
     bytes,
-    plain: makeTrie(plain),
-    others: makeTrie(others),
-    plainMask,
-    longest,
+    short: made(kinds.short),
+    long: made(kinds.long),
   };
+}
+
+interface Kind {
+  readonly plain: TokenBytes[];
+  readonly others: TokenBytes[];
+  readonly mask: Uint32Array;
+  readonly lengths: { longest: number };
+}
+
+function kind(words: number): Kind {
+  return { plain: [], others: [], mask: new Uint32Array(words), lengths: { longest: 1 } };
+}
+
+// Bytes that do not continue a character: at least the characters.
+function characters(bytes: string): number {
+  let count = 0;
+  for (let i = 0; i < bytes.length; i++) if ((bytes.charCodeAt(i) & 0xc0) !== 0x80) count++;
+  return count;
 }
 
 function binaryString(bytes: Uint8Array): string {
