@@ -24,6 +24,11 @@ export abstract class Position {
     return false;
   }
 
+  /** Whether every ordinary character leads back to this very position. */
+  get anyString(): boolean {
+    return false;
+  }
+
   /** What it becomes on a byte; several rows where the text can be read in several ways. */
   on(byte: number): readonly Row[] {
     this.#rows ??= new Array(256);

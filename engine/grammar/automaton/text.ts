@@ -12,15 +12,28 @@ const SHORT_ESCAPES: ReadonlyMap<number, number> = new Map(
     .map(([letter, char]) => [letter!.charCodeAt(0), char!.charCodeAt(0)]),
 );
 
+// Positions of one node, found without making their key.
+class NodePositions {
+  plain: Position | undefined;
+  string: Position | undefined;
+  readonly unfinished = new Map<number, readonly Row[]>();
+}
+
 /** The start of a text of a language. Undefined where only the empty text belongs to it: then there is no position. */
 export function plainText(table: PositionTable, node: RegexNode): Position | undefined {
   if (node.kind === "epsilon") return undefined;
-  return table.get(`t${node.id}`, () => new TextPosition(table, node, false));
+  return ((node.positions ??= new NodePositions()) as NodePositions).plain ??= table.get(
+    `t${node.id}`,
+    () => new TextPosition(table, node, false),
+  );
 }
 
 /** The content of a JSON string, after its first quote, up to and with its last. */
 export function stringContent(table: PositionTable, node: RegexNode): Position {
-  return table.get(`s${node.id}`, () => new TextPosition(table, node, true));
+  return ((node.positions ??= new NodePositions()) as NodePositions).string ??= table.get(
+    `s${node.id}`,
+    () => new TextPosition(table, node, true),
+  );
 }
 
 // Between two characters.
@@ -44,6 +57,10 @@ class TextPosition extends Position {
 
   override get insideString(): boolean {
     return this.#json;
+  }
+
+  override get anyString(): boolean {
+    return this.#json && this.#node === this.#table.regex.all;
   }
 
   override clamped(length: number): Position {
@@ -103,6 +120,10 @@ class CharPosition extends Position {
     return this.#json;
   }
 
+  override get anyString(): boolean {
+    return this.#json && this.#node === this.#table.regex.all;
+  }
+
   override clamped(length: number): Position {
     if (!this.#json) return this;
     const node = clampLoops(this.#table, this.#node, length);
@@ -128,11 +149,18 @@ function continued(
   left: number,
   json: boolean,
 ): readonly Row[] {
-  const least = left === 2 && low === 0 ? 0x800 : left === 3 && low === 0 ? 0x10000 : low;
-  const high = Math.min(0x10ffff, low + 2 ** (6 * left) - 1);
-  if (!table.derivatives.anyWithin(node, least, high)) return DEAD;
-  const key = `${json ? "u" : "v"}${node.id},${low},${left}`;
-  return [[table.get(key, () => new CharPosition(table, node, low, left, json))]];
+  const key = (low * 4 + left) * 2 + (json ? 1 : 0);
+  const { unfinished } = (node.positions ??= new NodePositions()) as NodePositions;
+  let rows = unfinished.get(key);
+  if (rows === undefined) {
+    const least = left === 2 && low === 0 ? 0x800 : left === 3 && low === 0 ? 0x10000 : low;
+    const high = Math.min(0x10ffff, low + 2 ** (6 * left) - 1);
+    rows = table.derivatives.anyWithin(node, least, high)
+      ? [[table.get(`${json ? "u" : "v"}${node.id},${low},${left}`, () => new CharPosition(table, node, low, left, json))]]
+      : DEAD;
+    unfinished.set(key, rows);
+  }
+  return rows;
 }
 
 // After a whole character.

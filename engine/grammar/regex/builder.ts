@@ -36,7 +36,7 @@ export class RegexBuilder {
   /** Forgets all nodes but the constants and where they lead; nodes still held elsewhere stay valid. */
   clear(): void {
     const kept = new Set([this.none, this.epsilon, this.anyChar, this.all]);
-    for (const node of this.#table.values()) node.transitions = node.liveTransitions = undefined;
+    for (const node of this.#table.values()) node.transitions = node.liveTransitions = node.positions = undefined;
     this.#table = new Map([...this.#table].filter(([, node]) => kept.has(node)));
   }
 

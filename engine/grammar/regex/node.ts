@@ -50,6 +50,8 @@ export class RegexNode {
   liveTransitions: Transitions | undefined;
   live: boolean | undefined;
   free: number | undefined;
+  /** Memo of the automaton: its positions inside a text of this language. */
+  positions: unknown;
 
   constructor(fields: {
     id: number;

@@ -115,7 +115,8 @@ export class MaskMaker {
       if ("words" in plain) work.set(plain.words);
       else set(work.fill(0), plain.ids);
     } else this.#allowPlain(automaton, state, tokens);
-    this.#walk(automaton, state, tokens.others, work, false, false);
+    // In a string that may be anything, it does not matter what a token begins with.
+    this.#walk(automaton, state, top?.anyString ? tokens.endings : tokens.others, work, false, false);
   }
 
   #allowPlain(automaton: Automaton, state: State, { plain, plainMask }: Tokens): void {

@@ -9,9 +9,11 @@ export const SHORT = 16;
 
 /** Tokens of one kind: ordinary text inside a JSON string by themselves, and the others. */
 export interface Tokens {
-  /** Whole ordinary characters: no quote, no backslash, no control character. */
+  /** Ordinary characters, the last of which may be unfinished: no quote, no backslash, no control character. */
   readonly plain: Trie;
   readonly others: Trie;
+  /** What is left of the other tokens without the ordinary characters that they begin with. */
+  readonly endings: Trie;
   /** The mask of all plain tokens. */
   readonly plainMask: Uint32Array;
   /** Characters of the longest token at most. */
@@ -43,13 +45,12 @@ export function makeVocabulary(tokens: readonly (Uint8Array | undefined)[], endI
   const ends = new Set(endIds);
   const words = Math.ceil(tokens.length / 32);
   const kinds = { short: kind(words), long: kind(words) };
-  const decoder = new TextDecoder("utf-8", { fatal: true });
   bytes.forEach((text, id) => {
     if (text === undefined || ends.has(id)) return;
     const length = characters(text);
     const { plain, others, mask, lengths } = length <= SHORT ? kinds.short : kinds.long;
     lengths.longest = Math.max(lengths.longest, length);
-    if (isOrdinary(text) && isWhole(tokens[id]!, decoder)) {
+    if (ordinaryLength(text) === text.length && isText(tokens[id]!)) {
       plain.push({ id, bytes: text });
       mask[id >> 5]! |= 1 << (id & 31);
     } else others.push({ id, bytes: text });
@@ -57,6 +58,7 @@ export function makeVocabulary(tokens: readonly (Uint8Array | undefined)[], endI
   const made = ({ plain, others, mask, lengths }: Kind): Tokens => ({
     plain: makeTrie(plain),
     others: makeTrie(others),
+    endings: makeTrie(others.map(({ id, bytes }) => ({ id, bytes: bytes.slice(ordinaryPrefix(tokens[id]!, bytes)) }))),
     plainMask: mask,
     longest: lengths.longest,
   });
@@ -94,17 +96,26 @@ function binaryString(bytes: Uint8Array): string {
   return text;
 }
 
-function isOrdinary(bytes: string): boolean {
-  for (let i = 0; i < bytes.length; i++) {
-    const byte = bytes.charCodeAt(i);
-    if (byte < 0x20 || byte === 0x22 || byte === 0x5c) return false;
+// Bytes before the first that is special inside a JSON string.
+function ordinaryLength(bytes: string): number {
+  let at = 0;
+  for (; at < bytes.length; at++) {
+    const byte = bytes.charCodeAt(at);
+    if (byte < 0x20 || byte === 0x22 || byte === 0x5c) break;
   }
-  return true;
+  return at;
 }
 
-function isWhole(bytes: Uint8Array, decoder: TextDecoder): boolean {
+// The ordinary characters that a token begins with, in bytes; none where its bytes are no text.
+function ordinaryPrefix(token: Uint8Array, bytes: string): number {
+  const length = ordinaryLength(bytes);
+  return length < bytes.length && isText(token.subarray(0, length), true) ? length : 0;
+}
+
+// Whether bytes are the beginning of a text or, where `whole`, a text.
+function isText(bytes: Uint8Array, whole = false): boolean {
   try {
-    decoder.decode(bytes);
+    new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes, { stream: !whole });
     return true;
   } catch {
     return false;
