@@ -111,7 +111,9 @@ class SourceCompiler {
   }
 
   #term(source: GrammarSource): Term {
-    if (++this.#depth > 20) throw new GrammarError("limit", source.kind, "", "grammars are nested too deeply");
+    if (++this.#depth > 20) {
+      throw new GrammarError("limit", source.kind, "", "grammars are nested too deeply");
+    }
     try {
       return this.#compile(source);
     } finally {
@@ -140,13 +142,17 @@ class SourceCompiler {
         return ebnfTerm(this.#terms, regex, source.grammar, options);
       }
       case "choice":
-        if (source.choices.length === 0) throw new GrammarError("empty", "choice", "", "there is nothing to choose");
+        if (source.choices.length === 0) {
+          throw new GrammarError("empty", "choice", "", "there is nothing to choose");
+        }
         this.#measure(source.kind, source.choices.reduce((sum, choice) => sum + choice.length, 0));
         return this.#terms.text(regex.literals(source.choices));
       case "sequence":
         return this.#terms.sequence(source.parts.map((part) => this.#term(part)));
       case "any_of":
-        if (source.parts.length === 0) throw new GrammarError("empty", "any_of", "", "there is nothing to choose");
+        if (source.parts.length === 0) {
+          throw new GrammarError("empty", "any_of", "", "there is nothing to choose");
+        }
         return this.#terms.alternatives(source.parts.map((part) => this.#term(part)));
       case "any_text": {
         const text = new FreeText(this.#table, this.#terms, [], { stopAfterFirst: false });

@@ -57,7 +57,12 @@ export class Budget {
     const before = this.#steps;
     this.#steps = before - count;
     if (this.#steps < 0) {
-      throw new GrammarError("limit", this.#what, "", "needs more work than is allowed; simplify the grammar");
+      throw new GrammarError(
+        "limit",
+        this.#what,
+        "",
+        "needs more work than is allowed; simplify the grammar",
+      );
     }
     if ((before >> 8) !== (this.#steps >> 8) && performance.now() > this.#deadline) {
       throw new GrammarError("limit", this.#what, "", "takes longer than is allowed; simplify the grammar");

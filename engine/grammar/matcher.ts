@@ -69,7 +69,9 @@ export class Matcher {
     this.grammar.begin();
     const { automaton } = this.grammar;
     let state: State | null = this.#state;
-    for (let i = 0; i < bytes.length && state !== null; i++) state = automaton.step(state, bytes.charCodeAt(i));
+    for (let i = 0; i < bytes.length && state !== null; i++) {
+      state = automaton.step(state, bytes.charCodeAt(i));
+    }
     return state;
   }
 

@@ -91,7 +91,13 @@ export class Automaton {
   /** Forgets what was walked. States held elsewhere stay valid; equal ones made later are other objects. */
   clear(): void {
     for (const stack of [this.#root, ...this.#stacks]) stack.above = stack.alone = undefined;
-    for (const state of this.#made) state.next = state.shortKey = state.longKey = state.loops = undefined;
+    for (const state of this.#made) {
+      state.next =
+        state.shortKey =
+        state.longKey =
+        state.loops =
+          undefined;
+    }
     this.#stacks = [];
     this.#made = [];
     this.#states = new Map();
@@ -123,7 +129,12 @@ export class Automaton {
     }
     if (found.length === 0) return null;
     if (found.length > this.#limits.stacks) {
-      throw new GrammarError("limit", "grammar", "", `the text can be read in more than ${this.#limits.stacks} ways`);
+      throw new GrammarError(
+        "limit",
+        "grammar",
+        "",
+        `the text can be read in more than ${this.#limits.stacks} ways`,
+      );
     }
     return this.state(found);
   }

@@ -136,7 +136,9 @@ class CharPosition extends Position {
     const low = this.#low + ((byte & 0x3f) << (6 * (this.#left - 1)));
     if (this.#left === 1) return after(this.#table, this.#node, low, this.#json);
     // Overlong forms, surrogates and what lies beyond Unicode.
-    if (this.#left === 2 && this.#low < 0x10000 && (low < 0x800 || (low >= 0xd800 && low < 0xe000))) return DEAD;
+    if (this.#left === 2 && this.#low < 0x10000 && (low < 0x800 || (low >= 0xd800 && low < 0xe000))) {
+      return DEAD;
+    }
     if (this.#left === 3 && (low < 0x10000 || low > 0x10ffff)) return DEAD;
     return continued(this.#table, this.#node, low, this.#left - 1, this.#json);
   }
@@ -156,7 +158,10 @@ function continued(
     const least = left === 2 && low === 0 ? 0x800 : left === 3 && low === 0 ? 0x10000 : low;
     const high = Math.min(0x10ffff, low + 2 ** (6 * left) - 1);
     rows = table.derivatives.anyWithin(node, least, high)
-      ? [[table.get(`${json ? "u" : "v"}${node.id},${low},${left}`, () => new CharPosition(table, node, low, left, json))]]
+      ? [[
+        table.get(`${json ? "u" : "v"}${node.id},${low},${left}`, () =>
+          new CharPosition(table, node, low, left, json)),
+      ]]
       : DEAD;
     unfinished.set(key, rows);
   }
@@ -225,7 +230,13 @@ class HexPosition extends Position {
   }
 }
 
-function hexDigits(table: PositionTable, node: RegexNode, low: number, left: number, base: number): readonly Row[] {
+function hexDigits(
+  table: PositionTable,
+  node: RegexNode,
+  low: number,
+  left: number,
+  base: number,
+): readonly Row[] {
   const high = low + 16 ** left - 1;
   const { derivatives } = table;
   let viable: boolean;
@@ -235,10 +246,16 @@ function hexDigits(table: PositionTable, node: RegexNode, low: number, left: num
   } else {
     const [from, to] = [Math.max(low, 0xd800), Math.min(high, 0xdbff)];
     viable = derivatives.anyWithin(node, low, high) || (from <= to &&
-      derivatives.anyWithin(node, 0x10000 + ((from - 0xd800) << 10), 0x10000 + ((to - 0xd800) << 10) + 0x3ff));
+      derivatives.anyWithin(
+        node,
+        0x10000 + ((from - 0xd800) << 10),
+        0x10000 + ((to - 0xd800) << 10) + 0x3ff,
+      ));
   }
   if (!viable) return DEAD;
-  return [[table.get(`h${node.id},${low},${left},${base}`, () => new HexPosition(table, node, low, left, base))]];
+  return [[
+    table.get(`h${node.id},${low},${left},${base}`, () => new HexPosition(table, node, low, left, base)),
+  ]];
 }
 
 // Between the two escapes of a surrogate pair: the backslash, then the u.
@@ -285,7 +302,9 @@ function clampLoops(table: PositionTable, node: RegexNode, length: number): Rege
   const { regex } = table;
   if (node.kind === "loop") {
     const item = node.children[0]!;
-    if (item.minLength < 1 || (node.min <= length && (node.max <= length || node.max === Infinity))) return node;
+    if (item.minLength < 1 || (node.min <= length && (node.max <= length || node.max === Infinity))) {
+      return node;
+    }
     return regex.loop(item, Math.min(node.min, length), node.max > length ? Infinity : node.max);
   }
   if (node.kind === "concat") {

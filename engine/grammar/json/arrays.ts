@@ -90,13 +90,18 @@ export class ArrayRules {
     if (index >= this.#most) return [];
     const { expressions, empty } = this.#tools();
     const { prefix, rest, contains } = this.#shape;
-    let options: { item: Expression; found: readonly number[] }[] = [{ item: prefix[index] ?? rest, found: [] }];
+    let options: { item: Expression; found: readonly number[] }[] = [{
+      item: prefix[index] ?? rest,
+      found: [],
+    }];
     contains.forEach(({ item, min, max, from }, i) => {
       const soFar = found[i]!;
       // Once enough have matched and any number may, it matters no more.
       const counts = index >= from && (soFar < min || max < Infinity);
       options = options.flatMap((option) => {
-        const not = max < Infinity && counts ? expressions.and([option.item, expressions.not(item)]) : option.item;
+        const not = max < Infinity && counts
+          ? expressions.and([option.item, expressions.not(item)])
+          : option.item;
         const both = [{ item: not, found: [...option.found, soFar] }];
         if (counts && soFar < max) {
           both.push({ item: expressions.and([option.item, item]), found: [...option.found, soFar + 1] });

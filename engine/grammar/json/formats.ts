@@ -11,7 +11,8 @@ import type { RegexNode } from "../regex/node.ts";
 const YEAR = "\\d{4}";
 // Days by month; 29 February only in leap years.
 const LEAP = "(?:\\d\\d(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)";
-const DATE = `(?:${YEAR}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\\d|30)|` +
+const DATE =
+  `(?:${YEAR}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\\d|30)|` +
   `02-(?:0[1-9]|1\\d|2[0-8]))|${LEAP}-02-29)`;
 const CLOCK = "(?:[01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(?:\\.\\d{1,9})?";
 const ZONE = "(?:[Zz]|[+-](?:[01]\\d|2[0-3]):[0-5]\\d)";
@@ -29,18 +30,19 @@ const REG_NAME = `(?:[${UNRESERVED}${SUB}]|${PCT})*`;
 const AUTHORITY = `(?:(?:[${UNRESERVED}${SUB}:]|${PCT})*@)?(?:\\[${IPV6}\\]|${REG_NAME})(?::\\d{0,5})?`;
 const QUERY = `(?:\\?(?:${PCHAR}|[/?])*)?(?:#(?:${PCHAR}|[/?])*)?`;
 const ABSOLUTE = `//${AUTHORITY}(?:/${PCHAR}*)*|/(?:${PCHAR}+(?:/${PCHAR}*)*)?`;
-const URI = `[A-Za-z][A-Za-z0-9+.-]*:(?:${ABSOLUTE}|${PCHAR}+(?:/${PCHAR}*)*)?${QUERY}`;
+const URI = `[A-Za-z][A-Za-z0-9+.-]*:(?:${ABSOLUTE}|${PCHAR}+(?:/${PCHAR}*)*)${QUERY}`;
 const SEGMENT_NO_COLON = `(?:[${UNRESERVED}${SUB}@]|${PCT})+`;
 const RELATIVE = `(?:${ABSOLUTE}|${SEGMENT_NO_COLON}(?:/${PCHAR}*)*)?${QUERY}`;
 const TIME_PART = "T(?:\\d+H(?:\\d+M(?:\\d+S)?)?|\\d+M(?:\\d+S)?|\\d+S)";
-const DURATION = `P(?:(?:\\d+Y(?:\\d+M(?:\\d+D)?)?|\\d+M(?:\\d+D)?|\\d+D)(?:${TIME_PART})?|${TIME_PART}|\\d+W)`;
+const DURATION =
+  `P(?:(?:\\d+Y(?:\\d+M(?:\\d+D)?)?|\\d+M(?:\\d+D)?|\\d+D)(?:${TIME_PART})?|${TIME_PART}|\\d+W)`;
 
 const PATTERNS: ReadonlyMap<string, string> = new Map([
   ["date", DATE],
   ["time", `${CLOCK}${ZONE}`],
   ["date-time", `${DATE}[Tt]${CLOCK}${ZONE}`],
   ["duration", DURATION],
-  ["email", `(?=.{1,254}$)(?=[^@]{1,64}@)${ATOM}(?:\\.${ATOM})*@(?:${LABEL}\\.)*${LABEL}`],
+  ["email", `(?=.{1,254}$)(?=[^@]{1,64}@)${ATOM}(?:\\.${ATOM})*@(?:${LABEL}\\.)+${LABEL}`],
   ["hostname", `(?=.{1,253}$)(?!(?:.*\\.)?..--)${HOSTNAME}`],
   ["ipv4", IPV4],
   ["ipv6", IPV6],

@@ -16,7 +16,7 @@ const MAX_DIGITS = 40;
 /** Digits that a 64-bit floating point number always tells apart. */
 const EXACT_DIGITS = 15;
 /** Remainders of `multipleOf` that are told apart. */
-const MAX_REMAINDERS = 1e9;
+const MAX_REMAINDERS = 10_000;
 
 /** A set of numbers: `text` is what may be written, `closed` every decimal text of the same values. */
 export interface NumberSet {
@@ -69,13 +69,21 @@ export class Numbers {
   meet(a: NumberSet, b: NumberSet): NumberSet {
     if (a.all) return b;
     if (b.all || a === b) return a;
-    return { all: false, text: this.#regex.and([a.text, b.text]), closed: this.#regex.and([a.closed, b.closed]) };
+    return {
+      all: false,
+      text: this.#regex.and([a.text, b.text]),
+      closed: this.#regex.and([a.closed, b.closed]),
+    };
   }
 
   /** Either. */
   join(a: NumberSet, b: NumberSet): NumberSet {
     if (a.all || b.all) return this.every;
-    return { all: false, text: this.#regex.alt([a.text, b.text]), closed: this.#regex.alt([a.closed, b.closed]) };
+    return {
+      all: false,
+      text: this.#regex.alt([a.text, b.text]),
+      closed: this.#regex.alt([a.closed, b.closed]),
+    };
   }
 
   /** Every number that is not in it. */
@@ -126,7 +134,9 @@ export class Numbers {
     const text = decimalText(divisor);
     const [whole = "0", fraction = ""] = text.split(".");
     const scaled = Number(whole + fraction);
-    if (!Number.isSafeInteger(scaled) || scaled > MAX_REMAINDERS || fraction.length > EXACT_DIGITS) return undefined;
+    if (!Number.isSafeInteger(scaled) || scaled > MAX_REMAINDERS || fraction.length > EXACT_DIGITS) {
+      return undefined;
+    }
     const closed = this.#regex.and([this.#decimal, this.#regex.machine(remainder(scaled, fraction.length))]);
     return { all: false, text: this.#regex.and([closed, this.#short]), closed };
   }
@@ -141,7 +151,9 @@ export function decimalText(value: number): string {
   const digits = whole + fraction;
   const at = whole.length + shift;
   if (at <= 0) return `${sign}0.${"0".repeat(-at)}${digits}`;
-  return at >= digits.length ? sign + digits.padEnd(at, "0") : `${sign}${digits.slice(0, at)}.${digits.slice(at)}`;
+  return at >= digits.length
+    ? sign + digits.padEnd(at, "0")
+    : `${sign}${digits.slice(0, at)}.${digits.slice(at)}`;
 }
 
 type Comparison = "lt" | "le" | "gt" | "ge";

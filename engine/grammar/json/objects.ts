@@ -64,7 +64,10 @@ export class ObjectRules {
       index,
       value: properties.value(name),
       required: shape.required.has(name),
-      satisfies: shape.some.reduce((bits, some, i) => compiler.derivatives.matches(some, name) ? bits | 1 << i : bits, 0),
+      satisfies: shape.some.reduce(
+        (bits, some, i) => compiler.derivatives.matches(some, name) ? bits | 1 << i : bits,
+        0,
+      ),
     }));
     this.names = [...this.#byIndex].sort((a, b) => compareBytes(a.bytes, b.bytes));
     this.#classes = properties.classes.filter((one) => !compiler.empty(one.value));
@@ -148,7 +151,9 @@ export class ObjectRules {
   /** The rows of a name that begins, after its quote. */
   nameRows(progress: Progress): readonly Row[] {
     const rows: Row[] = [];
-    if (this.anyName(progress, 0, this.names.length)) rows.push([this.within(progress, 0, this.names.length, 0)]);
+    if (this.anyName(progress, 0, this.names.length)) {
+      rows.push([this.within(progress, 0, this.names.length, 0)]);
+    }
     if (this.mayAddOther(progress)) {
       for (const { names, value, satisfies } of this.#classes) {
         const after = this.#intern({

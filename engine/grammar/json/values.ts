@@ -41,6 +41,9 @@ export class ValueStarts {
     this.#expression = expression;
     const { compiler } = context;
     const shape = compiler.shapeOf(expression);
+    // Languages whose dead ends take too long to find are refused now and not in the middle of a text.
+    compiler.derivatives.liveTransitions(shape.strings);
+    compiler.derivatives.liveTransitions(shape.numbers.text);
     this.#literals = [
       ...(shape.null ? ["null"] : []),
       ...(shape.true ? ["true"] : []),
@@ -66,7 +69,9 @@ export class ValueStarts {
     if (byte === 0x5b) return this.arrays.map((rules) => [rules.first]);
     if (byte === 0x7b) return this.objects.map((rules) => [rules.first]);
     if (byte === 0x2d || (byte >= 0x30 && byte <= 0x39)) {
-      const number = compiler.derivatives.live(shape.numbers.text) ? plainText(table, shape.numbers.text) : undefined;
+      const number = compiler.derivatives.live(shape.numbers.text)
+        ? plainText(table, shape.numbers.text)
+        : undefined;
       return number?.on(byte) ?? DEAD;
     }
     const literal = this.#literals.find((word) => word.charCodeAt(0) === byte);

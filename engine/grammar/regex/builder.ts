@@ -22,7 +22,12 @@ export class RegexBuilder {
   /** `budget` gives what the present work is charged to. */
   constructor(budget: () => Budget) {
     this.#budget = budget;
-    this.none = this.#make("0", "none", { nullable: false, simple: true, minLength: Infinity, maxLength: -1 });
+    this.none = this.#make("0", "none", {
+      nullable: false,
+      simple: true,
+      minLength: Infinity,
+      maxLength: -1,
+    });
     this.epsilon = this.#make("1", "epsilon", { nullable: true, simple: true, minLength: 0, maxLength: 0 });
     this.anyChar = this.chars(ANY_CHAR);
     this.all = this.loop(this.anyChar, 0, Infinity);
@@ -36,7 +41,9 @@ export class RegexBuilder {
   /** Forgets all nodes but the constants and where they lead; nodes still held elsewhere stay valid. */
   clear(): void {
     const kept = new Set([this.none, this.epsilon, this.anyChar, this.all]);
-    for (const node of this.#table.values()) node.transitions = node.liveTransitions = node.positions = undefined;
+    for (const node of this.#table.values()) {
+      node.transitions = node.liveTransitions = node.positions = undefined;
+    }
     this.#table = new Map([...this.#table].filter(([, node]) => kept.has(node)));
   }
 
@@ -65,7 +72,9 @@ export class RegexBuilder {
   literal(text: string): RegexNode {
     let node = this.epsilon;
     const points = [...text];
-    for (let i = points.length - 1; i >= 0; i--) node = this.#pair(this.chars(oneChar(points[i]!.codePointAt(0)!)), node);
+    for (let i = points.length - 1; i >= 0; i--) {
+      node = this.#pair(this.chars(oneChar(points[i]!.codePointAt(0)!)), node);
+    }
     return node;
   }
 
@@ -121,7 +130,10 @@ export class RegexBuilder {
     if (a.kind === "epsilon") return b;
     if (b.kind === "epsilon") return a;
     const next = b.kind === "concat" ? b.children[0]! : b;
-    const [left, right] = [a.kind === "loop" ? a.children[0]! : a, next.kind === "loop" ? next.children[0]! : next];
+    const [left, right] = [
+      a.kind === "loop" ? a.children[0]! : a,
+      next.kind === "loop" ? next.children[0]! : next,
+    ];
     if (left === right && (a.kind === "loop" || next.kind === "loop")) {
       const [min, max] = a.kind === "loop" ? [a.min, a.max] : [1, 1];
       const merged = next.kind === "loop"
@@ -213,7 +225,9 @@ export class RegexBuilder {
       const not = this.not(this.alt(denied));
       if (not.kind === "and") return this.and([...found, not]);
       if (not !== this.all) found.add(not);
-      if (not === this.none || (denied.length > 0 && denied.some((part) => found.has(part)))) return this.none;
+      if (not === this.none || (denied.length > 0 && denied.some((part) => found.has(part)))) {
+        return this.none;
+      }
     }
     if (found.has(this.epsilon)) return [...found].every((part) => part.nullable) ? this.epsilon : this.none;
     this.#mergeLoops(found);
@@ -255,7 +269,8 @@ export class RegexBuilder {
     if (loop === undefined) return;
     const item = loop.kind === "loop" ? loop.children[0]! : loop;
     const [min, max] = loop.kind === "loop" ? [loop.min, loop.max] : [1, 1];
-    const kept = item === this.anyChar && [...found].some((part) => part.minLength >= min && part.maxLength <= max);
+    const kept = item === this.anyChar &&
+      [...found].some((part) => part.minLength >= min && part.maxLength <= max);
     if (!kept) found.add(loop);
   }
 

@@ -89,7 +89,12 @@ export class Derivatives {
       if (current.live === false || current.kind === "none") continue;
       this.#budget().spend(4);
       if (queue.length > MAX_SEARCH) {
-        throw new GrammarError("limit", "pattern", "", "whether anything can match takes too long to find out");
+        throw new GrammarError(
+          "limit",
+          "pattern",
+          "",
+          "whether anything can match takes too long to find out",
+        );
       }
       for (const to of this.transitions(current).to) {
         if (cameFrom.has(to)) continue;

@@ -7,7 +7,15 @@
 import { AST, RegExpParser } from "@eslint-community/regexpp";
 import { GrammarError } from "../errors.ts";
 import type { RegexBuilder } from "./builder.ts";
-import { type CharSet, charSet, complementSet, intersectSets, MAX_CODE_POINT, oneChar, unionSets } from "./char_set.ts";
+import {
+  type CharSet,
+  charSet,
+  complementSet,
+  intersectSets,
+  MAX_CODE_POINT,
+  oneChar,
+  unionSets,
+} from "./char_set.ts";
 import type { RegexNode } from "./node.ts";
 
 const DIGITS = charSet([[0x30, 0x39]]);
@@ -96,7 +104,9 @@ class Translator {
   }
 
   any(alternatives: readonly AST.Alternative[], atStart: boolean, rest: Rest): RegexNode {
-    return this.#regex.alt(alternatives.map(({ elements }) => this.#sequence(elements, 0, rest).build(atStart)));
+    return this.#regex.alt(
+      alternatives.map(({ elements }) => this.#sequence(elements, 0, rest).build(atStart)),
+    );
   }
 
   #sequence(elements: readonly AST.Element[], from: number, after: Rest): Rest {
@@ -136,7 +146,9 @@ class Translator {
     }
     if (element.type === "Quantifier") {
       const { min, max } = element;
-      if (max > MAX_UNROLLED) throw this.#fail("unsupported", `${element.raw}: an assertion inside a repetition`);
+      if (max > MAX_UNROLLED) {
+        throw this.#fail("unsupported", `${element.raw}: an assertion inside a repetition`);
+      }
       let all = rest;
       for (let i = max; i > 0; i--) {
         const [later, needed] = [all, i <= min];
@@ -191,7 +203,9 @@ class Translator {
       case "CharacterClass":
         return regex.chars(this.#class(element));
       case "Group":
-        if (element.modifiers !== null) throw this.#fail("unsupported", `${element.raw}: flags within a group`);
+        if (element.modifiers !== null) {
+          throw this.#fail("unsupported", `${element.raw}: flags within a group`);
+        }
         return regex.alt(element.alternatives.map((one) => this.#row(one.elements)));
       case "CapturingGroup":
         return regex.alt(element.alternatives.map((one) => this.#row(one.elements)));

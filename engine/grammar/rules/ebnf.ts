@@ -10,7 +10,11 @@ import type { Budget } from "../limits.ts";
 import { type Rule, type Term, Terms } from "./term.ts";
 
 type Token =
-  | { readonly kind: "name" | "define" | "string" | "class" | "repeat" | "symbol"; readonly text: string; at: number }
+  | {
+    readonly kind: "name" | "define" | "string" | "class" | "repeat" | "symbol";
+    readonly text: string;
+    at: number;
+  }
   | { readonly kind: "end"; readonly text: ""; at: number };
 
 const TOKEN =
@@ -56,7 +60,12 @@ class Reader {
 
   term(): Term {
     if (!this.#bodies.has(this.#options.root)) {
-      throw new GrammarError("invalid", "grammar", "", `there is no rule ${JSON.stringify(this.#options.root)}`);
+      throw new GrammarError(
+        "invalid",
+        "grammar",
+        "",
+        `there is no rule ${JSON.stringify(this.#options.root)}`,
+      );
     }
     // Rules that are not used are read too: a grammar with a mistake in them is refused.
     for (const name of this.#bodies.keys()) this.#rule(name, 0);
@@ -66,7 +75,12 @@ class Reader {
 
   #fail(what: string, at: number, kind: "invalid" | "limit" = "invalid"): GrammarError {
     const lines = this.#source.slice(0, at).split("\n");
-    return new GrammarError(kind, "grammar", `line ${lines.length}, column ${lines.at(-1)!.length + 1}`, what);
+    return new GrammarError(
+      kind,
+      "grammar",
+      `line ${lines.length}, column ${lines.at(-1)!.length + 1}`,
+      what,
+    );
   }
 
   #split(): Token[] {
@@ -75,7 +89,9 @@ class Reader {
     while (TOKEN.lastIndex < this.#source.length) {
       const at = TOKEN.lastIndex;
       const found = TOKEN.exec(this.#source);
-      if (found === null) throw this.#fail(`cannot read ${JSON.stringify(this.#source.slice(at, at + 10))}`, at);
+      if (found === null) {
+        throw this.#fail(`cannot read ${JSON.stringify(this.#source.slice(at, at + 10))}`, at);
+      }
       const [kind, text] = Object.entries(found.groups!).find(([, text]) => text !== undefined)!;
       if (kind !== "space") tokens.push({ kind: kind as "name", text, at });
     }
@@ -107,7 +123,9 @@ class Reader {
     }
     const body = this.#bodies.get(name);
     if (body === undefined) throw this.#fail(`there is no rule ${name}`, at);
-    if (this.#open.size > this.#options.maxDepth) throw this.#fail("rules are nested too deeply", at, "limit");
+    if (this.#open.size > this.#options.maxDepth) {
+      throw this.#fail("rules are nested too deeply", at, "limit");
+    }
     this.#options.budget().spend(8);
     const rule: Rule = { name, body: undefined, nullable: false };
     this.#open.set(name, rule);
@@ -127,7 +145,9 @@ class Reader {
   }
 
   #alternatives(): Term {
-    if (++this.#depth > this.#options.maxDepth) throw this.#fail("groups are nested too deeply", this.#next.at, "limit");
+    if (++this.#depth > this.#options.maxDepth) {
+      throw this.#fail("groups are nested too deeply", this.#next.at, "limit");
+    }
     const parts = [this.#sequence()];
     while (this.#next.text === "|" && this.#next.kind === "symbol") {
       this.#at++;
@@ -139,7 +159,10 @@ class Reader {
 
   #sequence(): Term {
     const parts: Term[] = [];
-    while (this.#at < this.#end && !(this.#next.kind === "symbol" && (this.#next.text === "|" || this.#next.text === ")"))) {
+    while (
+      this.#at < this.#end &&
+      !(this.#next.kind === "symbol" && (this.#next.text === "|" || this.#next.text === ")"))
+    ) {
       parts.push(this.#repeated(this.#item()));
     }
     return this.#terms.sequence(parts);
@@ -194,7 +217,11 @@ class Reader {
 
   #class(text: string, at: number) {
     const negated = text.startsWith("^");
-    const chars = [...(negated ? text.slice(1) : text).matchAll(/\\x[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\U[0-9A-Fa-f]{8}|\\[\s\S]|[\s\S]/gu)]
+    const chars = [
+      ...(negated ? text.slice(1) : text).matchAll(
+        /\\x[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\U[0-9A-Fa-f]{8}|\\[\s\S]|[\s\S]/gu,
+      ),
+    ]
       .map(([raw]) => raw);
     const ranges: [number, number][] = [];
     for (let i = 0; i < chars.length; i++) {

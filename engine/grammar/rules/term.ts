@@ -105,8 +105,37 @@ export class Terms {
     find();
     for (const rule of rules) this.#straighten(rule);
     find();
+    this.#checkEnds(rules);
     const done = new Set<Rule>();
     for (const rule of rules) this.#checkLeft(rule, [], done);
+  }
+
+  // A rule that can only go on for ever matches nothing.
+  #checkEnds(rules: readonly Rule[]): void {
+    const ending = new Set<Rule>();
+    const ends = (term: Term): boolean => {
+      switch (term.kind) {
+        case "text":
+          return term.node !== this.#table.regex.none;
+        case "rule":
+          return ending.has(term.rule);
+        case "sequence":
+          return term.parts.every(ends);
+        case "alternatives":
+          return term.parts.some(ends);
+        case "repeat":
+          return term.min === 0 || ends(term.part);
+        case "json":
+        case "position":
+          return true;
+      }
+    };
+    for (let before = -1; before < ending.size;) {
+      before = ending.size;
+      for (const rule of rules) if (ends(rule.body!)) ending.add(rule);
+    }
+    const lost = rules.find((rule) => !ending.has(rule));
+    if (lost !== undefined) throw new GrammarError("empty", lost.name, "", "the rule never ends");
   }
 
   // A ::= A x | y is A ::= y x*.

@@ -52,7 +52,13 @@ export class SchemaCompiler {
     this.#maxDepth = options.maxDepth;
     this.#unknownFormats = options.unknownFormats;
     this.numbers = new Numbers(options.regex);
-    this.shapes = new Shapes(options.regex, this.numbers, this.expressions, options.maxAlternatives);
+    this.shapes = new Shapes(options.regex, this.numbers, this.expressions, {
+      maxAlternatives: options.maxAlternatives,
+      surelyEmpty: {
+        array: (array) => this.#surelyEmpty(() => this.emptyArray(array)),
+        object: (object) => this.#surelyEmpty(() => this.emptyObject(object)),
+      },
+    });
   }
 
   /** The whole document. */
@@ -81,7 +87,9 @@ export class SchemaCompiler {
       case "false":
         return shapes.nothing;
       case "and":
-        return expression.children.map((part) => this.shapeOf(part)).reduce((all, part) => shapes.meet(all, part));
+        return expression.children.map((part) => this.shapeOf(part)).reduce((all, part) =>
+          shapes.meet(all, part)
+        );
       case "or":
         return shapes.join(expression.children.map((part) => this.shapeOf(part)));
       case "not":
@@ -90,18 +98,24 @@ export class SchemaCompiler {
         return this.#constant(expression.value!);
       case "schema": {
         const { value, path } = expression.location!;
-        if (!isObject(value)) throw new GrammarError("invalid", "schema", path, "must be an object or a boolean");
-        return new Keywords({
-          document: this.#document,
-          regex: this.regex,
-          numbers: this.numbers,
-          expressions: this.expressions,
-          shapes,
-          maxDepth: this.#maxDepth,
-          unknownFormats: this.#unknownFormats,
-          shapeOf: (part) => this.shapeOf(part),
-          exactlyOne: (parts, where) => this.#exactlyOne(parts, where),
-        }, expression.location!, value).shape();
+        if (!isObject(value)) {
+          throw new GrammarError("invalid", "schema", path, "must be an object or a boolean");
+        }
+        return new Keywords(
+          {
+            document: this.#document,
+            regex: this.regex,
+            numbers: this.numbers,
+            expressions: this.expressions,
+            shapes,
+            maxDepth: this.#maxDepth,
+            unknownFormats: this.#unknownFormats,
+            shapeOf: (part) => this.shapeOf(part),
+            exactlyOne: (parts, where) => this.#exactlyOne(parts, where),
+          },
+          expression.location!,
+          value,
+        ).shape();
       }
     }
   }
@@ -115,10 +129,18 @@ export class SchemaCompiler {
     if (typeof value === "string") return { ...shapes.nothing, strings: this.regex.literal(value) };
     if (!isObject(value)) {
       const prefix = value.map((item) => expressions.constant(item));
-      const array = { ...shapes.anyArray, prefix, rest: expressions.false, min: prefix.length, max: prefix.length };
+      const array = {
+        ...shapes.anyArray,
+        prefix,
+        rest: expressions.false,
+        min: prefix.length,
+        max: prefix.length,
+      };
       return { ...shapes.nothing, arrays: [array] };
     }
-    const properties = new Map(Object.entries(value).map(([name, inner]) => [name, expressions.constant(inner)]));
+    const properties = new Map(
+      Object.entries(value).map(([name, inner]) => [name, expressions.constant(inner)]),
+    );
     const object: ObjectShape = {
       ...shapes.anyObject,
       clauses: [{ properties, patterns: [], additional: expressions.false }],
@@ -185,7 +207,12 @@ export class SchemaCompiler {
       };
     } catch (error) {
       if (!(error instanceof GrammarError) || error.path !== "") throw error;
-      throw new GrammarError(error.kind, "oneOf", path, `its branches cannot be kept apart (${error.message})`);
+      throw new GrammarError(
+        error.kind,
+        "oneOf",
+        path,
+        `its branches cannot be kept apart (${error.message})`,
+      );
     }
   }
 
@@ -263,7 +290,8 @@ export class SchemaCompiler {
       if (properties.declared.filter((name) => properties.allows(name)).length < object.min) return true;
     }
     return object.some.some((names) =>
-      !properties.classes.some((one) => one.satisfies > 0 && !this.empty(one.value) &&
+      !properties.classes.some((one) =>
+        one.satisfies > 0 && !this.empty(one.value) &&
         this.derivatives.live(this.regex.and([one.names, names]))
       ) &&
       !properties.declared.some((name) => this.derivatives.matches(names, name) && properties.allows(name))

@@ -71,7 +71,12 @@ export class SchemaDocument {
   /** What a `$ref` refers to. @throws GrammarError where that is not in the document */
   resolve(reference: string, from: Location): Location {
     const fail = (what: string): GrammarError =>
-      new GrammarError("unsupported", "$ref", below(from.path, "$ref"), `${JSON.stringify(reference)} ${what}`);
+      new GrammarError(
+        "unsupported",
+        "$ref",
+        below(from.path, "$ref"),
+        `${JSON.stringify(reference)} ${what}`,
+      );
     const [uri = "", fragment = ""] = splitFragment(resolveUri(reference, from.base));
     const anchored = this.#anchors.get(`${uri}#${fragment}`);
     if (anchored !== undefined) return anchored;
@@ -103,8 +108,9 @@ export class SchemaDocument {
     const hidden = draft <= 7 && value["$ref"] !== undefined; // siblings of $ref are not looked at
     if (typeof id === "string" && !hidden) {
       const [uri = "", fragment = ""] = splitFragment(resolveUri(id, base));
-      if (fragment !== "") this.#anchors.set(`${uri}#${fragment}`, { value, path: place.path, base: uri, draft });
-      else base = uri;
+      if (fragment !== "") {
+        this.#anchors.set(`${uri}#${fragment}`, { value, path: place.path, base: uri, draft });
+      } else base = uri;
     }
     const here: Location = { value, path: place.path, base, draft };
     this.#known.set(value, here);
@@ -126,7 +132,7 @@ export class SchemaDocument {
     }
     for (const key of MAPS) {
       const map = value[key];
-      if (isObject(map)) for (const [name, inner] of Object.entries(map)) child(inner, key, name);
+      if (isObject(map)) { for (const [name, inner] of Object.entries(map)) child(inner, key, name); }
     }
   }
 }
@@ -165,10 +171,14 @@ function unescape(key: string): string {
 function checkDepth(value: Json, most: number): void {
   let level: Json[] = [value];
   for (let depth = 0; level.length > 0; depth++) {
-    if (depth > most * 2) throw new GrammarError("limit", "schema", "", `is nested deeper than ${most * 2} values`);
+    if (depth > most * 2) {
+      throw new GrammarError("limit", "schema", "", `is nested deeper than ${most * 2} values`);
+    }
     const next: Json[] = [];
     for (const one of level) {
-      if (typeof one === "object" && one !== null) for (const inner of Object.values(one)) next.push(inner);
+      if (typeof one === "object" && one !== null) {
+        for (const inner of Object.values(one)) next.push(inner);
+      }
     }
     level = next;
   }

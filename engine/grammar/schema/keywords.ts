@@ -8,7 +8,14 @@ import type { Numbers } from "../json/numbers.ts";
 import type { RegexBuilder } from "../regex/builder.ts";
 import { ecmaRegex } from "../regex/ecma.ts";
 import type { RegexNode } from "../regex/node.ts";
-import { below, isObject, type Json, type JsonObject, type Location, type SchemaDocument } from "./document.ts";
+import {
+  below,
+  isObject,
+  type Json,
+  type JsonObject,
+  type Location,
+  type SchemaDocument,
+} from "./document.ts";
 import type { Expression, Expressions } from "./expression.ts";
 import type { ArrayShape, Clause, Contains, ObjectShape, Shape, Shapes } from "./shape.ts";
 
@@ -28,7 +35,13 @@ export interface KeywordContext {
 }
 
 /** Keywords that schemas may be refused for beside those that are enforced. */
-const REFUSED: ReadonlySet<string> = new Set(["$dynamicRef", "$recursiveRef", "extends", "disallow", "divisibleBy"]);
+const REFUSED: ReadonlySet<string> = new Set([
+  "$dynamicRef",
+  "$recursiveRef",
+  "extends",
+  "disallow",
+  "divisibleBy",
+]);
 
 /** One schema's keywords. */
 export class Keywords {
@@ -183,13 +196,18 @@ export class Keywords {
     if (divisor !== undefined) {
       if (divisor <= 0) throw this.#error("invalid", "multipleOf", "must be greater than 0");
       const multiples = numbers.multipleOf(divisor);
-      if (multiples === undefined) throw this.#error("unsupported", "multipleOf", `${divisor} has too many digits`);
+      if (multiples === undefined) {
+        throw this.#error("unsupported", "multipleOf", `${divisor} has too many digits`);
+      }
       set = numbers.meet(set, multiples);
     }
     const range = INTEGER_FORMATS.get(String(schema["format"]));
     if (range !== undefined) {
       set = numbers.meet(set, numbers.integers);
-      set = numbers.meet(set, numbers.meet(numbers.atLeast(range[0], false), numbers.atMost(range[1], false)));
+      set = numbers.meet(
+        set,
+        numbers.meet(numbers.atLeast(range[0], false), numbers.atMost(range[1], false)),
+      );
     }
     return set;
   }
@@ -221,10 +239,22 @@ export class Keywords {
   #array(): ArrayShape | undefined {
     const schema = this.#schema;
     const { expressions, shapes } = this.#context;
-    const keywords = ["items", "prefixItems", "minItems", "maxItems", "contains", "uniqueItems", "unevaluatedItems"];
+    const keywords = [
+      "items",
+      "prefixItems",
+      "minItems",
+      "maxItems",
+      "contains",
+      "uniqueItems",
+      "unevaluatedItems",
+    ];
     if (!keywords.some((keyword) => keyword in schema)) return undefined;
     const [min, max] = [this.#count("minItems", 0), this.#count("maxItems", Infinity)];
-    const tuple = Array.isArray(schema["items"]) ? "items" : this.#place.draft > 7 ? "prefixItems" : undefined;
+    const tuple = Array.isArray(schema["items"])
+      ? "items"
+      : this.#place.draft > 7
+      ? "prefixItems"
+      : undefined;
     const list = tuple === undefined ? undefined : schema[tuple];
     const prefix = Array.isArray(list) ? list.map((_, i) => this.#sub(tuple!, i)) : [];
     const last = tuple === "items" ? "additionalItems" : "items";
@@ -233,7 +263,9 @@ export class Keywords {
       this.#plainly("unevaluatedItems", ["contains"]);
       rest = this.#sub("unevaluatedItems");
     }
-    if (schema["uniqueItems"] === true && Math.min(max, rest === expressions.false ? prefix.length : max) > 1) {
+    if (
+      schema["uniqueItems"] === true && Math.min(max, rest === expressions.false ? prefix.length : max) > 1
+    ) {
       throw this.#error("unsupported", "uniqueItems", "is not enforced, unless there is at most one item");
     }
     const contains: Contains[] = [];
@@ -269,7 +301,9 @@ export class Keywords {
       if (!isObject(map)) throw this.#error("invalid", keyword, "must be an object of schemas");
       return Object.keys(map);
     };
-    const properties = new Map(entries("properties").map((name) => [name, this.#sub("properties", name)] as const));
+    const properties = new Map(
+      entries("properties").map((name) => [name, this.#sub("properties", name)] as const),
+    );
     const patterns = entries("patternProperties").map((pattern) => ({
       names: ecmaRegex(regex, pattern, {
         anchored: false,
@@ -291,7 +325,9 @@ export class Keywords {
       required: this.#names("required", schema["required"]),
       min: this.#count("minProperties", 0),
       max: this.#count("maxProperties", Infinity),
-      names: "propertyNames" in schema ? this.#context.shapeOf(this.#sub("propertyNames")).strings : regex.all,
+      names: "propertyNames" in schema
+        ? this.#context.shapeOf(this.#sub("propertyNames")).strings
+        : regex.all,
       some: shapes.anyObject.some,
     };
   }
@@ -308,7 +344,17 @@ export class Keywords {
 
   // `unevaluated…` is `additional…` where nothing else in the schema evaluates properties or items.
   #plainly(keyword: string, also: readonly string[]): void {
-    const others = ["$ref", "allOf", "anyOf", "oneOf", "if", "not", "dependentSchemas", "dependencies", ...also];
+    const others = [
+      "$ref",
+      "allOf",
+      "anyOf",
+      "oneOf",
+      "if",
+      "not",
+      "dependentSchemas",
+      "dependencies",
+      ...also,
+    ];
     const found = others.find((other) => other in this.#schema);
     if (found !== undefined) throw this.#error("unsupported", keyword, `beside ${found} is not supported`);
   }
@@ -333,7 +379,10 @@ export class Keywords {
           if (required.size === 1) continue;
           out.push({ ...without, objects: [lacking, { ...shapes.anyObject, required }] });
         } else {
-          const having: Shape = { ...shapes.nothing, objects: [{ ...shapes.anyObject, required: new Set([name]) }] };
+          const having: Shape = {
+            ...shapes.nothing,
+            objects: [{ ...shapes.anyObject, required: new Set([name]) }],
+          };
           const met = shapes.meet(having, this.#context.shapeOf(this.#sub(keyword, name)));
           out.push(shapes.join([without, met]));
         }

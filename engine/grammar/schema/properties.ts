@@ -88,7 +88,9 @@ class Partition implements ObjectProperties {
   #classes(): readonly NameClass[] {
     const { regex, derivatives, expressions } = this.#compiler;
     const { clauses, names, some } = this.#object;
-    const patterns = [...new Set([...clauses.flatMap((clause) => clause.patterns.map((one) => one.names)), ...some])];
+    const patterns = [
+      ...new Set([...clauses.flatMap((clause) => clause.patterns.map((one) => one.names)), ...some]),
+    ];
     const rest = expressions.and(clauses.map((clause) => clause.additional));
     const undeclared = regex.and([names, regex.not(regex.literals(this.declared))]);
     if (patterns.length === 0) {

@@ -5,7 +5,7 @@
  * schemas be merged.
  */
 import { GrammarError } from "../errors.ts";
-import type { NumberSet, Numbers } from "../json/numbers.ts";
+import type { Numbers, NumberSet } from "../json/numbers.ts";
 import type { RegexBuilder } from "../regex/builder.ts";
 import type { RegexNode } from "../regex/node.ts";
 import type { Expression, Expressions } from "./expression.ts";
@@ -58,22 +58,38 @@ export interface Clause {
   readonly additional: Expression;
 }
 
+/** Finds alternatives that nothing satisfies, as far as can be told. */
+export interface SurelyEmpty {
+  array(array: ArrayShape): boolean;
+  object(object: ObjectShape): boolean;
+}
+
+/** More alternatives than this are looked through for empty ones. */
+const MANY = 12;
+
 /** Boolean operations on shapes. */
 export class Shapes {
   readonly #regex: RegexBuilder;
   readonly #numbers: Numbers;
   readonly #expressions: Expressions;
   readonly #maxAlternatives: number;
+  readonly #surely: SurelyEmpty;
   readonly anyArray: ArrayShape;
   readonly anyObject: ObjectShape;
   readonly everything: Shape;
   readonly nothing: Shape;
 
-  constructor(regex: RegexBuilder, numbers: Numbers, expressions: Expressions, maxAlternatives: number) {
+  constructor(
+    regex: RegexBuilder,
+    numbers: Numbers,
+    expressions: Expressions,
+    options: { maxAlternatives: number; surelyEmpty: SurelyEmpty },
+  ) {
     this.#regex = regex;
     this.#numbers = numbers;
     this.#expressions = expressions;
-    this.#maxAlternatives = maxAlternatives;
+    this.#maxAlternatives = options.maxAlternatives;
+    this.#surely = options.surelyEmpty;
     this.anyArray = { prefix: [], rest: expressions.true, min: 0, max: Infinity, contains: [] };
     this.anyObject = { clauses: [], required: new Set(), min: 0, max: Infinity, names: regex.all, some: [] };
     this.everything = {
@@ -106,8 +122,8 @@ export class Shapes {
       true: a.true && b.true,
       numbers: this.#numbers.meet(a.numbers, b.numbers),
       strings: this.#regex.and([a.strings, b.strings]),
-      arrays: this.#product(a.arrays, b.arrays, this.anyArray, (x, y) => this.meetArrays(x, y)),
-      objects: this.#product(a.objects, b.objects, this.anyObject, (x, y) => this.meetObjects(x, y)),
+      arrays: this.#arrayProduct(a.arrays, b.arrays),
+      objects: this.#objectProduct(a.objects, b.objects),
     };
   }
 
@@ -145,8 +161,7 @@ export class Shapes {
   /** The arrays of `from` that none of `others` allows. */
   withoutArrays(from: readonly ArrayShape[], others: readonly ArrayShape[]): readonly ArrayShape[] {
     return others.reduce(
-      (left, other) =>
-        this.#product(left, this.#complementArray(other), this.anyArray, (x, y) => this.meetArrays(x, y)),
+      (left, other) => this.#arrayProduct(left, this.#complementArray(other)),
       from,
     );
   }
@@ -154,8 +169,7 @@ export class Shapes {
   /** The objects of `from` that none of `others` allows. */
   withoutObjects(from: readonly ObjectShape[], others: readonly ObjectShape[]): readonly ObjectShape[] {
     return others.reduce(
-      (left, other) =>
-        this.#product(left, this.#complementObject(other), this.anyObject, (x, y) => this.meetObjects(x, y)),
+      (left, other) => this.#objectProduct(left, this.#complementObject(other)),
       from,
     );
   }
@@ -186,19 +200,47 @@ export class Shapes {
     for (const { properties } of met.clauses) {
       if (properties.size > met.required.size) {
         for (const name of met.required) if (properties.get(name) === never) return undefined;
-      } else for (const [name, value] of properties) if (value === never && met.required.has(name)) return undefined;
+      } else {for (const [name, value] of properties) {
+          if (value === never && met.required.has(name)) return undefined;
+        }}
     }
     return met;
   }
 
-  #product<T>(a: readonly T[], b: readonly T[], any: T, meet: (a: T, b: T) => T | undefined): readonly T[] {
+  #arrayProduct(a: readonly ArrayShape[], b: readonly ArrayShape[]): readonly ArrayShape[] {
+    return this.#product(
+      a,
+      b,
+      this.anyArray,
+      (x, y) => this.meetArrays(x, y),
+      (both) => this.#surely.array(both),
+    );
+  }
+
+  #objectProduct(a: readonly ObjectShape[], b: readonly ObjectShape[]): readonly ObjectShape[] {
+    return this.#product(
+      a,
+      b,
+      this.anyObject,
+      (x, y) => this.meetObjects(x, y),
+      (both) => this.#surely.object(both),
+    );
+  }
+
+  #product<T>(
+    a: readonly T[],
+    b: readonly T[],
+    any: T,
+    meet: (a: T, b: T) => T | undefined,
+    empty: (both: T) => boolean,
+  ): readonly T[] {
     if (a.length === 1 && a[0] === any) return b;
     if (b.length === 1 && b[0] === any) return a;
     const out: T[] = [];
     for (const x of a) {
       for (const y of b) {
         const both = x === y ? x : meet(x, y);
-        if (both !== undefined) out.push(both);
+        if (both !== undefined && (out.length < MANY || !empty(both))) out.push(both);
       }
       this.#bounded(out);
     }
@@ -245,7 +287,9 @@ export class Shapes {
     const any = this.anyObject;
     const has = (name: string, value: Expression): ObjectShape => ({
       ...any,
-      clauses: value === always ? [] : [{ properties: new Map([[name, value]]), patterns: [], additional: always }],
+      clauses: value === always
+        ? []
+        : [{ properties: new Map([[name, value]]), patterns: [], additional: always }],
       required: value === never ? any.required : new Set([name]),
     });
     const out: ObjectShape[] = [...object.required].map((name) => has(name, never));

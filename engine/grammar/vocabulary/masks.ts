@@ -135,7 +135,9 @@ export class MaskMaker {
     if (count > FEW) return { words: work.slice() };
     const ids = new Uint32Array(count);
     for (let i = 0, at = 0; at < count; i++) {
-      for (let word = work[i]!; word !== 0; word &= word - 1) ids[at++] = i * 32 + 31 - Math.clz32(word & -word);
+      for (let word = work[i]!; word !== 0; word &= word - 1) {
+        ids[at++] = i * 32 + 31 - Math.clz32(word & -word);
+      }
     }
     return { ids };
   }
@@ -152,7 +154,14 @@ export class MaskMaker {
 
   // Sets the tokens that are allowed or, where all are set already, clears those that are not. Below a state that
   // takes all that the subtree has, nothing is walked.
-  #walk(automaton: Automaton, state: State, trie: Trie, mask: Uint32Array, plain: boolean, removing: boolean): void {
+  #walk(
+    automaton: Automaton,
+    state: State,
+    trie: Trie,
+    mask: Uint32Array,
+    plain: boolean,
+    removing: boolean,
+  ): void {
     const { size, byte, depth, end, first, own, ids, reach, classes } = trie;
     const path = this.#path;
     path[0] = state;
@@ -163,11 +172,11 @@ export class MaskMaker {
       let last = node;
       if (after === null) {
         last = end[node]!;
-        if (removing) for (let i = first[node]!; i < first[last]!; i++) clearBit(mask, ids[i]!);
+        if (removing) { for (let i = first[node]!; i < first[last]!; i++) clearBit(mask, ids[i]!); }
         node = last;
         continue;
       }
-      const all = (plain && after.free >= reach[node]!) ||
+      const all = (plain && after.free > 0 && after.free >= reach[node]!) ||
         (after === before && (classes[node]! & ~(after.loops ??= loops(automaton, after))) === 0);
       if (all) last = end[node]!;
       if (!removing) {

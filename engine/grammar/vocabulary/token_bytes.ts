@@ -6,7 +6,11 @@
 /** The parts of a `tokenizer.json` that are read. */
 export interface TokenizerFile {
   readonly model: { readonly vocab: Readonly<Record<string, number>>; readonly byte_fallback?: boolean };
-  readonly added_tokens?: readonly { readonly id: number; readonly content: string; readonly special: boolean }[];
+  readonly added_tokens?: readonly {
+    readonly id: number;
+    readonly content: string;
+    readonly special: boolean;
+  }[];
   readonly pre_tokenizer?: unknown;
   readonly decoder?: unknown;
 }
@@ -30,7 +34,9 @@ export function tokenBytes(file: TokenizerFile, size = 0): (Uint8Array | undefin
       if (bytes.every((byte) => byte !== undefined)) out[id] = Uint8Array.from(bytes);
     } else {
       const odd = /^<0x([0-9A-F]{2})>$/.exec(text);
-      out[id] = odd === null ? encoder.encode(text.replaceAll("▁", " ")) : Uint8Array.of(parseInt(odd[1]!, 16));
+      out[id] = odd === null
+        ? encoder.encode(text.replaceAll("▁", " "))
+        : Uint8Array.of(parseInt(odd[1]!, 16));
     }
   }
   for (const { id, content, special } of added) out[id] = special ? undefined : encoder.encode(content);

@@ -40,7 +40,10 @@ export interface Vocabulary {
  * @param tokens each token's bytes by id; undefined for a special token, which is never allowed
  * @param endIds ids that end a text: allowed where the grammar may end
  */
-export function makeVocabulary(tokens: readonly (Uint8Array | undefined)[], endIds: readonly number[]): Vocabulary {
+export function makeVocabulary(
+  tokens: readonly (Uint8Array | undefined)[],
+  endIds: readonly number[],
+): Vocabulary {
   const bytes = tokens.map((token) => token === undefined ? undefined : binaryString(token));
   const ends = new Set(endIds);
   const words = Math.ceil(tokens.length / 32);
@@ -58,7 +61,9 @@ export function makeVocabulary(tokens: readonly (Uint8Array | undefined)[], endI
   const made = ({ plain, others, mask, lengths }: Kind): Tokens => ({
     plain: makeTrie(plain),
     others: makeTrie(others),
-    endings: makeTrie(others.map(({ id, bytes }) => ({ id, bytes: bytes.slice(ordinaryPrefix(tokens[id]!, bytes)) }))),
+    endings: makeTrie(
+      others.map(({ id, bytes }) => ({ id, bytes: bytes.slice(ordinaryPrefix(tokens[id]!, bytes)) })),
+    ),
     plainMask: mask,
     longest: lengths.longest,
   });
