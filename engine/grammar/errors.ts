@@ -13,11 +13,16 @@ export type GrammarErrorKind = "unsupported" | "invalid" | "limit" | "empty";
 
 /** A refused grammar. `path` is a JSON pointer into a schema, or a line and column in a grammar's text. */
 export class GrammarError extends Error {
+  /** The class. */
   override readonly name = "GrammarError";
+  /** Why it was refused. */
   readonly kind: GrammarErrorKind;
+  /** What was refused. */
   readonly keyword: string;
+  /** Where. */
   readonly path: string;
 
+  /** Puts keyword, place and reason into one line. */
   constructor(kind: GrammarErrorKind, keyword: string, path: string, message: string) {
     super(`${keyword}${path === "" ? "" : ` at ${path}`}: ${message}`);
     this.kind = kind;

@@ -20,7 +20,9 @@ import type { GrammarSource, TagsSource } from "./source.ts";
 
 /** How to compile. */
 export interface GrammarOptions {
+  /** Instead of the defaults. */
   readonly limits?: Partial<GrammarLimits>;
+  /** How JSON is written. */
   readonly style?: Partial<JsonStyle>;
   /** Formats that no draft and not OpenAPI knows: refused unless they are to be annotations. */
   readonly unknownFormats?: "refuse" | "ignore";
@@ -31,15 +33,18 @@ const RUN_MS = 1000;
 
 /** A compiled grammar. */
 export class Grammar {
+  /** What it was made from. */
   readonly source: GrammarSource;
+  /** How it was compiled. */
   readonly options: GrammarOptions;
+  /** Runs it. */
   readonly automaton: Automaton;
   readonly #limits: GrammarLimits;
   readonly #regex: RegexBuilder;
   readonly #table: PositionTable;
   #budget: Budget;
 
-  /** @throws GrammarError where the source is not enforced exactly, is malformed, costs too much or allows nothing */
+  /** Compiles. @throws GrammarError: see `compileGrammar` */
   constructor(source: GrammarSource, options: GrammarOptions = {}) {
     this.source = source;
     this.options = options;

@@ -46,6 +46,7 @@ export class Budget {
   readonly #deadline: number;
   readonly #what: string;
 
+  /** `what` names the work in errors. */
   constructor(what: string, steps: number, milliseconds: number) {
     this.#what = what;
     this.#steps = steps;

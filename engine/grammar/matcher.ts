@@ -10,12 +10,14 @@ const MAX_ROLLBACK = 256;
 
 /** One text's way through a grammar. */
 export class Matcher {
+  /** Whose text. */
   readonly grammar: Grammar;
   readonly #masks: MaskMaker;
   #state: State;
   #history: (readonly [State, ended: boolean])[] = [];
   #ended = false;
 
+  /** At the start of a text. */
   constructor(grammar: Grammar, masks: MaskMaker) {
     this.grammar = grammar;
     this.#masks = masks;

@@ -29,8 +29,11 @@ export type GrammarSource =
  * trigger: the rest of `begin`, its content, its `end`; then free text again.
  */
 export interface TagsSource {
+  /** Says which form it is. */
   readonly kind: "tags";
+  /** Texts after which a tag must follow. */
   readonly triggers: readonly string[];
+  /** The tags. */
   readonly tags: readonly { readonly begin: string; readonly content: GrammarSource; readonly end: string }[];
   /** The text may not end without a tag. */
   readonly atLeastOne?: boolean;

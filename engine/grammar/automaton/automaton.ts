@@ -10,15 +10,20 @@ import type { Position } from "./position.ts";
 
 /** One stack: a position and what is below it. The root stands for "nothing left to come". */
 export class StackNode {
+  /** The one on top; undefined at the root. */
   readonly position: Position | undefined;
+  /** The rest; undefined at the root. */
   readonly below: StackNode | undefined;
+  /** Positions in it. */
   readonly depth: number;
+  /** Never used twice. */
   readonly id: number;
   /** Stacks with one position more, by that position. */
   above: Map<Position, StackNode> | undefined;
   /** The state of this stack alone. */
   alone: State | undefined;
 
+  /** Made by `Automaton.push` only. */
   constructor(id: number, position: Position | undefined, below: StackNode | undefined) {
     this.id = id;
     this.position = position;
@@ -29,6 +34,7 @@ export class StackNode {
 
 /** All readings of a text so far. Never changes, so keeping it is all that going back needs. */
 export class State {
+  /** One for each reading. */
   readonly stacks: readonly StackNode[];
   /** Whether the text may end here. */
   readonly canEnd: boolean;
@@ -38,10 +44,12 @@ export class State {
   next: (State | null | undefined)[] | undefined;
   /** Memo of the masks for this state: the states that they are kept by, for short and for long tokens. */
   shortKey: State | undefined;
+  /** See `shortKey`. */
   longKey: State | undefined;
   /** Memo: the classes of bytes that all lead back to this state. */
   loops: number | undefined;
 
+  /** Made by `Automaton.state` only. */
   constructor(stacks: readonly StackNode[]) {
     this.stacks = stacks;
     this.canEnd = stacks.some((stack) => {

@@ -48,6 +48,7 @@ export abstract class Position {
     this.#rows = undefined;
   }
 
+  /** What `on` is the first time. */
   protected abstract compute(byte: number): readonly Row[];
 }
 

@@ -6,12 +6,15 @@ import type { Position } from "./position.ts";
 
 /** Makes each position once. */
 export class PositionTable {
+  /** Builds the languages. */
   readonly regex: RegexBuilder;
+  /** Walks the languages. */
   readonly derivatives: Derivatives;
   readonly #budget: () => Budget;
   readonly #positions = new Map<string, Position>();
   #nextId = 0;
 
+  /** An empty table; `budget` gives what the present work is charged to. */
   constructor(regex: RegexBuilder, derivatives: Derivatives, budget: () => Budget) {
     this.regex = regex;
     this.derivatives = derivatives;

@@ -9,27 +9,36 @@ import { moreSpace, spaceMayEnd } from "./whitespace.ts";
 /** `contains` of one array that are counted side by side: each doubles the readings of an item. */
 const MAX_CONTAINS = 4;
 
-// How many items there are, and how many of them matched each `contains`; both only as far as they matter.
-interface Progress {
+/** How many items there are, and how many of them matched each `contains`; both only as far as they matter. */
+export interface Progress {
+  /** What tells this progress from others. */
   readonly key: string;
+  /** Items so far, as far as it matters. */
   readonly index: number;
+  /** Matches of each `contains` so far, as far as they matter. */
   readonly found: readonly number[];
 }
 
-interface Option {
+/** One reading of an item. */
+export interface Option {
+  /** What the item is. */
   readonly item: Expression;
+  /** What is there after it. */
   readonly after: Progress;
 }
 
 /** The arrays of one alternative. */
 export class ArrayRules {
+  /** For the keys of positions. */
   readonly id: number;
+  /** What all rules share. */
   readonly context: JsonContext;
   readonly #shape: ArrayShape;
   readonly #most: number;
   readonly #cap: number;
   readonly #options = new Map<string, readonly Option[]>();
 
+  /** The rules of one alternative. */
   constructor(context: JsonContext, shape: ArrayShape) {
     this.context = context;
     this.id = context.table.newOwner();
@@ -65,20 +74,24 @@ export class ArrayRules {
     return new Set(items.filter((item) => !this.context.compiler.empty(item)));
   }
 
+  /** Before an item, in a run of white space; `first`: the array may also end. */
   itemAt(progress: Progress, space: number, first: boolean): Position {
     const key = `ai${this.id},${progress.index},${progress.found},${space},${first}`;
     return this.context.table.get(key, () => new ItemPosition(this, progress, space, first));
   }
 
+  /** After an item, in a run of white space. */
   afterItem(progress: Progress, space: number): Position {
     const key = `aa${this.id},${progress.index},${progress.found},${space}`;
     return this.context.table.get(key, () => new AfterItemPosition(this, progress, space));
   }
 
+  /** Whether the array may end here. */
   mayClose({ index, found }: Progress): boolean {
     return index >= this.#shape.min && this.#shape.contains.every(({ min }, i) => found[i]! >= min);
   }
 
+  /** The readings of the next item; none where no item may follow. */
   options(progress: Progress): readonly Option[] {
     const key = `${progress.index},${progress.found}`;
     let options = this.#options.get(key);

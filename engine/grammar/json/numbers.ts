@@ -22,7 +22,9 @@ const MAX_REMAINDERS = 10_000;
 export interface NumberSet {
   /** All numbers, exponents included: then the languages are not looked at. */
   readonly all: boolean;
+  /** What may be written. */
   readonly text: RegexNode;
+  /** Every decimal text of the same values. */
   readonly closed: RegexNode;
 }
 
@@ -34,10 +36,14 @@ export class Numbers {
   readonly #integer: RegexNode;
   readonly #integerClosed: RegexNode;
   readonly #short: RegexNode;
+  /** Every number. */
   readonly every: NumberSet;
+  /** No number. */
   readonly nothing: NumberSet;
+  /** Whole numbers. */
   readonly integers: NumberSet;
 
+  /** Builds with this builder. */
   constructor(regex: RegexBuilder) {
     this.#regex = regex;
     const digit = regex.chars(charSet([[0x30, 0x39]]));

@@ -12,19 +12,25 @@ import type { ObjectShape } from "../schema/shape.ts";
 import { beneath, type JsonContext } from "./values.ts";
 import { moreSpace, spaceMayEnd } from "./whitespace.ts";
 
-interface DeclaredName {
+/** A declared name. */
+export interface DeclaredName {
+  /** The name itself. */
   readonly name: string;
   /** UTF-8 of the name as JSON writes it, without quotes. */
   readonly bytes: Uint8Array;
   /** Place in the declared order. */
   readonly index: number;
+  /** What its value is. */
   readonly value: Expression;
+  /** Whether it has to be there. */
   readonly required: boolean;
+  /** Which names asked for it satisfies, as bits. */
   readonly satisfies: number;
 }
 
 /** What is there so far. */
-interface Progress {
+export interface Progress {
+  /** What tells this progress from others. */
   readonly key: string;
   /** Indices of declared names, as bits. */
   readonly seen: Uint32Array;
@@ -32,6 +38,7 @@ interface Progress {
   readonly missing: number;
   /** Properties, as far as a bound asks for it. */
   readonly count: number;
+  /** Which names asked for are there, as bits. */
   readonly satisfied: number;
   /** In declared order: the index after the last name. */
   readonly next: number;
@@ -41,7 +48,9 @@ const encoder = new TextEncoder();
 
 /** The objects of one alternative. */
 export class ObjectRules {
+  /** For the keys of positions. */
   readonly id: number;
+  /** What all rules share. */
   readonly context: JsonContext;
   /** By their bytes. */
   readonly names: readonly DeclaredName[];
@@ -53,6 +62,7 @@ export class ObjectRules {
   readonly #ordered: boolean;
   readonly #progress = new Map<string, Progress>();
 
+  /** The rules of one alternative. */
   constructor(context: JsonContext, shape: ObjectShape) {
     this.context = context;
     this.id = context.table.newOwner();
@@ -94,6 +104,7 @@ export class ObjectRules {
     return new Set([...this.#byIndex.map((name) => name.value), ...this.#classes.map((one) => one.value)]);
   }
 
+  /** Before a name, in a run of white space; `first`: the object may also end. */
   nameAt(progress: Progress, space: number, first: boolean): Position {
     const key = `on${this.id},${progress.key},${space},${first}`;
     return this.context.table.get(key, () => new NameStartPosition(this, progress, space, first));
@@ -105,34 +116,41 @@ export class ObjectRules {
     return this.context.table.get(key, () => new NamePosition(this, progress, from, to, depth));
   }
 
+  /** Between a name and its value. */
   colonAt(progress: Progress, value: Expression): Position {
     const key = `oc${this.id},${progress.key},${value.id}`;
     return this.context.table.get(key, () => new ColonPosition(this, progress, value));
   }
 
+  /** Before a value, in a run of white space. */
   valueAt(progress: Progress, value: Expression, space: number): Position {
     const key = `ov${this.id},${progress.key},${value.id},${space}`;
     return this.context.table.get(key, () => new ValuePosition(this, progress, value, space));
   }
 
+  /** After a value, in a run of white space. */
   afterValue(progress: Progress, space: number): Position {
     const key = `oa${this.id},${progress.key},${space}`;
     return this.context.table.get(key, () => new AfterValuePosition(this, progress, space));
   }
 
+  /** Whether the object may end here. */
   mayClose(progress: Progress): boolean {
     return progress.missing === 0 && progress.count >= this.#min && progress.satisfied === this.#goal;
   }
 
+  /** Whether another property may follow. */
   mayContinue(progress: Progress): boolean {
     return this.anyName(progress, 0, this.names.length) || this.mayAddOther(progress);
   }
 
+  /** Whether any of the declared names from `from` up to `to` may follow. */
   anyName(progress: Progress, from: number, to: number): boolean {
     for (let i = from; i < to; i++) if (this.mayAdd(progress, this.names[i]!)) return true;
     return false;
   }
 
+  /** Whether a declared name may follow. */
   mayAdd(progress: Progress, { index, required }: DeclaredName): boolean {
     if ((progress.seen[index >> 5]! >>> (index & 31) & 1) === 1) return false;
     if (progress.count + 1 + progress.missing - (required ? 1 : 0) > this.#max) return false;
@@ -143,6 +161,7 @@ export class ObjectRules {
     return this.#classes.length > 0 || progress.count + this.#byIndex.length - index >= this.#min;
   }
 
+  /** Whether a name that is not declared may follow. */
   mayAddOther(progress: Progress): boolean {
     if (this.#classes.length === 0 || progress.count + 1 + progress.missing > this.#max) return false;
     return !this.#ordered || progress.missing === 0;

@@ -21,9 +21,13 @@ export interface JsonStyle {
 
 /** What the rules of arrays and objects share. */
 export interface JsonContext {
+  /** All positions. */
   readonly table: PositionTable;
+  /** Finds what expressions allow. */
   readonly compiler: SchemaCompiler;
+  /** How JSON is written. */
   readonly style: JsonStyle;
+  /** Where values of an expression begin. */
   starts(expression: Expression): ValueStarts;
 }
 
@@ -33,9 +37,12 @@ export class ValueStarts {
   readonly #context: JsonContext;
   readonly #expression: Expression;
   readonly #literals: readonly string[];
+  /** Rules of the alternatives of arrays. */
   readonly arrays: readonly ArrayRules[];
+  /** Rules of the alternatives of objects. */
   readonly objects: readonly ObjectRules[];
 
+  /** Looks at what is allowed. @throws GrammarError where that is refused */
   constructor(context: JsonContext, expression: Expression) {
     this.#context = context;
     this.#expression = expression;
@@ -83,12 +90,16 @@ export class ValueStarts {
 
 /** All values of one schema document. */
 export class JsonValues implements JsonContext {
+  /** All positions. */
   readonly table: PositionTable;
+  /** Finds what expressions allow. */
   readonly compiler: SchemaCompiler;
+  /** How JSON is written. */
   readonly style: JsonStyle;
   readonly #starts = new Map<Expression, ValueStarts>();
   readonly #budget: () => Budget;
 
+  /** Looks at what is allowed. @throws GrammarError where that is refused */
   constructor(table: PositionTable, compiler: SchemaCompiler, style: JsonStyle, budget: () => Budget) {
     this.table = table;
     this.compiler = compiler;

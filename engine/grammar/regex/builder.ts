@@ -13,8 +13,11 @@ export class RegexBuilder {
   #table = new Map<string, RegexNode>();
   #nextId = 0;
   readonly #budget: () => Budget;
+  /** No text. */
   readonly none: RegexNode;
+  /** The empty text. */
   readonly epsilon: RegexNode;
+  /** One character. */
   readonly anyChar: RegexNode;
   /** Every text. */
   readonly all: RegexNode;

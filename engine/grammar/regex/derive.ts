@@ -18,6 +18,7 @@ export class Derivatives {
   readonly #regex: RegexBuilder;
   readonly #budget: () => Budget;
 
+  /** For the nodes of one builder; `budget` gives what the present work is charged to. */
   constructor(regex: RegexBuilder, budget: () => Budget) {
     this.#regex = regex;
     this.#budget = budget;

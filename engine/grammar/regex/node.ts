@@ -17,20 +17,27 @@ export interface CharMachine {
   readonly name: string;
   /** The characters it can take. */
   readonly alphabet: string;
+  /** The state after a character. */
   next(state: number, codePoint: number): number;
+  /** Whether a text may end in a state. */
   accepts(state: number): boolean;
 }
 
 /** Where a node goes: sorted disjoint ranges of code points and the node after each. */
 export interface Transitions {
+  /** First code points. */
   readonly lo: readonly number[];
+  /** Last code points. */
   readonly hi: readonly number[];
+  /** Where each range leads. */
   readonly to: readonly RegexNode[];
 }
 
 /** One language. Made by `RegexBuilder` only. */
 export class RegexNode {
+  /** For the keys of others. */
   readonly id: number;
+  /** What it is. */
   readonly kind: RegexKind;
   /** Whether the empty text belongs to it. */
   readonly nullable: boolean;
@@ -38,21 +45,32 @@ export class RegexNode {
   readonly simple: boolean;
   /** Fewest and most characters (bounds, exact where `simple`). */
   readonly minLength: number;
+  /** Most characters: an upper bound. */
   readonly maxLength: number;
+  /** What it is made of. */
   readonly children: readonly RegexNode[];
+  /** Of one character: which. */
   readonly chars: CharSet;
+  /** Of a repetition: at least. */
   readonly min: number;
+  /** Of a repetition: at most. */
   readonly max: number;
+  /** Of a machine: which. */
   readonly machine: CharMachine | undefined;
+  /** Of a machine: its state. */
   readonly state: number;
   /** Memo of the builder: where it goes, whether anything can still be accepted. */
   transitions: Transitions | undefined;
+  /** Memo: only those from which something is accepted. */
   liveTransitions: Transitions | undefined;
+  /** Memo: whether anything is accepted. */
   live: boolean | undefined;
+  /** Memo: see `Derivatives.free`. */
   free: number | undefined;
   /** Memo of the automaton: its positions inside a text of this language. */
   positions: unknown;
 
+  /** Takes its parts. */
   constructor(fields: {
     id: number;
     kind: RegexKind;

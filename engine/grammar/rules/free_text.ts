@@ -10,7 +10,9 @@ import { type Term, Terms } from "./term.ts";
 
 /** What must follow a trigger. */
 export interface Triggered {
+  /** UTF-8 of the trigger. */
   readonly trigger: Uint8Array;
+  /** What follows it. */
   readonly then: Term;
 }
 
@@ -22,6 +24,7 @@ export class FreeText {
   readonly #stopAfterFirst: boolean;
   readonly #owner: number;
 
+  /** Text with these triggers. */
   constructor(
     table: PositionTable,
     terms: Terms,

@@ -22,8 +22,11 @@ export type Term =
 
 /** A named rule; its body comes later, so that rules can refer to each other. */
 export interface Rule {
+  /** Its name. */
   readonly name: string;
+  /** What it is. */
   body: Term | undefined;
+  /** Whether it may be empty, as far as is known. */
   nullable: boolean;
 }
 
@@ -32,14 +35,17 @@ export class Terms {
   readonly #table: PositionTable;
   readonly #ids = new Map<Term, number>();
 
+  /** Makes positions in this table. */
   constructor(table: PositionTable) {
     this.#table = table;
   }
 
+  /** A text of a regular language. */
   text(node: RegexNode): Term {
     return { kind: "text", node };
   }
 
+  /** One after the other. */
   sequence(parts: readonly Term[]): Term {
     const { regex } = this.#table;
     const flat: Term[] = [];
@@ -54,6 +60,7 @@ export class Terms {
     return flat.length === 1 ? flat[0]! : { kind: "sequence", parts: flat };
   }
 
+  /** Any one of them. */
   alternatives(parts: readonly Term[]): Term {
     const { regex } = this.#table;
     const flat = parts.flatMap((part) => part.kind === "alternatives" ? part.parts : [part]);
@@ -64,6 +71,7 @@ export class Terms {
     return all.length === 1 ? all[0]! : { kind: "alternatives", parts: all };
   }
 
+  /** `min` to `max` times. */
   repeat(part: Term, min: number, max: number): Term {
     const { regex } = this.#table;
     if (part.kind === "text") return this.text(regex.loop(part.node, min, max));

@@ -11,7 +11,8 @@ import type { RegexNode } from "../regex/node.ts";
 import { isObject, type Json, type SchemaDocument } from "./document.ts";
 import { type Expression, Expressions } from "./expression.ts";
 import { Keywords } from "./keywords.ts";
-import { type ArrayShape, type ObjectShape, type Shape, Shapes } from "./shape.ts";
+import type { ArrayShape, ObjectShape, Shape } from "./shape.ts";
+import { Shapes } from "./shapes.ts";
 import { objectProperties } from "./properties.ts";
 
 /** Thrown where a shape is needed while it is being found out. */
@@ -23,10 +24,15 @@ class Cycle extends GrammarError {
 
 /** Shapes and emptiness of the expressions over one document. */
 export class SchemaCompiler {
+  /** Makes expressions. */
   readonly expressions: Expressions = new Expressions();
+  /** Combines shapes. */
   readonly shapes: Shapes;
+  /** Builds sets of numbers. */
   readonly numbers: Numbers;
+  /** Builds the languages. */
   readonly regex: RegexBuilder;
+  /** Walks the languages. */
   readonly derivatives: Derivatives;
   readonly #document: SchemaDocument;
   readonly #budget: () => Budget;
@@ -36,6 +42,7 @@ export class SchemaCompiler {
   readonly #asking = new Set<Expression>();
   #assumed = false;
 
+  /** For one document. */
   constructor(options: {
     document: SchemaDocument;
     regex: RegexBuilder;

@@ -11,9 +11,11 @@ export type JsonObject = { readonly [key: string]: Json };
 
 /** A schema and where it was found. */
 export interface Location {
+  /** The schema itself. */
   readonly value: Json;
   /** JSON pointer from the document's root, with a leading "#". */
   readonly path: string;
+  /** What references are relative to. */
   readonly base: string;
   /** The year or number of the draft that it is written in. */
   readonly draft: number;
@@ -48,12 +50,14 @@ export function below(path: string, ...keys: readonly (string | number)[]): stri
 
 /** A schema document with its identifiers found. */
 export class SchemaDocument {
+  /** The whole document. */
   readonly root: Location;
   readonly #resources = new Map<string, Location>();
   readonly #anchors = new Map<string, Location>();
   readonly #known = new Map<JsonObject, Location>();
 
   /** @throws GrammarError where it is nested deeper than `maxDepth` */
+  /** Finds the identifiers. @throws GrammarError where it is nested deeper than `maxDepth` allows */
   constructor(value: Json, maxDepth: number) {
     checkDepth(value, maxDepth);
     const draft = isObject(value) ? draftOf(value["$schema"], 2020) : 2020;

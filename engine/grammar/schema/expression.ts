@@ -7,8 +7,11 @@ import type { Shape } from "./shape.ts";
 
 /** One expression. Made by `Expressions` only. */
 export interface Expression {
+  /** For the keys of others. */
   readonly id: number;
+  /** What it is. */
   readonly kind: "true" | "false" | "schema" | "constant" | "and" | "or" | "not";
+  /** What it is made of. */
   readonly children: readonly Expression[];
   /** Of a schema. */
   readonly location: Location | undefined;
@@ -16,7 +19,9 @@ export interface Expression {
   readonly value: Json | undefined;
   /** Memo: what it allows, whether that is being found out, and whether it is nothing. */
   shape: Shape | undefined;
+  /** Whether the shape is being found out. */
   busy: boolean;
+  /** Whether it is nothing, once that is known. */
   empty: boolean | undefined;
 }
 
@@ -24,7 +29,9 @@ export interface Expression {
 export class Expressions {
   readonly #table = new Map<string, Expression>();
   readonly #schemas = new Map<Json, Expression>();
+  /** Everything. */
   readonly true: Expression = this.#make("true", "true");
+  /** Nothing. */
   readonly false: Expression = this.#make("false", "false");
 
   #make(

@@ -13,7 +13,9 @@ const MAX_PATTERNS = 8;
 
 /** Names that are not declared, with what their values are. */
 export interface NameClass {
+  /** The names. */
   readonly names: RegexNode;
+  /** What their values are. */
   readonly value: Expression;
   /** Which of the object's `some` a name of this class satisfies, as bits. */
   readonly satisfies: number;
@@ -23,6 +25,7 @@ export interface NameClass {
 export interface ObjectProperties {
   /** Names in the order in which they were declared. */
   readonly declared: readonly string[];
+  /** The classes of other names. */
   readonly classes: readonly NameClass[];
   /** Whether there can be other names than the declared ones. */
   others(): boolean;

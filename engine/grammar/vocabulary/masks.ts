@@ -16,6 +16,7 @@ type Kept = { readonly words: Uint32Array } | { readonly ids: Uint32Array };
 
 /** Makes and keeps masks for one vocabulary; grammars share it. */
 export class MaskMaker {
+  /** Whose tokens. */
   readonly vocabulary: Vocabulary;
   readonly #maxBytes: number;
   // By what they are of: a state, or a position inside a string where only plain tokens are concerned.
@@ -26,9 +27,10 @@ export class MaskMaker {
   readonly #work: Uint32Array;
   /** For measurements: masks found among the kept ones, and made. */
   hits = 0;
+  /** Masks that had to be made. */
   misses = 0;
 
-  /** @param maxBytes what the kept masks may take */
+  /** Masks of one vocabulary; those that are kept take at most `maxBytes`. */
   constructor(vocabulary: Vocabulary, maxBytes = 64 << 20) {
     this.vocabulary = vocabulary;
     this.#maxBytes = maxBytes;

@@ -5,13 +5,17 @@
 
 /** The parts of a `tokenizer.json` that are read. */
 export interface TokenizerFile {
+  /** Token texts and ids. */
   readonly model: { readonly vocab: Readonly<Record<string, number>>; readonly byte_fallback?: boolean };
+  /** Tokens beside the model. */
   readonly added_tokens?: readonly {
     readonly id: number;
     readonly content: string;
     readonly special: boolean;
   }[];
+  /** Tells byte-level tokenizers. */
   readonly pre_tokenizer?: unknown;
+  /** Tells byte-level tokenizers. */
   readonly decoder?: unknown;
 }
 

@@ -5,6 +5,7 @@
 
 /** A token's id and bytes. */
 export interface TokenBytes {
+  /** The id. */
   readonly id: number;
   /** One character for each byte. */
   readonly bytes: string;
@@ -12,7 +13,9 @@ export interface TokenBytes {
 
 /** The tree. Node 0 is not the root but the first byte of the first token: the root has no byte. */
 export interface Trie {
+  /** Nodes. */
   readonly size: number;
+  /** The byte of each node. */
   readonly byte: Uint8Array;
   /** Bytes before this one. */
   readonly depth: Uint16Array;
@@ -20,6 +23,7 @@ export interface Trie {
   readonly end: Uint32Array;
   /** Tokens that end before this node: those that end in it are `ids[first[node]]` up to `ids[own[node]]`. */
   readonly first: Uint32Array;
+  /** See `first`. */
   readonly own: Uint32Array;
   /** Token ids by their bytes. */
   readonly ids: Uint32Array;

@@ -11,6 +11,7 @@ export const SHORT = 16;
 export interface Tokens {
   /** Ordinary characters, the last of which may be unfinished: no quote, no backslash, no control character. */
   readonly plain: Trie;
+  /** Tokens with a special byte, or that are no text. */
   readonly others: Trie;
   /** What is left of the other tokens without the ordinary characters that they begin with. */
   readonly endings: Trie;
@@ -32,6 +33,7 @@ export interface Vocabulary {
   readonly bytes: readonly (string | undefined)[];
   /** Tokens of up to 16 characters: nearly all. They do not see the ends of counts that are further away. */
   readonly short: Tokens;
+  /** The few longer ones. */
   readonly long: Tokens;
 }
 
