@@ -29,7 +29,7 @@ export interface GrammarOptions {
 }
 
 /** Milliseconds for one mask or token of a hostile grammar. */
-const RUN_MS = 1000;
+const RUN_MS = 3000;
 
 /** A compiled grammar. */
 export class Grammar {

@@ -41,6 +41,11 @@ export class RegexBuilder {
     return this.#table.size;
   }
 
+  /** Charges work that makes no nodes. */
+  charge(steps: number): void {
+    this.#budget().spend(steps);
+  }
+
   /** Forgets all nodes but the constants and where they lead; nodes still held elsewhere stay valid. */
   clear(): void {
     const kept = new Set([this.none, this.epsilon, this.anyChar, this.all]);

@@ -23,9 +23,9 @@ export function charSet(ranges: readonly (readonly [number, number])[]): CharSet
   return intersectSets(out, ANY_CHAR);
 }
 
-/** The set of one code point. */
+/** The set of one code point; empty for half of a surrogate pair, which no text has. */
 export function oneChar(codePoint: number): CharSet {
-  return [codePoint, codePoint];
+  return codePoint >= 0xd800 && codePoint <= 0xdfff ? [] : [codePoint, codePoint];
 }
 
 /** All of either. */

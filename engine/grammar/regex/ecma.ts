@@ -33,6 +33,8 @@ const SPACE = charSet([
   [0xfeff, 0xfeff],
 ]);
 const LINE_ENDS = charSet([[10, 10], [13, 13], [0x2028, 0x2029]]);
+/** What finding the set of a property counts as, and a reason to look at the clock. */
+const PROPERTY_STEPS = 2000;
 /** Assertions are written out for repetitions up to this often. */
 const MAX_UNROLLED = 4;
 
@@ -260,6 +262,7 @@ class Translator {
       case "word":
         return of(WORD);
       case "property":
+        this.#regex.charge(PROPERTY_STEPS);
         return propertySet(element.raw);
     }
   }
