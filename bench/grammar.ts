@@ -30,6 +30,7 @@ import { corpusFiles, readCase } from "./grammar/corpus.ts";
 const VOCABULARY = 151_936;
 const END_IDS = [151_643, 151_645];
 const HELD = 1000;
+const SLOWEST = 10;
 
 /** Milliseconds at the 50th and 99th percentile and at most. */
 interface Times {
@@ -53,6 +54,8 @@ export interface EngineResult {
   readonly failed_midway: number;
   readonly refusals: Readonly<Record<string, number>>;
   readonly examples: readonly string[];
+  /** The slowest masks: milliseconds, and where. */
+  readonly slowest?: readonly (readonly [number, string])[];
 }
 
 const { values } = readOptions(import.meta.url, {
@@ -93,6 +96,7 @@ function heap(): number | undefined {
 
 function run(folder: string, files: readonly string[], tokenizer: Tokenizer, masks: MaskMaker): EngineResult {
   const compile: number[] = [], mask: number[] = [], examples: string[] = [];
+  const slowest: [number, string][] = [];
   const refusals: Record<string, number> = {};
   const count = { compiled: 0, passing: 0, accepted: 0, refused: 0, midway: 0 };
   const bits = new Uint32Array(masks.vocabulary.words);
@@ -115,11 +119,18 @@ function run(folder: string, files: readonly string[], tokenizer: Tokenizer, mas
     tests.forEach(({ valid, text }, i) => {
       let accepted = true;
       const matcher = new Matcher(grammar, masks);
+      let step = 0;
       try {
         for (const id of tokenizer.encode(text, { add_special_tokens: false }).ids) {
           const start = cpu();
           matcher.fillMask(bits);
-          mask.push(cpu() - start);
+          const took = cpu() - start;
+          mask.push(took);
+          if (took > (slowest[SLOWEST - 1]?.[0] ?? 0)) {
+            slowest.push([took, `${name} #${i}, mask ${step}`]);
+            slowest.sort(([a], [b]) => b - a).splice(SLOWEST);
+          }
+          step++;
           accepted = (bits[id >> 5]! >>> (id & 31) & 1) === 1;
           if (accepted !== matcher.accept(id)) throw new Error(`${name}: the mask and the matcher disagree`);
           if (!accepted) break;
@@ -151,6 +162,7 @@ function run(folder: string, files: readonly string[], tokenizer: Tokenizer, mas
     failed_midway: count.midway,
     refusals,
     examples,
+    slowest,
   };
 }
 

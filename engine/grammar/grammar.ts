@@ -65,6 +65,7 @@ export class Grammar {
       throw error;
     }
     this.automaton = new Automaton(first, limits, budget);
+    this.#regex.clear(); // what compiling alone needed
   }
 
   /** Where a text begins. */

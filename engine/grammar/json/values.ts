@@ -33,7 +33,8 @@ export interface JsonContext {
 
 /** Where values of one expression begin. */
 export class ValueStarts {
-  readonly #rows: (readonly Row[] | undefined)[] = new Array(256);
+  // Made when first asked for: most values of a large schema are never reached.
+  #rows: (readonly Row[] | undefined)[] | undefined;
   readonly #context: JsonContext;
   readonly #expression: Expression;
   readonly #literals: readonly string[];
@@ -64,6 +65,7 @@ export class ValueStarts {
 
   /** What the first byte of a value leads to. */
   on(byte: number): readonly Row[] {
+    this.#rows ??= new Array(256);
     return this.#rows[byte] ??= this.#compute(byte);
   }
 
