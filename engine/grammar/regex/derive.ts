@@ -5,13 +5,21 @@
  */
 import type { Budget } from "../limits.ts";
 import { GrammarError } from "../errors.ts";
-import { ANY_CHAR, type CharSet } from "./char_set.ts";
+import { ANY_CHAR, type CharSet, charSet, complementSet, intersectSets } from "./char_set.ts";
 import type { RegexBuilder } from "./builder.ts";
 import type { RegexNode, Transitions } from "./node.ts";
 
 const NOWHERE: Transitions = { lo: [], hi: [], to: [] };
 /** States looked through for one accepted text before a language is refused as too hard. */
 const MAX_SEARCH = 20_000;
+
+/** What ordinary characters are not: special in JSON strings, or an end of a line, which `.` does not match. */
+const SPECIAL = charSet([[0, 0x1f], [0x22, 0x22], [0x5c, 0x5c], [0x2028, 0x2029]]);
+const ORDINARY = complementSet(SPECIAL);
+
+function hasOrdinary(chars: CharSet): boolean {
+  return intersectSets(complementSet(chars), ORDINARY).length === 0;
+}
 
 /** Computes derivatives with one builder. */
 export class Derivatives {
@@ -119,17 +127,21 @@ export class Derivatives {
   #free(node: RegexNode): number {
     switch (node.kind) {
       case "loop":
-        return node.children[0] === this.#regex.anyChar ? node.max : 0;
+        return node.children[0]!.kind === "chars" && hasOrdinary(node.children[0]!.chars) ? node.max : 0;
       case "concat":
         return this.live(node.children[1]!) ? this.free(node.children[0]!) : 0;
       case "alt":
         return Math.max(...node.children.map((child) => this.free(child)));
       case "not": // whatever has been written, something longer than all that is denied can follow
         return node.children[0]!.maxLength < Infinity ? Infinity : 0;
+      case "and": { // all but finitely many texts of ordinary characters
+        const most = node.children.map((child) => this.free(child));
+        const kept = node.children.every(({ kind }) => kind === "loop" || kind === "not");
+        return kept && most.every((free) => free === Infinity) ? Infinity : 0;
+      }
       case "none":
       case "epsilon":
       case "chars":
-      case "and":
       case "machine":
         return 0;
     }

@@ -109,6 +109,8 @@ function ordinaryLength(bytes: string): number {
   for (; at < bytes.length; at++) {
     const byte = bytes.charCodeAt(at);
     if (byte < 0x20 || byte === 0x22 || byte === 0x5c) break;
+    // U+2028 and U+2029 end a line.
+    if (byte === 0xe2 && bytes.charCodeAt(at + 1) === 0x80 && (bytes.charCodeAt(at + 2) | 1) === 0xa9) break;
   }
   return at;
 }

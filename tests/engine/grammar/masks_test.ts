@@ -54,6 +54,15 @@ const SOURCES: readonly GrammarSource[] = [
     triggers: ["<call"],
     tags: [{ begin: "<call>", content: { kind: "json_schema", schema: { type: "object" } }, end: "</call>" }],
   },
+  {
+    kind: "json_schema",
+    schema: {
+      type: "object",
+      properties: { a: { type: "string", pattern: "^.+$" }, bc: { type: "string", pattern: "^[^x]*$" } },
+      patternProperties: { "^.+$": { type: "string" } },
+      additionalProperties: { type: "null" },
+    },
+  },
   { kind: "choice", choices: ["yes", "no", "yesterday"] },
 ];
 
