@@ -31,6 +31,7 @@ Deno.test({
     // A short context, because a case that leaves max_tokens out generates to its end.
     await using pocket = await startPocket({ device: "cpu", contextLength: 64 });
     const server = listen(pocket.app, { hostname: "127.0.0.1", port: 0 });
+    const folder = await Deno.makeTempDir();
     const { success, stdout } = await new Deno.Command("schemathesis", {
       args: [
         "run",
@@ -44,7 +45,9 @@ Deno.test({
         "--no-color",
       ],
       stderr: "null",
+      cwd: folder, // it keeps a cache where it runs
     }).output();
+    await Deno.remove(folder, { recursive: true });
     const report = new TextDecoder().decode(stdout);
     assert.ok(success, report.slice(-5_000));
     console.log(/Test cases:\n.*/.exec(report)?.[0].replace("\n", " "));
