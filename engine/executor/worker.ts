@@ -2,7 +2,8 @@
 // state, then runs plans as they come. An error in a step is fatal: it is thrown, the worker dies, and the launcher
 // fails the requests in flight.
 
-import "../workers/death.ts";
+import { guardPort } from "../workers/death.ts";
+import "../workers/fault.ts";
 import { createBackend } from "../../kernels/backend.ts";
 import type { Backend } from "../../kernels/ops.ts";
 import type {
@@ -115,7 +116,8 @@ async function start(setup: ExecutorSetup): Promise<Running> {
   );
   const dieAt = options.dieAtPlan?.rank === rank ? options.dieAtPlan.plan : Infinity;
   let plans = 0;
-  port.onmessage = ({ data: message }: MessageEvent<ToExecutor>) => {
+  guardPort(port).onmessage = ({ data: message }: MessageEvent<ToExecutor>) => {
+    if (message.type === "probe") return port.postMessage(message satisfies FromExecutor);
     if (message.type === "plan" && ++plans >= dieAt) {
       if (options.dieAtPlan?.stall) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
       throw new Error(`told to die at plan ${dieAt}`);

@@ -1,7 +1,7 @@
 // What every command with a model does first: find the model, start the engine, say what is going on.
 
 import { fileURLToPath } from "node:url";
-import { Engine } from "../../engine/engine.ts";
+import { Engine, type StartOptions } from "../../engine/engine.ts";
 import type { EngineOptions } from "../../engine/options.ts";
 import type { SessionOptions } from "./engine_options.ts";
 import { findModel } from "./find_model.ts";
@@ -29,6 +29,7 @@ const noticeableBytes = 2 ** 28;
 export async function startSession(
   { engine: { name, source, ...options }, common }: SessionOptions,
   warmUp: boolean,
+  start: Pick<StartOptions, "stallSeconds"> = {},
 ): Promise<Session> {
   const began = performance.now();
   using interrupt = onInterrupt();
@@ -50,6 +51,7 @@ export async function startSession(
     modelId: id,
     warmUp,
     leaveDevices: true,
+    ...start,
     onProgress: ({ message, fraction }) => progress.update(message, fraction),
   });
   const engine = await unlessInterrupted(starting, interrupt.signal).finally(() => progress.clear());
