@@ -14,8 +14,8 @@ import { type Bank, Constant } from "./bank.ts";
 
 const panelRows = 32;
 
-/** Numbers of the dtypes in the kernels. */
-export const dtypeCode: Readonly<Record<DType, number>> = { bf16: 0, f16: 1, f32: 2, q8: 3 };
+/** Numbers of the formats in the kernels; `Backend.dtypes` keeps the others away. */
+export const dtypeCode = { bf16: 0, f16: 1, f32: 2, q8: 3 } as Readonly<Record<DType, number>>;
 
 /** Bytes of a panel. */
 function panelBytes(dtype: DType, columns: number): number {

@@ -1,6 +1,6 @@
 // Options that every command with a model shares, and how they become `EngineOptions`.
 
-import { dtypeOptions } from "../../engine/model/open.ts";
+import { dtypeOptions } from "../../engine/weights/device_types.ts";
 import type { EngineOptions } from "../../engine/options.ts";
 import type { OptionSpec, OptionValues } from "./command.ts";
 
