@@ -119,7 +119,11 @@ export async function launch(
   const init = { type: "init", modelDir, contextLength, vocabSize: model.config.vocabSize };
   const started = Promise.all([
     tokenizer.ask(
-      { ...init, ports: { main: mainToTokenizer.port2, scheduler: tokenizerToScheduler.port1 } },
+      {
+        ...init,
+        allowSpecialTokens: options.allowSpecialTokens,
+        ports: { main: mainToTokenizer.port2, scheduler: tokenizerToScheduler.port1 },
+      },
       [
         mainToTokenizer.port2,
         tokenizerToScheduler.port1,

@@ -48,10 +48,11 @@ const core: readonly Module[] = [
 export const coreBound = 5000;
 
 /** Folders of `engine/` that are layers around the core. */
-export const layersOfEngine: readonly string[] = ["engine/weights", "engine/grammar"];
+export const layersOfEngine: readonly string[] = ["engine/weights", "engine/jinja", "engine/grammar"];
 
 const layers: readonly Module[] = [
   { name: "checkpoint formats", paths: ["engine/weights"], mini: null, sglang: null },
+  { name: "chat template language", paths: ["engine/jinja"], mini: null, sglang: null },
   { name: "kernels, shared", paths: ["kernels/*.ts", "kernels/formats"], mini: null, sglang: null },
   { name: "kernels, WebGPU", paths: ["kernels/webgpu"], mini: 3360, sglang: 166788 },
   { name: "kernels, WebAssembly", paths: ["kernels/cpu"], mini: null, sglang: null },

@@ -1,10 +1,10 @@
 // Opens a model: reads and checks its configuration and the headers of its weight files, but no weights.
 // Cheap, so that a model that cannot run is refused before any device is touched.
 
+import { ggufFile } from "../weights/gguf/find.ts";
 import { openGguf } from "../weights/gguf/open.ts";
 import { openFolder } from "../weights/huggingface/open.ts";
 import type { Model } from "./model.ts";
-import { ModelError } from "./json.ts";
 
 /**
  * Opens a folder in the Hugging Face layout, a GGUF file, or a folder with one GGUF file (the first, where it is
@@ -16,27 +16,4 @@ export async function openModel(path: string, options: { dummy?: boolean } = {})
   return gguf === null
     ? await openFolder(path, options.dummy ?? false)
     : await openGguf(gguf, options.dummy ?? false);
-}
-
-/**
- * The GGUF file that a path means; null for a folder in the Hugging Face layout.
- * @throws ModelError where there is nothing, or several files to choose from
- */
-export async function ggufFile(path: string): Promise<string | null> {
-  const info = await Deno.stat(path).catch(() => null);
-  if (info === null) throw new ModelError(`${path}: no such file or folder`);
-  if (!info.isDirectory) {
-    if (path.endsWith(".gguf")) return path;
-    throw new ModelError(`${path}: not a model (a folder with config.json, or a file NAME.gguf)`);
-  }
-  const names = (await Array.fromAsync(Deno.readDir(path))).map(({ name }) => name);
-  if (names.includes("config.json")) return null;
-  const files = names.filter((name) =>
-    name.endsWith(".gguf") && !/-(?!00001)\d{5}-of-\d{5}\.gguf$/.test(name)
-  );
-  if (files.length === 1) return `${path}/${files[0]}`;
-  if (files.length === 0) throw new ModelError(`${path}: not a model's folder (no config.json, no .gguf)`);
-  throw new ModelError(
-    `${path}: several models (${files.sort().slice(0, 5).join(", ")}); name one of the files`,
-  );
 }

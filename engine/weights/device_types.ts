@@ -17,7 +17,7 @@ import type { ChooseType, MatrixPiece, MatrixRole } from "./plan.ts";
 export type DTypeOption = "auto" | NonNullable<(typeof formats)[DType]["option"]>;
 
 /** All that `--dtype` may say. */
-export const dtypeOptions: readonly DTypeOption[] = [
+export const dtypeOptions: readonly [DTypeOption, ...DTypeOption[]] = [
   "auto",
   ...dtypes.map((dtype) => formats[dtype].option).filter((option) => option !== null),
 ];

@@ -4,13 +4,14 @@ import { Fields } from "../../engine/model/fields.ts";
 import { ModelError } from "../../engine/model/json.ts";
 import { openModel } from "../../engine/model/open.ts";
 import { readJson, readText } from "../../engine/weights/json_file.ts";
-import { parseWeightMap } from "../../engine/weights/tensor_index.ts";
+import { parseWeightMap, type TensorIndex } from "../../engine/weights/tensor_index.ts";
 import {
   type Environment,
   huggingFaceCache,
   isCommit,
-  isModelName,
+  isOffline,
   modelScopeCache,
+  parseModelName,
   repositoryFolder,
 } from "./names.ts";
 import { type HubSource, pull, type PullOptions } from "./pull.ts";
@@ -27,6 +28,8 @@ export interface CachedModel {
   readonly bytes: number;
   /** As config.json says; null when it cannot be read. */
   readonly architecture: string | null;
+  /** Types of its tensors, most bytes first. */
+  readonly types: readonly string[];
   /** Why it cannot run here, in one line; null when it can. */
   readonly problem: string | null;
 }
@@ -55,26 +58,61 @@ export async function listModels(env: Environment = Deno.env.get): Promise<Cache
 }
 
 /**
- * The folder of a model given as a folder or as `owner/name`; pulls what is not in the cache. Without the network
+ * The folder of a model given by its name (see `parseModelName`); pulls what is not in the cache. Without the network
  * a cached model still opens.
- * @throws ModelError when it is neither
+ * @throws ModelError when there is none
  */
-export async function resolveModel(nameOrDirectory: string, options: PullOptions = {}): Promise<string> {
-  if (await has(nameOrDirectory)) return nameOrDirectory;
-  if (!isModelName(nameOrDirectory)) {
+export async function resolveModel(
+  name: string,
+  options: PullOptions = {},
+): Promise<{ readonly directory: string; readonly id: string }> {
+  const { id, revision } = parseModelName(name);
+  const env = options.env ?? Deno.env.get;
+  const cached = options.source === "modelscope" ? `${modelScopeCache(env)}/${id}` : await snapshot(
+    `${huggingFaceCache(env)}/${repositoryFolder(id)}`,
+    options.revision ?? revision ?? "main",
+  );
+  if (cached !== null && await isComplete(cached)) return { directory: cached, id };
+  if (isOffline(env)) {
     throw new ModelError(
-      `${nameOrDirectory}: no such folder, and not the name of a model on a hub (owner/name)`,
+      `${id} is not in the cache, and HF_HUB_OFFLINE is set: unset it, or name a folder with the model`,
     );
   }
-  const env = options.env ?? Deno.env.get;
-  const cached = options.source === "modelscope"
-    ? `${modelScopeCache(env)}/${nameOrDirectory}`
-    : await snapshot(
-      `${huggingFaceCache(env)}/${repositoryFolder(nameOrDirectory)}`,
-      options.revision ?? "main",
-    );
-  if (cached !== null && await isComplete(cached)) return cached;
-  return await pull(nameOrDirectory, options);
+  return { directory: await pull(name, options), id };
+}
+
+/**
+ * Removes a model from its hub's cache, all revisions of it.
+ * @throws ModelError when it is not there
+ */
+export async function removeModel(
+  name: string,
+  source: HubSource,
+  env: Environment = Deno.env.get,
+): Promise<{ readonly directory: string; readonly bytes: number }> {
+  const { id } = parseModelName(name);
+  const hub = huggingFaceCache(env);
+  const folder = repositoryFolder(id);
+  const directory = source === "modelscope" ? `${modelScopeCache(env)}/${id}` : `${hub}/${folder}`;
+  if (!await has(directory)) throw new ModelError(`${id} is not in the cache: there is no ${directory}`);
+  const bytes = await bytesBelow(directory);
+  await Deno.remove(directory, { recursive: true });
+  // Their absence is no fault: other tools may lock elsewhere.
+  if (source === "huggingface") {
+    await Deno.remove(`${hub}/.locks/${folder}`, { recursive: true }).catch(() => {});
+  }
+  return { directory, bytes };
+}
+
+/** Bytes of all files in a folder and its folders; links count nothing. */
+async function bytesBelow(directory: string): Promise<number> {
+  let bytes = 0;
+  for await (const { name, isFile, isDirectory } of Deno.readDir(directory)) {
+    const path = `${directory}/${name}`;
+    if (isDirectory) bytes += await bytesBelow(path);
+    else if (isFile) bytes += (await Deno.lstat(path)).size;
+  }
+  return bytes;
 }
 
 /** The snapshot that a revision stood for when it was pulled. */
@@ -112,12 +150,13 @@ async function isComplete(directory: string): Promise<boolean> {
 
 async function describe(name: string, source: HubSource, directory: string): Promise<CachedModel> {
   let architecture: string | null = null;
+  let types: readonly string[] = [];
   let problem: string | null = null;
   try {
     const path = `${directory}/config.json`;
     const first = new Fields(await readJson(path, 4 << 20), path).list("architectures", 16)?.[0];
     architecture = typeof first === "string" ? first.slice(0, 80) : null;
-    await openModel(directory);
+    types = storedTypesOf((await openModel(directory)).tensors!);
   } catch (error) {
     // Paths are of no use in a list that has the model's name.
     problem = (error as Error).message.replaceAll(`${directory}/`, "");
@@ -126,7 +165,14 @@ async function describe(name: string, source: HubSource, directory: string): Pro
   for (const file of await entries(directory)) {
     bytes += (await Deno.stat(`${directory}/${file}`).catch(() => null))?.size ?? 0;
   }
-  return { name, source, directory, bytes, architecture, problem };
+  return { name, source, directory, bytes, architecture, types, problem };
+}
+
+/** Types of tensors, most bytes first. */
+function storedTypesOf(tensors: TensorIndex): string[] {
+  const byType = new Map<string, number>();
+  for (const { dtype, bytes } of tensors.values()) byType.set(dtype, (byType.get(dtype) ?? 0) + bytes);
+  return [...byType].sort(([, a], [, b]) => b - a).map(([type]) => type);
 }
 
 /** Names in a folder, in order; none when there is no such folder. */

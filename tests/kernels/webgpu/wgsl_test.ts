@@ -2,7 +2,7 @@
 
 import { gpuTest } from "../../gpu.ts";
 import assert from "node:assert/strict";
-import { type DType, dtypes, formats } from "../../../kernels/formats/mod.ts";
+import { dtypes, formats } from "../../../kernels/formats/mod.ts";
 import type { HeadLayout } from "../../../kernels/ops.ts";
 import { addRows } from "../../../kernels/webgpu/collective/add.ts";
 import { cacheLayout } from "../../../kernels/webgpu/attention/cache.ts";
