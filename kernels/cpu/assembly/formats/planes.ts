@@ -1,11 +1,12 @@
 // The formats of four to six bits, whose rows arrive in planes (`kernels/formats/planes.ts`).
 //
-// F says which one it is: i16 is q4_0 (a float16 scale a block), u16 is q4_1 (scale and minimum), u8 is q4_k (bytes for
-// scale and minimum, times two numbers of 256 columns), i8 is q6_k (a signed byte for 16 columns, times one number).
+// F says which one it is, by its properties: unsigned formats have minima; those of 16 bits have float16 scales, others
+// bytes for scale and minimum times float16 numbers of 256 columns; those of 32 bits have more than four bits a number.
+// So i16 is q4_0, u16 q4_1, u8 q4_k, u32 q5_k and i32 q6_k, whose groups have 16 columns.
 //
 // A panel is [block]. Formats with blocks of 256 have those numbers first, float32 [d][32 rows] and [−dmin][32 rows].
 // Then come [group]: scales of 32 rows, minima of 32 rows, and the numbers, never negative and below 64: half bytes
-// (q6_k: bytes) as [column / n][8 rows][row & 3][n columns] whose lower and upper halves are rows 0–3 and 4–7 of eight;
+// (or bytes) as [column / n][8 rows][row & 3][n columns] whose lower and upper halves are rows 0–3 and 4–7 of eight;
 // n is 4 for relaxed SIMD. In the plain build n is 2, a number has 16 bits to itself when it is multiplied, and four
 // rows share 16 bits instead. As these numbers have seven bits, every machine's relaxed product of them is exact.
 
@@ -16,7 +17,7 @@ import { tile1x32, tile2x16, tile4 } from "./planes_tile";
 /** Columns that share a scale. */
 @inline
 export function groupColumns<F>(): usize {
-  return sizeof<F>() == 1 && isSigned<F>() ? 16 : 32;
+  return sizeof<F>() == 4 && isSigned<F>() ? 16 : 32;
 }
 
 /** Whether groups have a minimum. */
@@ -28,19 +29,25 @@ export function hasMinimum<F>(): bool {
 /** Whether a number takes a byte of the panel. */
 @inline
 export function wholeBytes<F>(): bool {
-  return sizeof<F>() == 1 && isSigned<F>();
+  return sizeof<F>() == 4;
+}
+
+/** Whether scales are float16 numbers. */
+@inline
+export function halfScales<F>(): bool {
+  return sizeof<F>() == 2;
 }
 
 /** Bytes in front of 256 columns. */
 @inline
 export function outerBytes<F>(): usize {
-  return sizeof<F>() == 1 ? (hasMinimum<F>() ? 256 : 128) : 0;
+  return halfScales<F>() ? 0 : hasMinimum<F>() ? 256 : 128;
 }
 
 /** Bytes of a group's scales and minima. */
 @inline
 export function scaleBytes<F>(): usize {
-  return 32 * sizeof<F>() * (hasMinimum<F>() ? 2 : 1);
+  return (halfScales<F>() ? 64 : 32) * (hasMinimum<F>() ? 2 : 1);
 }
 
 /** What the number that means zero is. */
@@ -77,9 +84,9 @@ function half(at: usize): f32 {
 }
 
 function writeRow<F>(to: usize, row: usize, from: usize, columns: usize): void {
-  const upper = from + columns / 2, bits: usize = wholeBytes<F>() ? 6 : 4;
+  const upper = from + columns / 2, bits: usize = !wholeBytes<F>() ? 4 : hasMinimum<F>() ? 5 : 6;
   const scales = upper + columns / 8 * (bits - 4), groups = columns / groupColumns<F>();
-  // Of a block: the bytes behind the groups' scales, which are one byte (q6_k) or two.
+  // Of a block: the bytes behind the groups' scales, which are one byte or, with a minimum, two.
   let outer = scales + groups * (hasMinimum<F>() ? 2 : 1);
   let scale = scales;
   for (let k: usize = 0; k < columns; k += groupColumns<F>()) {
@@ -88,7 +95,7 @@ function writeRow<F>(to: usize, row: usize, from: usize, columns: usize): void {
       if (hasMinimum<F>()) store<f32>(to + 128 + row * 4, -half(outer + 2));
       outer += hasMinimum<F>() ? 4 : 2, to += outerBytes<F>();
     }
-    if (sizeof<F>() == 1) {
+    if (!halfScales<F>()) {
       store<u8>(to + row, load<u8>(scale++));
       if (hasMinimum<F>()) store<u8>(to + 32 + row, load<u8>(scale++));
     } else {
@@ -98,18 +105,22 @@ function writeRow<F>(to: usize, row: usize, from: usize, columns: usize): void {
     to += scaleBytes<F>();
     const end = min(k + groupColumns<F>(), columns);
     for (let c = k; c < end; c += 8) {
-      const word = load<u32>(from + c / 2), high: u32 = wholeBytes<F>() ? load<u16>(upper + c / 4) : 0;
-      put<F>(to, row, c - k, word & 0x0f0f0f0f | spread(high));
-      put<F>(to, row, c - k + 4, word >> 4 & 0x0f0f0f0f | spread(high >> 8));
+      const word = load<u32>(from + c / 2);
+      let high: u32 = 0;
+      if (bits == 5) high = load<u8>(upper + c / 8);
+      else if (bits == 6) high = load<u16>(upper + c / 4);
+      put<F>(to, row, c - k, word & 0x0f0f0f0f | spread<F>(high));
+      put<F>(to, row, c - k + 4, word >> 4 & 0x0f0f0f0f | spread<F>(high >> <u32> (bits * 4 - 16)));
     }
     to += (end - k) * (wholeBytes<F>() ? 32 : 16);
   }
 }
 
-/** Four pairs of bits become bits 4 and 5 of four bytes. */
+/** Four upper bits become bit 4 of four bytes; or four pairs (q6_k), bits 4 and 5. */
 @inline
-function spread(pairs: u32): u32 {
-  return (pairs & 3) << 4 | (pairs & 12) << 10 | (pairs & 48) << 16 | (pairs & 192) << 22;
+function spread<F>(upper: u32): u32 {
+  if (hasMinimum<F>()) return (upper & 1) << 4 | (upper & 2) << 11 | (upper & 4) << 18 | (upper & 8) << 25;
+  return (upper & 3) << 4 | (upper & 12) << 10 | (upper & 48) << 16 | (upper & 192) << 22;
 }
 
 /** Writes four numbers of a row, a byte each in `four`, from column `column` of a group on. */
@@ -151,9 +162,9 @@ export function readRow<F>(panel: usize, row: usize, to: usize, columns: usize):
   for (let k: usize = 0; k < columns; k += groupColumns<F>()) {
     if (outerBytes<F>() != 0 && (k & 255) == 0) outer = panel, panel += outerBytes<F>();
     let scale: f32, minimum: f32 = 0;
-    if (sizeof<F>() == 1) {
-      scale = load<f32>(outer + row * 4) * <f32> load<F>(panel + row);
-      if (hasMinimum<F>()) minimum = load<f32>(outer + 128 + row * 4) * <f32> load<F>(panel + 32 + row);
+    if (!halfScales<F>()) {
+      scale = load<f32>(outer + row * 4) * (hasMinimum<F>() ? <f32> load<u8>(panel + row) : <f32> load<i8>(panel + row));
+      if (hasMinimum<F>()) minimum = load<f32>(outer + 128 + row * 4) * <f32> load<u8>(panel + 32 + row);
     } else {
       scale = half(panel + row * 2);
       if (hasMinimum<F>()) minimum = half(panel + 64 + row * 2);

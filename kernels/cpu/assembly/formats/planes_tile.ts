@@ -5,7 +5,7 @@
 // is multiplied by the sum of the inputs, which is packed with them. T says how inputs are packed, F the format.
 
 import { dot } from "./int8";
-import { groupColumns, hasMinimum, outerBytes, scaleBytes, wholeBytes } from "./planes";
+import { groupColumns, halfScales, hasMinimum, outerBytes, scaleBytes, wholeBytes } from "./planes";
 
 /** Masks of numbers, the mask and the factor that make float32 of float16; in memory so that they stay in registers. */
 const constants = memory.data<u32>(
@@ -72,14 +72,14 @@ function halves4(at: usize): v128 {
 /** Scales of four rows. */
 @inline
 function scales4<F>(w: usize, outer: usize, row: usize): v128 {
-  if (sizeof<F>() == 2) return halves4(w + row * 2);
+  if (halfScales<F>()) return halves4(w + row * 2);
   return f32x4.mul(bytes4<F>(w + row), v128.load(outer + row * 4));
 }
 
 /** Minima of four rows. */
 @inline
 function minima4<F>(w: usize, outer: usize, row: usize): v128 {
-  if (sizeof<F>() == 2) return halves4(w + 64 + row * 2);
+  if (halfScales<F>()) return halves4(w + 64 + row * 2);
   return f32x4.mul(bytes4<F>(w + 32 + row), v128.load(outer + 128 + row * 4));
 }
 
