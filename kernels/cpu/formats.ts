@@ -14,6 +14,7 @@ export const formats = {
   q4_0: "planes<i16>",
   q4_1: "planes<u16>",
   q4_k: "planes<u8>",
+  q5_k: "planes<u32>",
   q6_k: "planes<i32>",
 } as const satisfies Partial<Record<DType, string>>;
 

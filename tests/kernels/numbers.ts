@@ -80,6 +80,7 @@ const planes = {
       f16(d, at + 4 * (c >> 5)) * q + f16(d, at + 4 * (c >> 5) + 2),
   },
   q4_k: { bits: 4, bytes: (columns: number) => 20 * columns / 256, element: kElement },
+  q5_k: { bits: 5, bytes: (columns: number) => 20 * columns / 256, element: kElement },
   q6_k: {
     bits: 6,
     bytes: (columns: number) => 18 * columns / 256,

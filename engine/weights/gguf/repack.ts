@@ -127,6 +127,18 @@ const q4_K = repacking("q4_k", 256, 144, (place) => {
   moveKScales(place, 4);
 });
 
+/** As Q4_K; bit j of 32 bytes between scales and nibbles is the fifth of group j. */
+const q5_K = repacking("q5_k", 256, 176, (place) => {
+  const { from, at, to, row, column, columns } = place, { high } = planeStarts(5, columns);
+  for (let j = 0; j < 4; j++) moveHalves(place, at + 48 + 32 * j, column + 64 * j, 32);
+  for (let i = 0; i < 256; i += 4) {
+    const bits = from.getUint32(at + 16 + (i & 31), true) >>> (i >> 5) & 0x01010101;
+    const four = (bits | bits >>> 7 | bits >>> 14 | bits >>> 21) & 15, byte = row + high + (column + i >> 3);
+    to.setUint8(byte, to.getUint8(byte) | four << (i & 4));
+  }
+  moveKScales(place, 5);
+});
+
 /** Nibbles, upper bit pairs, int8 scales, d; as in `blocks.ts`. */
 const q6_K = repacking("q6_k", 256, 210, ({ from, at, to, row, column, columns }) => {
   const starts = planeStarts(6, columns);
@@ -160,5 +172,6 @@ export const repackings: Readonly<Record<string, Repacking>> = {
   Q8_0: q8_0,
   IQ4_NL: iq4_NL,
   Q4_K: q4_K,
+  Q5_K: q5_K,
   Q6_K: q6_K,
 };

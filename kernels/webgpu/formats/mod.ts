@@ -9,10 +9,11 @@ import type { VecPlace, WebGpuFormat } from "./format.ts";
 import { q4_0 } from "./q4_0.ts";
 import { q4_1 } from "./q4_1.ts";
 import { q4_k } from "./q4_k.ts";
+import { q5_k } from "./q5_k.ts";
 import { q6_k } from "./q6_k.ts";
 import { q8 } from "./q8.ts";
 
-const formats: Readonly<Record<DType, WebGpuFormat>> = { f32, f16, bf16, q8, q4_0, q4_1, q4_k, q6_k };
+const formats: Readonly<Record<DType, WebGpuFormat>> = { f32, f16, bf16, q8, q4_0, q4_1, q4_k, q5_k, q6_k };
 
 /** The format of this name. */
 const format = (name: DType): WebGpuFormat => formats[name];

@@ -62,7 +62,7 @@ for (const [type, bound] of Object.entries(bounds)) {
 }
 
 /** Q4_K_M mixes: where v is finer than q and k, all three become q8. */
-const kBounds = { Q4_K: 1e-6, Q6_K: 1e-6, Q4_K_M: 2e-2 };
+const kBounds = { Q4_K: 1e-6, Q5_K: 1e-6, Q6_K: 1e-6, Q4_K_M: 2e-2 };
 
 for (const [type, bound] of Object.entries(kBounds)) {
   ggufTest(`a ${type} GGUF file gives the logits of the package's values in float64`, async (folder) => {
