@@ -27,8 +27,10 @@ const tolerance = 5e-3;
  */
 const inputShare = { random: 6, trained: 2 };
 
-/** The one word of pocket's answers that comes out differently (an "island" for a "river") is ahead by 8e-3; by 2.3e-2 with inputs of eight bits. */
-const tie = 3e-2;
+/** The one word of pocket's answers that comes out differently (an "island" for a "river") is ahead by 8e-3. */
+const tie = 2e-2;
+/** With inputs of eight bits it is ahead by 2.3e-2. */
+const tieRounded = 3e-2;
 
 const root = new URL("../data/reference/", import.meta.url).pathname;
 const pocket = new URL("../../models/pocket/", import.meta.url).pathname;
@@ -89,7 +91,7 @@ export function testInt8Models(
         } else {
           const gap = logits![tokens[0]!]! - logits![expected[place]!]!;
           assert.ok(
-            gap <= tie,
+            gap <= (roundsInputs ? tieRounded : tie),
             `token ${place} is ${tokens[0]} instead of ${expected[place]}, ahead by ${gap}`,
           );
         }
