@@ -22,7 +22,7 @@ Deno.test("generate --tp answers as one rank does, in float32 and in float16", a
     assert.equal(stdout, "23 plus 48 is 71.\n");
     assert.equal(code, 0, stderr);
   }
-  assert.match(four.stderr, /weights \d MiB on each of 4 ranks/);
+  assert.match(four.stderr, /weights \d MiB on each of 4 ranks in bf16/);
 });
 
 Deno.test("generate --tp with a number that does not divide the model is one line and exit code 1", async () => {
