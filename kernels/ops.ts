@@ -254,6 +254,8 @@ export interface Backend extends Disposable {
   readonly info: DeviceInfo;
   /** Formats that its matrices may have; q8 and the floats are always among them. */
   readonly dtypes: readonly DType[];
+  /** Whether products round their inputs to eight bits where the weights are quantized. */
+  readonly roundsInputs?: boolean;
   /** Bytes held by weights so far, and by everything else. */
   readonly weightBytes: number;
 
