@@ -23,7 +23,7 @@ import { plan, samplingRows, scatteredPages, type TestSampling, type TestSequenc
 export type BackendFactory = () => Promise<Backend>;
 
 /** Largest ‖Δ‖/‖ref‖ of one operation: f16 products within a K-step are allowed, a wrong element is not. */
-const tolerance = 2e-3;
+const defaultTolerance = 2e-3;
 
 const baseState: StateSpec = {
   numLayers: 1,
@@ -94,8 +94,13 @@ class Pair {
 /** Decode rows (one token each) that give a step of T tokens. */
 const tokensOnly = (count: number): TestSequence[] => [{ row: 0, cached: 0, extend: count, sample: false }];
 
-/** Registers the suite under a name. */
-export function testBackend(name: string, create: BackendFactory, register: Register = Deno.test): void {
+/** Registers the suite under a name; `tolerance` is for products whose inputs are rounded to bfloat16. */
+export function testBackend(
+  name: string,
+  create: BackendFactory,
+  register: Register = Deno.test,
+  tolerance = defaultTolerance,
+): void {
   const test = (title: string, body: (tested: Backend) => Promise<void>) =>
     register(`${name}: ${title}`, async () => {
       using tested = await create();

@@ -1,0 +1,113 @@
+// Attention of a layer: norm, rotation and store of all tokens first, then every query over the pages, and the merge of
+// its splits where there are several.
+
+import type { AttentionArgs, HeadLayout, Norm } from "../../ops.ts";
+import type { AttentionCut } from "../../webgpu/plan/pack.ts";
+import { Float } from "../device.ts";
+import { divideUp, type Forward, scratch } from "../forward.ts";
+import { type CudaActivation, type CudaRope, type CudaVector, ElementType } from "../memory.ts";
+
+/** Most splits of a sequence's keys. */
+const mostSplits = 64;
+/** A split has at least so many keys: below, the merge costs more than it saves. */
+const leastKeys = 128;
+/** Splits are multiples of this many keys. */
+const granularity = 32;
+/** Widest head: its eighths are spread over a warp. */
+export const widestHead = 256;
+
+/** Query heads of a key/value head that one block handles. */
+function headBlock({ numHeads, numKvHeads }: HeadLayout): 1 | 2 | 4 {
+  const group = numHeads / numKvHeads;
+  return group >= 3 ? 4 : group === 2 ? 2 : 1;
+}
+
+/** Blocks for a query and split. */
+const headBlocks = (heads: HeadLayout) =>
+  heads.numKvHeads * divideUp(heads.numHeads / heads.numKvHeads, headBlock(heads));
+
+/** How the keys of queries that see so many are divided over blocks. */
+export function cutKeys(lengths: readonly number[], heads: HeadLayout, multiprocessors: number): AttentionCut {
+  let longest = 1;
+  for (const length of lengths) longest = Math.max(longest, length);
+  const blocks = Math.max(1, lengths.length * headBlocks(heads));
+  const wanted = Math.min(mostSplits, Math.floor(4 * multiprocessors / blocks), Math.floor(longest / leastKeys));
+  // Powers of two, so that a growing context has few shapes.
+  const splits = wanted < 2 ? 1 : 2 ** Math.floor(Math.log2(wanted));
+  const splitKeys = divideUp(divideUp(longest, splits), granularity) * granularity;
+  return { splitKeys, splits, threads: 128, headBlock: headBlock(heads), batch: 4 };
+}
+
+/** Norms and rotation of q and k, store of k and v, and attention. */
+export function launchAttention(forward: Forward, args: AttentionArgs): void {
+  const { context: { device, state }, shape, plan } = forward;
+  const { heads, qNorm, kNorm, layer, scale, window } = args;
+  const { numHeads, numKvHeads, headDim } = heads;
+  const qkv = args.qkv as CudaActivation, output = args.output as CudaActivation, rope = args.rope as CudaRope;
+  const weight = (norm: Norm | undefined) => norm ? (norm.weight as CudaVector).buffer.address : 0n;
+  const query = scratch(forward, "query", 4 * shape.tokens * numHeads * headDim);
+  const [keys, values] = [state.keys[layer]!.address, state.values[layer]!.address];
+  device.launch(
+    device.kernel("rope", "rope_store"),
+    [numHeads + 2 * numKvHeads, shape.tokens],
+    32,
+    0,
+    [
+      plan,
+      qkv.buffer.address,
+      ElementType[qkv.type],
+      rope.cosine.address,
+      rope.sine.address,
+      weight(qNorm),
+      weight(kNorm),
+      new Float(qNorm?.epsilon ?? 0),
+      new Float(kNorm?.epsilon ?? 0),
+      state.pageTable.address,
+      keys,
+      values,
+      query,
+      ElementType.f32,
+      numHeads,
+      numKvHeads,
+      headDim,
+      state.pageShift,
+      state.pagesPerRow,
+    ],
+  );
+  if (shape.decodes === 0) return;
+  const lanes = [4, 8, 16, 32].find((n) => 8 * n >= headDim) as 4 | 8 | 16 | 32;
+  const partialBytes = 4 * shape.decodes * numHeads * shape.splits * (headDim + 2);
+  const partial = shape.splits > 1 ? scratch(forward, "partial", partialBytes) : 0n;
+  device.launch(
+    device.kernel(`attention_${lanes}`, `attention_h${headBlock(heads)}`),
+    [shape.splits, headBlocks(heads), shape.decodes],
+    128,
+    0,
+    [
+      plan,
+      query,
+      ElementType.f32,
+      state.pageTable.address,
+      keys,
+      values,
+      partial,
+      output.buffer.address,
+      ElementType[output.type],
+      numHeads,
+      numKvHeads,
+      headDim,
+      state.pageShift,
+      state.pagesPerRow,
+      new Float(scale * Math.LOG2E),
+      window ?? 0,
+    ],
+  );
+  if (shape.splits === 1) return;
+  device.launch(
+    device.kernel("merge", "attention_merge"),
+    [numHeads, shape.decodes],
+    headDim <= 64 ? 64 : 128,
+    0,
+    [plan, partial, output.buffer.address, ElementType[output.type], numHeads, headDim, window ?? 0],
+  );
+}

@@ -1,0 +1,64 @@
+// What each PTX module is compiled from: `modules.ts` embeds the results.
+
+import type { ModuleName } from "../modules.ts";
+
+/** One compilation. */
+export interface Recipe {
+  /** Under `kernels/cuda/`. */
+  readonly source: string;
+  /** Macros. */
+  readonly defines?: Readonly<Record<string, string>>;
+  /** Compute capability that it needs; "80" where nothing is said. */
+  readonly architecture?: "80" | "90a";
+}
+
+const kinds = ["bf16", "f16", "q8"] as const;
+
+const each = <T extends string>(values: readonly T[], make: (value: T) => [string, Recipe]) =>
+  Object.fromEntries(values.map(make));
+
+/** By module. */
+export const recipes: Readonly<Record<string, Recipe>> = {
+  embed: { source: "embed/embed.cu" },
+  prepare: { source: "linear/prepare.cu" },
+  rope: { source: "attention/rope.cu" },
+  merge: { source: "attention/merge.cu" },
+  moe: { source: "moe/moe.cu" },
+  sample: { source: "sample/sample.cu" },
+  ...each(["4", "8", "16", "32"], (lanes) => [
+    `attention_${lanes}`,
+    { source: "attention/decode.cu", defines: { LANES: lanes } },
+  ]),
+  ...each(["f32", ...kinds], (kind) => [
+    `plain_${kind}`,
+    { source: "linear/plain.cu", defines: { KIND: kind.toUpperCase() } },
+  ]),
+  ...each(kinds, (kind) => [
+    `tiled_${kind}`,
+    { source: "linear/tiled.cu", defines: { KIND: kind.toUpperCase() } },
+  ]),
+  ...each(
+    kinds.flatMap((kind) => ["16", "32", "64"].map((rows) => `${kind}_${rows}`)),
+    (name) => {
+      const [kind, rows] = name.split("_") as [string, string];
+      return [`skinny_${name}`, {
+        source: "linear/skinny.cu",
+        // Products with a norm would overflow f16 before they are scaled.
+        defines: {
+          KIND: kind.toUpperCase(),
+          ROWS: rows,
+          ...rows === "16" && kind !== "f16" ? { NORM: "1" } : {},
+        },
+      }];
+    },
+  ),
+} satisfies Record<string, Recipe>;
+
+/** Recipes whose module is not embedded, or the other way round: none. */
+export function mismatches(embedded: readonly ModuleName[]): string[] {
+  const names = Object.keys(recipes);
+  return [
+    ...names.filter((name) => !(embedded as readonly string[]).includes(name)),
+    ...embedded.filter((name) => !names.includes(name)),
+  ];
+}

@@ -1,0 +1,380 @@
+// One GPU as the backend uses it: the primary context, a stream, memory, launches, and errors with names.
+//
+// Everything runs in the order of the calls on one stream. Arguments of a launch are laid out in one block whose
+// table of pointers never changes: the driver copies them before the call returns.
+
+import { Attribute, Code, type Driver, type Handle, maxDynamicSharedBytes } from "./driver.ts";
+import { CudaError, cudaError, isSticky } from "./errors.ts";
+import { type ModuleName, modules } from "./modules.ts";
+
+/** Memory on the device. */
+export interface DeviceBuffer {
+  /** Unique per device object. */
+  readonly id: number;
+  /** Where it begins. */
+  readonly address: bigint;
+  /** Its size. */
+  readonly bytes: number;
+}
+
+/** Memory of the host that the device reads and writes by itself. */
+export interface PinnedBuffer {
+  /** For the driver. */
+  readonly pointer: Handle;
+  /** The same memory. */
+  readonly data: ArrayBuffer;
+}
+
+/** An argument of a kernel: a device address (or 0n), an int, or a float. */
+export type Argument = bigint | number | Float;
+
+/** A float argument; plain numbers are ints. */
+export class Float {
+  /** Passed as float32. */
+  constructor(readonly value: number) {}
+}
+
+/** A kernel that can be launched. */
+export interface Kernel {
+  /** Module and function, for messages. */
+  readonly name: string;
+  /** The driver's. */
+  readonly handle: Handle;
+}
+
+/** The grid of a launch. */
+export type Grid = readonly [x: number, y: number, z?: number];
+
+const mostArguments = 24;
+
+/** What is known about a GPU without using it. */
+export interface DeviceProperties {
+  /** The driver's number of it. */
+  readonly ordinal: number;
+  /** For example "NVIDIA H100 80GB HBM3". */
+  readonly name: string;
+  /** Major · 10 + minor. */
+  readonly capability: number;
+  /** Number of multiprocessors. */
+  readonly multiprocessors: number;
+  /** All of its memory. */
+  readonly memoryBytes: number;
+  /** Most shared memory of a block. */
+  readonly sharedBytes: number;
+  /** For example "0000:17:00.0". */
+  readonly address: string;
+}
+
+/** One GPU, with the context that all of this process shares. */
+export class CudaDevice implements Disposable {
+  readonly driver: Driver;
+  readonly properties: DeviceProperties;
+  readonly stream: Handle;
+  readonly #modules = new Map<ModuleName, Handle>();
+  readonly #kernels = new Map<string, Kernel>();
+  readonly #live = new Set<DeviceBuffer>();
+  readonly #pinned = new Set<PinnedBuffer>();
+  readonly #cells = new DataView(new ArrayBuffer(8 * mostArguments));
+  readonly #table = new BigUint64Array(mostArguments);
+  readonly #tablePointer: Handle;
+  /** Waits after every launch, so that an error names its kernel. */
+  readonly #checking: boolean;
+  /** Kernels and graphs launched lately. */
+  readonly #launched = new Set<string>();
+  #nextId = 1;
+  #failed: CudaError | null = null;
+
+  /** Retains the primary context and makes it this thread's. `checking` waits after every launch. */
+  constructor(driver: Driver, properties: DeviceProperties, checking = false) {
+    this.driver = driver;
+    this.properties = properties;
+    this.#checking = checking;
+    const context = this.#out((to) => driver.cuDevicePrimaryCtxRetain(to, properties.ordinal), "context");
+    this.check(driver.cuCtxSetCurrent(context), "cuCtxSetCurrent");
+    // Not joined with the default stream, which is not used.
+    this.stream = this.#out((to) => driver.cuStreamCreate(to, 1), "cuStreamCreate");
+    const base = Deno.UnsafePointer.value(Deno.UnsafePointer.of(new Uint8Array(this.#cells.buffer)));
+    for (let i = 0; i < mostArguments; i++) this.#table[i] = BigInt(base) + BigInt(8 * i);
+    this.#tablePointer = Deno.UnsafePointer.of(this.#table)!;
+  }
+
+  /** Throws for a code that is not 0, and from then on the same again where the device is lost. */
+  check(code: number, what: string): void {
+    if (code === Code.Success) return;
+    const error = cudaError(code, isSticky(code) ? `${what}; ${this.#suspects()}` : what);
+    if (isSticky(code)) this.#failed ??= error;
+    throw this.#failed ?? error;
+  }
+
+  /** Throws if the device is lost. */
+  assertAlive(): void {
+    if (this.#failed !== null) throw this.#failed;
+  }
+
+  /** Uninitialised memory. */
+  alloc(bytes: number, what: string): DeviceBuffer {
+    const size = Math.max(256, Math.ceil(bytes / 256) * 256);
+    const address = new BigUint64Array(1);
+    const code = this.driver.cuMemAlloc_v2(new Uint8Array(address.buffer), BigInt(size));
+    if (code === Code.OutOfMemory) {
+      const { free } = this.memory();
+      throw new CudaError(
+        `${what} takes ${gib(size)}, but of the GPU's ${gib(this.properties.memoryBytes)} only ${gib(free)} are ` +
+          "free: give a smaller --memory or --num-pages, choose a smaller model or --dtype int8, or end the process " +
+          "that holds the memory (nvidia-smi lists them)",
+        code,
+      );
+    }
+    this.check(code, `cuMemAlloc of ${size} bytes for ${what}`);
+    const buffer = { id: this.#nextId++, address: address[0]!, bytes: size };
+    this.#live.add(buffer);
+    return buffer;
+  }
+
+  /** Gives memory back; waits for what runs. */
+  free(buffer: DeviceBuffer): void {
+    if (this.#live.delete(buffer)) this.check(this.driver.cuMemFree_v2(buffer.address), "cuMemFree");
+  }
+
+  /** Bytes free now, and in all. */
+  memory(): { free: number; total: number } {
+    const free = new BigUint64Array(1), total = new BigUint64Array(1);
+    this.check(
+      this.driver.cuMemGetInfo_v2(new Uint8Array(free.buffer), new Uint8Array(total.buffer)),
+      "cuMemGetInfo",
+    );
+    return { free: Number(free[0]), total: Number(total[0]) };
+  }
+
+  /** Memory of the host for copies that nobody waits for. */
+  pin(bytes: number): PinnedBuffer {
+    const pointer = this.#out((to) => this.driver.cuMemAllocHost_v2(to, BigInt(bytes)), "cuMemAllocHost");
+    const buffer = { pointer, data: Deno.UnsafePointerView.getArrayBuffer(pointer, bytes) };
+    this.#pinned.add(buffer);
+    return buffer;
+  }
+
+  /** Gives it back. */
+  unpin(buffer: PinnedBuffer): void {
+    if (this.#pinned.delete(buffer)) this.check(this.driver.cuMemFreeHost(buffer.pointer), "cuMemFreeHost");
+  }
+
+  /** Writes memory, after all that was launched before; done when the call returns. */
+  write(to: bigint, data: Uint8Array | Uint32Array | Float32Array): void {
+    if (data.byteLength === 0) return;
+    // On the own stream: the plain copy is on another one, and may return before it has arrived.
+    const from = Deno.UnsafePointer.of(data as Uint8Array<ArrayBuffer>)!;
+    this.check(
+      this.driver.cuMemcpyHtoDAsync_v2(to, from, BigInt(data.byteLength), this.stream),
+      "cuMemcpyHtoDAsync",
+    );
+    this.synchronize("a write");
+  }
+
+  /** Reads memory, after all that was launched before. */
+  read(from: bigint, bytes: number): ArrayBuffer {
+    const data = new Uint8Array(bytes);
+    if (bytes === 0) return data.buffer;
+    this.synchronize("a readback");
+    this.check(this.driver.cuMemcpyDtoH_v2(data, from, BigInt(bytes)), "cuMemcpyDtoH");
+    return data.buffer;
+  }
+
+  /** A copy from pinned memory, in the order of the stream. */
+  copyIn(to: bigint, from: PinnedBuffer, offset: number, bytes: number): void {
+    const pointer = offset === 0 ? from.pointer : Deno.UnsafePointer.offset(from.pointer, offset);
+    this.check(this.driver.cuMemcpyHtoDAsync_v2(to, pointer, BigInt(bytes), this.stream), "cuMemcpyHtoDAsync");
+  }
+
+  /** A copy to pinned memory, in the order of the stream. */
+  copyOut(to: PinnedBuffer, offset: number, from: bigint, bytes: number): void {
+    const pointer = offset === 0 ? to.pointer : Deno.UnsafePointer.offset(to.pointer, offset);
+    this.check(this.driver.cuMemcpyDtoHAsync_v2(pointer, from, BigInt(bytes), this.stream), "cuMemcpyDtoHAsync");
+  }
+
+  /** A copy on the device, in the order of the stream. */
+  copy(to: bigint, from: bigint, bytes: number): void {
+    this.check(this.driver.cuMemcpyDtoDAsync_v2(to, from, BigInt(bytes), this.stream), "cuMemcpyDtoDAsync");
+  }
+
+  /** Sets words, in the order of the stream. */
+  fill(to: bigint, value: number, words: number): void {
+    this.check(this.driver.cuMemsetD32Async(to, value, BigInt(words), this.stream), "cuMemsetD32Async");
+  }
+
+  /** A kernel; its module is compiled by the driver, or found in its cache, the first time. */
+  kernel(module: ModuleName, name: string, dynamicBytes = 0): Kernel {
+    const key = `${module}/${name}`;
+    const known = this.#kernels.get(key);
+    if (known) return known;
+    let handle = this.#modules.get(module);
+    if (handle === undefined) {
+      handle = this.#out((to) => this.driver.cuModuleLoadData(to, text(modules[module])), `loading ${module}`);
+      this.#modules.set(module, handle);
+    }
+    const owner = handle;
+    const kernel = {
+      name: key,
+      handle: this.#out((to) => this.driver.cuModuleGetFunction(to, owner, text(name)), key),
+    };
+    if (dynamicBytes > 48 * 1024) {
+      const code = this.driver.cuFuncSetAttribute(kernel.handle, maxDynamicSharedBytes, dynamicBytes);
+      this.check(code, `${dynamicBytes} bytes of shared memory for ${key}`);
+    }
+    this.#kernels.set(key, kernel);
+    return kernel;
+  }
+
+  /** Launches a kernel. */
+  launch(kernel: Kernel, grid: Grid, threads: number, shared: number, args: readonly Argument[]): void {
+    for (let i = 0; i < args.length; i++) {
+      const value = args[i]!;
+      if (typeof value === "bigint") this.#cells.setBigUint64(8 * i, value, true);
+      else if (typeof value === "number") this.#cells.setInt32(8 * i, value, true);
+      else this.#cells.setFloat32(8 * i, value.value, true);
+    }
+    const code = this.driver.cuLaunchKernel(
+      kernel.handle,
+      grid[0],
+      grid[1],
+      grid[2] ?? 1,
+      threads,
+      1,
+      1,
+      shared,
+      this.stream,
+      this.#tablePointer,
+      null,
+    );
+    this.check(code, `launching ${kernel.name}`);
+    if (this.#checking) {
+      this.#launched.clear();
+      this.#launched.add(kernel.name);
+      this.check(this.driver.cuStreamSynchronize(this.stream), `in ${kernel.name}`);
+    } else {
+      this.#launched.add(kernel.name);
+    }
+  }
+
+  /** Blocks until all that was launched is done. */
+  synchronize(what: string): void {
+    this.check(this.driver.cuStreamSynchronize(this.stream), what);
+    this.#launched.clear();
+  }
+
+  /** Records everything that `record` launches instead of running it; null handles never come back. */
+  capture(record: () => void): Handle {
+    // Thread-local: others of the process go on using the driver meanwhile.
+    this.check(this.driver.cuStreamBeginCapture_v2(this.stream, 1), "cuStreamBeginCapture");
+    try {
+      record();
+    } catch (error) {
+      this.driver.cuStreamEndCapture(this.stream, new Uint8Array(8));
+      throw error;
+    }
+    const graph = this.#out((to) => this.driver.cuStreamEndCapture(this.stream, to), "cuStreamEndCapture");
+    const made = this.#out((to) => this.driver.cuGraphInstantiateWithFlags(to, graph, 0n), "cuGraphInstantiate");
+    this.check(this.driver.cuGraphDestroy(graph), "cuGraphDestroy");
+    return made;
+  }
+
+  /** Runs what was captured. */
+  replay(graph: Handle): void {
+    this.check(this.driver.cuGraphLaunch(graph, this.stream), "cuGraphLaunch");
+  }
+
+  /** Ends a captured graph. */
+  forget(graph: Handle): void {
+    this.check(this.driver.cuGraphExecDestroy(graph), "cuGraphExecDestroy");
+  }
+
+  /** An event; without times it is cheaper. */
+  event(timing = false): Handle {
+    return this.#out((to) => this.driver.cuEventCreate(to, timing ? 0 : 2), "cuEventCreate");
+  }
+
+  /** Marks this point of the stream. */
+  mark(event: Handle): void {
+    this.check(this.driver.cuEventRecord(event, this.stream), "cuEventRecord");
+  }
+
+  /** Blocks until the stream has passed the mark. */
+  wait(event: Handle): void {
+    this.check(this.driver.cuEventSynchronize(event), "waiting for a step");
+  }
+
+  /** Milliseconds between two marks that have been passed. */
+  elapsed(from: Handle, to: Handle): number {
+    const milliseconds = new Float32Array(1);
+    this.check(
+      this.driver.cuEventElapsedTime(new Uint8Array(milliseconds.buffer), from, to),
+      "cuEventElapsedTime",
+    );
+    return milliseconds[0]!;
+  }
+
+  /** Gives memory, modules and stream back; the context stays while others of the process use it. */
+  [Symbol.dispose](): void {
+    // A lost device gives errors for all of these, and nothing can be done about them.
+    this.driver.cuStreamSynchronize(this.stream);
+    for (const { address } of this.#live) this.driver.cuMemFree_v2(address);
+    for (const { pointer } of this.#pinned) this.driver.cuMemFreeHost(pointer);
+    for (const module of this.#modules.values()) this.driver.cuModuleUnload(module);
+    this.driver.cuStreamDestroy_v2(this.stream);
+    this.driver.cuDevicePrimaryCtxRelease_v2(this.properties.ordinal);
+    this.#live.clear();
+    this.#pinned.clear();
+    this.#modules.clear();
+    this.#kernels.clear();
+  }
+
+  /** Which kernels may have caused an error that shows only now. */
+  #suspects(): string {
+    const names = [...this.#launched];
+    if (names.length === 0) return "in a kernel of a step";
+    if (names.length === 1) return `in kernel ${names[0]}`;
+    return `in one of the kernels ${names.slice(0, 12).join(", ")}${names.length > 12 ? ", …" : ""} ` +
+      "(RADISH_CUDA_CHECK=1 waits after each and names it)";
+  }
+
+  #out(call: (to: Uint8Array<ArrayBuffer>) => number, what: string): Handle {
+    const value = new BigUint64Array(1);
+    this.check(call(new Uint8Array(value.buffer)), what);
+    const pointer = Deno.UnsafePointer.create(value[0]!);
+    if (pointer === null) throw new CudaError(`${what}: the CUDA driver gave no handle`);
+    return pointer;
+  }
+}
+
+const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
+
+const text = (value: string) => new TextEncoder().encode(value + "\0");
+
+/** All GPUs that the driver shows to this process. */
+export function listDevices(driver: Driver): DeviceProperties[] {
+  const number = new Int32Array(1);
+  const ask = (call: (to: Uint8Array<ArrayBuffer>) => number, what: string) => {
+    const code = call(new Uint8Array(number.buffer));
+    if (code !== Code.Success) throw cudaError(code, what);
+    return number[0]!;
+  };
+  const count = ask((to) => driver.cuDeviceGetCount(to), "cuDeviceGetCount");
+  return Array.from({ length: count }, (_, ordinal) => {
+    const device = ask((to) => driver.cuDeviceGet(to, ordinal), "cuDeviceGet");
+    const attribute = (which: number) => ask((to) => driver.cuDeviceGetAttribute(to, which, device), "attribute");
+    const name = new Uint8Array(256), memory = new BigUint64Array(1);
+    driver.cuDeviceGetName(name, name.length, device);
+    driver.cuDeviceTotalMem_v2(new Uint8Array(memory.buffer), device);
+    const hex = (value: number, digits: number) => value.toString(16).padStart(digits, "0");
+    return {
+      ordinal: device,
+      name: new TextDecoder().decode(name).replace(/\0.*$/s, ""),
+      capability: 10 * attribute(Attribute.CapabilityMajor) + attribute(Attribute.CapabilityMinor),
+      multiprocessors: attribute(Attribute.MultiprocessorCount),
+      memoryBytes: Number(memory[0]),
+      sharedBytes: attribute(Attribute.SharedBytesPerBlockOptIn),
+      address: `${hex(attribute(Attribute.PciDomainId), 4)}:${hex(attribute(Attribute.PciBusId), 2)}:` +
+        `${hex(attribute(Attribute.PciDeviceId), 2)}.0`,
+    };
+  });
+}

@@ -1,0 +1,223 @@
+// Which kernels a matrix product takes: float32 for small matrices and float32 weights, the matrix units otherwise, with
+// one kernel for few tokens and one for many.
+
+import type { Norm } from "../../ops.ts";
+import { Float } from "../device.ts";
+import { divideUp, type Forward, scratch } from "../forward.ts";
+import {
+  type ActivationType,
+  type CudaActivation,
+  type CudaMatrix,
+  type CudaVector,
+  elementBytes,
+  ElementType,
+  paddedRows,
+} from "../memory.ts";
+import type { ModuleName } from "../modules.ts";
+
+/** The kernels' numbers of what happens behind a product. */
+export const Epilogue = { store: 0, add: 1, "silu-mul": 2 } as const;
+
+/** A product over `rows` rows. */
+export interface Product {
+  /** [rows, columns] */
+  readonly input: Pick<CudaActivation, "type" | "buffer">;
+  /** Applied to the input first. */
+  readonly norm: Norm | null;
+  /** [rows, columns] */
+  readonly weight: CudaMatrix;
+  /** [rows] */
+  readonly bias: CudaVector | null;
+  /** [rows, rows of the weight], or half as wide for "silu-mul". */
+  readonly output: Pick<CudaActivation, "type" | "buffer">;
+  /** As in `LinearArgs`. */
+  readonly epilogue: keyof typeof Epilogue;
+  /** How many. */
+  readonly rows: number;
+  /** From one row of the output to the next; that of a row's features where nothing is said. */
+  readonly stride?: number;
+  /** Not on the matrix units, however large the matrix is. */
+  readonly exact?: boolean;
+}
+
+/** Up to so many rows weights go straight from memory to the matrix units. */
+const skinnyRows = 64;
+
+/** Up to so many rows norm and product are one kernel. */
+const normRows = 16;
+
+/** Warps of a block that share a sum. */
+const mostWarps = 8;
+
+/** Shared memory of a block of the tiled kernel: its results in float32, rows padded. */
+const tiledBytes = 128 * 132 * 4;
+
+/** Whether products with a weight run on the matrix units. */
+export function usesMatrixUnits({ spec: { rows, columns, dtype } }: CudaMatrix, halfFrom: number): boolean {
+  return dtype !== "f32" && rows * columns >= halfFrom;
+}
+
+/** The type in which products with a weight take their inputs on the matrix units. */
+export const inputType = ({ spec }: CudaMatrix): "bf16" | "f16" => spec.dtype === "f16" ? "f16" : "bf16";
+
+/** output = epilogue(norm(input) · weightᵀ + bias) */
+export function launchLinear(forward: Forward, product: Product): void {
+  const { context: { halfFrom } } = forward;
+  const { weight, norm, input, rows } = product;
+  if (product.exact || !usesMatrixUnits(weight, halfFrom)) return launchPlain(forward, product);
+  const type = inputType(weight), { dtype } = weight.spec;
+  if (rows <= normRows && norm !== null && input.type === "f32" && dtype !== "f16") {
+    return launchSkinny(forward, product, input.buffer.address, norm);
+  }
+  const x = norm === null && input.type === type
+    ? input.buffer.address
+    : prepare(forward, input, norm, type, rows, weight.spec.columns, "prepared");
+  if (rows <= skinnyRows) launchSkinny(forward, product, x, null);
+  else launchTiled(forward, product, x);
+}
+
+const vector = (v: CudaVector | null) => v?.buffer.address ?? 0n;
+const normWeight = (norm: Norm | null) => norm === null ? 0n : (norm.weight as CudaVector).buffer.address;
+
+/** The rows of an activation in another type, normalised if there is a norm; returns where they are. */
+export function prepare(
+  forward: Forward,
+  input: Pick<CudaActivation, "type" | "buffer">,
+  norm: Norm | null,
+  type: ActivationType,
+  rows: number,
+  columns: number,
+  role: "prepared" | "wide" | "sampled",
+  group = 0n,
+): bigint {
+  const { device } = forward.context;
+  const to = scratch(forward, role, elementBytes(type) * paddedRows(rows) * columns);
+  device.launch(device.kernel("prepare", "prepare"), [rows, 1], 128, 0, [
+    group,
+    input.buffer.address,
+    ElementType[input.type],
+    normWeight(norm),
+    new Float(norm?.epsilon ?? 0),
+    to,
+    ElementType[type],
+    columns,
+  ]);
+  return to;
+}
+
+function launchPlain(forward: Forward, product: Product): void {
+  const { input, norm, weight, bias, output, epilogue, rows } = product;
+  const { device } = forward.context;
+  const { columns, dtype } = weight.spec;
+  const features = epilogue === "silu-mul" ? weight.spec.rows / 2 : weight.spec.rows;
+  const x = input.type === "f32"
+    ? input.buffer.address
+    : prepare(forward, input, null, "f32", rows, columns, "wide");
+  device.launch(
+    device.kernel(`plain_${dtype}`, "plain"),
+    [divideUp(features, 8), divideUp(rows, 8)],
+    256,
+    0,
+    [
+      x,
+      normWeight(norm),
+      new Float(norm?.epsilon ?? 0),
+      weight.buffer.address,
+      vector(bias),
+      output.buffer.address,
+      ElementType[output.type],
+      rows,
+      features,
+      columns,
+      product.stride ?? features,
+      Epilogue[epilogue],
+      0n,
+      0,
+    ],
+  );
+}
+
+/** Where the rows of a product with experts are: the tiles, and the order of the pairs. */
+export interface ExpertTiles {
+  /** Their number, then (expert, first, rows) triples. */
+  readonly tiles: bigint;
+  /** Pairs in the order of their experts. */
+  readonly order: bigint;
+  /** Room for tiles. */
+  readonly most: number;
+  /** The row of x of a pair is pair / perToken. */
+  readonly perToken: number;
+}
+
+/** A product for few rows; `x` is 16-bit, or float32 with a norm. */
+export function launchSkinny(
+  forward: Forward,
+  product: Pick<Product, "weight" | "bias" | "output" | "epilogue" | "rows" | "stride">,
+  x: bigint,
+  norm: Norm | null,
+  experts: ExpertTiles | null = null,
+): void {
+  const { weight, bias, output, epilogue, rows } = product;
+  const { device } = forward.context;
+  const { columns, dtype } = weight.spec;
+  const paired = epilogue === "silu-mul";
+  const features = paired ? weight.spec.rows / 2 : weight.spec.rows;
+  const tile = experts !== null || rows <= 16 ? 16 : rows <= 32 ? 32 : 64;
+  // Blocks of eight features where sixteen would leave multiprocessors without work.
+  const wide = paired || divideUp(features, 16) >= 2 * device.properties.multiprocessors;
+  const shape = paired ? "pair" : wide ? "n16" : "n8";
+  const warps = Math.max(1, Math.min(mostWarps, Math.floor(divideUp(columns, 32) / 4)));
+  const shared = warps * (tile / 16 * (wide ? 2 : 1) * 4 * 32 + 16) * 4;
+  device.launch(
+    device.kernel(
+      `skinny_${dtype}_${tile}` as ModuleName,
+      `skinny_${norm === null ? "" : "norm_"}${shape}`,
+    ),
+    [divideUp(features, shape === "n16" ? 16 : 8), experts?.most ?? 1],
+    32 * warps,
+    shared,
+    [
+      x,
+      normWeight(norm),
+      new Float(norm?.epsilon ?? 0),
+      weight.buffer.address,
+      vector(bias),
+      output.buffer.address,
+      ElementType[output.type],
+      rows,
+      features,
+      columns,
+      product.stride ?? features,
+      Epilogue[epilogue],
+      experts?.tiles ?? 0n,
+      experts?.order ?? 0n,
+      experts?.perToken ?? 1,
+    ],
+  );
+}
+
+function launchTiled(forward: Forward, product: Product, x: bigint): void {
+  const { weight, bias, output, epilogue, rows } = product;
+  const { device } = forward.context;
+  const { columns, dtype } = weight.spec;
+  const paired = epilogue === "silu-mul";
+  const features = paired ? weight.spec.rows / 2 : weight.spec.rows;
+  device.launch(
+    device.kernel(`tiled_${dtype}` as ModuleName, paired ? "tiled_pair" : "tiled", tiledBytes),
+    [divideUp(features, paired ? 64 : 128), divideUp(rows, 128)],
+    256,
+    tiledBytes,
+    [
+      x,
+      weight.buffer.address,
+      vector(bias),
+      output.buffer.address,
+      ElementType[output.type],
+      rows,
+      features,
+      columns,
+      product.stride ?? features,
+      Epilogue[epilogue],
+    ],
+  );
+}
