@@ -45,7 +45,7 @@ function readArguments() {
   });
   const sizes = (text: string, name: string) => list(text, (part) => whole(part, name));
   const options: SuiteOptions = {
-    device: choice(values.device, "device", ["auto", "webgpu", "cpu"]),
+    device: choice(values.device, "device", ["auto", "cuda", "webgpu", "cpu"]),
     threads: values.threads === undefined ? null : whole(values.threads, "threads"),
     cachedOnly: values["cached-only"],
     model: values.model,

@@ -29,7 +29,7 @@ export interface Part {
 }
 
 export interface SuiteOptions {
-  readonly device: "auto" | "webgpu" | "cpu";
+  readonly device: "auto" | "cuda" | "webgpu" | "cpu";
   readonly threads: number | null;
   /** Take nothing from the network. */
   readonly cachedOnly: boolean;

@@ -1,6 +1,6 @@
 // The CUDA backend: owns a GPU, weights and state, and turns batch plans into launches, through NVIDIA's driver alone.
 
-import type { BatchPlan } from "../../engine/plan.ts";
+import type { BatchPlan } from "../plan.ts";
 import type {
   Activation,
   ActivationKind,
@@ -16,9 +16,11 @@ import type {
   StateSpec,
   Vector,
 } from "../ops.ts";
-import { matrixBytes, rowBytes } from "../ops.ts";
+import { rowBytes } from "../formats/mod.ts";
+import { matrixBytes } from "../ops.ts";
 import { type PackedPlan, type PackOptions, packPlan } from "../webgpu/plan/pack.ts";
 import { headerWords, sampleWords } from "../webgpu/plan/words.ts";
+import { warmUpPlans } from "../webgpu/warm_up.ts";
 import { cutKeys, widestHead } from "./attention/attention.ts";
 import type { CudaDevice } from "./device.ts";
 import { CudaError } from "./errors.ts";
@@ -27,8 +29,8 @@ import { type Context, divideUp } from "./forward.ts";
 import { bucket, bucketShape, graphKey, Graphs } from "./graphs.ts";
 import { inputType, usesMatrixUnits } from "./linear/linear.ts";
 import {
-  activationType,
   type ActivationType,
+  activationType,
   cacheBytes,
   CudaActivation,
   CudaMatrix,
@@ -41,6 +43,7 @@ import {
 } from "./memory.ts";
 import { CudaOps } from "./operations.ts";
 import { resultBytes } from "./sample/sample.ts";
+import { selfTest } from "./self_test.ts";
 import { CudaStep, type Launched, StepPool } from "./step.ts";
 
 /** Elements of a matrix from which on its products run on the matrix units. */
@@ -156,6 +159,10 @@ export class CudaBackend implements Backend {
     // Rows of a tile that no token has are computed with, though nothing comes of it.
     this.#device.fill(buffer.address, 0, buffer.bytes / 4);
     return new CudaActivation(width, type, buffer);
+  }
+
+  warmUpPlans(): Iterable<BatchPlan> {
+    return warmUpPlans(this.#live.state.spec, false);
   }
 
   record(plan: BatchPlan, forward: (ops: Ops) => void): RecordedStep {
@@ -287,4 +294,16 @@ function halves(values: Float32Array, type: "bf16" | "f16"): Uint16Array | Float
 export async function createCudaBackend(options: CudaOptions = {}): Promise<Backend> {
   const device = openDevice(options.address ?? null);
   return new CudaBackend(device, await describe(device.properties), options);
+}
+
+/** A backend, if there is a GPU for it that computes what it should; else why there is none. */
+export async function tryCudaBackend(
+  options: CudaOptions,
+): Promise<{ backend: Backend; problem: null } | { backend: null; problem: string }> {
+  try {
+    await selfTest(() => createCudaBackend({ address: options.address ?? null, halfFrom: 0 }));
+    return { backend: await createCudaBackend(options), problem: null };
+  } catch (error) {
+    return { backend: null, problem: error instanceof Error ? error.message : String(error) };
+  }
 }

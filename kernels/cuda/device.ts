@@ -119,7 +119,9 @@ export class CudaDevice implements Disposable {
     if (code === Code.OutOfMemory) {
       const { free } = this.memory();
       throw new CudaError(
-        `${what} takes ${gib(size)}, but of the GPU's ${gib(this.properties.memoryBytes)} only ${gib(free)} are ` +
+        `${what} takes ${gib(size)}, but of the GPU's ${gib(this.properties.memoryBytes)} only ${
+          gib(free)
+        } are ` +
           "free: give a smaller --memory or --num-pages, choose a smaller model or --dtype int8, or end the process " +
           "that holds the memory (nvidia-smi lists them)",
         code,
@@ -183,13 +185,19 @@ export class CudaDevice implements Disposable {
   /** A copy from pinned memory, in the order of the stream. */
   copyIn(to: bigint, from: PinnedBuffer, offset: number, bytes: number): void {
     const pointer = offset === 0 ? from.pointer : Deno.UnsafePointer.offset(from.pointer, offset);
-    this.check(this.driver.cuMemcpyHtoDAsync_v2(to, pointer, BigInt(bytes), this.stream), "cuMemcpyHtoDAsync");
+    this.check(
+      this.driver.cuMemcpyHtoDAsync_v2(to, pointer, BigInt(bytes), this.stream),
+      "cuMemcpyHtoDAsync",
+    );
   }
 
   /** A copy to pinned memory, in the order of the stream. */
   copyOut(to: PinnedBuffer, offset: number, from: bigint, bytes: number): void {
     const pointer = offset === 0 ? to.pointer : Deno.UnsafePointer.offset(to.pointer, offset);
-    this.check(this.driver.cuMemcpyDtoHAsync_v2(pointer, from, BigInt(bytes), this.stream), "cuMemcpyDtoHAsync");
+    this.check(
+      this.driver.cuMemcpyDtoHAsync_v2(pointer, from, BigInt(bytes), this.stream),
+      "cuMemcpyDtoHAsync",
+    );
   }
 
   /** A copy on the device, in the order of the stream. */
@@ -209,7 +217,10 @@ export class CudaDevice implements Disposable {
     if (known) return known;
     let handle = this.#modules.get(module);
     if (handle === undefined) {
-      handle = this.#out((to) => this.driver.cuModuleLoadData(to, text(modules[module])), `loading ${module}`);
+      handle = this.#out(
+        (to) => this.driver.cuModuleLoadData(to, text(modules[module])),
+        `loading ${module}`,
+      );
       this.#modules.set(module, handle);
     }
     const owner = handle;
@@ -273,7 +284,10 @@ export class CudaDevice implements Disposable {
       throw error;
     }
     const graph = this.#out((to) => this.driver.cuStreamEndCapture(this.stream, to), "cuStreamEndCapture");
-    const made = this.#out((to) => this.driver.cuGraphInstantiateWithFlags(to, graph, 0n), "cuGraphInstantiate");
+    const made = this.#out(
+      (to) => this.driver.cuGraphInstantiateWithFlags(to, graph, 0n),
+      "cuGraphInstantiate",
+    );
     this.check(this.driver.cuGraphDestroy(graph), "cuGraphDestroy");
     return made;
   }
@@ -361,7 +375,8 @@ export function listDevices(driver: Driver): DeviceProperties[] {
   const count = ask((to) => driver.cuDeviceGetCount(to), "cuDeviceGetCount");
   return Array.from({ length: count }, (_, ordinal) => {
     const device = ask((to) => driver.cuDeviceGet(to, ordinal), "cuDeviceGet");
-    const attribute = (which: number) => ask((to) => driver.cuDeviceGetAttribute(to, which, device), "attribute");
+    const attribute = (which: number) =>
+      ask((to) => driver.cuDeviceGetAttribute(to, which, device), "attribute");
     const name = new Uint8Array(256), memory = new BigUint64Array(1);
     driver.cuDeviceGetName(name, name.length, device);
     driver.cuDeviceTotalMem_v2(new Uint8Array(memory.buffer), device);

@@ -26,16 +26,19 @@ const sticky: readonly number[] = [
 export const isSticky = (code: number): boolean => sticky.includes(code);
 
 const meanings: Readonly<Record<number, string>> = {
-  [Code.OutOfMemory]: "the GPU's memory is used up: give a smaller --memory or --num-pages, choose a smaller model " +
+  [Code.OutOfMemory]:
+    "the GPU's memory is used up: give a smaller --memory or --num-pages, choose a smaller model " +
     "or --dtype int8, or end the process that holds the memory (nvidia-smi lists them)",
-  [Code.NoDevice]: "there is no NVIDIA GPU that this process may use (see nvidia-smi and CUDA_VISIBLE_DEVICES)",
+  [Code.NoDevice]:
+    "there is no NVIDIA GPU that this process may use (see nvidia-smi and CUDA_VISIBLE_DEVICES)",
   [Code.DeviceUnavailable]:
     "another process has the GPU for itself (nvidia-smi shows its compute mode): end it, or choose another GPU",
   [Code.InvalidPtx]: "the driver cannot compile the kernels: update NVIDIA's driver to 550 or newer",
   [Code.UnsupportedPtx]: "the driver is too old for the kernels: update NVIDIA's driver to 550 or newer",
   [Code.IllegalAddress]: "a kernel read or wrote outside of its memory",
   [Code.LaunchOutOfResources]: "a kernel asks for more registers or shared memory than the GPU has",
-  [Code.LaunchTimeout]: "a kernel ran longer than the system allows (a GPU that drives a display has a limit)",
+  [Code.LaunchTimeout]:
+    "a kernel ran longer than the system allows (a GPU that drives a display has a limit)",
   [Code.IllegalInstruction]: "a kernel has an instruction that this GPU does not know",
   [Code.MisalignedAddress]: "a kernel used an address that is not aligned",
   [Code.LaunchFailed]: "a kernel failed",

@@ -40,6 +40,12 @@ export async function probeCuda(): Promise<CudaReport> {
   }
 }
 
+/** The GPUs that can be used, as `--gpus` and `--tp` know them. */
+export async function listCudaGpus(): Promise<{ address: string; kind: string; name: string }[]> {
+  const { devices } = await probeCuda();
+  return devices.filter(isUsable).map(({ address, name }) => ({ address, kind: name, name }));
+}
+
 /**
  * Opens the GPU at a bus address, or the first that can be used.
  *

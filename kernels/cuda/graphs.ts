@@ -43,7 +43,9 @@ export function graphKey(
 ): string {
   const sampled = groups.map((group) => `${group.offset - offset}+${group.count}`).join();
   const positions = history === 0 ? 0 : Math.ceil((history + step) / historyStep);
-  return `${tokens} ${decodes} ${splits} ${sampled} ${positions} ${bucket(biases)} ${limits} ${logprobs} ${topCount}`;
+  return `${tokens} ${decodes} ${splits} ${sampled} ${positions} ${
+    bucket(biases)
+  } ${limits} ${logprobs} ${topCount}`;
 }
 
 /** The graphs of a backend. */

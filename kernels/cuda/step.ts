@@ -1,6 +1,6 @@
 // A step in flight: its results come back into pinned memory, and an event says when they are there.
 
-import type { BatchPlan, StepResult } from "../../engine/plan.ts";
+import type { BatchPlan, StepResult } from "../plan.ts";
 import type { RecordedStep } from "../ops.ts";
 import type { PackedPlan } from "../webgpu/plan/pack.ts";
 import { resultWords } from "../webgpu/plan/words.ts";

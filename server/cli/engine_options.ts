@@ -26,10 +26,10 @@ export const engineOptionSpecs: readonly OptionSpec[] = [
   {
     name: "device",
     kind: "text",
-    choices: ["auto", "webgpu", "cpu"],
+    choices: ["auto", "cuda", "webgpu", "cpu"],
     env: "RADISH_DEVICE",
     help: "where to compute",
-    fallback: "auto: a real GPU if there is one, else the CPU",
+    fallback: "auto: CUDA if it works, else another GPU, else the CPU",
   },
   {
     name: "threads",

@@ -27,11 +27,19 @@ const headBlocks = (heads: HeadLayout) =>
   heads.numKvHeads * divideUp(heads.numHeads / heads.numKvHeads, headBlock(heads));
 
 /** How the keys of queries that see so many are divided over blocks. */
-export function cutKeys(lengths: readonly number[], heads: HeadLayout, multiprocessors: number): AttentionCut {
+export function cutKeys(
+  lengths: readonly number[],
+  heads: HeadLayout,
+  multiprocessors: number,
+): AttentionCut {
   let longest = 1;
   for (const length of lengths) longest = Math.max(longest, length);
   const blocks = Math.max(1, lengths.length * headBlocks(heads));
-  const wanted = Math.min(mostSplits, Math.floor(4 * multiprocessors / blocks), Math.floor(longest / leastKeys));
+  const wanted = Math.min(
+    mostSplits,
+    Math.floor(4 * multiprocessors / blocks),
+    Math.floor(longest / leastKeys),
+  );
   // Powers of two, so that a growing context has few shapes.
   const splits = wanted < 2 ? 1 : 2 ** Math.floor(Math.log2(wanted));
   const splitKeys = divideUp(divideUp(longest, splits), granularity) * granularity;
@@ -43,7 +51,9 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
   const { context: { device, state }, shape, plan } = forward;
   const { heads, qNorm, kNorm, layer, scale, window } = args;
   const { numHeads, numKvHeads, headDim } = heads;
-  const qkv = args.qkv as CudaActivation, output = args.output as CudaActivation, rope = args.rope as CudaRope;
+  const qkv = args.qkv as CudaActivation,
+    output = args.output as CudaActivation,
+    rope = args.rope as CudaRope;
   const weight = (norm: Norm | undefined) => norm ? (norm.weight as CudaVector).buffer.address : 0n;
   const query = scratch(forward, "query", 4 * shape.tokens * numHeads * headDim);
   const [keys, values] = [state.keys[layer]!.address, state.values[layer]!.address];

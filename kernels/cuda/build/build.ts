@@ -22,7 +22,8 @@ async function build(nvrtc: Nvrtc, { source, defines = {}, architecture = "80" }
 }
 
 /** Where the compiler is kept between builds. */
-const cache = () => `${Deno.env.get("XDG_CACHE_HOME") ?? `${Deno.env.get("HOME") ?? "/tmp"}/.cache`}/radish-nvrtc`;
+const cache = () =>
+  `${Deno.env.get("XDG_CACHE_HOME") ?? `${Deno.env.get("HOME") ?? "/tmp"}/.cache`}/radish-nvrtc`;
 
 async function main(args: readonly string[]): Promise<number> {
   const check = args.includes("--check"), names = args.filter((arg) => !arg.startsWith("--"));

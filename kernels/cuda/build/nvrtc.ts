@@ -36,7 +36,14 @@ export class Nvrtc implements Disposable {
   compile(source: string, name: string, options: readonly string[]): string {
     const { symbols } = this.#library;
     const handle = new BigUint64Array(1);
-    const made = symbols.nvrtcCreateProgram(new Uint8Array(handle.buffer), text(source), text(name), 0, null, null);
+    const made = symbols.nvrtcCreateProgram(
+      new Uint8Array(handle.buffer),
+      text(source),
+      text(name),
+      0,
+      null,
+      null,
+    );
     if (made !== 0) throw new Error(`NVRTC gave error ${made} for ${name}`);
     const program = Deno.UnsafePointer.create(handle[0]!);
     const strings = options.map(text);
@@ -71,7 +78,10 @@ const text = (value: string) => new TextEncoder().encode(value + "\0");
 
 function open(path: string) {
   return Deno.dlopen(path, {
-    nvrtcCreateProgram: { parameters: ["buffer", "buffer", "buffer", "i32", "pointer", "pointer"], result: "i32" },
+    nvrtcCreateProgram: {
+      parameters: ["buffer", "buffer", "buffer", "i32", "pointer", "pointer"],
+      result: "i32",
+    },
     nvrtcCompileProgram: { parameters: ["pointer", "i32", "buffer"], result: "i32" },
     nvrtcDestroyProgram: { parameters: ["buffer"], result: "i32" },
     nvrtcGetPTXSize: { parameters: ["pointer", "buffer"], result: "i32" },

@@ -9,7 +9,7 @@ KERNEL __launch_bounds__(256) prepare(const u32* plan, const void* x, int xType,
   __shared__ float parts[32];
   const u32 row = blockIdx.x;
   if (plan && row >= plan[SAMPLES]) return;
-  const size_t from = (size_t)(plan ? plan[CONTENT_AT + 17 * row] : row) * K, to = (size_t)row * K;
+  const size_t from = (size_t)(plan ? plan[CONTENT_AT + SAMPLE_WORDS * row] : row) * K, to = (size_t)row * K;
   float scale = 1;
   if (normWeight) {
     float squares = 0;

@@ -5,7 +5,14 @@
 import type { MoeArgs } from "../../ops.ts";
 import { Float } from "../device.ts";
 import { divideUp, type Forward, scratch } from "../forward.ts";
-import { Epilogue, inputType, launchLinear, launchSkinny, prepare, usesMatrixUnits } from "../linear/linear.ts";
+import {
+  Epilogue,
+  inputType,
+  launchLinear,
+  launchSkinny,
+  prepare,
+  usesMatrixUnits,
+} from "../linear/linear.ts";
 import { type CudaActivation, type CudaMatrix, type CudaVector, ElementType } from "../memory.ts";
 
 /** Rows of a tile: those of an mma. */

@@ -8,9 +8,9 @@
 
 // Words of a sampled row's record; see plan/words.ts.
 enum Sample {
-  TOKEN = 0, ROW = 1, POSITION = 2, FLAGS = 3, TEMPERATURE = 4, TOP_K = 5, TOP_P = 6, MIN_P = 7, PRESENCE = 8,
-  FREQUENCY = 9, REPETITION = 10, PROMPT_LENGTH = 11, SEED_LOW = 12, SEED_HIGH = 13, LOGPROBS = 14, BIAS_AT = 15,
-  BIAS_COUNT = 16, SAMPLE_WORDS = 17
+  FLAGS = 2, TEMPERATURE = 3, TOP_K = 4, TOP_P = 5, MIN_P = 6, PRESENCE = 7, FREQUENCY = 8, REPETITION = 9,
+  PROMPT_LENGTH = 10, SEED_LOW = 11, SEED_HIGH = 12, LOGPROBS = 13, ROW = 14, POSITION = 15, BIAS_AT = 16,
+  BIAS_COUNT = 17
 };
 const u32 SCORE = 2, NO_TOKEN = 0xffffffffu, NAN_BITS = 0x7fc00000u;
 const int CHUNK = 4096;

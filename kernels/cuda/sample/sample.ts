@@ -184,7 +184,13 @@ function launchSampler(
   drawFinish(forward, count, plan, candidates, chunks);
   if (!needs.logprobs) return;
   const stats = scratch(forward, "chunkStats", 4 * count * chunks * (2 + 2 * topCount));
-  device.launch(kernel("logprob_chunks"), [chunks, count], 256, 0, [plan, original, stats, vocabSize, stride]);
+  device.launch(kernel("logprob_chunks"), [chunks, count], 256, 0, [
+    plan,
+    original,
+    stats,
+    vocabSize,
+    stride,
+  ]);
   device.launch(kernel("logprob_finish"), [count, 1], 32, 0, [
     plan,
     original,

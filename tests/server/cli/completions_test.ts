@@ -33,9 +33,9 @@ async function proposals(...words: string[]): Promise<string[]> {
 Deno.test("bash completes commands, options, and values that are one of a few", async () => {
   assert.deepEqual(await proposals("radish", "ge"), ["generate"]);
   assert.deepEqual(await proposals("radish", "serve", "--dev"), ["--device"]);
-  assert.deepEqual(await proposals("radish", "serve", "--device", ""), ["auto", "webgpu", "cpu"]);
+  assert.deepEqual(await proposals("radish", "serve", "--device", ""), ["auto", "cuda", "webgpu", "cpu"]);
   assert.deepEqual(await proposals("radish", "serve", "--device", "=", "c"), ["cpu"]);
-  assert.deepEqual(await proposals("radish", "serve", "--device", "="), ["auto", "webgpu", "cpu"]);
+  assert.deepEqual(await proposals("radish", "serve", "--device", "="), ["auto", "cuda", "webgpu", "cpu"]);
   assert.deepEqual(await proposals("radish", "completions", "z"), ["zsh"]);
 });
 
