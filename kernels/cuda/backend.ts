@@ -184,7 +184,7 @@ export class CudaBackend implements Backend {
     const context = this.#live, { scratch, state } = context, device = this.#device;
     const { words, needs, topCount, forwards } = packed;
     const input = this.#pool.buffer(words.byteLength);
-    new Uint32Array(input.data).set(words);
+    new Uint32Array(input.data.buffer, input.data.byteOffset).set(words);
     const writes = packed.pageWrites + packed.tokenWrites;
     if (writes > 0) {
       const bytes = forwards[0]?.offset ?? words.byteLength;

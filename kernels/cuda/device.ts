@@ -20,13 +20,13 @@ export interface DeviceBuffer {
 /** Memory of the host that the device reads and writes by itself. */
 export interface PinnedBuffer {
   /** For the driver. */
-  readonly pointer: Handle;
+  readonly address: bigint;
   /** The same memory. */
-  readonly data: ArrayBuffer;
+  readonly data: Uint8Array<ArrayBuffer>;
 }
 
-/** An argument of a kernel: a device address (or 0n), an int, or a float. */
-export type Argument = bigint | number | Float;
+/** An argument of a kernel: a device address (or 0n), an int, a float, or a structure of up to 128 bytes. */
+export type Argument = bigint | number | Float | Uint8Array;
 
 /** A float argument; plain numbers are ints. */
 export class Float {
@@ -45,7 +45,15 @@ export interface Kernel {
 /** The grid of a launch. */
 export type Grid = readonly [x: number, y: number, z?: number];
 
-const mostArguments = 24;
+/** Arguments of a launch, and room for each. */
+const mostArguments = 20, cellBytes = 128;
+const tableBytes = 8 * 32;
+
+/**
+ * Host memory is pinned in slabs: two of them must not share a page, and every allocator takes so many bytes from the
+ * system in whole pages.
+ */
+const slabBytes = 36 * 2 ** 20;
 
 /** What is known about a GPU without using it. */
 export interface DeviceProperties {
@@ -59,6 +67,8 @@ export interface DeviceProperties {
   readonly multiprocessors: number;
   /** All of its memory. */
   readonly memoryBytes: number;
+  /** Whether pinned memory has one address for host and device, which arguments of launches rely on. */
+  readonly sharedAddresses: boolean;
   /** Most shared memory of a block. */
   readonly sharedBytes: number;
   /** For example "0000:17:00.0". */
@@ -73,10 +83,13 @@ export class CudaDevice implements Disposable {
   readonly #modules = new Map<ModuleName, Handle>();
   readonly #kernels = new Map<string, Kernel>();
   readonly #live = new Set<DeviceBuffer>();
-  readonly #pinned = new Set<PinnedBuffer>();
-  readonly #cells = new DataView(new ArrayBuffer(8 * mostArguments));
-  readonly #table = new BigUint64Array(mostArguments);
-  readonly #tablePointer: Handle;
+  readonly #pinned: Uint8Array<ArrayBuffer>[] = [];
+  /** Where pinned memory is handed out from. */
+  #slab: PinnedBuffer | null = null;
+  #slabUsed = 0;
+  /** The table of pointers, and the arguments that they point to. */
+  readonly #arguments: PinnedBuffer;
+  readonly #cells: DataView;
   /** Waits after every launch, so that an error names its kernel. */
   readonly #checking: boolean;
   /** Kernels and graphs launched lately. */
@@ -93,9 +106,11 @@ export class CudaDevice implements Disposable {
     this.check(driver.cuCtxSetCurrent(context), "cuCtxSetCurrent");
     // Not joined with the default stream, which is not used.
     this.stream = this.#out((to) => driver.cuStreamCreate(to, 1), "cuStreamCreate");
-    const base = Deno.UnsafePointer.value(Deno.UnsafePointer.of(new Uint8Array(this.#cells.buffer)));
-    for (let i = 0; i < mostArguments; i++) this.#table[i] = BigInt(base) + BigInt(8 * i);
-    this.#tablePointer = Deno.UnsafePointer.of(this.#table)!;
+    this.#arguments = this.pin(4096);
+    const { data, address } = this.#arguments;
+    const table = new BigUint64Array(data.buffer, data.byteOffset, mostArguments);
+    for (let i = 0; i < mostArguments; i++) table[i] = address + BigInt(tableBytes + cellBytes * i);
+    this.#cells = new DataView(data.buffer, data.byteOffset + tableBytes);
   }
 
   /** Throws for a code that is not 0, and from then on the same again where the device is lost. */
@@ -148,26 +163,37 @@ export class CudaDevice implements Disposable {
     return { free: Number(free[0]), total: Number(total[0]) };
   }
 
-  /** Memory of the host for copies that nobody waits for. */
+  /** Memory of the host, fixed in its place, that the device reaches by itself; for as long as the device is open. */
   pin(bytes: number): PinnedBuffer {
-    const pointer = this.#out((to) => this.driver.cuMemAllocHost_v2(to, BigInt(bytes)), "cuMemAllocHost");
-    const buffer = { pointer, data: Deno.UnsafePointerView.getArrayBuffer(pointer, bytes) };
-    this.#pinned.add(buffer);
-    return buffer;
+    const size = Math.ceil(bytes / 256) * 256;
+    if (this.#slab === null || this.#slab.data.length - this.#slabUsed < size) {
+      this.#slab = this.#register(Math.max(size, slabBytes));
+      this.#slabUsed = 0;
+    }
+    const { address, data } = this.#slab, at = this.#slabUsed;
+    this.#slabUsed += size;
+    return { address: address + BigInt(at), data: data.subarray(at, at + size) };
   }
 
-  /** Gives it back. */
-  unpin(buffer: PinnedBuffer): void {
-    if (this.#pinned.delete(buffer)) this.check(this.driver.cuMemFreeHost(buffer.pointer), "cuMemFreeHost");
+  #register(bytes: number): PinnedBuffer {
+    const data = new Uint8Array(bytes), address = new BigUint64Array(1);
+    this.check(
+      this.driver.cuMemHostRegister_v2(data, BigInt(bytes), 0),
+      `cuMemHostRegister of ${bytes} bytes`,
+    );
+    this.#pinned.push(data);
+    const result = new Uint8Array(address.buffer);
+    this.check(this.driver.cuMemHostGetDevicePointer_v2(result, data, 0), "cuMemHostGetDevicePointer");
+    return { address: address[0]!, data };
   }
 
   /** Writes memory, after all that was launched before; done when the call returns. */
   write(to: bigint, data: Uint8Array | Uint32Array | Float32Array): void {
     if (data.byteLength === 0) return;
     // On the own stream: the plain copy is on another one, and may return before it has arrived.
-    const from = Deno.UnsafePointer.of(data as Uint8Array<ArrayBuffer>)!;
+    const bytes = new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
     this.check(
-      this.driver.cuMemcpyHtoDAsync_v2(to, from, BigInt(data.byteLength), this.stream),
+      this.driver.copyFromBuffer(to, bytes, BigInt(data.byteLength), this.stream),
       "cuMemcpyHtoDAsync",
     );
     this.synchronize("a write");
@@ -184,20 +210,24 @@ export class CudaDevice implements Disposable {
 
   /** A copy from pinned memory, in the order of the stream. */
   copyIn(to: bigint, from: PinnedBuffer, offset: number, bytes: number): void {
-    const pointer = offset === 0 ? from.pointer : Deno.UnsafePointer.offset(from.pointer, offset);
-    this.check(
-      this.driver.cuMemcpyHtoDAsync_v2(to, pointer, BigInt(bytes), this.stream),
-      "cuMemcpyHtoDAsync",
+    const code = this.driver.cuMemcpyHtoDAsync_v2(
+      to,
+      from.address + BigInt(offset),
+      BigInt(bytes),
+      this.stream,
     );
+    this.check(code, "cuMemcpyHtoDAsync");
   }
 
   /** A copy to pinned memory, in the order of the stream. */
   copyOut(to: PinnedBuffer, offset: number, from: bigint, bytes: number): void {
-    const pointer = offset === 0 ? to.pointer : Deno.UnsafePointer.offset(to.pointer, offset);
-    this.check(
-      this.driver.cuMemcpyDtoHAsync_v2(pointer, from, BigInt(bytes), this.stream),
-      "cuMemcpyDtoHAsync",
+    const code = this.driver.cuMemcpyDtoHAsync_v2(
+      to.address + BigInt(offset),
+      from,
+      BigInt(bytes),
+      this.stream,
     );
+    this.check(code, "cuMemcpyDtoHAsync");
   }
 
   /** A copy on the device, in the order of the stream. */
@@ -240,9 +270,11 @@ export class CudaDevice implements Disposable {
   launch(kernel: Kernel, grid: Grid, threads: number, shared: number, args: readonly Argument[]): void {
     for (let i = 0; i < args.length; i++) {
       const value = args[i]!;
-      if (typeof value === "bigint") this.#cells.setBigUint64(8 * i, value, true);
-      else if (typeof value === "number") this.#cells.setInt32(8 * i, value, true);
-      else this.#cells.setFloat32(8 * i, value.value, true);
+      const at = cellBytes * i;
+      if (typeof value === "bigint") this.#cells.setBigUint64(at, value, true);
+      else if (typeof value === "number") this.#cells.setInt32(at, value, true);
+      else if (value instanceof Float) this.#cells.setFloat32(at, value.value, true);
+      else this.#arguments.data.set(value, tableBytes + at);
     }
     const code = this.driver.cuLaunchKernel(
       kernel.handle,
@@ -254,8 +286,8 @@ export class CudaDevice implements Disposable {
       1,
       shared,
       this.stream,
-      this.#tablePointer,
-      null,
+      this.#arguments.address,
+      0n,
     );
     this.check(code, `launching ${kernel.name}`);
     if (this.#checking) {
@@ -273,7 +305,7 @@ export class CudaDevice implements Disposable {
     this.#launched.clear();
   }
 
-  /** Records everything that `record` launches instead of running it; null handles never come back. */
+  /** Records everything that `record` launches instead of running it. */
   capture(record: () => void): Handle {
     // Thread-local: others of the process go on using the driver meanwhile.
     this.check(this.driver.cuStreamBeginCapture_v2(this.stream, 1), "cuStreamBeginCapture");
@@ -332,12 +364,13 @@ export class CudaDevice implements Disposable {
     // A lost device gives errors for all of these, and nothing can be done about them.
     this.driver.cuStreamSynchronize(this.stream);
     for (const { address } of this.#live) this.driver.cuMemFree_v2(address);
-    for (const { pointer } of this.#pinned) this.driver.cuMemFreeHost(pointer);
+    for (const data of this.#pinned) this.driver.cuMemHostUnregister(data);
     for (const module of this.#modules.values()) this.driver.cuModuleUnload(module);
     this.driver.cuStreamDestroy_v2(this.stream);
     this.driver.cuDevicePrimaryCtxRelease_v2(this.properties.ordinal);
     this.#live.clear();
-    this.#pinned.clear();
+    this.#pinned.length = 0;
+    this.#slab = null;
     this.#modules.clear();
     this.#kernels.clear();
   }
@@ -354,9 +387,7 @@ export class CudaDevice implements Disposable {
   #out(call: (to: Uint8Array<ArrayBuffer>) => number, what: string): Handle {
     const value = new BigUint64Array(1);
     this.check(call(new Uint8Array(value.buffer)), what);
-    const pointer = Deno.UnsafePointer.create(value[0]!);
-    if (pointer === null) throw new CudaError(`${what}: the CUDA driver gave no handle`);
-    return pointer;
+    return value[0]!;
   }
 }
 
@@ -387,6 +418,7 @@ export function listDevices(driver: Driver): DeviceProperties[] {
       capability: 10 * attribute(Attribute.CapabilityMajor) + attribute(Attribute.CapabilityMinor),
       multiprocessors: attribute(Attribute.MultiprocessorCount),
       memoryBytes: Number(memory[0]),
+      sharedAddresses: attribute(Attribute.HostPointersAreDevicePointers) === 1,
       sharedBytes: attribute(Attribute.SharedBytesPerBlockOptIn),
       address: `${hex(attribute(Attribute.PciDomainId), 4)}:${hex(attribute(Attribute.PciBusId), 2)}:` +
         `${hex(attribute(Attribute.PciDeviceId), 2)}.0`,

@@ -1,7 +1,11 @@
 // The CUDA driver through Deno's foreign-function interface: the calls that the backend needs, and nothing else. The
 // library (libcuda.so.1, nvcuda.dll) is part of NVIDIA's GPU driver; no toolkit is needed.
 
-/** The calls. Handles are pointers, device addresses 64-bit numbers; every result is an error code. */
+//
+// Handles and addresses are numbers (u64), host memory is passed as buffers: so no `Deno.UnsafePointer` is needed, which
+// would take the permission to load any library (`--allow-ffi`), instead of this one alone.
+
+/** The calls. Every result is an error code. */
 const symbols = {
   cuInit: { parameters: ["u32"], result: "i32" },
   cuDriverGetVersion: { parameters: ["buffer"], result: "i32" },
@@ -13,34 +17,41 @@ const symbols = {
   cuDeviceTotalMem_v2: { parameters: ["buffer", "i32"], result: "i32" },
   cuDevicePrimaryCtxRetain: { parameters: ["buffer", "i32"], result: "i32" },
   cuDevicePrimaryCtxRelease_v2: { parameters: ["i32"], result: "i32" },
-  cuCtxSetCurrent: { parameters: ["pointer"], result: "i32" },
+  cuCtxSetCurrent: { parameters: ["u64"], result: "i32" },
   cuCtxSynchronize: { parameters: [], result: "i32" },
   cuModuleLoadData: { parameters: ["buffer", "buffer"], result: "i32" },
-  cuModuleUnload: { parameters: ["pointer"], result: "i32" },
-  cuModuleGetFunction: { parameters: ["buffer", "pointer", "buffer"], result: "i32" },
-  cuFuncSetAttribute: { parameters: ["pointer", "i32", "i32"], result: "i32" },
+  cuModuleUnload: { parameters: ["u64"], result: "i32" },
+  cuModuleGetFunction: { parameters: ["buffer", "u64", "buffer"], result: "i32" },
+  cuFuncSetAttribute: { parameters: ["u64", "i32", "i32"], result: "i32" },
   cuMemAlloc_v2: { parameters: ["buffer", "usize"], result: "i32" },
   cuMemFree_v2: { parameters: ["u64"], result: "i32" },
   cuMemGetInfo_v2: { parameters: ["buffer", "buffer"], result: "i32" },
-  cuMemAllocHost_v2: { parameters: ["buffer", "usize"], result: "i32" },
-  cuMemFreeHost: { parameters: ["pointer"], result: "i32" },
-  cuMemsetD32Async: { parameters: ["u64", "u32", "usize", "pointer"], result: "i32" },
-  cuMemcpyHtoDAsync_v2: { parameters: ["u64", "pointer", "usize", "pointer"], result: "i32" },
+  cuMemHostRegister_v2: { parameters: ["buffer", "usize", "u32"], result: "i32" },
+  cuMemHostUnregister: { parameters: ["buffer"], result: "i32" },
+  cuMemHostGetDevicePointer_v2: { parameters: ["buffer", "buffer", "u32"], result: "i32" },
+  cuMemsetD32Async: { parameters: ["u64", "u32", "usize", "u64"], result: "i32" },
+  cuMemcpyHtoDAsync_v2: { parameters: ["u64", "u64", "usize", "u64"], result: "i32" },
+  /** The same, from memory that the driver does not know. */
+  copyFromBuffer: {
+    name: "cuMemcpyHtoDAsync_v2",
+    parameters: ["u64", "buffer", "usize", "u64"],
+    result: "i32",
+  },
   cuMemcpyDtoH_v2: { parameters: ["buffer", "u64", "usize"], result: "i32" },
-  cuMemcpyDtoHAsync_v2: { parameters: ["pointer", "u64", "usize", "pointer"], result: "i32" },
-  cuMemcpyDtoDAsync_v2: { parameters: ["u64", "u64", "usize", "pointer"], result: "i32" },
+  cuMemcpyDtoHAsync_v2: { parameters: ["u64", "u64", "usize", "u64"], result: "i32" },
+  cuMemcpyDtoDAsync_v2: { parameters: ["u64", "u64", "usize", "u64"], result: "i32" },
   cuStreamCreate: { parameters: ["buffer", "u32"], result: "i32" },
-  cuStreamDestroy_v2: { parameters: ["pointer"], result: "i32" },
-  cuStreamSynchronize: { parameters: ["pointer"], result: "i32" },
-  cuStreamBeginCapture_v2: { parameters: ["pointer", "u32"], result: "i32" },
-  cuStreamEndCapture: { parameters: ["pointer", "buffer"], result: "i32" },
-  cuGraphInstantiateWithFlags: { parameters: ["buffer", "pointer", "u64"], result: "i32" },
-  cuGraphLaunch: { parameters: ["pointer", "pointer"], result: "i32" },
-  cuGraphDestroy: { parameters: ["pointer"], result: "i32" },
-  cuGraphExecDestroy: { parameters: ["pointer"], result: "i32" },
+  cuStreamDestroy_v2: { parameters: ["u64"], result: "i32" },
+  cuStreamSynchronize: { parameters: ["u64"], result: "i32" },
+  cuStreamBeginCapture_v2: { parameters: ["u64", "u32"], result: "i32" },
+  cuStreamEndCapture: { parameters: ["u64", "buffer"], result: "i32" },
+  cuGraphInstantiateWithFlags: { parameters: ["buffer", "u64", "u64"], result: "i32" },
+  cuGraphLaunch: { parameters: ["u64", "u64"], result: "i32" },
+  cuGraphDestroy: { parameters: ["u64"], result: "i32" },
+  cuGraphExecDestroy: { parameters: ["u64"], result: "i32" },
   cuLaunchKernel: {
     parameters: [
-      "pointer",
+      "u64",
       "u32",
       "u32",
       "u32",
@@ -48,43 +59,60 @@ const symbols = {
       "u32",
       "u32",
       "u32",
-      "pointer",
-      "pointer",
-      "pointer",
+      "u64",
+      "u64",
+      "u64",
     ],
     result: "i32",
   },
   cuEventCreate: { parameters: ["buffer", "u32"], result: "i32" },
-  cuEventDestroy_v2: { parameters: ["pointer"], result: "i32" },
-  cuEventRecord: { parameters: ["pointer", "pointer"], result: "i32" },
-  cuEventSynchronize: { parameters: ["pointer"], result: "i32" },
-  cuEventElapsedTime: { parameters: ["buffer", "pointer", "pointer"], result: "i32" },
+  cuEventDestroy_v2: { parameters: ["u64"], result: "i32" },
+  cuEventRecord: { parameters: ["u64", "u64"], result: "i32" },
+  cuEventSynchronize: { parameters: ["u64"], result: "i32" },
+  cuEventElapsedTime: { parameters: ["buffer", "u64", "u64"], result: "i32" },
 } as const;
 
 /** The driver's calls. */
 export type Driver = Deno.DynamicLibrary<typeof symbols>["symbols"];
 
 /** A handle that the driver gave. */
-export type Handle = Deno.PointerObject;
+export type Handle = bigint;
 
-/** Name of the library on this system, or null where there is no such driver. */
+/** Where the library is, on systems that have one; a release is permitted to load these and no others. */
+export const libraryPaths: Readonly<Record<"linux" | "windows", readonly string[]>> = {
+  linux: [
+    "/usr/lib/x86_64-linux-gnu/libcuda.so.1",
+    "/usr/lib/aarch64-linux-gnu/libcuda.so.1",
+    "/usr/lib64/libcuda.so.1",
+    "/usr/lib/libcuda.so.1",
+    "/usr/lib/wsl/lib/libcuda.so.1",
+    "/usr/local/nvidia/lib64/libcuda.so.1",
+    "/run/opengl-driver/lib/libcuda.so.1",
+  ],
+  windows: ["C:\\Windows\\System32\\nvcuda.dll"],
+};
+
+/** What the library is called, for messages; null where there is no such driver. */
 export function libraryName(): string | null {
-  switch (Deno.build.os) {
-    case "linux":
-      return "libcuda.so.1";
-    case "windows":
-      return "nvcuda.dll";
-    default:
-      return null;
-  }
+  return Deno.build.os === "linux" ? "libcuda.so.1" : Deno.build.os === "windows" ? "nvcuda.dll" : null;
 }
 
-/** Opens the library; throws what `Deno.dlopen` throws where it is not there. */
-export function openDriver(): Driver {
+/** Opens the library; null where it is not there. */
+export function openDriver(): Driver | null {
   const name = libraryName();
-  if (name === null) throw new Error(`there is no CUDA for ${Deno.build.os}`);
-  // Never closed: other threads of the process may use it, and the driver does not like to be unloaded.
-  return Deno.dlopen(name, symbols).symbols;
+  if (name === null) return null;
+  // By its name alone the system finds it wherever it is; that takes the permission for all libraries.
+  const free = Deno.permissions.querySync({ name: "ffi" }).state === "granted";
+  const paths = libraryPaths[Deno.build.os as keyof typeof libraryPaths];
+  for (const path of free ? [name, ...paths] : paths) {
+    try {
+      // Never closed: other threads of the process may use it, and the driver does not like to be unloaded.
+      return Deno.dlopen(path, symbols).symbols;
+    } catch {
+      // Not there, or not permitted.
+    }
+  }
+  return null;
 }
 
 /** Attributes of a device, by the driver's numbers. */
@@ -95,6 +123,7 @@ export const Attribute = {
   PciDomainId: 50,
   CapabilityMajor: 75,
   CapabilityMinor: 76,
+  HostPointersAreDevicePointers: 91,
   SharedBytesPerBlockOptIn: 97,
 } as const;
 

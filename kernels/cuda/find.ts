@@ -85,14 +85,10 @@ interface Found {
 function findDriver(): Found {
   const name = libraryName();
   if (name === null) throw new CudaError(`there is no CUDA for ${Deno.build.os}`);
-  let driver: Driver;
-  try {
-    driver = openDriver();
-  } catch (error) {
+  const driver = openDriver();
+  if (driver === null) {
     throw new CudaError(
-      error instanceof Deno.errors.NotCapable
-        ? `this program may not load ${name}: it lacks --allow-ffi`
-        : `there is no NVIDIA driver (${name} is not there): install NVIDIA's driver ${leastDriver} or newer`,
+      `there is no NVIDIA driver (${name} is not there): install NVIDIA's driver ${leastDriver} or newer`,
     );
   }
   const code = driver.cuInit(0);
@@ -110,12 +106,15 @@ function findDriver(): Found {
   return { driver, version: version[0]! };
 }
 
-const isUsable = ({ capability }: DeviceProperties) => capability >= leastCapability;
+const isUsable = ({ capability, sharedAddresses }: DeviceProperties) =>
+  capability >= leastCapability && sharedAddresses;
 
 function tooOld(devices: readonly DeviceProperties[]): string {
   if (devices.length === 0) return cudaError(Code.NoDevice, "cuDeviceGetCount").message;
   const list = devices.map(({ name, capability }) => `${name} has ${decimal(capability)}`).join(", ");
-  return `no GPU of compute capability ${decimal(leastCapability)} or more: ${list}`;
+  return devices.every(({ capability }) => capability < leastCapability)
+    ? `no GPU of compute capability ${decimal(leastCapability)} or more: ${list}`
+    : "the driver gives host memory another address on the GPU, which is not supported";
 }
 
 const decimal = (capability: number) => `${Math.floor(capability / 10)}.${capability % 10}`;

@@ -32,7 +32,7 @@ export class StepPool {
   /** Takes everything of a finished step back. */
   release(buffers: readonly PinnedBuffer[], event: Handle): void {
     for (const buffer of buffers) {
-      const size = buffer.data.byteLength, free = this.#buffers.get(size);
+      const size = buffer.data.length, free = this.#buffers.get(size);
       if (free) free.push(buffer);
       else this.#buffers.set(size, [buffer]);
     }
@@ -99,10 +99,11 @@ export class CudaStep implements RecordedStep {
     return result;
   }
 
-  #decode(data: ArrayBuffer, logits: number, milliseconds: number): StepResult {
+  #decode(data: Uint8Array<ArrayBuffer>, logits: number, milliseconds: number): StepResult {
     const { samples, topCount } = this.#packed, { steps, id } = this.#plan;
     const total = samples * steps, stride = resultWords(topCount);
-    const words = new Uint32Array(data, 0, total * stride), floats = new Float32Array(data);
+    const words = new Uint32Array(data.buffer, data.byteOffset, total * stride);
+    const floats = new Float32Array(data.buffer, data.byteOffset, data.length / 4);
     const result = {
       id,
       tokens: new Uint32Array(total),

@@ -27,7 +27,7 @@ export const recipes: Readonly<Record<string, Recipe>> = {
   sample: { source: "sample/sample.cu" },
   ...each(["4", "8", "16", "32"], (lanes) => [
     `attention_${lanes}`,
-    { source: "attention/decode.cu", defines: { LANES: lanes } },
+    { source: "attention/plain.cu", defines: { LANES: lanes } },
   ]),
   ...each(["f32", ...kinds], (kind) => [
     `plain_${kind}`,
