@@ -6,7 +6,7 @@
 // would take the permission to load any library (`--allow-ffi`), instead of this one alone.
 
 /** The calls. Every result is an error code. */
-const symbols = {
+export const symbols = {
   cuInit: { parameters: ["u32"], result: "i32" },
   cuDriverGetVersion: { parameters: ["buffer"], result: "i32" },
   cuDeviceGetCount: { parameters: ["buffer"], result: "i32" },

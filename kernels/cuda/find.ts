@@ -1,8 +1,9 @@
 // Whether there is a driver and a GPU that the backend can use, and if not, why: one line that says what to do.
 
 import { Code, type Driver, libraryName, openDriver } from "./driver.ts";
-import { CudaDevice, type DeviceProperties, listDevices } from "./device.ts";
+import { CudaDevice } from "./device.ts";
 import { CudaError, cudaError } from "./errors.ts";
+import { type DeviceProperties, listDevices } from "./properties.ts";
 
 /** PTX of the kernels is that of CUDA 12.4, which drivers know from 550 on. */
 const leastCuda = 12_040, leastDriver = 550;

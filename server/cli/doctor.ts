@@ -1,5 +1,6 @@
 // `radish doctor`: what this machine can run on, and what is missing, with the command that mends it.
 
+import { type CudaReport, probeCuda } from "../../kernels/cuda/find.ts";
 import { adapterRemedy, probeWebGpu, type WebGpuReport } from "../../kernels/webgpu/device.ts";
 import { hasDeviceSelectLayer, listGpus, type PciGpu } from "../../kernels/webgpu/gpus.ts";
 import type { Command, OptionValues } from "./command.ts";
@@ -36,9 +37,14 @@ interface Gpus {
 }
 
 async function run(values: OptionValues): Promise<number> {
+  const cuda = await probeCuda();
   const gpu = await probeWebGpu();
   const gpus = { all: await listGpus(), selectable: await hasDeviceSelectLayer() };
-  const finding = gpu === null || gpu.software ? await examine(gpu) : examineGpus(gpus);
+  const finding = cuda.problem === null
+    ? null
+    : gpu === null || gpu.software
+    ? await examine(gpu)
+    : examineGpus(gpus);
   if (values.flag("fix") && finding !== null && finding.packages.length > 0) {
     if (!canInstall()) {
       console.error(`radish: cannot install here (not root, or no apt-get). Run: ${finding.remedy}`);
@@ -59,17 +65,25 @@ async function run(values: OptionValues): Promise<number> {
       memoryBytes: memory.total,
       availableBytes: memory.available,
     },
+    cuda,
     webgpu: gpu,
     gpus: gpus.all,
     gpusSelectable: gpus.selectable,
     cpu: { threads: navigator.hardwareConcurrency, simd: supportsSimd(), relaxedSimd: supportsRelaxedSimd() },
-    auto: gpu !== null && !gpu.software ? "webgpu" : "cpu",
+    auto: cuda.problem === null ? "cuda" : gpu !== null && !gpu.software ? "webgpu" : "cpu",
     finding: finding && { problem: finding.problem, remedy: finding.remedy },
   };
   if (values.flag("json")) console.log(JSON.stringify(report, null, 2));
-  else print(report, gpu, gpus, finding);
+  else print(report, cuda, gpu, gpus, finding);
   return 0;
 }
+
+/** What `auto` comes to, in words. */
+const autoTakes: Readonly<Record<string, string>> = {
+  cuda: "the GPU, through CUDA, if it passes the self-test",
+  webgpu: "the GPU, through WebGPU",
+  cpu: "the CPU",
+};
 
 function print(
   report: {
@@ -77,6 +91,7 @@ function print(
     system: { cores: number; memoryBytes: number; availableBytes: number };
     auto: string;
   },
+  cuda: CudaReport,
   gpu: WebGpuReport | null,
   gpus: Gpus,
   finding: Finding | null,
@@ -91,6 +106,13 @@ function print(
       gib(availableBytes)
     } free)`,
   );
+  if (cuda.driver !== null || cuda.cuda !== null) {
+    row("CUDA", `driver ${cuda.driver ?? "of unknown version"}, which knows CUDA ${cuda.cuda}`);
+  }
+  for (const { name, capability, memoryBytes, address } of cuda.devices) {
+    row("", `${address}  ${name}, compute capability ${capability / 10}, ${gib(memoryBytes)}`);
+  }
+  if (cuda.problem !== null) row(cuda.cuda === null ? "CUDA" : "", `not used: ${cuda.problem}`);
   if (gpu === null) row("WebGPU", "no adapter");
   else {
     const { subgroup, limits } = gpu;
@@ -121,7 +143,7 @@ function print(
     ? "SIMD, not relaxed: slower"
     : "no SIMD";
   row("CPU", `${cores} threads, WebAssembly ${simd}`);
-  console.log(`\n--device auto takes the ${report.auto === "webgpu" ? "GPU" : "CPU"}.`);
+  console.log(`\n--device auto takes ${autoTakes[report.auto] ?? report.auto}.`);
   if (finding !== null) console.log(`\n${finding.problem}\n  ${finding.remedy}`);
 }
 

@@ -19,11 +19,9 @@ export class Nvrtc implements Disposable {
   static async fetch(cache: string): Promise<Nvrtc> {
     const folder = `${cache}/nvidia/cuda_nvrtc/lib`;
     if (!await Deno.stat(`${folder}/libnvrtc.so.12`).then(() => true, () => false)) {
-      const { success, stderr } = await new Deno.Command("python3", {
-        args: ["-m", "pip", "install", "-q", "--no-deps", "--only-binary=:all:", "--target", cache, wheel],
-      }).output();
-      if (!success) {
-        throw new Error(`${wheel} could not be fetched by pip: ${new TextDecoder().decode(stderr).trim()}`);
+      await python("-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "--dest", cache, wheel);
+      for await (const { name } of Deno.readDir(cache)) {
+        if (name.endsWith(".whl")) await python("-m", "zipfile", "-e", `${cache}/${name}`, cache);
       }
     }
     return new Nvrtc(folder);
@@ -72,6 +70,13 @@ export class Nvrtc implements Disposable {
     this.#library.close();
     this.#builtins.close();
   }
+}
+
+/** Runs Python. @throws with what it printed */
+async function python(...args: string[]): Promise<void> {
+  const { success, stderr } = await new Deno.Command("python3", { args }).output();
+  if (success) return;
+  throw new Error(`python3 ${args.slice(0, 3).join(" ")}: ${new TextDecoder().decode(stderr).trim()}`);
 }
 
 const text = (value: string) => new TextEncoder().encode(value + "\0");

@@ -34,7 +34,7 @@ Deno.test("bash completes commands, options, and values that are one of a few", 
   assert.deepEqual(await proposals("radish", "ge"), ["generate"]);
   assert.deepEqual(await proposals("radish", "serve", "--dev"), ["--device"]);
   assert.deepEqual(await proposals("radish", "serve", "--device", ""), ["auto", "cuda", "webgpu", "cpu"]);
-  assert.deepEqual(await proposals("radish", "serve", "--device", "=", "c"), ["cpu"]);
+  assert.deepEqual(await proposals("radish", "serve", "--device", "=", "c"), ["cuda", "cpu"]);
   assert.deepEqual(await proposals("radish", "serve", "--device", "="), ["auto", "cuda", "webgpu", "cpu"]);
   assert.deepEqual(await proposals("radish", "completions", "z"), ["zsh"]);
 });

@@ -1,0 +1,4 @@
+import { cudaTest } from "../cuda.ts";
+import { testTensorParallel } from "./tp.ts";
+
+testTensorParallel("cuda", { longest: 120, maxTokens: 8 }, cudaTest);
