@@ -67,19 +67,31 @@ export async function createBackend(
       return { backend: await cpuBackend(options), reason: "as asked" };
     }
     case "auto": {
-      const { tryCudaBackend } = await import("./cuda/backend.ts");
-      const cuda = await tryCudaBackend(cudaOptions(options));
-      if (cuda.backend !== null) {
-        return { backend: cuda.backend, reason: "an NVIDIA GPU and its driver were found" };
+      const cuda = await tryCuda(options);
+      if (typeof cuda !== "string") {
+        return { backend: cuda, reason: "an NVIDIA GPU and its driver were found" };
       }
       await selectPlace(options.place);
       const why = await whyNotGpu();
       if (why !== null) return { backend: await cpuBackend(options), reason: why };
       return {
         backend: await webGpuBackend(options),
-        reason: `a GPU was found, but not for CUDA: ${cuda.problem}`,
+        reason: `a GPU was found, but not for CUDA: ${cuda}`,
       };
     }
+  }
+}
+
+/** A backend on CUDA, or why there is none. Its kernels are only loaded where there is a GPU for them. */
+async function tryCuda(options: BackendOptions): Promise<Backend | string> {
+  const { probeCuda } = await import("./cuda/find.ts");
+  const { problem } = await probeCuda();
+  if (problem !== null) return problem;
+  const { createTestedCudaBackend } = await import("./cuda/backend.ts");
+  try {
+    return await createTestedCudaBackend(cudaOptions(options));
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
   }
 }
 

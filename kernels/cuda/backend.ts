@@ -24,7 +24,8 @@ import { warmUpPlans } from "../webgpu/warm_up.ts";
 import { cutKeys, widestHead } from "./attention/attention.ts";
 import type { CudaDevice } from "./device.ts";
 import { CudaError } from "./errors.ts";
-import { describe, openDevice } from "./find.ts";
+import { describe } from "./find.ts";
+import { openDevice } from "./open.ts";
 import { type Context, divideUp } from "./forward.ts";
 import { bucket, bucketShape, graphKey, Graphs } from "./graphs.ts";
 import { inputType, usesMatrixUnits } from "./linear/linear.ts";
@@ -296,14 +297,12 @@ export async function createCudaBackend(options: CudaOptions = {}): Promise<Back
   return new CudaBackend(device, await describe(device.properties), options);
 }
 
-/** A backend, if there is a GPU for it that computes what it should; else why there is none. */
-export async function tryCudaBackend(
-  options: CudaOptions,
-): Promise<{ backend: Backend; problem: null } | { backend: null; problem: string }> {
-  try {
-    await selfTest(() => createCudaBackend({ address: options.address ?? null, halfFrom: 0 }));
-    return { backend: await createCudaBackend(options), problem: null };
-  } catch (error) {
-    return { backend: null, problem: error instanceof Error ? error.message : String(error) };
-  }
+/**
+ * A backend on a GPU that computes what it should.
+ *
+ * @throws {CudaError} where there is none, with the reason.
+ */
+export async function createTestedCudaBackend(options: CudaOptions): Promise<Backend> {
+  await selfTest(() => createCudaBackend({ address: options.address ?? null, halfFrom: 0 }));
+  return await createCudaBackend(options);
 }

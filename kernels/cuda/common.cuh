@@ -24,6 +24,20 @@ const int SAMPLE_WORDS = 18;
 #define DEVICE __device__ __forceinline__
 #define KERNEL extern "C" __global__ void
 
+// Where a kernel's predecessor is still running (compute capability 9.0, programmatic dependent launch): everything
+// before waitForPrevious may only read what no kernel of the step writes. Every kernel waits, because the one after it
+// relies on all that came before; letNextStart lets that one begin to load its weights.
+DEVICE void letNextStart() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+DEVICE void waitForPrevious() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 DEVICE float fromBf16(u16 bits) { return __uint_as_float((u32)bits << 16); }
 DEVICE float lowBf16(u32 pair) { return __uint_as_float(pair << 16); }
 DEVICE float highBf16(u32 pair) { return __uint_as_float(pair & 0xffff0000u); }

@@ -1,12 +1,14 @@
 // One GPU as the backend uses it: the primary context, a stream, memory, launches, and errors with names.
 //
-// Everything runs in the order of the calls on one stream. Arguments of a launch are laid out in one block whose
-// table of pointers never changes: the driver copies them before the call returns.
+// Everything runs in the order of the calls on one stream.
 
+import { type Argument, argumentBytes, type Grid, LaunchArguments } from "./arguments.ts";
 import { Code, type Driver, type Handle, maxDynamicSharedBytes } from "./driver.ts";
 import { CudaError, cudaError, isSticky } from "./errors.ts";
 import { type ModuleName, modules } from "./modules.ts";
+import { type PinnedBuffer, PinnedMemory } from "./pinned.ts";
 import type { DeviceProperties } from "./properties.ts";
+import { unpack } from "./unpack.ts";
 
 /** Memory on the device. */
 export interface DeviceBuffer {
@@ -18,43 +20,15 @@ export interface DeviceBuffer {
   readonly bytes: number;
 }
 
-/** Memory of the host that the device reads and writes by itself. */
-export interface PinnedBuffer {
-  /** For the driver. */
-  readonly address: bigint;
-  /** The same memory. */
-  readonly data: Uint8Array<ArrayBuffer>;
-}
-
-/** An argument of a kernel: a device address (or 0n), an int, a float, or a structure of up to 128 bytes. */
-export type Argument = bigint | number | Float | Uint8Array;
-
-/** A float argument; plain numbers are ints. */
-export class Float {
-  /** Passed as float32. */
-  constructor(readonly value: number) {}
-}
-
 /** A kernel that can be launched. */
 export interface Kernel {
   /** Module and function, for messages. */
   readonly name: string;
   /** The driver's. */
   readonly handle: Handle;
+  /** It waits for the kernel in front of it by itself, and may be started before that one has ended. */
+  readonly overlaps: boolean;
 }
-
-/** The grid of a launch. */
-export type Grid = readonly [x: number, y: number, z?: number];
-
-/** Arguments of a launch, and room for each. */
-const mostArguments = 20, cellBytes = 128;
-const tableBytes = 8 * 32;
-
-/**
- * Host memory is pinned in slabs: two of them must not share a page, and every allocator takes so many bytes from the
- * system in whole pages.
- */
-const slabBytes = 36 * 2 ** 20;
 
 /** One GPU, with the context that all of this process shares. */
 export class CudaDevice implements Disposable {
@@ -67,13 +41,8 @@ export class CudaDevice implements Disposable {
   readonly #modules = new Map<ModuleName, Handle>();
   readonly #kernels = new Map<string, Kernel>();
   readonly #live = new Set<DeviceBuffer>();
-  readonly #pinned: Uint8Array<ArrayBuffer>[] = [];
-  /** Where pinned memory is handed out from. */
-  #slab: PinnedBuffer | null = null;
-  #slabUsed = 0;
-  /** The table of pointers, and the arguments that they point to. */
-  readonly #arguments: PinnedBuffer;
-  readonly #cells: DataView;
+  readonly #pinned: PinnedMemory;
+  readonly #arguments: LaunchArguments;
   /** Waits after every launch, so that an error names its kernel. */
   readonly #checking: boolean;
   /** Kernels and graphs launched lately. */
@@ -90,11 +59,8 @@ export class CudaDevice implements Disposable {
     this.check(driver.cuCtxSetCurrent(context), "cuCtxSetCurrent");
     // Not joined with the default stream, which is not used.
     this.stream = this.#out((to) => driver.cuStreamCreate(to, 1), "cuStreamCreate");
-    this.#arguments = this.pin(4096);
-    const { data, address } = this.#arguments;
-    const table = new BigUint64Array(data.buffer, data.byteOffset, mostArguments);
-    for (let i = 0; i < mostArguments; i++) table[i] = address + BigInt(tableBytes + cellBytes * i);
-    this.#cells = new DataView(data.buffer, data.byteOffset + tableBytes);
+    this.#pinned = new PinnedMemory(driver, (code, what) => this.check(code, what));
+    this.#arguments = new LaunchArguments(this.pin(argumentBytes));
   }
 
   /** Throws for a code that is not 0, and from then on the same again where the device is lost. */
@@ -147,28 +113,9 @@ export class CudaDevice implements Disposable {
     return { free: Number(free[0]), total: Number(total[0]) };
   }
 
-  /** Memory of the host, fixed in its place, that the device reaches by itself; for as long as the device is open. */
+  /** Memory of the host that the device reaches by itself, for as long as the device is open. */
   pin(bytes: number): PinnedBuffer {
-    const size = Math.ceil(bytes / 256) * 256;
-    if (this.#slab === null || this.#slab.data.length - this.#slabUsed < size) {
-      this.#slab = this.#register(Math.max(size, slabBytes));
-      this.#slabUsed = 0;
-    }
-    const { address, data } = this.#slab, at = this.#slabUsed;
-    this.#slabUsed += size;
-    return { address: address + BigInt(at), data: data.subarray(at, at + size) };
-  }
-
-  #register(bytes: number): PinnedBuffer {
-    const data = new Uint8Array(bytes), address = new BigUint64Array(1);
-    this.check(
-      this.driver.cuMemHostRegister_v2(data, BigInt(bytes), 0),
-      `cuMemHostRegister of ${bytes} bytes`,
-    );
-    this.#pinned.push(data);
-    const result = new Uint8Array(address.buffer);
-    this.check(this.driver.cuMemHostGetDevicePointer_v2(result, data, 0), "cuMemHostGetDevicePointer");
-    return { address: address[0]!, data };
+    return this.#pinned.take(bytes);
   }
 
   /** Writes memory, after all that was launched before; done when the call returns. */
@@ -229,10 +176,14 @@ export class CudaDevice implements Disposable {
     const key = `${module}/${name}`;
     const known = this.#kernels.get(key);
     if (known) return known;
+    // The build whose kernels may begin early, where the GPU can.
+    const early = `${module}_sm90` as ModuleName;
+    const overlaps = this.properties.capability >= 90 && early in modules;
+    const embedded = overlaps ? early : module;
     let handle = this.#modules.get(module);
     if (handle === undefined) {
       handle = this.#out(
-        (to) => this.driver.cuModuleLoadData(to, text(modules[module])),
+        (to) => this.driver.cuModuleLoadData(to, text(unpack(modules[embedded]))),
         `loading ${module}`,
       );
       this.#modules.set(module, handle);
@@ -241,6 +192,7 @@ export class CudaDevice implements Disposable {
     const kernel = {
       name: key,
       handle: this.#out((to) => this.driver.cuModuleGetFunction(to, owner, text(name)), key),
+      overlaps,
     };
     if (dynamicBytes > 48 * 1024) {
       const code = this.driver.cuFuncSetAttribute(kernel.handle, maxDynamicSharedBytes, dynamicBytes);
@@ -252,27 +204,27 @@ export class CudaDevice implements Disposable {
 
   /** Launches a kernel. */
   launch(kernel: Kernel, grid: Grid, threads: number, shared: number, args: readonly Argument[]): void {
-    for (let i = 0; i < args.length; i++) {
-      const value = args[i]!;
-      const at = cellBytes * i;
-      if (typeof value === "bigint") this.#cells.setBigUint64(at, value, true);
-      else if (typeof value === "number") this.#cells.setInt32(at, value, true);
-      else if (value instanceof Float) this.#cells.setFloat32(at, value.value, true);
-      else this.#arguments.data.set(value, tableBytes + at);
-    }
-    const code = this.driver.cuLaunchKernel(
-      kernel.handle,
-      grid[0],
-      grid[1],
-      grid[2] ?? 1,
-      threads,
-      1,
-      1,
-      shared,
-      this.stream,
-      this.#arguments.address,
-      0n,
-    );
+    const table = this.#arguments.set(args);
+    const code = kernel.overlaps
+      ? this.driver.cuLaunchKernelEx(
+        this.#arguments.configure(grid, threads, shared, this.stream),
+        kernel.handle,
+        table,
+        0n,
+      )
+      : this.driver.cuLaunchKernel(
+        kernel.handle,
+        grid[0],
+        grid[1],
+        grid[2] ?? 1,
+        threads,
+        1,
+        1,
+        shared,
+        this.stream,
+        table,
+        0n,
+      );
     this.check(code, `launching ${kernel.name}`);
     if (this.#checking) {
       this.#launched.clear();
@@ -348,13 +300,11 @@ export class CudaDevice implements Disposable {
     // A lost device gives errors for all of these, and nothing can be done about them.
     this.driver.cuStreamSynchronize(this.stream);
     for (const { address } of this.#live) this.driver.cuMemFree_v2(address);
-    for (const data of this.#pinned) this.driver.cuMemHostUnregister(data);
+    this.#pinned.release();
     for (const module of this.#modules.values()) this.driver.cuModuleUnload(module);
     this.driver.cuStreamDestroy_v2(this.stream);
     this.driver.cuDevicePrimaryCtxRelease_v2(this.properties.ordinal);
     this.#live.clear();
-    this.#pinned.length = 0;
-    this.#slab = null;
     this.#modules.clear();
     this.#kernels.clear();
   }

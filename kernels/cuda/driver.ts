@@ -65,6 +65,7 @@ export const symbols = {
     ],
     result: "i32",
   },
+  cuLaunchKernelEx: { parameters: ["u64", "u64", "u64", "u64"], result: "i32" },
   cuEventCreate: { parameters: ["buffer", "u32"], result: "i32" },
   cuEventDestroy_v2: { parameters: ["u64"], result: "i32" },
   cuEventRecord: { parameters: ["u64", "u64"], result: "i32" },

@@ -1,7 +1,6 @@
 // Whether there is a driver and a GPU that the backend can use, and if not, why: one line that says what to do.
 
 import { Code, type Driver, libraryName, openDriver } from "./driver.ts";
-import { CudaDevice } from "./device.ts";
 import { CudaError, cudaError } from "./errors.ts";
 import { type DeviceProperties, listDevices } from "./properties.ts";
 
@@ -47,28 +46,6 @@ export async function listCudaGpus(): Promise<{ address: string; kind: string; n
   return devices.filter(isUsable).map(({ address, name }) => ({ address, kind: name, name }));
 }
 
-/**
- * Opens the GPU at a bus address, or the first that can be used.
- *
- * @throws {CudaError} where there is none, with what to do.
- */
-export function openDevice(address: string | null): CudaDevice {
-  const { driver } = findDriver();
-  const devices = listDevices(driver);
-  const chosen = address === null
-    ? devices.find(isUsable)
-    : devices.find((device) => device.address === address && isUsable(device));
-  if (chosen === undefined) {
-    const there = devices.find((device) => device.address === address);
-    throw new CudaError(
-      address !== null && there === undefined
-        ? `the CUDA driver shows no GPU at ${address} (see CUDA_VISIBLE_DEVICES)`
-        : tooOld(there ? [there] : devices),
-    );
-  }
-  return new CudaDevice(driver, chosen, Deno.env.get("RADISH_CUDA_CHECK") === "1");
-}
-
 /** The device in words. */
 export async function describe({ name, capability }: DeviceProperties): Promise<string> {
   const version = await driverVersion();
@@ -77,13 +54,16 @@ export async function describe({ name, capability }: DeviceProperties): Promise<
   })`;
 }
 
-interface Found {
+/** A driver that can be used. */
+export interface Found {
+  /** The library. */
   readonly driver: Driver;
   /** As the driver gives it: 12040 is 12.4. */
   readonly version: number;
 }
 
-function findDriver(): Found {
+/** The driver, ready. @throws {CudaError} saying what is missing */
+export function findDriver(): Found {
   const name = libraryName();
   if (name === null) throw new CudaError(`there is no CUDA for ${Deno.build.os}`);
   const driver = openDriver();
@@ -107,10 +87,12 @@ function findDriver(): Found {
   return { driver, version: version[0]! };
 }
 
-const isUsable = ({ capability, sharedAddresses }: DeviceProperties) =>
+/** Whether the kernels run on it. */
+export const isUsable = ({ capability, sharedAddresses }: DeviceProperties): boolean =>
   capability >= leastCapability && sharedAddresses;
 
-function tooOld(devices: readonly DeviceProperties[]): string {
+/** Why none of these can be used. */
+export function tooOld(devices: readonly DeviceProperties[]): string {
   if (devices.length === 0) return cudaError(Code.NoDevice, "cuDeviceGetCount").message;
   const list = devices.map(({ name, capability }) => `${name} has ${decimal(capability)}`).join(", ");
   return devices.every(({ capability }) => capability < leastCapability)

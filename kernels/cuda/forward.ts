@@ -3,7 +3,8 @@
 import type { Collective } from "../ops.ts";
 import type { ForwardShape } from "../webgpu/plan/pack.ts";
 import type { SamplingNeeds } from "../webgpu/plan/pack_sampling.ts";
-import type { CudaDevice, DeviceBuffer, PinnedBuffer } from "./device.ts";
+import type { CudaDevice, DeviceBuffer } from "./device.ts";
+import type { PinnedBuffer } from "./pinned.ts";
 import type { CudaState, Scratch, ScratchRole } from "./memory.ts";
 
 /** Everything that lives as long as the backend's state. */

@@ -1,61 +1,123 @@
-// The PTX modules: which source each is compiled from, and with which choices. A module is what the driver compiles and
-// keeps together, so each holds the kernels of one choice; a model loads those that it needs.
+// Written by `deno task build:ptx`: the compiled modules. Each holds the kernels of one choice, because a module is what
+// the driver compiles and keeps together; a model loads those that it needs.
 
-import attention16 from "./ptx/attention_16.ptx" with { type: "text" };
-import attention32 from "./ptx/attention_32.ptx" with { type: "text" };
-import attention4 from "./ptx/attention_4.ptx" with { type: "text" };
-import attention8 from "./ptx/attention_8.ptx" with { type: "text" };
-import embed from "./ptx/embed.ptx" with { type: "text" };
-import merge from "./ptx/merge.ptx" with { type: "text" };
-import moe from "./ptx/moe.ptx" with { type: "text" };
-import plainBf16 from "./ptx/plain_bf16.ptx" with { type: "text" };
-import plainF16 from "./ptx/plain_f16.ptx" with { type: "text" };
-import plainF32 from "./ptx/plain_f32.ptx" with { type: "text" };
-import plainQ8 from "./ptx/plain_q8.ptx" with { type: "text" };
-import prepare from "./ptx/prepare.ptx" with { type: "text" };
-import rope from "./ptx/rope.ptx" with { type: "text" };
-import sample from "./ptx/sample.ptx" with { type: "text" };
-import skinnyBf16x16 from "./ptx/skinny_bf16_16.ptx" with { type: "text" };
-import skinnyBf16x32 from "./ptx/skinny_bf16_32.ptx" with { type: "text" };
-import skinnyBf16x64 from "./ptx/skinny_bf16_64.ptx" with { type: "text" };
-import skinnyF16x16 from "./ptx/skinny_f16_16.ptx" with { type: "text" };
-import skinnyF16x32 from "./ptx/skinny_f16_32.ptx" with { type: "text" };
-import skinnyF16x64 from "./ptx/skinny_f16_64.ptx" with { type: "text" };
-import skinnyQ8x16 from "./ptx/skinny_q8_16.ptx" with { type: "text" };
-import skinnyQ8x32 from "./ptx/skinny_q8_32.ptx" with { type: "text" };
-import skinnyQ8x64 from "./ptx/skinny_q8_64.ptx" with { type: "text" };
-import tiledBf16 from "./ptx/tiled_bf16.ptx" with { type: "text" };
-import tiledF16 from "./ptx/tiled_f16.ptx" with { type: "text" };
-import tiledQ8 from "./ptx/tiled_q8.ptx" with { type: "text" };
+import attention_16 from "./ptx/attention_16.txt" with { type: "text" };
+import attention_16_sm90 from "./ptx/attention_16_sm90.txt" with { type: "text" };
+import attention_32 from "./ptx/attention_32.txt" with { type: "text" };
+import attention_32_sm90 from "./ptx/attention_32_sm90.txt" with { type: "text" };
+import attention_4 from "./ptx/attention_4.txt" with { type: "text" };
+import attention_4_sm90 from "./ptx/attention_4_sm90.txt" with { type: "text" };
+import attention_8 from "./ptx/attention_8.txt" with { type: "text" };
+import attention_8_sm90 from "./ptx/attention_8_sm90.txt" with { type: "text" };
+import embed from "./ptx/embed.txt" with { type: "text" };
+import embed_sm90 from "./ptx/embed_sm90.txt" with { type: "text" };
+import merge from "./ptx/merge.txt" with { type: "text" };
+import merge_sm90 from "./ptx/merge_sm90.txt" with { type: "text" };
+import moe from "./ptx/moe.txt" with { type: "text" };
+import moe_sm90 from "./ptx/moe_sm90.txt" with { type: "text" };
+import own_16 from "./ptx/own_16.txt" with { type: "text" };
+import own_16_sm90 from "./ptx/own_16_sm90.txt" with { type: "text" };
+import own_32 from "./ptx/own_32.txt" with { type: "text" };
+import own_32_sm90 from "./ptx/own_32_sm90.txt" with { type: "text" };
+import own_4 from "./ptx/own_4.txt" with { type: "text" };
+import own_4_sm90 from "./ptx/own_4_sm90.txt" with { type: "text" };
+import own_8 from "./ptx/own_8.txt" with { type: "text" };
+import own_8_sm90 from "./ptx/own_8_sm90.txt" with { type: "text" };
+import plain_bf16 from "./ptx/plain_bf16.txt" with { type: "text" };
+import plain_bf16_sm90 from "./ptx/plain_bf16_sm90.txt" with { type: "text" };
+import plain_f16 from "./ptx/plain_f16.txt" with { type: "text" };
+import plain_f16_sm90 from "./ptx/plain_f16_sm90.txt" with { type: "text" };
+import plain_f32 from "./ptx/plain_f32.txt" with { type: "text" };
+import plain_f32_sm90 from "./ptx/plain_f32_sm90.txt" with { type: "text" };
+import plain_q8 from "./ptx/plain_q8.txt" with { type: "text" };
+import plain_q8_sm90 from "./ptx/plain_q8_sm90.txt" with { type: "text" };
+import prepare from "./ptx/prepare.txt" with { type: "text" };
+import prepare_sm90 from "./ptx/prepare_sm90.txt" with { type: "text" };
+import rope from "./ptx/rope.txt" with { type: "text" };
+import rope_sm90 from "./ptx/rope_sm90.txt" with { type: "text" };
+import sample from "./ptx/sample.txt" with { type: "text" };
+import sample_sm90 from "./ptx/sample_sm90.txt" with { type: "text" };
+import skinny_bf16_16 from "./ptx/skinny_bf16_16.txt" with { type: "text" };
+import skinny_bf16_16_sm90 from "./ptx/skinny_bf16_16_sm90.txt" with { type: "text" };
+import skinny_bf16_32 from "./ptx/skinny_bf16_32.txt" with { type: "text" };
+import skinny_bf16_32_sm90 from "./ptx/skinny_bf16_32_sm90.txt" with { type: "text" };
+import skinny_bf16_64 from "./ptx/skinny_bf16_64.txt" with { type: "text" };
+import skinny_bf16_64_sm90 from "./ptx/skinny_bf16_64_sm90.txt" with { type: "text" };
+import skinny_f16_16 from "./ptx/skinny_f16_16.txt" with { type: "text" };
+import skinny_f16_16_sm90 from "./ptx/skinny_f16_16_sm90.txt" with { type: "text" };
+import skinny_f16_32 from "./ptx/skinny_f16_32.txt" with { type: "text" };
+import skinny_f16_32_sm90 from "./ptx/skinny_f16_32_sm90.txt" with { type: "text" };
+import skinny_f16_64 from "./ptx/skinny_f16_64.txt" with { type: "text" };
+import skinny_f16_64_sm90 from "./ptx/skinny_f16_64_sm90.txt" with { type: "text" };
+import skinny_q8_16 from "./ptx/skinny_q8_16.txt" with { type: "text" };
+import skinny_q8_16_sm90 from "./ptx/skinny_q8_16_sm90.txt" with { type: "text" };
+import skinny_q8_32 from "./ptx/skinny_q8_32.txt" with { type: "text" };
+import skinny_q8_32_sm90 from "./ptx/skinny_q8_32_sm90.txt" with { type: "text" };
+import skinny_q8_64 from "./ptx/skinny_q8_64.txt" with { type: "text" };
+import skinny_q8_64_sm90 from "./ptx/skinny_q8_64_sm90.txt" with { type: "text" };
+import tiled_bf16 from "./ptx/tiled_bf16.txt" with { type: "text" };
+import tiled_f16 from "./ptx/tiled_f16.txt" with { type: "text" };
+import tiled_q8 from "./ptx/tiled_q8.txt" with { type: "text" };
 
-/** PTX by the name of its module. */
+/** Compressed PTX by the name of its module. */
 export const modules = {
-  attention_16: attention16,
-  attention_32: attention32,
-  attention_4: attention4,
-  attention_8: attention8,
+  attention_16,
+  attention_16_sm90,
+  attention_32,
+  attention_32_sm90,
+  attention_4,
+  attention_4_sm90,
+  attention_8,
+  attention_8_sm90,
   embed,
+  embed_sm90,
   merge,
+  merge_sm90,
   moe,
-  plain_bf16: plainBf16,
-  plain_f16: plainF16,
-  plain_f32: plainF32,
-  plain_q8: plainQ8,
+  moe_sm90,
+  own_16,
+  own_16_sm90,
+  own_32,
+  own_32_sm90,
+  own_4,
+  own_4_sm90,
+  own_8,
+  own_8_sm90,
+  plain_bf16,
+  plain_bf16_sm90,
+  plain_f16,
+  plain_f16_sm90,
+  plain_f32,
+  plain_f32_sm90,
+  plain_q8,
+  plain_q8_sm90,
   prepare,
+  prepare_sm90,
   rope,
+  rope_sm90,
   sample,
-  skinny_bf16_16: skinnyBf16x16,
-  skinny_bf16_32: skinnyBf16x32,
-  skinny_bf16_64: skinnyBf16x64,
-  skinny_f16_16: skinnyF16x16,
-  skinny_f16_32: skinnyF16x32,
-  skinny_f16_64: skinnyF16x64,
-  skinny_q8_16: skinnyQ8x16,
-  skinny_q8_32: skinnyQ8x32,
-  skinny_q8_64: skinnyQ8x64,
-  tiled_bf16: tiledBf16,
-  tiled_f16: tiledF16,
-  tiled_q8: tiledQ8,
+  sample_sm90,
+  skinny_bf16_16,
+  skinny_bf16_16_sm90,
+  skinny_bf16_32,
+  skinny_bf16_32_sm90,
+  skinny_bf16_64,
+  skinny_bf16_64_sm90,
+  skinny_f16_16,
+  skinny_f16_16_sm90,
+  skinny_f16_32,
+  skinny_f16_32_sm90,
+  skinny_f16_64,
+  skinny_f16_64_sm90,
+  skinny_q8_16,
+  skinny_q8_16_sm90,
+  skinny_q8_32,
+  skinny_q8_32_sm90,
+  skinny_q8_64,
+  skinny_q8_64_sm90,
+  tiled_bf16,
+  tiled_f16,
+  tiled_q8,
 } as const;
 
 /** Name of a module. */

@@ -4,7 +4,8 @@ import type { BatchPlan, StepResult } from "../plan.ts";
 import type { RecordedStep } from "../ops.ts";
 import type { PackedPlan } from "../webgpu/plan/pack.ts";
 import { resultWords } from "../webgpu/plan/words.ts";
-import type { CudaDevice, PinnedBuffer } from "./device.ts";
+import type { CudaDevice } from "./device.ts";
+import type { PinnedBuffer } from "./pinned.ts";
 import type { Handle } from "./driver.ts";
 
 /** Pinned buffers and events lent to steps. */

@@ -1,9 +1,10 @@
-// Attention of a layer: norm, rotation and store of all tokens first, then every query over the pages, and the merge of
-// its splits where there are several.
+// Attention of a layer. Where every sequence computes one token, one kernel does it all. Otherwise later tokens of a
+// sequence see earlier ones, so norm, rotation and store come first, for all; then every query goes over the pages. Splits
+// of long contexts are merged at the end.
 
 import type { AttentionArgs, HeadLayout, Norm } from "../../ops.ts";
 import type { AttentionCut } from "../../webgpu/plan/pack.ts";
-import { Float } from "../device.ts";
+import { Float } from "../arguments.ts";
 import { divideUp, type Forward, scratch } from "../forward.ts";
 import { type CudaActivation, type CudaRope, type CudaVector, ElementType } from "../memory.ts";
 
@@ -55,69 +56,91 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
     output = args.output as CudaActivation,
     rope = args.rope as CudaRope;
   const weight = (norm: Norm | undefined) => norm ? (norm.weight as CudaVector).buffer.address : 0n;
-  const query = scratch(forward, "query", 4 * shape.tokens * numHeads * headDim);
+  const norms = [
+    weight(qNorm),
+    weight(kNorm),
+    new Float(qNorm?.epsilon ?? 0),
+    new Float(kNorm?.epsilon ?? 0),
+  ];
+  const angles = [rope.cosine.address, rope.sine.address];
   const [keys, values] = [state.keys[layer]!.address, state.values[layer]!.address];
-  device.launch(
-    device.kernel("rope", "rope_store"),
-    [numHeads + 2 * numKvHeads, shape.tokens],
-    32,
-    0,
-    [
-      plan,
-      qkv.buffer.address,
-      ElementType[qkv.type],
-      rope.cosine.address,
-      rope.sine.address,
-      weight(qNorm),
-      weight(kNorm),
-      new Float(qNorm?.epsilon ?? 0),
-      new Float(kNorm?.epsilon ?? 0),
-      state.pageTable.address,
-      keys,
-      values,
-      query,
-      ElementType.f32,
-      numHeads,
-      numKvHeads,
-      headDim,
-      state.pageShift,
-      state.pagesPerRow,
-    ],
-  );
-  if (shape.decodes === 0) return;
-  const lanes = [4, 8, 16, 32].find((n) => 8 * n >= headDim) as 4 | 8 | 16 | 32;
+  const sizes = [numHeads, numKvHeads, headDim, state.pageShift, state.pagesPerRow];
   const partialBytes = 4 * shape.decodes * numHeads * shape.splits * (headDim + 2);
   const partial = shape.splits > 1 ? scratch(forward, "partial", partialBytes) : 0n;
-  device.launch(
-    device.kernel(`attention_${lanes}`, `attention_h${headBlock(heads)}`),
-    [shape.splits, headBlocks(heads), shape.decodes],
-    128,
-    0,
-    [
-      plan,
-      query,
-      ElementType.f32,
-      state.pageTable.address,
-      keys,
-      values,
-      partial,
-      output.buffer.address,
-      ElementType[output.type],
-      numHeads,
-      numKvHeads,
-      headDim,
-      state.pageShift,
-      state.pagesPerRow,
-      new Float(scale * Math.LOG2E),
-      window ?? 0,
-    ],
-  );
+  const lanes = [4, 8, 16, 32].find((n) => 8 * n >= headDim) as 4 | 8 | 16 | 32;
+  const block = headBlock(heads), blocks = headBlocks(heads);
+  const grid = [shape.splits, blocks, shape.decodes] as const;
+  const result = [partial, output.buffer.address, ElementType[output.type]];
+  const [factor, span] = [new Float(scale * Math.LOG2E), window ?? 0];
+  // A lane's eight elements of a head turn with eight others.
+  if (shape.decodeOnly && headDim % 16 === 0) {
+    const threads = ownThreads(blocks * shape.decodes * shape.splits, device.properties.multiprocessors);
+    device.launch(
+      device.kernel(`own_${lanes}`, `own_h${block}`),
+      grid,
+      threads,
+      threads / 32 * block * (8 * lanes + 2) * 4,
+      [
+        plan,
+        qkv.buffer.address,
+        ElementType[qkv.type],
+        ...angles,
+        ...norms,
+        state.pageTable.address,
+        keys,
+        values,
+        ...result,
+        ...sizes,
+        factor,
+        span,
+      ],
+    );
+  } else {
+    const query = scratch(forward, "query", 4 * shape.tokens * numHeads * headDim);
+    device.launch(
+      device.kernel("rope", "rope_store"),
+      [numHeads + 2 * numKvHeads, shape.tokens],
+      32,
+      0,
+      [
+        plan,
+        qkv.buffer.address,
+        ElementType[qkv.type],
+        ...angles,
+        ...norms,
+        state.pageTable.address,
+        keys,
+        values,
+        query,
+        ElementType.f32,
+        ...sizes,
+      ],
+    );
+    if (shape.decodes > 0) {
+      device.launch(device.kernel(`attention_${lanes}`, `attention_h${block}`), grid, 128, 0, [
+        plan,
+        query,
+        ElementType.f32,
+        state.pageTable.address,
+        keys,
+        values,
+        ...result,
+        ...sizes,
+        factor,
+        span,
+      ]);
+    }
+  }
   if (shape.splits === 1) return;
   device.launch(
     device.kernel("merge", "attention_merge"),
     [numHeads, shape.decodes],
     headDim <= 64 ? 64 : 128,
     0,
-    [plan, partial, output.buffer.address, ElementType[output.type], numHeads, headDim, window ?? 0],
+    [plan, ...result, numHeads, headDim, span],
   );
 }
+
+/** Threads of a block: all of a multiprocessor's where there are few blocks, because time goes by latency there. */
+const ownThreads = (blocks: number, multiprocessors: number): number =>
+  blocks <= multiprocessors ? 512 : blocks <= 2 * multiprocessors ? 256 : 128;

@@ -5,6 +5,8 @@
 
 KERNEL __launch_bounds__(128) attention_merge(const u32* plan, const float* partial, void* output, int outputType,
                                               int numHeads, int headDim, int window) {
+  letNextStart();
+  waitForPrevious();
   const u32 query = blockIdx.y, h = blockIdx.x;
   if (query >= plan[DECODES]) return;
   const u32* entry = plan + CONTENT_AT + 3 * query;

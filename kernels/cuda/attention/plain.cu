@@ -26,6 +26,8 @@ struct Attention {
 };
 
 template <int L, int G> DEVICE void decode(const Attention& p) {
+  letNextStart();
+  waitForPrevious();
   __shared__ float meetingOutput[WARPS][G][L * 8], meetingMaximum[WARPS][G], meetingSum[WARPS][G];
   const u32 query = blockIdx.z;
   if (query >= p.plan[DECODES]) return;

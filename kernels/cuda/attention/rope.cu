@@ -9,6 +9,8 @@ KERNEL __launch_bounds__(32) rope_store(const u32* plan, const void* qkv, int qk
                                         const float* sine, const float* qNorm, const float* kNorm, float qEpsilon,
                                         float kEpsilon, const u32* pageTable, u16* keys, u16* values, void* q, int qType,
                                         int numHeads, int numKvHeads, int headDim, int pageShift, int pagesPerRow) {
+  letNextStart();
+  waitForPrevious();
   const u32 t = blockIdx.y, h = blockIdx.x, lane = threadIdx.x;
   if (t >= plan[TOKENS]) return;
   const u32* token = plan + plan[TOKENS_AT] + 2 * t;

@@ -1,6 +1,4 @@
-// What each PTX module is compiled from: `modules.ts` embeds the results.
-
-import type { ModuleName } from "../modules.ts";
+// What each PTX module is compiled from; `build.ts` writes the results and the list of them, `modules.ts`.
 
 /** One compilation. */
 export interface Recipe {
@@ -9,16 +7,19 @@ export interface Recipe {
   /** Macros. */
   readonly defines?: Readonly<Record<string, string>>;
   /** Compute capability that it needs; "80" where nothing is said. */
-  readonly architecture?: "80" | "90a";
+  readonly architecture?: Architecture;
 }
+
+/** Compute capability, "a" with what only that one has. */
+export type Architecture = "80" | "90" | "90a";
 
 const kinds = ["bf16", "f16", "q8"] as const;
 
 const each = <T extends string>(values: readonly T[], make: (value: T) => [string, Recipe]) =>
   Object.fromEntries(values.map(make));
 
-/** By module. */
-export const recipes: Readonly<Record<string, Recipe>> = {
+/** Modules whose kernels may begin before the kernel in front of them has ended, on compute capability 9.0. */
+const overlapping: Readonly<Record<string, Recipe>> = {
   embed: { source: "embed/embed.cu" },
   prepare: { source: "linear/prepare.cu" },
   rope: { source: "attention/rope.cu" },
@@ -29,13 +30,13 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     `attention_${lanes}`,
     { source: "attention/plain.cu", defines: { LANES: lanes } },
   ]),
+  ...each(["4", "8", "16", "32"], (lanes) => [
+    `own_${lanes}`,
+    { source: "attention/own.cu", defines: { LANES: lanes } },
+  ]),
   ...each(["f32", ...kinds], (kind) => [
     `plain_${kind}`,
     { source: "linear/plain.cu", defines: { KIND: kind.toUpperCase() } },
-  ]),
-  ...each(kinds, (kind) => [
-    `tiled_${kind}`,
-    { source: "linear/tiled.cu", defines: { KIND: kind.toUpperCase() } },
   ]),
   ...each(
     kinds.flatMap((kind) => ["16", "32", "64"].map((rows) => `${kind}_${rows}`)),
@@ -52,13 +53,16 @@ export const recipes: Readonly<Record<string, Recipe>> = {
       }];
     },
   ),
-} satisfies Record<string, Recipe>;
+};
 
-/** Recipes whose module is not embedded, or the other way round: none. */
-export function mismatches(embedded: readonly ModuleName[]): string[] {
-  const names = Object.keys(recipes);
-  return [
-    ...names.filter((name) => !(embedded as readonly string[]).includes(name)),
-    ...embedded.filter((name) => !names.includes(name)),
-  ];
-}
+/** By module. */
+export const recipes: Readonly<Record<string, Recipe>> = {
+  ...each(kinds, (kind) => [
+    `tiled_${kind}`,
+    { source: "linear/tiled.cu", defines: { KIND: kind.toUpperCase() } },
+  ]),
+  ...overlapping,
+  ...Object.fromEntries(
+    Object.entries(overlapping).map(([name, recipe]) => [`${name}_sm90`, { ...recipe, architecture: "90" }]),
+  ),
+};

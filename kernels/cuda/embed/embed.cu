@@ -5,6 +5,8 @@
 
 // (destination, value) pairs: page-table entries, then token-pool entries. A thread per pair.
 KERNEL scatter(const u32* plan, u32* pageTable, u32* tokenPool) {
+  letNextStart();
+  waitForPrevious();
   const u32 i = blockIdx.x * blockDim.x + threadIdx.x, pages = plan[PAGE_WRITES];
   if (i >= pages + plan[TOKEN_WRITES]) return;
   const u32 at = plan[CONTENT_AT + 2 * i], value = plan[CONTENT_AT + 2 * i + 1];
@@ -15,6 +17,8 @@ KERNEL scatter(const u32* plan, u32* pageTable, u32* tokenPool) {
 // token.
 KERNEL embed(const u32* plan, const u8* table, int type, const u32* tokenPool, void* output, int outputType, int columns,
              int rows, int firstId, int contextLength) {
+  letNextStart();
+  waitForPrevious();
   const u32 t = blockIdx.x;
   if (t >= plan[TOKENS]) return;
   const u32* token = plan + plan[TOKENS_AT] + 2 * t;
@@ -32,10 +36,14 @@ KERNEL embed(const u32* plan, const u8* table, int type, const u32* tokenPool, v
 
 // output += input, for sums over ranks that went through the host.
 KERNEL add_rows(const float* input, float* output, u32 count) {
+  letNextStart();
+  waitForPrevious();
   for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) output[i] += input[i];
 }
 
 // Sets every word of a run, for pages filled with NaN.
 KERNEL fill_words(u32* to, u32 value, u64 count) {
+  letNextStart();
+  waitForPrevious();
   for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += (u64)gridDim.x * blockDim.x) to[i] = value;
 }

@@ -2,7 +2,7 @@
 // one kernel for few tokens and one for many.
 
 import type { Norm } from "../../ops.ts";
-import { Float } from "../device.ts";
+import { Float } from "../arguments.ts";
 import { divideUp, type Forward, scratch } from "../forward.ts";
 import {
   type ActivationType,

@@ -14,6 +14,8 @@ const int D = KIND;
 KERNEL __launch_bounds__(256) plain(const float* x, const float* normWeight, float epsilon, const u8* w,
                                     const float* bias, void* y, int yType, int M, int N, int K, int stride, int epilogue,
                                     const u32* routes, int perToken) {
+  letNextStart();
+  waitForPrevious();
   __shared__ float scales[TOKENS_PER_BLOCK];
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, n = blockIdx.x * 8 + warp;
   int first = blockIdx.y * TOKENS_PER_BLOCK, tokens = min(TOKENS_PER_BLOCK, M - first), out = first;

@@ -6,6 +6,8 @@
 // whose logits are wanted. A block per row.
 KERNEL __launch_bounds__(256) prepare(const u32* plan, const void* x, int xType, const float* normWeight, float epsilon,
                                       void* y, int yType, int K) {
+  letNextStart();
+  waitForPrevious();
   __shared__ float parts[32];
   const u32 row = blockIdx.x;
   if (plan && row >= plan[SAMPLES]) return;

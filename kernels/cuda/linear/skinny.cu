@@ -65,10 +65,10 @@ struct SkinnyArguments {
   int perToken;             // the row of x of a pair is pair / perToken
 };
 
-const int UNROLL = 4;
-
 template <int D, int MT, int NT, bool PAIRED, int X> DEVICE void skinny(const SkinnyArguments& p) {
+  letNextStart();
   extern __shared__ float meeting[]; // [warps][MT · NT · 4][32], then [warps][16] sums of squares
+  const int UNROLL = NT == 1 && D != Q8 ? 8 : 4;
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, warps = blockDim.x >> 5, g = lane >> 2, q = lane & 3;
   const int K = p.K, N = p.N, n0 = blockIdx.x * (PAIRED ? 8 : 8 * NT);
   const size_t rowBytes = matrixRowBytes(D, K);
@@ -76,6 +76,7 @@ template <int D, int MT, int NT, bool PAIRED, int X> DEVICE void skinny(const Sk
   int M = p.M;
   const u32* order = nullptr;
   if (p.tiles) {
+    waitForPrevious();
     if (blockIdx.y >= p.tiles[0]) return;
     const u32* tile = p.tiles + 1 + 3 * blockIdx.y;
     w += (size_t)tile[0] * (PAIRED ? 2 * N : N) * rowBytes, order = p.order + tile[1], M = tile[2];
@@ -87,20 +88,11 @@ template <int D, int MT, int NT, bool PAIRED, int X> DEVICE void skinny(const Sk
     const int n = PAIRED ? min(n0 + g, N - 1) + j * N : min(n0 + j * 8 + g, N - 1);
     rowOfWeights[j] = w + n * rowBytes;
   }
-  size_t rowOfX[MT][2];
-#pragma unroll
-  for (int i = 0; i < MT; i++)
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-      const int m = min(i * 16 + h * 8 + g, M - 1);
-      rowOfX[i][h] = (size_t)(order ? order[m] / p.perToken : m) * K;
-    }
-  const bool high = M > 8;
-  float c[MT][NT][4] = {}, squares[2] = {};
+  // All loads of a round are under way before the first is used; those of the first before the input is there.
+  uint4 b[UNROLL][NT];
+  u32 scales[UNROLL][NT];
   const int stride = warps * 32;
-  for (int k0 = warp * 32 + q * 8; k0 - q * 8 < K; k0 += UNROLL * stride) {
-    uint4 b[UNROLL][NT];
-    u32 scales[UNROLL][NT];
+  const auto loadWeights = [&](int k0) {
 #pragma unroll
     for (int u = 0; u < UNROLL; u++) {
       const int k = k0 + u * stride;
@@ -118,6 +110,22 @@ template <int D, int MT, int NT, bool PAIRED, int X> DEVICE void skinny(const Sk
         }
       }
     }
+  };
+  const int begin = warp * 32 + q * 8;
+  loadWeights(begin);
+  if (!p.tiles) waitForPrevious();
+  size_t rowOfX[MT][2];
+#pragma unroll
+  for (int i = 0; i < MT; i++)
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+      const int m = min(i * 16 + h * 8 + g, M - 1);
+      rowOfX[i][h] = (size_t)(order ? order[m] / p.perToken : m) * K;
+    }
+  const bool high = M > 8;
+  float c[MT][NT][4] = {}, squares[2] = {};
+  for (int k0 = begin; k0 - q * 8 < K; k0 += UNROLL * stride) {
+    if (k0 != begin) loadWeights(k0);
 #pragma unroll
     for (int u = 0; u < UNROLL; u++) {
       const int k = k0 + u * stride;

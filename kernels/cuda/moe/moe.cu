@@ -7,6 +7,8 @@
 // routes [T, k] of (expert, weight as bits); surplus tokens of a padded step get no expert. A warp per token.
 KERNEL __launch_bounds__(32) route(const u32* plan, const float* logits, u32* routes, int experts, int k,
                                    int renormalize) {
+  letNextStart();
+  waitForPrevious();
   const u32 t = blockIdx.x, lane = threadIdx.x;
   const float* row = logits + (size_t)t * experts;
   u32* to = routes + 2 * (size_t)t * k;
@@ -46,6 +48,8 @@ const int MOST_EXPERTS = 1024;
 // `order`, rows) with at most `tileRows` rows. One block.
 KERNEL __launch_bounds__(1024) expert_tiles(const u32* routes, u32* order, u32* tiles, int pairs, int experts,
                                             int tileRows) {
+  letNextStart();
+  waitForPrevious();
   __shared__ u32 counts[MOST_EXPERTS], starts[MOST_EXPERTS], tileStarts[MOST_EXPERTS];
   const u32 t = threadIdx.x;
   for (u32 e = t; e < experts; e += 1024) counts[e] = 0;
@@ -77,6 +81,8 @@ KERNEL __launch_bounds__(1024) expert_tiles(const u32* routes, u32* order, u32* 
 // Grid: (columns / 256, tokens).
 KERNEL __launch_bounds__(256) combine(const u32* plan, const u32* routes, const float* results, float* output,
                                       int columns, int k, int epilogue) {
+  letNextStart();
+  waitForPrevious();
   const u32 t = blockIdx.y;
   const int n = blockIdx.x * 256 + threadIdx.x;
   if (t >= plan[TOKENS] || n >= columns) return;

@@ -3,7 +3,7 @@
 // for all of them.
 
 import type { MoeArgs } from "../../ops.ts";
-import { Float } from "../device.ts";
+import { Float } from "../arguments.ts";
 import { divideUp, type Forward, scratch } from "../forward.ts";
 import {
   Epilogue,

@@ -43,6 +43,8 @@ DEVICE bool historyEntry(const u32* plan, const u32* tokenPool, int vocabSize, i
   return token < (u32)vocabSize;
 }
 KERNEL penalty_count(const u32* plan, const u32* tokenPool, u32* counts, int vocabSize, int contextLength) {
+  letNextStart();
+  waitForPrevious();
   u32 token;
   if (!historyEntry(plan, tokenPool, vocabSize, contextLength, token)) return;
   u32* at = counts + (size_t)blockIdx.y * vocabSize + token;
@@ -51,6 +53,8 @@ KERNEL penalty_count(const u32* plan, const u32* tokenPool, u32* counts, int voc
 }
 KERNEL penalty_apply(const u32* plan, const u32* tokenPool, u32* counts, float* logits, int vocabSize, int stride,
                      int contextLength) {
+  letNextStart();
+  waitForPrevious();
   u32 token;
   if (!historyEntry(plan, tokenPool, vocabSize, contextLength, token)) return;
   const u32 row = blockIdx.y, taken = atomicExch(counts + (size_t)row * vocabSize + token, 0u);
@@ -63,6 +67,8 @@ KERNEL penalty_apply(const u32* plan, const u32* tokenPool, u32* counts, float* 
 }
 // Grid: (biases / 64, rows).
 KERNEL add_bias(const u32* plan, float* logits, int stride) {
+  letNextStart();
+  waitForPrevious();
   const u32 row = blockIdx.y, i = blockIdx.x * blockDim.x + threadIdx.x;
   if (row >= plan[SAMPLES] || i >= field(plan, row, BIAS_COUNT)) return;
   const u32* entry = plan + field(plan, row, BIAS_AT) + 2 * i;
@@ -173,6 +179,8 @@ __device__ __noinline__ u32 selectKey(Limits& s, const Row& row, bool byMass, u3
 
 KERNEL __launch_bounds__(LIMIT_THREADS) sample_limits(const u32* plan, const float* logits, float* limits, int vocabSize,
                                                       int stride) {
+  letNextStart();
+  waitForPrevious();
   __shared__ Limits s;
   const u32 r = blockIdx.x;
   if (r >= plan[SAMPLES]) return;
@@ -250,6 +258,8 @@ KERNEL __launch_bounds__(LIMIT_THREADS) sample_limits(const u32* plan, const flo
 // --- The draw. Stage one: the best token of each chunk of the vocabulary; limits may be null. Grid: (chunks, rows).
 KERNEL __launch_bounds__(256) draw_chunks(const u32* plan, const float* logits, const float* limits, uint2* candidates,
                                           int vocabSize, int stride) {
+  letNextStart();
+  waitForPrevious();
   __shared__ u32 parts[32];
   const u32 row = blockIdx.y;
   if (row >= plan[SAMPLES]) return;
@@ -285,6 +295,8 @@ KERNEL __launch_bounds__(256) draw_chunks(const u32* plan, const float* logits, 
 // Stage two: the best of a row's candidates goes into the token pool and the results. A warp per row.
 KERNEL __launch_bounds__(32) draw_finish(const u32* plan, const uint2* candidates, u32* tokenPool, u32* results,
                                          int chunks, int contextLength) {
+  letNextStart();
+  waitForPrevious();
   const u32 row = blockIdx.x;
   if (row >= plan[SAMPLES]) return;
   float best = LOWEST;
@@ -314,6 +326,8 @@ DEVICE bool comesAfter(float value, u32 id, float last, u32 lastId) {
 }
 KERNEL __launch_bounds__(256) logprob_chunks(const u32* plan, const float* logits, u32* stats, int vocabSize,
                                              int stride) {
+  letNextStart();
+  waitForPrevious();
   __shared__ u32 parts[32];
   const u32 row = blockIdx.y;
   if (row >= plan[SAMPLES]) return;
@@ -345,6 +359,8 @@ KERNEL __launch_bounds__(256) logprob_chunks(const u32* plan, const float* logit
 // Stage two, after the draw: the same over the chunks' lists. A warp per row.
 KERNEL __launch_bounds__(32) logprob_finish(const u32* plan, const float* logits, const u32* stats, u32* results,
                                             int chunks, int stride) {
+  letNextStart();
+  waitForPrevious();
   const u32 row = blockIdx.x;
   if (row >= plan[SAMPLES]) return;
   const u32 wanted = field(plan, row, LOGPROBS), topCount = plan[TOP_COUNT], words = 2 + 2 * topCount;

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { CudaDevice, Float } from "../../../kernels/cuda/device.ts";
+import { Float } from "../../../kernels/cuda/arguments.ts";
+import { CudaDevice } from "../../../kernels/cuda/device.ts";
 import { probeCuda } from "../../../kernels/cuda/find.ts";
 import { FakeDriver, fakeProperties } from "./fake_driver.ts";
 
@@ -13,6 +14,19 @@ Deno.test("arguments of a launch stand where its table of pointers points", () =
   assert.equal(args.getInt32(8, true), -7);
   assert.equal(args.getFloat32(16, true), 0.5);
   assert.equal(args.getBigUint64(24, true), 0n);
+});
+
+Deno.test("from compute capability 9.0 on kernels that wait for themselves are launched to begin early", () => {
+  for (const [capability, early] of [[89, false], [90, true], [100, true]] as const) {
+    const fake = new FakeDriver();
+    using device = new CudaDevice(fake.driver, { ...fakeProperties, capability });
+    device.launch(device.kernel("embed", "embed"), [5, 4, 3], 96, 0, [7, 8n]);
+    device.launch(device.kernel("tiled_bf16", "tiled"), [1, 1], 32, 0, []);
+    const [first, second] = fake.launches as [FakeDriver["launches"][0], FakeDriver["launches"][0]];
+    assert.deepEqual([first.early, second.early], [early, false]);
+    assert.deepEqual([first.grid, first.threads], [[5, 4, 3], 96]);
+    assert.deepEqual([first.args.getInt32(0, true), first.args.getBigUint64(8, true)], [7, 8n]);
+  }
 });
 
 Deno.test("memory that is used up is one line with what was asked for, what is free, and what to do", () => {

@@ -11,6 +11,8 @@ export interface FakeLaunch {
   readonly threads: number;
   /** Eight bytes of each of the first arguments. */
   readonly args: DataView;
+  /** May begin before the kernel in front of it has ended. */
+  readonly early: boolean;
 }
 
 /** One fake driver. */
@@ -39,6 +41,22 @@ export class FakeDriver {
     return 0;
   }
 
+  /** Words of pinned memory. */
+  #words(address: bigint, count: number): Uint32Array<ArrayBuffer> {
+    const { data, address: start } = this.#pinned[0]!;
+    const at = Number(address - start);
+    return new Uint32Array(data.slice(at, at + 4 * count).buffer);
+  }
+
+  #launch(kernel: bigint, sizes: readonly number[], table: bigint, early: boolean): number {
+    const pointers = new BigUint64Array(this.#words(table, 40).buffer);
+    const args = new Uint32Array(2 * pointers.length);
+    pointers.forEach((pointer, i) => args.set(this.#words(pointer, 2), 2 * i));
+    const [x, y, z, threads] = sizes as [number, number, number, number];
+    this.launches.push({ kernel, grid: [x, y, z], threads, args: new DataView(args.buffer), early });
+    return 0;
+  }
+
   #answer(name: string, args: unknown[]): number {
     switch (name) {
       case "cuMemAlloc_v2": {
@@ -56,21 +74,14 @@ export class FakeDriver {
         return 0;
       case "cuMemHostGetDevicePointer_v2":
         return this.#out(args[0], this.#pinned.find(({ data }) => data === args[1])!.address);
-      case "cuLaunchKernel": {
-        const { data, address } = this.#pinned[0]!;
-        const table = new BigUint64Array(data.buffer, data.byteOffset, 20);
-        const bytes = new Uint8Array(8 * table.length);
-        table.forEach((pointer, i) => {
-          const at = Number(pointer - address);
-          bytes.set(data.subarray(at, at + 8), 8 * i);
-        });
-        this.launches.push({
-          kernel: args[0] as bigint,
-          grid: [args[1], args[2], args[3]] as [number, number, number],
-          threads: args[4] as number,
-          args: new DataView(bytes.buffer),
-        });
-        return 0;
+      case "cuLaunchKernel":
+        return this.#launch(args[0] as bigint, args.slice(1, 5) as number[], args[9] as bigint, false);
+      case "cuLaunchKernelEx": {
+        const configuration = this.#words(args[0] as bigint, 14);
+        const attribute = new BigUint64Array(configuration.buffer)[5]!;
+        const early = configuration[12] === 1 && this.#words(attribute, 3)[0] === 6 &&
+          this.#words(attribute, 3)[2] === 1;
+        return this.#launch(args[1] as bigint, [...configuration.subarray(0, 4)], args[2] as bigint, early);
       }
       case "cuDevicePrimaryCtxRetain":
       case "cuStreamCreate":
@@ -92,7 +103,7 @@ export class FakeDriver {
 export const fakeProperties: DeviceProperties = {
   ordinal: 0,
   name: "a GPU",
-  capability: 90,
+  capability: 89,
   multiprocessors: 132,
   memoryBytes: 2 ** 30,
   sharedAddresses: true,

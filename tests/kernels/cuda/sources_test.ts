@@ -3,10 +3,12 @@
 
 import assert from "node:assert/strict";
 import { recipes } from "../../../kernels/cuda/build/recipes.ts";
-import { modules } from "../../../kernels/cuda/modules.ts";
+import { modules as packed } from "../../../kernels/cuda/modules.ts";
+import { unpack } from "../../../kernels/cuda/unpack.ts";
 import { Sample, sampleWords, Word } from "../../../kernels/webgpu/plan/words.ts";
 import { contentAt } from "../../../kernels/webgpu/plan/words.ts";
 
+const modules = Object.fromEntries(Object.entries(packed).map(([name, text]) => [name, unpack(text)]));
 const folder = new URL("../../../kernels/cuda/", import.meta.url);
 const read = (path: string) => Deno.readTextFile(new URL(path, folder));
 
@@ -66,18 +68,28 @@ Deno.test("the PTX is of a version that driver 550 takes, and for the capability
   }
 });
 
+Deno.test("kernels that may begin early wait for the one in front of them", () => {
+  for (const [name, ptx] of Object.entries(modules)) {
+    if (!name.endsWith("_sm90")) continue;
+    for (const [, kernel, body] of ptx.matchAll(/\.entry (\w+)\(([\s\S]*?)\n\}\n/g)) {
+      assert.match(body!, /griddepcontrol\.wait/, `${name}/${kernel}`);
+      assert.match(body!, /griddepcontrol\.launch_dependents/, `${name}/${kernel}`);
+    }
+  }
+});
+
 Deno.test("every kernel that is launched by a fixed name is in its module", async () => {
   let count = 0;
   for (
     const file of ["operations.ts", "backend.ts", "linear/linear.ts", "attention/attention.ts", "moe/moe.ts"]
   ) {
     for (const [, module, kernel] of (await read(file)).matchAll(/\.kernel\("(\w+)", "(\w+)"\)/g)) {
-      assert.match(modules[module as keyof typeof modules], new RegExp(`\\.entry ${kernel}\\(`), kernel);
+      assert.match(modules[module!]!, new RegExp(`\\.entry ${kernel}\\(`), kernel);
       count++;
     }
   }
   for (const [, kernel] of (await read("sample/sample.ts")).matchAll(/\bkernel\("(\w+)"\)/g)) {
-    assert.match(modules.sample, new RegExp(`\\.entry ${kernel}\\(`), kernel);
+    assert.match(modules.sample!, new RegExp(`\\.entry ${kernel}\\(`), kernel);
     count++;
   }
   assert.ok(count > 12, String(count));
