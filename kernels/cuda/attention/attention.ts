@@ -74,7 +74,8 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
   const [factor, span] = [new Float(scale * Math.LOG2E), window ?? 0];
   // A lane's eight elements of a head turn with eight others.
   if (shape.decodeOnly && headDim % 16 === 0) {
-    const threads = ownThreads(blocks * shape.decodes * shape.splits, device.properties.multiprocessors);
+    const all = ownThreads(blocks * shape.decodes * shape.splits, device.properties.multiprocessors);
+    const threads = block === 4 ? Math.min(all, 256) : all;
     device.launch(
       device.kernel(`own_${lanes}`, `own_h${block}`),
       grid,

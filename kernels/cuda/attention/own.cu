@@ -35,21 +35,16 @@ template <int L> DEVICE float gangSum(float x, u32 lanes) {
   return x;
 }
 
-// Eight elements from `at` of a head that begins at `from`, normalised and rotated; c and s are the angles' for them.
+// Eight elements of a head, x, and the eight that they turn with, y: normalised (a and b are the weights) and rotated; c and
+// s are the angles'.
 template <int L>
-DEVICE void prepareHead(const Own& p, size_t from, int at, int other, bool inside, const float* norm, float epsilon,
-                        const float (&c)[8], const float (&s)[8], float sign, u32 lanes, float (&x)[8]) {
-  float y[8];
-  load8(p.qkv, p.qkvType, from + at, x);
-  load8(p.qkv, p.qkvType, from + other, y);
+DEVICE void prepareHead(bool inside, bool norm, const float (&a)[8], const float (&b)[8], float perElement, float epsilon,
+                        const float (&c)[8], const float (&s)[8], float sign, u32 lanes, float (&x)[8], float (&y)[8]) {
   if (norm) {
     float squares = 0;
 #pragma unroll
     for (int i = 0; i < 8; i++) squares += x[i] * x[i];
-    const float scale = rsqrtf(gangSum<L>(inside ? squares : 0.0f, lanes) / p.headDim + epsilon);
-    float a[8], b[8];
-    load8(norm, F32, at, a);
-    load8(norm, F32, other, b);
+    const float scale = rsqrtf(gangSum<L>(inside ? squares : 0.0f, lanes) * perElement + epsilon);
 #pragma unroll
     for (int i = 0; i < 8; i++) x[i] *= scale * a[i], y[i] *= scale * b[i];
   }
@@ -104,13 +99,28 @@ template <int L, int G> DEVICE void decode(const Own& p) {
   const size_t angles = (size_t)position * half + (low ? at : at - half);
 #pragma unroll
   for (int i = 0; i < 8; i++) c[i] = p.cosine[angles + i], s[i] = p.sine[angles + i];
-  const size_t width = (size_t)(p.numHeads + 2 * p.numKvHeads) * D;
+  const float perElement = 1.0f / D, sign = low ? -1.0f : 1.0f;
+  float weight[8], otherWeight[8], y[G][8];
+  if (p.qNorm) load8(p.qNorm, F32, at, weight), load8(p.qNorm, F32, other, otherWeight);
+  const size_t width = (size_t)(p.numHeads + 2 * p.numKvHeads) * D, kFrom = token * width + (size_t)(p.numHeads + kvHead) * D;
+  const bool mine = own && gang == 0;
   waitForPrevious();
+  float ownKey[8], ownOther[8], ownValue[8];
+  if (mine) {
+    load8(p.qkv, p.qkvType, kFrom + at, ownKey);
+    load8(p.qkv, p.qkvType, kFrom + other, ownOther);
+    load8(p.qkv, p.qkvType, kFrom + (size_t)p.numKvHeads * D + at, ownValue);
+  }
+#pragma unroll
+  for (int h = 0; h < G; h++) {
+    const size_t from = token * width + (size_t)min(head + h, kvHead * group + group - 1) * D;
+    load8(p.qkv, p.qkvType, from + at, q[h]);
+    load8(p.qkv, p.qkvType, from + other, y[h]);
+  }
 #pragma unroll
   for (int h = 0; h < G; h++) {
     m[h] = -1e30f, l[h] = 0;
-    const size_t from = token * width + (size_t)min(head + h, kvHead * group + group - 1) * D;
-    prepareHead<L>(p, from, at, other, inside, p.qNorm, p.qEpsilon, c, s, low ? -1.0f : 1.0f, lanes, q[h]);
+    prepareHead<L>(inside, p.qNorm, weight, otherWeight, perElement, p.qEpsilon, c, s, sign, lanes, q[h], y[h]);
 #pragma unroll
     for (int i = 0; i < 8; i++) q[h][i] = inside ? q[h][i] * p.scale : 0.0f;
   }
@@ -166,14 +176,14 @@ template <int L, int G> DEVICE void decode(const Own& p) {
     if (j != begin) loadBatch(j);
     attend(min(end - j, (u32)BATCH), j);
   }
-  if (own && gang == 0) {
-    float x[8], y[8];
-    const size_t from = token * width + (size_t)(p.numHeads + kvHead) * D;
-    prepareHead<L>(p, from, at, other, inside, p.kNorm, p.kEpsilon, c, s, low ? -1.0f : 1.0f, lanes, x);
-    load8(p.qkv, p.qkvType, from + (size_t)p.numKvHeads * D + at, y);
+  if (mine) {
+    if (p.kNorm) load8(p.kNorm, F32, at, weight), load8(p.kNorm, F32, other, otherWeight);
+    prepareHead<L>(inside, p.kNorm, weight, otherWeight, perElement, p.kEpsilon, c, s, sign, lanes, ownKey, ownOther);
     // As they are stored.
-    k[0] = make_uint4(packF16(x[0], x[1]), packF16(x[2], x[3]), packF16(x[4], x[5]), packF16(x[6], x[7]));
-    v[0] = make_uint4(packF16(y[0], y[1]), packF16(y[2], y[3]), packF16(y[4], y[5]), packF16(y[6], y[7]));
+    k[0] = make_uint4(packF16(ownKey[0], ownKey[1]), packF16(ownKey[2], ownKey[3]), packF16(ownKey[4], ownKey[5]),
+                      packF16(ownKey[6], ownKey[7]));
+    v[0] = make_uint4(packF16(ownValue[0], ownValue[1]), packF16(ownValue[2], ownValue[3]),
+                      packF16(ownValue[4], ownValue[5]), packF16(ownValue[6], ownValue[7]));
 #pragma unroll
     for (int i = 1; i < BATCH; i++) k[i] = v[i] = make_uint4(0, 0, 0, 0);
     if (inside && blockIdx.y % blocks == 0) {
@@ -209,7 +219,9 @@ template <int L, int G> DEVICE void decode(const Own& p) {
     const int h = i / D, e = i % D;
     if (h >= group) continue;
     float n = -1e30f, sum = 0, value = 0;
+#pragma unroll 8
     for (int w = 0; w < warps; w++) n = fmaxf(n, meeting[(w * G + h) * WIDTH]);
+#pragma unroll 8
     for (int w = 0; w < warps; w++) {
       const float* of = meeting + (w * G + h) * WIDTH;
       const float r = exp2f(of[0] - n);
@@ -227,7 +239,7 @@ template <int L, int G> DEVICE void decode(const Own& p) {
 
 // LANES is chosen where this file is compiled: the smallest of 4, 8, 16, 32 that is headDim / 8 or more.
 #define OWN(name, G)                                                                                                 \
-  KERNEL __launch_bounds__(512) name(const u32* plan, const void* qkv, int qkvType, const float* cosine,             \
+  KERNEL __launch_bounds__(G == 4 ? 256 : 512) name(const u32* plan, const void* qkv, int qkvType, const float* cosine,             \
                                      const float* sine, const float* qNorm, const float* kNorm, float qEpsilon,      \
                                      float kEpsilon, const u32* pageTable, u16* keys, u16* values, float* partial,   \
                                      void* output, int outputType, int numHeads, int numKvHeads, int headDim,        \

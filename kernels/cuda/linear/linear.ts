@@ -46,6 +46,21 @@ const skinnyRows = 64;
 /** Up to so many rows norm and product are one kernel. */
 const normRows = 16;
 
+/** Bytes of a row of the input in shared memory. */
+const inputPitch = (columns: number) => 2 * columns + 64;
+
+/** Most bytes of all its rows. */
+const mostInputBytes = 48 * 1024;
+
+/** Columns of a run of squares, and room for runs, in `skinny.cu`. */
+const squareRun = 256, mostRuns = 32;
+
+/** Most shared memory of a block: two of them should fit a multiprocessor, so that one may begin early. */
+const mostSkinnyBytes = 112 * 1024;
+
+/** Widths of a block in features, and tiles of eight weight rows that each makes. */
+const widths = { pair: [24, 16, 8], n: [32, 16, 8] } as const;
+
 /** Warps of a block that share a sum. */
 const mostWarps = 8;
 
@@ -66,12 +81,15 @@ export function launchLinear(forward: Forward, product: Product): void {
   const { weight, norm, input, rows } = product;
   if (product.exact || !usesMatrixUnits(weight, halfFrom)) return launchPlain(forward, product);
   const type = inputType(weight), { dtype } = weight.spec;
-  if (rows <= normRows && norm !== null && input.type === "f32" && dtype !== "f16") {
+  const { columns } = weight.spec;
+  const fused = rows <= normRows && rows * inputPitch(columns) <= mostInputBytes &&
+    columns <= squareRun * mostRuns;
+  if (fused && norm !== null && input.type === "f32" && dtype !== "f16") {
     return launchSkinny(forward, product, input.buffer.address, norm);
   }
   const x = norm === null && input.type === type
     ? input.buffer.address
-    : prepare(forward, input, norm, type, rows, weight.spec.columns, "prepared");
+    : prepare(forward, input, norm, type, rows, columns, "prepared");
   if (rows <= skinnyRows) launchSkinny(forward, product, x, null);
   else launchTiled(forward, product, x);
 }
@@ -163,19 +181,36 @@ export function launchSkinny(
   const paired = epilogue === "silu-mul";
   const features = paired ? weight.spec.rows / 2 : weight.spec.rows;
   const tile = experts !== null || rows <= 16 ? 16 : rows <= 32 ? 32 : 64;
-  // Blocks of eight features where sixteen would leave multiprocessors without work.
-  const wide = paired || divideUp(features, 16) >= 2 * device.properties.multiprocessors;
-  const shape = paired ? "pair" : wide ? "n16" : "n8";
   const warps = Math.max(1, Math.min(mostWarps, Math.floor(divideUp(columns, 32) / 4)));
-  const shared = warps * (tile / 16 * (wide ? 2 : 1) * 4 * 32 + 16) * 4;
+  const { multiprocessors, sharedBytes } = device.properties;
+  const tiles = (width: number) => width / 8 * (paired ? 2 : 1);
+  const input = norm !== null
+    ? "norm"
+    : tile === 16 && rows * inputPitch(columns) <= mostInputBytes
+    ? "shared"
+    : "global";
+  const bytes = (width: number) => {
+    const count = tiles(width), slots = dtype === "q8" ? 0 : count === 1 ? 12 : count === 2 ? 16 : 4 * count;
+    return (input === "norm" ? 4 * 16 * (mostRuns + 1) : 0) +
+      (input === "global" ? 0 : rows * inputPitch(columns)) +
+      32 * warps * 16 * Math.max(slots, tile / 16 * count);
+  };
+  const limit = Math.min(mostSkinnyBytes, sharedBytes);
+  // The width with which the fullest multiprocessor has least to do, rather a large one than a small one.
+  const load = (width: number) => divideUp(divideUp(features, width), multiprocessors) * width;
+  const fitting = widths[paired ? "pair" : "n"].filter((width) =>
+    width === 8 || bytes(width) <= limit && (width !== 24 || input !== "global")
+  );
+  const width = fitting.reduce((best, other) => load(other) < load(best) ? other : best);
   device.launch(
     device.kernel(
       `skinny_${dtype}_${tile}` as ModuleName,
-      `skinny_${norm === null ? "" : "norm_"}${shape}`,
+      `skinny_${input}_${paired ? "pair" : "n"}${width}`,
+      limit,
     ),
-    [divideUp(features, shape === "n16" ? 16 : 8), experts?.most ?? 1],
+    [divideUp(features, width), experts?.most ?? 1],
     32 * warps,
-    shared,
+    bytes(width),
     [
       x,
       normWeight(norm),

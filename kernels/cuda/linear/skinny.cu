@@ -1,14 +1,16 @@
-// Products for few tokens (1 to 64) on the matrix units: the weights are streamed from memory straight into the
-// operands of mma.sync, once, whatever the number of tokens.
+// Products for few tokens (1 to 64) on the matrix units: the weights are streamed from memory to the operands of
+// mma.sync, once, whatever the number of tokens.
 //
-// A block makes 8 or 16 output features; its warps share the sum. A piece is 32 columns: each lane loads 16 bytes of
-// one weight row (8 columns) and the same columns of its token rows. Which column stands where in an operand does not
-// matter as long as both operands agree, so no exchange and no shared memory is needed before the end, where the
-// warps' sums meet. Of a paired matrix a block holds eight gate rows and their up rows. With X_NORM the input is the
-// float32 residual stream, multiplied by the norm's weight on the way; its mean square falls off along the way too,
-// and scales the result. Weights of q8 become bf16 numbers; each block of 32 columns is one piece, whose sum is scaled.
+// A block makes 8 to 32 output features (of a paired matrix up to 24 gate rows and their up rows); its warps share the
+// sum. A piece is 32 columns: each lane takes 16 bytes of one weight row (8 columns) and the same columns of its token
+// rows. Which column stands where in an operand does not matter as long as both operands agree, so no exchange is needed
+// before the end, where the warps' sums meet. A thread's weights are on their way before the input is there (cp.async
+// into slots of its own, so no barrier): as many as make a small matrix come as a whole, while the kernel in front of
+// this one ends. With X_NORM the input is the float32 residual stream: the block multiplies it by the norm's weight,
+// rounds it, and scales its results by the root of the mean square. Weights of q8 become bf16 numbers; each block of 32
+// columns is one piece, whose sum is scaled.
 //
-// Grid: (features / 8 or 16, 1), or with experts (…, tiles of up to 16 rows); rows then go through `order`.
+// Grid: (features / 8, 16, 24 or 32, 1), or with experts (…, tiles of up to 16 rows); rows then go through `order`.
 // Bound by reading the weights.
 
 #include "common.cuh"
@@ -26,12 +28,6 @@ template <int D> DEVICE void mma(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, 
 }
 
 // Weights are read once: past the first cache, so that the tokens' rows stay there.
-DEVICE uint4 stream16(const void* from) {
-  uint4 v;
-  asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0,%1,%2,%3}, [%4];"
-      : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from));
-  return v;
-}
 DEVICE uint2 stream8(const void* from) {
   uint2 v;
   asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v2.u32 {%0,%1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(from));
@@ -48,7 +44,8 @@ DEVICE uint4 bf16OfBytes(uint2 v) {
                     packBf16(byteNumber(b, 0), byteNumber(b, 1)), packBf16(byteNumber(b, 2), byteNumber(b, 3)));
 }
 
-enum Input { X_HALF = 0, X_NORM = 1 };
+// Where the tokens' rows are read from: global memory; shared memory, which they are copied to; or there, normalised.
+enum Input { X_GLOBAL = 0, X_SHARED = 1, X_NORM = 2 };
 
 struct SkinnyArguments {
   const void* x;            // [M, K], 16-bit of the weights' kind (bf16 for q8), or float32 with a norm
@@ -65,12 +62,26 @@ struct SkinnyArguments {
   int perToken;             // the row of x of a pair is pair / perToken
 };
 
+DEVICE void copy16(u32 to, const void* from, bool inside) {
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(inside ? 16 : 0));
+}
+DEVICE uint4 shared16(u32 from) {
+  uint4 v;
+  asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(from));
+  return v;
+}
+
+// Dynamic shared memory: sums of squares, [16 rows][SQUARES] floats, then the rows' scales, [16]; the input's rows (unless
+// X_GLOBAL), [M] of K halves and 64 bytes; the slots, [SLOTS · NT][threads] of 16 bytes (not for q8), and in their place at the end sums, [warps][MT · NT · 4][32]
+// floats.
+const int SQUARES = 32, WARPS = 8;
+
 template <int D, int MT, int NT, bool PAIRED, int X> DEVICE void skinny(const SkinnyArguments& p) {
+  const int SLOTS = D == Q8 ? 0 : NT == 1 ? 12 : NT == 2 ? 8 : 4;
   letNextStart();
-  extern __shared__ float meeting[]; // [warps][MT · NT · 4][32], then [warps][16] sums of squares
-  const int UNROLL = NT == 1 && D != Q8 ? 8 : 4;
-  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, warps = blockDim.x >> 5, g = lane >> 2, q = lane & 3;
-  const int K = p.K, N = p.N, n0 = blockIdx.x * (PAIRED ? 8 : 8 * NT);
+  extern __shared__ __align__(128) u8 memory[];
+  const int t = threadIdx.x, lane = t & 31, warp = t >> 5, warps = blockDim.x >> 5, g = lane >> 2, q = lane & 3;
+  const int K = p.K, N = p.N, n0 = blockIdx.x * (PAIRED ? 4 * NT : 8 * NT);
   const size_t rowBytes = matrixRowBytes(D, K);
   const u8* w = p.w;
   int M = p.M;
@@ -81,134 +92,192 @@ template <int D, int MT, int NT, bool PAIRED, int X> DEVICE void skinny(const Sk
     const u32* tile = p.tiles + 1 + 3 * blockIdx.y;
     w += (size_t)tile[0] * (PAIRED ? 2 * N : N) * rowBytes, order = p.order + tile[1], M = tile[2];
   }
-  // The row of x, and of the weights, that each of this lane's operands takes; beyond the end, the last one.
+  // The weight row of each of this lane's operands; beyond the end, the last one. Paired, tile j + NT / 2 is the up rows
+  // of tile j.
   const u8* rowOfWeights[NT];
 #pragma unroll
   for (int j = 0; j < NT; j++) {
-    const int n = PAIRED ? min(n0 + g, N - 1) + j * N : min(n0 + j * 8 + g, N - 1);
-    rowOfWeights[j] = w + n * rowBytes;
+    const int tile = PAIRED ? j % (NT / 2) : j, n = min(n0 + tile * 8 + g, N - 1);
+    rowOfWeights[j] = w + (PAIRED && j >= NT / 2 ? n + N : n) * rowBytes;
   }
-  // All loads of a round are under way before the first is used; those of the first before the input is there.
-  uint4 b[UNROLL][NT];
-  u32 scales[UNROLL][NT];
-  const int stride = warps * 32;
-  const auto loadWeights = [&](int k0) {
+  // A warp takes every `warps`-th piece.
+  const int stride = warps * 32, begin = warp * 32 + q * 8;
+  float* const squares = (float*)memory;
+  float* const scales = squares + 16 * SQUARES;
+  u8* const input = memory + (X == X_NORM ? 4 * 16 * (SQUARES + 1) : 0);
+  const int pitch = 2 * K + 64;
+  float* const meeting = (float*)(input + (X == X_GLOBAL ? 0 : M * pitch));
+  const float perColumn = 1.0f / K;
+  const u32 slots = (u32)__cvta_generic_to_shared(meeting) + t * 16, slotBytes = blockDim.x * 16;
+  const auto load = [&](int k, int slot) {
 #pragma unroll
-    for (int u = 0; u < UNROLL; u++) {
-      const int k = k0 + u * stride;
-#pragma unroll
-      for (int j = 0; j < NT; j++) {
-        b[u][j] = make_uint4(0, 0, 0, 0), scales[u][j] = 0;
-        if (D == Q8) {
-          if (k < K) {
-            const uint2 bytes = stream8(rowOfWeights[j] + k);
-            b[u][j].x = bytes.x, b[u][j].y = bytes.y;
-          }
-          if (k - q * 8 < K) scales[u][j] = *(const u16*)(rowOfWeights[j] + K + 2 * (k >> 5));
-        } else if (k < K) {
-          b[u][j] = stream16(rowOfWeights[j] + 2 * (size_t)k);
-        }
-      }
-    }
+    for (int j = 0; j < NT; j++)
+      copy16(slots + (slot * NT + j) * slotBytes, rowOfWeights[j] + (k < K ? 2 * (size_t)k : 0), k < K);
   };
-  const int begin = warp * 32 + q * 8;
-  loadWeights(begin);
+  if (D != Q8) {
+#pragma unroll
+    for (int s = 0; s < SLOTS; s++) {
+      if (begin - q * 8 + s * stride < K) load(begin + s * stride, s);
+      asm volatile("cp.async.commit_group;");
+    }
+  }
   if (!p.tiles) waitForPrevious();
-  size_t rowOfX[MT][2];
+
+  if (X == X_SHARED) {
+    const int octets = K / 8;
+#pragma unroll 4
+    for (int i = t; i < M * octets; i += blockDim.x) {
+      const int m = i / octets, k = (i - m * octets) * 8;
+      const size_t row = order ? order[m] / p.perToken : m;
+      *(uint4*)(input + m * pitch + 2 * k) = *(const uint4*)((const u16*)p.x + row * K + k);
+    }
+    __syncthreads();
+  }
+  if (X == X_NORM) {
+    // A row's squares are added up by runs of 256 columns, whatever the number of rows.
+    const int runs = (K + 255) / 256;
+#pragma unroll 4
+    for (int i = warp; i < M * runs; i += warps) {
+      const int m = i / runs, run = i - m * runs, k = run * 256 + lane * 8;
+      float sum = 0;
+      if (k < K) {
+        float v[8], norm[8];
+        load8(p.x, F32, (size_t)m * K + k, v);
+        load8(p.normWeight, F32, k, norm);
+#pragma unroll
+        for (int e = 0; e < 8; e++) sum += v[e] * v[e], v[e] *= norm[e];
+        *(uint4*)(input + m * pitch + 2 * k) =
+            make_uint4(packBf16(v[0], v[1]), packBf16(v[2], v[3]), packBf16(v[4], v[5]), packBf16(v[6], v[7]));
+      }
+      sum = warpSum(sum);
+      if (lane == 0) squares[m * SQUARES + run] = sum;
+    }
+    __syncthreads();
+    // Read behind the next barriers.
+    if (t < M) {
+      float sum = 0;
+      for (int run = 0; run < runs; run++) sum += squares[t * SQUARES + run];
+      scales[t] = rsqrtf(sum * perColumn + p.epsilon);
+    }
+  }
+  // Where the row of x of each of this lane's operands begins.
+  const u8* rowOfX[MT][2];
 #pragma unroll
   for (int i = 0; i < MT; i++)
 #pragma unroll
     for (int h = 0; h < 2; h++) {
       const int m = min(i * 16 + h * 8 + g, M - 1);
-      rowOfX[i][h] = (size_t)(order ? order[m] / p.perToken : m) * K;
+      rowOfX[i][h] = X != X_GLOBAL ? input + m * pitch
+                                   : (const u8*)p.x + 2 * (size_t)(order ? order[m] / p.perToken : m) * K;
     }
-  const bool high = M > 8;
-  float c[MT][NT][4] = {}, squares[2] = {};
-  for (int k0 = begin; k0 - q * 8 < K; k0 += UNROLL * stride) {
-    if (k0 != begin) loadWeights(k0);
+  const bool high = MT > 1 || M > 8;
+  float c[MT][NT][4] = {};
+  // The tokens' operands of a piece; from global memory they are fetched a piece ahead.
+  uint4 ahead[MT][2];
+  const auto fetch = [&](int k) {
 #pragma unroll
-    for (int u = 0; u < UNROLL; u++) {
-      const int k = k0 + u * stride;
-      if (k - q * 8 >= K) break;
-      float norm[8];
-      if (X == X_NORM && k < K) load8(p.normWeight, F32, k, norm);
-      if (D == Q8) {
+    for (int i = 0; i < MT; i++) {
+      ahead[i][0] = ahead[i][1] = make_uint4(0, 0, 0, 0);
+      if (k < K) ahead[i][0] = *(const uint4*)(rowOfX[i][0] + 2 * k);
+      if (k < K && high) ahead[i][1] = *(const uint4*)(rowOfX[i][1] + 2 * k);
+    }
+  };
+  if (X == X_GLOBAL) fetch(begin);
+  // Adds a piece's products; `blockScales` are of q8 weights.
+  const auto multiply = [&](int k, const uint4 (&b)[NT], const u32 (&blockScales)[NT]) {
+    if (X != X_GLOBAL) fetch(k);
+    uint4 now[MT][2];
 #pragma unroll
-        for (int j = 0; j < NT; j++) b[u][j] = bf16OfBytes(make_uint2(b[u][j].x, b[u][j].y));
-      }
+    for (int i = 0; i < MT; i++) now[i][0] = ahead[i][0], now[i][1] = ahead[i][1];
+    if (X == X_GLOBAL) fetch(k + stride);
 #pragma unroll
-      for (int i = 0; i < MT; i++) {
-        uint4 a[2];
+    for (int i = 0; i < MT; i++) {
+      const uint4 (&a)[2] = now[i];
 #pragma unroll
-        for (int h = 0; h < 2; h++) {
-          a[h] = make_uint4(0, 0, 0, 0);
-          if (k >= K || (h == 1 && MT == 1 && !high)) continue;
-          if (X == X_NORM) {
-            float v[8];
-            load8(p.x, F32, rowOfX[i][h] + k, v);
-#pragma unroll
-            for (int e = 0; e < 8; e++) squares[h] += v[e] * v[e], v[e] *= norm[e];
-            a[h] = make_uint4(packBf16(v[0], v[1]), packBf16(v[2], v[3]), packBf16(v[4], v[5]), packBf16(v[6], v[7]));
-          } else {
-            a[h] = *(const uint4*)((const u16*)p.x + rowOfX[i][h] + k);
-          }
+      for (int j = 0; j < NT; j++) {
+        if (D == Q8) {
+          const uint4 v = bf16OfBytes(make_uint2(b[j].x, b[j].y));
+          float d[4] = {};
+          mma<D>(d, a[0].x, a[1].x, a[0].y, a[1].y, v.x, v.y);
+          mma<D>(d, a[0].z, a[1].z, a[0].w, a[1].w, v.z, v.w);
+          // This lane's columns are 2q and 2q + 1; lane 4n has the scale of column n.
+          const float s0 = fromF16((u16)__shfl_sync(~0u, blockScales[j], 8 * q));
+          const float s1 = fromF16((u16)__shfl_sync(~0u, blockScales[j], 8 * q + 4));
+          c[i][j][0] += d[0] * s0, c[i][j][1] += d[1] * s1, c[i][j][2] += d[2] * s0, c[i][j][3] += d[3] * s1;
+        } else {
+          mma<D>(c[i][j], a[0].x, a[1].x, a[0].y, a[1].y, b[j].x, b[j].y);
+          mma<D>(c[i][j], a[0].z, a[1].z, a[0].w, a[1].w, b[j].z, b[j].w);
         }
+      }
+    }
+  };
+  if (D != Q8) {
+    int slot = 0;
+#pragma unroll 4
+    for (int k = begin; k - q * 8 < K; k += stride) {
+      asm volatile("cp.async.wait_group %0;" ::"n"(SLOTS > 0 ? SLOTS - 1 : 0));
+      uint4 b[NT];
+      const u32 none[NT] = {};
+#pragma unroll
+      for (int j = 0; j < NT; j++) b[j] = shared16(slots + (slot * NT + j) * slotBytes);
+      multiply(k, b, none);
+      const int next = k + SLOTS * stride;
+      if (next - q * 8 < K) load(next, slot);
+      asm volatile("cp.async.commit_group;");
+      slot = slot + 1 == SLOTS ? 0 : slot + 1;
+    }
+  } else {
+    // Eight bytes a lane, and the scale of the lane's row, straight into registers.
+    const int ROUND = NT > 2 ? 2 : 4;
+    for (int k0 = begin; k0 - q * 8 < K; k0 += ROUND * stride) {
+      uint4 b[ROUND][NT];
+      u32 blockScales[ROUND][NT];
+#pragma unroll
+      for (int u = 0; u < ROUND; u++) {
+        const int k = k0 + u * stride;
 #pragma unroll
         for (int j = 0; j < NT; j++) {
-          const uint4 v = b[u][j];
-          if (D == Q8) {
-            float d[4] = {};
-            mma<D>(d, a[0].x, a[1].x, a[0].y, a[1].y, v.x, v.y);
-            mma<D>(d, a[0].z, a[1].z, a[0].w, a[1].w, v.z, v.w);
-            // This lane's columns are 2q and 2q + 1; lane 4n has the scale of column n.
-            const float s0 = fromF16((u16)__shfl_sync(~0u, scales[u][j], 8 * q));
-            const float s1 = fromF16((u16)__shfl_sync(~0u, scales[u][j], 8 * q + 4));
-            c[i][j][0] += d[0] * s0, c[i][j][1] += d[1] * s1, c[i][j][2] += d[2] * s0, c[i][j][3] += d[3] * s1;
-          } else {
-            mma<D>(c[i][j], a[0].x, a[1].x, a[0].y, a[1].y, v.x, v.y);
-            mma<D>(c[i][j], a[0].z, a[1].z, a[0].w, a[1].w, v.z, v.w);
-          }
+          const uint2 bytes = k < K ? stream8(rowOfWeights[j] + k) : make_uint2(0, 0);
+          b[u][j] = make_uint4(bytes.x, bytes.y, 0, 0);
+          blockScales[u][j] = k - q * 8 < K ? *(const u16*)(rowOfWeights[j] + K + 2 * (k >> 5)) : 0;
         }
       }
+#pragma unroll
+      for (int u = 0; u < ROUND; u++)
+        if (k0 - q * 8 + u * stride < K) multiply(k0 + u * stride, b[u], blockScales[u]);
     }
   }
+
   const int regs = MT * NT * 4;
-  float* sums = meeting + warps * regs * 32;
+  __syncthreads();
 #pragma unroll
   for (int i = 0; i < MT; i++)
 #pragma unroll
     for (int j = 0; j < NT; j++)
 #pragma unroll
       for (int r = 0; r < 4; r++) meeting[(warp * regs + (i * NT + j) * 4 + r) * 32 + lane] = c[i][j][r];
-  if (X == X_NORM) {
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-      squares[h] += __shfl_xor_sync(~0u, squares[h], 1);
-      squares[h] += __shfl_xor_sync(~0u, squares[h], 2);
-      if (q == 0) sums[warp * 16 + h * 8 + g] = squares[h];
-    }
-  }
   __syncthreads();
   // Value v of the block: row m = i·16 + half·8 + g, feature n = j·8 + 2q + (r & 1); paired, only the gates' are gone
   // through.
-  const int halves = PAIRED ? 1 : NT;
-  for (int v = threadIdx.x; v < MT * halves * 128; v += blockDim.x) {
-    const int at = v & 31, r = (v >> 5) & 3, j = PAIRED ? 0 : (v >> 7) % NT, i = PAIRED ? v >> 7 : (v >> 7) / NT;
+  const int tiles = PAIRED ? NT / 2 : NT;
+  for (int v = t; v < MT * tiles * 128; v += blockDim.x) {
+    const int at = v & 31, r = (v >> 5) & 3, j = (v >> 7) % tiles, i = (v >> 7) / tiles;
     const int m = i * 16 + (r >> 1) * 8 + (at >> 2), n = n0 + j * 8 + 2 * (at & 3) + (r & 1);
     if (m >= M || n >= N) continue;
+    const size_t to = (size_t)(order ? order[m] : m) * p.stride + n;
+    const float before = p.epilogue == ADD ? loadNumber(p.y, p.yType, to) : 0.0f;
     const int reg = (i * NT + j) * 4 + r;
-    float value = 0, up = 0, square = 0;
-    for (int s = 0; s < warps; s++) {
+    float value = 0, up = 0;
+#pragma unroll
+    for (int s = 0; s < WARPS; s++) {
+      if (s >= warps) break;
       value += meeting[(s * regs + reg) * 32 + at];
-      if (PAIRED) up += meeting[(s * regs + reg + 4) * 32 + at];
-      if (X == X_NORM) square += sums[s * 16 + (m & 15)];
+      if (PAIRED) up += meeting[(s * regs + reg + tiles * 4) * 32 + at];
     }
-    const float scale = X == X_NORM ? rsqrtf(square / K + p.epsilon) : 1.0f;
+    const float scale = X == X_NORM ? scales[m] : 1.0f;
     value = value * scale + (p.bias ? p.bias[n] : 0.0f);
     if (PAIRED) value = silu(value) * (up * scale + (p.bias ? p.bias[N + n] : 0.0f));
-    const size_t to = (size_t)(order ? order[m] : m) * p.stride + n;
-    if (p.epilogue == ADD) value += loadNumber(p.y, p.yType, to);
-    storeNumber(p.y, p.yType, to, value);
+    storeNumber(p.y, p.yType, to, before + value);
   }
 }
 
@@ -220,11 +289,18 @@ template <int D, int MT, int NT, bool PAIRED, int X> DEVICE void skinny(const Sk
     skinny<KIND, ROWS / 16, NT, PAIRED, X>(                                                                          \
         {x, normWeight, epsilon, w, bias, y, yType, M, N, K, stride, epilogue, tiles, order, perToken});             \
   }
-SKINNY(skinny_n8, 1, false, X_HALF)
-SKINNY(skinny_n16, 2, false, X_HALF)
-SKINNY(skinny_pair, 2, true, X_HALF)
+#define SKINNY_WIDTHS(name, X)           \
+  SKINNY(name##_n8, 1, false, X)         \
+  SKINNY(name##_n16, 2, false, X)        \
+  SKINNY(name##_n32, 4, false, X)        \
+  SKINNY(name##_pair8, 2, true, X)       \
+  SKINNY(name##_pair16, 4, true, X)
+#if ROWS == 16
+SKINNY_WIDTHS(skinny_shared, X_SHARED)
+SKINNY(skinny_shared_pair24, 6, true, X_SHARED)
 #ifdef NORM
-SKINNY(skinny_norm_n8, 1, false, X_NORM)
-SKINNY(skinny_norm_n16, 2, false, X_NORM)
-SKINNY(skinny_norm_pair, 2, true, X_NORM)
+SKINNY_WIDTHS(skinny_norm, X_NORM)
+SKINNY(skinny_norm_pair24, 6, true, X_NORM)
 #endif
+#endif
+SKINNY_WIDTHS(skinny_global, X_GLOBAL)
