@@ -21,7 +21,7 @@ import { matrixBytes } from "../ops.ts";
 import { type PackedPlan, type PackOptions, packPlan } from "../webgpu/plan/pack.ts";
 import { headerWords, sampleWords } from "../webgpu/plan/words.ts";
 import { warmUpPlans } from "../webgpu/warm_up.ts";
-import { cutKeys, widestHead } from "./attention/attention.ts";
+import { cutKeys, widestHead } from "./attention/layer.ts";
 import type { CudaDevice } from "./device.ts";
 import { CudaError } from "./errors.ts";
 import { describe } from "./find.ts";

@@ -1,7 +1,7 @@
 // The decoder's operations, each turned into launches.
 
 import type { Activation, AttentionArgs, LinearArgs, Matrix, MoeArgs, Ops, SampleArgs } from "../ops.ts";
-import { launchAttention } from "./attention/attention.ts";
+import { launchAttention } from "./attention/layer.ts";
 import { divideUp, type Forward } from "./forward.ts";
 import { launchLinear } from "./linear/linear.ts";
 import { type CudaActivation, type CudaMatrix, type CudaVector, ElementType } from "./memory.ts";
