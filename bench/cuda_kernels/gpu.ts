@@ -30,10 +30,7 @@ const symbols = {
   cuGraphExecDestroy: { parameters: ["pointer"], result: "i32" },
   cuGraphDestroy: { parameters: ["pointer"], result: "i32" },
   cuGraphLaunch: { parameters: ["pointer", "pointer"], result: "i32" },
-  cuLaunchKernel: {
-    parameters: ["pointer", "u32", "u32", "u32", "u32", "u32", "u32", "u32", "pointer", "pointer", "pointer"],
-    result: "i32",
-  },
+  cuLaunchKernelEx: { parameters: ["buffer", "pointer", "pointer", "pointer"], result: "i32" },
   cuEventCreate: { parameters: ["buffer", "u32"], result: "i32" },
   cuEventRecord: { parameters: ["pointer", "pointer"], result: "i32" },
   cuEventSynchronize: { parameters: ["pointer"], result: "i32" },
@@ -175,6 +172,7 @@ export class Gpu {
         `kernel ${key}`,
       );
       this.#kernels.set(key, found);
+      if (Deno.args.includes("--verbose")) console.log(`loaded ${key}`);
       if (sharedBytes > 40 << 10) {
         this.#check(this.#driver.cuFuncSetAttribute(found, 8, sharedBytes), `shared memory of ${key}`);
       }
@@ -230,20 +228,37 @@ export class Gpu {
     );
     return { launch, kernel, table, cells };
   }
-  /** Starts it. */
-  launch({ launch: { grid, threads, sharedBytes, kernel: name }, kernel, table }: Prepared): void {
-    const code = this.#driver.cuLaunchKernel(
+  /** Starts it; `programmatic` lets it begin while the kernel before it ends, if it can. */
+  launch({ launch, kernel, table }: Prepared, programmatic = true): void {
+    const config = new DataView(new ArrayBuffer(56)), attributes = new DataView(new ArrayBuffer(2 * 72));
+    let count = 0;
+    if (launch.cluster > 1) {
+      attributes.setUint32(72 * count, 4, true);
+      [launch.cluster, 1, 1].forEach((n, i) => attributes.setUint32(72 * count + 8 + 4 * i, n, true));
+      count++;
+    }
+    if (launch.programmatic && programmatic) {
+      attributes.setUint32(72 * count, 6, true);
+      attributes.setUint32(72 * count + 8, 1, true);
+      count++;
+    }
+    [...launch.grid, launch.threads, 1, 1, launch.sharedBytes].forEach((n, i) =>
+      config.setUint32(4 * i, n, true)
+    );
+    config.setBigUint64(32, BigInt(Deno.UnsafePointer.value(this.#stream)), true);
+    config.setBigUint64(
+      40,
+      BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(new Uint8Array(attributes.buffer)))),
+      true,
+    );
+    config.setUint32(48, count, true);
+    const code = this.#driver.cuLaunchKernelEx(
+      new Uint8Array(config.buffer),
       kernel,
-      ...grid,
-      threads,
-      1,
-      1,
-      sharedBytes,
-      this.#stream,
       Deno.UnsafePointer.of(table),
       null,
     );
-    this.#check(code, `launching ${name}`);
+    this.#check(code, `launching ${launch.kernel}`);
   }
   /** Starts and waits. */
   run(launch: KernelLaunch): void {
@@ -252,9 +267,9 @@ export class Gpu {
   }
 
   /** Median microseconds of one of these launches, which run one behind the other in a graph. */
-  time(launches: readonly Prepared[], replays = 7): number {
+  time(launches: readonly Prepared[], replays = 7, programmatic = true): number {
     this.#check(this.#driver.cuStreamBeginCapture_v2(this.#stream, 1), "capture");
-    for (const one of launches) this.launch(one);
+    for (const one of launches) this.launch(one, programmatic);
     const graph = this.#pointer(
       (out) => this.#driver.cuStreamEndCapture(this.#stream, out),
       "end of capture",

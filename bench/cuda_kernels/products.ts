@@ -9,7 +9,14 @@ import {
   type ProductPlan,
   type ProductShape,
 } from "../../kernels/cuda/gemm/product.ts";
-import { mmaQ8Tiles, mmaTiles, type ProductTile, wideTiles } from "../../kernels/cuda/gemm/tiles.ts";
+import {
+  mmaQ8Tiles,
+  mmaTiles,
+  mostClusterSplits,
+  narrowTiles,
+  type ProductTile,
+  wideTiles,
+} from "../../kernels/cuda/gemm/tiles.ts";
 import { launchPrepare } from "../../kernels/cuda/gemm/prepare.ts";
 import { Deviation, type Element, type Pool, valuesOf } from "./data.ts";
 import type { Gpu } from "./gpu.ts";
@@ -26,13 +33,11 @@ export interface Scratch {
   readonly outputBytes: number;
 }
 
-/** Tiles that can compute a shape on this GPU. */
-export function tilesFor(
-  { dtype, experts }: Pick<ProductShape, "dtype" | "experts">,
-  { capability }: Gpu,
-): ProductTile[] {
-  if (dtype === "q8") return [...mmaQ8Tiles];
-  return capability === 90 && !experts?.gather ? [...mmaTiles, ...wideTiles] : [...mmaTiles];
+/** Every tile that can compute a shape on this GPU, also those that are never chosen for it. */
+function everyTile({ dtype, experts }: ProductShape, { capability }: Gpu): readonly ProductTile[] {
+  if (dtype === "q8") return mmaQ8Tiles;
+  if (capability !== 90) return mmaTiles;
+  return [...mmaTiles, ...(experts?.gather ? [] : wideTiles), ...(experts ? [] : narrowTiles)];
 }
 
 const name = ({ tile, splits }: ProductPlan) => `${tile.kernel}${splits > 1 ? `/${splits}` : ""}`;
@@ -102,7 +107,7 @@ function checkOne(
     lists: number[] = [],
     expertOf = new Uint32Array(tokens);
   if (experts) {
-    for (let i = 0; i < tokens; i++) order[i] = (i * 7 + 3) % tokens;
+    for (let i = 0; i < tokens; i++) order[i] = (i * 9 + 3) % tokens;
     let first = 0;
     for (let e = 0; e < experts.count && first < tokens; e++) {
       if (e === 1) continue;
@@ -156,10 +161,10 @@ function checkOne(
   const pick = (count: number, most: number) =>
     Array.from({ length: Math.min(count, most) }, (_, i) => i === 0 ? most - 1 : (i * 7919 + 13) % most);
   const inputs = { pool, inputAt, weightAt, bias: biases, scales, old: 0 };
-  for (const place of pick(9, tokens)) {
+  for (const place of pick(6, tokens)) {
     const token = experts?.gather ? Math.floor(order[place]! / perToken) : place;
     const out = experts?.gather ? order[place]! : place;
-    for (const n of pick(14, width)) {
+    for (const n of pick(7, width)) {
       const want = reference(
         one,
         { ...inputs, old: old[out * width + n]! },
@@ -223,7 +228,7 @@ export function checkProducts(gpu: Gpu, pool: Pool, scratch: Scratch): { lines: 
   let right = true;
   const lines: string[] = [];
   for (const one of cases) {
-    for (const tile of tilesFor(one.shape, gpu)) {
+    for (const tile of everyTile(one.shape, gpu)) {
       for (const splits of one.shape.experts ? [1] : [1, 3]) {
         const off = checkOne(gpu, pool, scratch, one, tile, splits);
         const { tokens, rows, columns, mode, dtype } = one.shape;
@@ -285,9 +290,10 @@ export function timeProduct(
   const copies = Math.max(1, Math.min(16, Math.floor(room / weightWords)));
   const chosen = planProduct(shape, gpu);
   const timings: Timing[] = [];
-  for (const tile of tilesFor(shape, gpu).filter((tile) => keep(tile) || tile === chosen.tile)) {
+  for (const tile of everyTile(shape, gpu).filter((tile) => keep(tile) || tile === chosen.tile)) {
     for (const splits of new Set(tile === chosen.tile ? [...splitChoices, chosen.splits] : splitChoices)) {
       const plan = planProduct(shape, gpu, { tile, splits });
+      if (tile.kind === "narrow" && splits > mostClusterSplits) continue;
       if (splits > 1 && (plan.partialBytes > 200 << 20 || 64 * splits > columns)) continue;
       const launches = Array.from({ length: copies }, (_, c) =>
         gpu.prepare(launchProduct(plan, gpu, {

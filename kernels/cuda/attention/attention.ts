@@ -128,6 +128,8 @@ export function launchDecode(
     grid: [splits, heads.numKvHeads * headBlocks(heads), queries],
     threads: 128,
     sharedBytes: 0,
+    cluster: 1,
+    programmatic: false,
     parameters: [parameters(layout, buffers)],
   };
 }
@@ -172,6 +174,8 @@ export function launchPrefill(
     grid: [numKvHeads * divideUp(group, Math.min(group, tile.rows)), tiles, 1],
     threads: tile.rows * 2,
     sharedBytes: (tile.rows + 128) * pieces * 16,
+    cluster: 1,
+    programmatic: false,
     parameters: [parameters(layout, buffers)],
   };
 }

@@ -27,6 +27,7 @@ __device__ __forceinline__ void prefill(const Attention& p) {
   const int head = kvHead * perKv + minimum(blockIdx.x % blocks * heads, perKv - heads), rows = tokens * heads;
   const u32 queriesAt = sharedAddress(memory), keysAt = queriesAt + ROWS * P * 16, valuesAt = keysAt + KEYS * P * 16;
 
+#pragma unroll 1
   for (int i = t; i < ROWS * (D / 8); i += threads) {
     const int r = i / (D / 8), piece = i % (D / 8), of = r / heads;
     const bool inside = r < rows && piece < pieces;
@@ -35,10 +36,20 @@ __device__ __forceinline__ void prefill(const Attention& p) {
   }
   const int firstKey = p.window > 0 ? maximum(0, position - p.window + 1) / KEYS * KEYS : 0;
   auto copyRows = [&](u32 to, const u16* from, int which) {
-#pragma unroll
-    for (int i = t; i < KEYS * (D / 8); i += threads) {
-      const int r = i / (D / 8), piece = i % (D / 8);
-      copy16(to + (r * P + piece) * 16, from + (size_t)slots[which][r] * 8 + (piece < pieces ? piece * 8 : 0), piece < pieces ? 16 : 0);
+    if (threads % (D / 8) == 0) {
+      // A thread stays with its piece and goes from row to row.
+      const int piece = t % (D / 8), step = threads / (D / 8);
+      const bool inside = piece < pieces;
+      from += inside ? piece * 8 : 0, to += piece * 16;
+#pragma unroll 4
+      for (int r = t / (D / 8); r < KEYS; r += step) copy16(to + r * (P * 16), from + (size_t)slots[which][r] * 8, inside ? 16 : 0);
+    } else {
+#pragma unroll 2
+      for (int i = t; i < KEYS * (D / 8); i += threads) {
+        const int r = i / (D / 8), piece = i % (D / 8);
+        const bool inside = piece < pieces;
+        copy16(to + (r * P + piece) * 16, from + (size_t)slots[which][r] * 8 + (inside ? piece * 8 : 0), inside ? 16 : 0);
+      }
     }
   };
   if (t < KEYS) slots[0][t] = slotOf(p, row, minimum(firstKey + t, last), kvHead);

@@ -84,6 +84,10 @@ __device__ __forceinline__ uint4 sharedLoad16(u32 from) {
 __device__ __forceinline__ void sharedStore16(u32 to, uint4 v) {
   asm volatile("st.shared.v4.b32 [%0], {%1,%2,%3,%4};" ::"r"(to), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
 }
+__device__ __forceinline__ void sharedStore4(u32 to, u32 v) { asm volatile("st.shared.b32 [%0], %1;" ::"r"(to), "r"(v) : "memory"); }
+__device__ __forceinline__ void sharedStore8(u32 to, float a, float b) {
+  asm volatile("st.shared.v2.f32 [%0], {%1,%2};" ::"r"(to), "f"(a), "f"(b) : "memory");
+}
 __device__ __forceinline__ float exp2Fast(float x) {
   float r;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
@@ -95,3 +99,27 @@ __device__ __forceinline__ int minimum(int a, int b) { return a < b ? a : b; }
 __device__ __forceinline__ int maximum(int a, int b) { return a > b ? a : b; }
 // 16-byte piece of a row of 128 bytes, exchanged so that eight rows fall into eight different banks.
 __device__ __forceinline__ u32 place128(int row, int piece) { return row * 128 + ((piece ^ (row & 7)) << 4); }
+// Eight int8 numbers times a float16 scale. Byte b + 128 stands in the low bits of 0x64__ (float16: 1,024 + b + 128) or of
+// 0x4b0000__ (float32: 2^23 + b + 128), so that a subtraction converts it; conversion instructions are slow.
+template <class E>
+__device__ __forceinline__ uint4 expanded(u32 x, u32 y, u16 scale);
+template <>
+__device__ __forceinline__ uint4 expanded<F16>(u32 x, u32 y, u16 scale) {
+  x ^= 0x80808080u, y ^= 0x80808080u;
+  const u32 scales = scale | (u32)scale << 16;
+  auto two = [&](u32 word, u32 which) {
+    u32 r;
+    asm("sub.f16x2 %0, %1, %2;" : "=r"(r) : "r"(__byte_perm(word, 0x64646464u, which)), "r"(0x64806480u));
+    asm("mul.f16x2 %0, %1, %2;" : "=r"(r) : "r"(r), "r"(scales));
+    return r;
+  };
+  return make_uint4(two(x, 0x4140), two(x, 0x4342), two(y, 0x4140), two(y, 0x4342));
+}
+template <>
+__device__ __forceinline__ uint4 expanded<Bf16>(u32 x, u32 y, u16 scale) {
+  x ^= 0x80808080u, y ^= 0x80808080u;
+  const float factor = F16::half(scale);
+  auto one = [&](u32 word, u32 which) { return (__uint_as_float(__byte_perm(word, 0x4b000000u, which)) - 8388736.0f) * factor; };
+  auto two = [&](u32 word, u32 low, u32 high) { return Bf16::pack(one(word, low), one(word, high)); };
+  return make_uint4(two(x, 0x7440, 0x7441), two(x, 0x7442, 0x7443), two(y, 0x7440, 0x7441), two(y, 0x7442, 0x7443));
+}

@@ -41,6 +41,13 @@ export interface KernelLaunch {
   readonly threads: number;
   /** Dynamic shared memory. */
   readonly sharedBytes: number;
+  /** Workgroups of a cluster, along x; 1 without clusters (launch attribute 4). */
+  readonly cluster: number;
+  /**
+   * The kernel waits by itself for those before it (`griddepcontrol.wait`), so it may be launched with programmatic
+   * stream serialization (launch attribute 6) and begin while they end.
+   */
+  readonly programmatic: boolean;
   /** In order. */
   readonly parameters: readonly KernelParameter[];
 }

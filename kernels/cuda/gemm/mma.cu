@@ -72,11 +72,7 @@ struct Tile {
           asm volatile("ld.shared.v2.b32 {%0,%1}, [%2];" : "=r"(x), "=r"(y) : "r"(b + (t + i * threads) * 8) : "memory");
           u16 half;
           asm volatile("ld.shared.b16 %0, [%1];" : "=h"(half) : "r"(b + bytesB + row * 4 + (piece >> 2) * 2) : "memory");
-          const float scale = F16::half(half);
-          auto number = [&](u32 word, int byte) { return (float)(signed char)(word >> (8 * byte)) * scale; };
-          sharedStore16(out + place128(row, piece),
-                        make_uint4(E::pack(number(x, 0), number(x, 1)), E::pack(number(x, 2), number(x, 3)),
-                                   E::pack(number(y, 0), number(y, 1)), E::pack(number(y, 2), number(y, 3))));
+          sharedStore16(out + place128(row, piece), expanded<E>(x, y, half));
         }
     };
 
@@ -130,7 +126,8 @@ struct Tile {
       }
     __syncthreads();
     if (p.splits > 1 && !addSplits(p, staged, rows.count)) return;
-    storeStaged<E, BN, WN>(p, rows, 0, BM, n0, staged, stagedStride, t, threads);
+    if (p.mode == SILU_MUL) storeStaged<E, BN, WN, true>(p, rows, 0, BM, n0, staged, stagedStride, t, threads);
+    else storeStaged<E, BN, WN, false>(p, rows, 0, BM, n0, staged, stagedStride, t, threads);
   }
 
   // Leaves this split's sums; the last workgroup to arrive adds up the sums of all and returns true.
@@ -148,14 +145,24 @@ struct Tile {
     if (arrived != (u32)p.splits - 1) return false;
     __threadfence();
     if (t == 0) p.counters[tile] = 0;
-    for (int i = t; i < quads; i += threads) {
-      float4 sum = make_float4(0, 0, 0, 0);
-#pragma unroll 4
+    const int HELD = (BM * BN / 4 + threads - 1) / threads, MOST = HELD < 8 ? HELD : 8;
+    for (int first = t; first < quads; first += MOST * threads) {
+      float4 sum[MOST];
+#pragma unroll
+      for (int i = 0; i < MOST; i++) sum[i] = make_float4(0, 0, 0, 0);
       for (int s = 0; s < p.splits; s++) {
-        const float4 v = __ldcg(all + s * (BM * BN / 4) + i);
-        sum.x += v.x, sum.y += v.y, sum.z += v.z, sum.w += v.w;
+        const float4* from = all + s * (BM * BN / 4);
+#pragma unroll
+        for (int i = 0; i < MOST; i++) {
+          const float4 v = __ldcg(from + minimum(first + i * threads, quads - 1));
+          sum[i].x += v.x, sum[i].y += v.y, sum[i].z += v.z, sum[i].w += v.w;
+        }
       }
-      *(float4*)(staged + i / (BN / 4) * stagedStride + i % (BN / 4) * 4) = sum;
+#pragma unroll
+      for (int i = 0; i < MOST; i++) {
+        const int at = first + i * threads;
+        if (at < quads) *(float4*)(staged + at / (BN / 4) * stagedStride + at % (BN / 4) * 4) = sum[i];
+      }
     }
     __syncthreads();
     return true;
@@ -176,9 +183,7 @@ PRODUCT(128, 128, 64, 32, 4, 1)
 #else
 PRODUCT(16, 64, 16, 16, 6, 3)
 PRODUCT(32, 64, 16, 32, 5, 3)
-PRODUCT(32, 128, 32, 32, 5, 2)
 PRODUCT(64, 64, 32, 32, 5, 2)
-PRODUCT(64, 128, 32, 64, 4, 2)
 PRODUCT(128, 64, 64, 32, 4, 2)
 PRODUCT(128, 128, 64, 32, 3, 2)
 #endif

@@ -20,8 +20,14 @@ export const productModules: readonly ModuleSpec[] = (["bf16", "f16"] as const).
         defines: { ELEMENT, WEIGHT_Q8: 1 },
       },
       {
-        name: `wgmma_${element}`,
-        source: "gemm/wgmma.cu",
+        name: `wide_${element}`,
+        source: "gemm/wide.cu",
+        architecture: "compute_90a",
+        defines: { ELEMENT },
+      },
+      {
+        name: `narrow_${element}`,
+        source: "gemm/narrow.cu",
         architecture: "compute_90a",
         defines: { ELEMENT },
       },

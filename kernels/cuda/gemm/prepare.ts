@@ -35,6 +35,8 @@ export function launchPrepare(args: PrepareArgs): KernelLaunch {
     grid: [rows, 1, 1],
     threads: 256,
     sharedBytes: 0,
+    cluster: 1,
+    programmatic: false,
     parameters: [
       packParameters(
         [args.input, norm?.weight ?? null, args.output, args.rowScale, gather?.order ?? null],

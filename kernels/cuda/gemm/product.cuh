@@ -88,11 +88,11 @@ __device__ __forceinline__ float4 biasFour(const Product& p, int n, int end) {
 
 // Stores `count` rows of staged sums (float32 in shared memory, rows of `stride`): the sums of columns n0 … n0 + width − 1.
 // For SiLU · mul each `group` columns are half gate, half up. Called by `threads` threads; r0 is the rows' place in the tile.
-template <class E, int WIDTH, int GROUP>
+template <class E, int WIDTH, int GROUP, bool paired>
 __device__ __forceinline__ void storeStaged(const Product& p, const TileRows& rows, int r0, int count, int n0,
                                             const float* staged, int stride, int thread, int threads) {
-  const bool paired = p.mode == SILU_MUL;
   const int columns = paired ? p.N / 2 : p.N, quads = paired ? WIDTH / 8 : WIDTH / 4;
+#pragma unroll 1
   for (int i = thread; i < count * quads; i += threads) {
     const int r = i / quads, q = (i % quads) * 4;
     if (r0 + r >= rows.count) break;

@@ -108,8 +108,8 @@ export function planProduct(
     splits,
     tileTokens: tile.tokens,
     tilesTokens,
-    partialBytes: splits > 1 ? 4 * tiles * splits * tile.tokens * tile.rows : 0,
-    counters: splits > 1 ? tiles : 0,
+    partialBytes: splits > 1 && tile.kind !== "narrow" ? 4 * tiles * splits * tile.tokens * tile.rows : 0,
+    counters: splits > 1 && tile.kind !== "narrow" ? tiles : 0,
   };
 }
 
@@ -147,24 +147,27 @@ export function launchProduct(
     ],
   );
   const tilesRows = divideUp(rows, tile.rows);
+  const fixed = { kernel: tile.kernel, threads: tile.threads, sharedBytes: tile.sharedBytes };
   if (tile.kind === "mma") {
     return {
       module: dtype === "q8" ? `mma_q8_${element}` : `mma_${element}`,
-      kernel: tile.kernel,
+      ...fixed,
       grid: [tilesRows, tilesTokens, splits],
-      threads: tile.threads,
-      sharedBytes: tile.sharedBytes,
+      cluster: 1,
+      programmatic: false,
       parameters: [parameters],
     };
   }
   const items = tilesRows * tilesTokens * splits;
   const weightRows = rows * (shape.experts?.count ?? 1);
   return {
-    module: `wgmma_${element}`,
-    kernel: tile.kernel,
-    grid: [Math.min(items, device.multiprocessors * tile.blocks), 1, 1],
-    threads: tile.threads,
-    sharedBytes: tile.sharedBytes,
+    module: `${tile.kind}_${element}`,
+    ...fixed,
+    grid: tile.kind === "narrow"
+      ? [splits * tilesRows, tilesTokens, 1]
+      : [Math.min(items, device.multiprocessors * tile.blocks), 1, 1],
+    cluster: tile.kind === "narrow" ? splits : 1,
+    programmatic: true,
     parameters: [
       { address: buffers.input, rows: experts?.inputRows ?? tokens, columns, boxRows: tile.tokens, element },
       { address: buffers.weight, rows: weightRows, columns, boxRows: tile.rows / 2, element },

@@ -1,4 +1,4 @@
-// The tiles that mma.cu and wgmma.cu are compiled for, and which one a product takes: the one for which a simple account
+// The tiles that mma.cu, wide.cu and narrow.cu are compiled for, and which one a product takes: the one for which a simple account
 // of rounds and steps comes out least. The account's constants are fitted to `bench/cuda_kernels.ts` on an H100.
 
 import { divideUp } from "./launch.ts";
@@ -6,8 +6,8 @@ import type { ProductDevice, ProductShape } from "./product.ts";
 
 /** A compiled tile. */
 export interface ProductTile {
-  /** mma.sync (8.0 and later) or wgmma (9.0). */
-  readonly kind: "mma" | "wgmma";
+  /** The source: mma.cu (8.0 and later); wide.cu or narrow.cu (9.0). */
+  readonly kind: "mma" | "wide" | "narrow";
   /** Name of the kernel. */
   readonly kernel: string;
   /** Activation rows. */
@@ -36,15 +36,28 @@ function mma(
   return { kind: "mma", kernel, tokens, rows, threads: 32 * warps, blocks, sharedBytes };
 }
 
-function wide(rows: number, stages: number, blocks: number): ProductTile {
-  // Buffers, a staging area of 8 rows for each of 8 warps, and what aligning the buffers takes.
-  const sharedBytes = stages * (128 + rows) * 128 + 8 * 8 * 4 * (blocks === 1 ? 72 : 40) + 1024;
+function wide(rows: number, stages: number): ProductTile {
+  // Buffers, 16 rows of 128 bytes (and 16 against bank conflicts) for each of 8 warps, and what aligning the buffers takes.
+  const sharedBytes = stages * (128 + rows) * 128 + 8 * 16 * 144 + 1024;
   return {
-    kind: "wgmma",
-    kernel: `wide_128x${rows}_${stages}`,
+    kind: "wide",
+    kernel: `wide_128x${rows}`,
     tokens: 128,
     rows,
     threads: 288,
+    blocks: 1,
+    sharedBytes,
+  };
+}
+
+function narrow(rows: number, tokens: number, stages: number, blocks: number): ProductTile {
+  const sharedBytes = stages * (rows + tokens) * 128 + 1024;
+  return {
+    kind: "narrow",
+    kernel: `narrow_${rows}x${tokens}`,
+    tokens,
+    rows,
+    threads: rows * 2 + 32,
     blocks,
     sharedBytes,
   };
@@ -54,9 +67,7 @@ function wide(rows: number, stages: number, blocks: number): ProductTile {
 export const mmaTiles: readonly ProductTile[] = [
   mma(false, 16, 64, 4, 6, 3),
   mma(false, 32, 64, 4, 5, 3),
-  mma(false, 32, 128, 4, 5, 2),
   mma(false, 64, 64, 4, 5, 2),
-  mma(false, 64, 128, 4, 4, 2),
   mma(false, 128, 64, 4, 4, 2),
   mma(false, 128, 128, 8, 3, 2),
 ];
@@ -70,39 +81,41 @@ export const mmaQ8Tiles: readonly ProductTile[] = [
 ];
 
 /** Of 16-bit weights on compute capability 9.0. */
-export const wideTiles: readonly ProductTile[] = [
-  wide(256, 4, 1),
-  wide(192, 4, 1),
-  wide(128, 3, 2),
-  wide(128, 6, 1),
+export const wideTiles: readonly ProductTile[] = [wide(128, 6), wide(192, 4), wide(256, 4)];
+
+/** Of 16-bit weights and few rows on compute capability 9.0. */
+export const narrowTiles: readonly ProductTile[] = [
+  narrow(64, 8, 11, 2),
+  narrow(64, 16, 10, 2),
+  narrow(64, 32, 8, 2),
+  narrow(64, 64, 6, 2),
+  narrow(128, 64, 8, 1),
+  narrow(128, 128, 6, 1),
 ];
 
-/** Most splits of a tile's sums. */
-const mostSplits = 16;
+/** Most splits of a tile of `narrow.cu`: workgroups of a cluster. */
+export const mostClusterSplits = 8;
+
+/** Most splits of a tile's sums elsewhere. */
+const mostSplits = 8;
 
 /** Tile and splits for a product. */
 export function chooseTile(
   shape: ProductShape,
   device: ProductDevice,
 ): { tile: ProductTile; splits: number } {
-  const { tokens, rows, columns, dtype, experts } = shape;
+  const { tokens, rows, columns, experts } = shape;
   const steps = divideUp(columns, 64);
-  const each = experts ? Math.max(1, tokens / experts.count) : tokens;
-  const candidates = dtype === "q8"
-    ? mmaQ8Tiles
-    : device.capability === 90 && !experts?.gather && each > 64
-    ? [...mmaTiles, ...wideTiles]
-    : mmaTiles;
+  const candidates = tilesFor(shape, device);
+  if (experts) return { tile: expertTile(shape, candidates), splits: 1 };
+  // For the weights once, at what an H100 reads.
+  const memory = rows * columns * 2 / 2.9e6;
   let best = { tile: candidates[0]!, splits: 1 }, least = Infinity;
   for (const tile of candidates) {
-    const tilesTokens = experts
-      ? Math.min(experts.count, tokens) * divideUp(each, tile.tokens)
-      : divideUp(tokens, tile.tokens);
-    const tiles = tilesTokens * divideUp(rows, tile.rows);
-    for (let splits = 1; splits <= (experts ? 1 : Math.min(mostSplits, steps)); splits++) {
-      const rounds = Math.ceil(tiles * splits / (device.multiprocessors * tile.blocks));
-      const cost = rounds * (divideUp(steps, splits) * stepCost(tile, dtype === "q8") + 1.2) +
-        (splits > 1 ? 1.5 + 0.2 * splits : 0);
+    const tiles = divideUp(tokens, tile.tokens) * divideUp(rows, tile.rows);
+    const most = tile.kind === "narrow" ? mostClusterSplits : mostSplits;
+    for (let splits = 1; splits <= Math.min(most, steps); splits++) {
+      const cost = account(tile, tiles, steps, splits, device, memory);
       if (cost < least) {
         least = cost;
         best = { tile, splits };
@@ -112,9 +125,52 @@ export function chooseTile(
   return best;
 }
 
-/** Microseconds of a step of 64 columns where all places are taken. */
-function stepCost({ kind, tokens, rows, blocks }: ProductTile, q8: boolean): number {
-  const products = tokens * rows * 64 * blocks / (kind === "wgmma" ? 2.6e6 : 1.5e6);
-  const bytes = (rows * (q8 ? 68 : 128) + tokens * 40) * blocks / 22e3;
-  return Math.max(products, bytes);
+/** Tiles that can compute a shape. */
+export function tilesFor(
+  { tokens, dtype, experts }: ProductShape,
+  { capability }: ProductDevice,
+): readonly ProductTile[] {
+  if (dtype === "q8") return mmaQ8Tiles;
+  if (capability !== 90 || experts?.gather) return mmaTiles;
+  if (experts) return [...mmaTiles, ...wideTiles];
+  // Few rows take the least of the narrow tiles that holds them all; many take the last of them at most.
+  const narrow = narrowTiles.filter((tile) => tile.tokens >= Math.min(tokens, 128));
+  const held = narrow.filter((tile) => tile.tokens === narrow[0]!.tokens);
+  return tokens <= 64 ? held : [...held, ...wideTiles];
+}
+
+/** Experts have uneven numbers of pairs; a tile should hold those of most. */
+function expertTile({ tokens, experts }: ProductShape, candidates: readonly ProductTile[]): ProductTile {
+  const wanted = 1.5 * tokens / experts!.count;
+  const wide = candidates.find((tile) => tile.kind === "wide" && tile.rows === 128);
+  if (wide && wanted > 64) return wide;
+  return candidates.find((tile) => tile.tokens >= wanted) ?? candidates.at(-1)!;
+}
+
+/** Microseconds, roughly. */
+function account(
+  { kind, tokens, rows, blocks }: ProductTile,
+  tiles: number,
+  steps: number,
+  splits: number,
+  { multiprocessors }: ProductDevice,
+  memory: number,
+): number {
+  const each = divideUp(steps, splits), groups = tiles * splits;
+  if (kind === "narrow") {
+    // The memory's time for the weights and a multiprocessor's for its share, of which the longer counts most. Large
+    // clusters do not fit everywhere.
+    const places = (splits > 3 ? 0.8 : 1) * multiprocessors * blocks;
+    const share = Math.ceil(groups / multiprocessors) * each * (rows + tokens) * 128 / 55e3;
+    return Math.hypot(memory, share) * (splits > 1 && groups > places ? 1.4 : 1) + (splits > 1 ? 1 : 0);
+  }
+  // Splits leave their sums in memory, and one workgroup reads them all.
+  const sums = splits > 1 ? 1.5 + splits * tokens * rows * 4 / 35e3 : 0;
+  if (kind === "wide") {
+    // A step of 64 columns on a full device, and the tile's end.
+    const step = 0.12 + rows * 0.0022;
+    return Math.max(memory, divideUp(groups, multiprocessors) * (each * step + 0.8)) + sums;
+  }
+  const products = tokens * rows * 64 * blocks / 1.25e6, bytes = (rows * 128 + tokens * 64) * blocks / 20e3;
+  return divideUp(groups, multiprocessors * blocks) * (each * Math.max(products, bytes) + 1.5) + sums;
 }

@@ -6,7 +6,7 @@
 // steps of 64 columns into STAGES buffers and runs ahead into the next tile. A buffer is handed over by a pair of
 // barriers (full, free). Memory: operands row-major, seen through tensor maps with boxes of 64 columns and 128 (input) or
 // BN / 2 (weight) rows and the 128-byte exchange; columns behind K read as zeros. Sums are staged in shared memory by
-// each warp for itself, 32 columns at a time (64 where there is room), so that rows are stored in runs of 64 bytes or more. Bound by wgmma.
+// each warp for itself, so that rows are stored in runs of CHUNK bytes. Bound by wgmma.
 // After CUTLASS's warp-specialised persistent kernels (NVIDIA 2022).
 #include "product.cuh"
 #include "wgmma.cuh"
@@ -15,10 +15,10 @@ struct __align__(64) TensorMap {
   u64 words[16];
 };
 
-template <class E, int BN, int STAGES, int CHUNK>
+template <class E, int BN, int STAGES>
 struct Wide {
-  static const int BM = 128, threads = 288, stageBytes = (BM + BN) * 128, stagedStride = CHUNK + 8;
-  static const int stagedBytes = 8 * stagedStride * 4;  // of a warp
+  static const int BM = 128, CHUNK = 128, stageBytes = (BM + BN) * 128, STRIDE = CHUNK + 16;
+  static const int stagedBytes = 16 * STRIDE;  // of a warp
 
   static __device__ __forceinline__ void run(const TensorMap& input, const TensorMap& weight, const Product& p) {
     extern __shared__ __align__(1024) unsigned char memory[];
@@ -31,6 +31,8 @@ struct Wide {
       asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     }
     __syncthreads();
+    letLaterBegin();
+    afterEarlier();
     const int tilesN = (p.N + BN - 1) / BN, tilesM = p.tiles == nullptr ? (p.T + BM - 1) / BM : (int)p.tiles[0];
     const int total = tilesM * tilesN * p.splits, steps = (p.K + 63) / 64, each = (steps + p.splits - 1) / p.splits;
     int stage = 0;
@@ -65,7 +67,7 @@ struct Wide {
       return;
     }
     const int group = warp >> 2;
-    float* staged = (float*)(memory + (base - sharedAddress(memory)) + STAGES * stageBytes + warp * stagedBytes);
+    const u32 staged = base + STAGES * stageBytes + warp * stagedBytes;
     for (int w = blockIdx.x; w < total; w += gridDim.x) {
       int m, n, begin, end;
       item(w, m, n, begin, end);
@@ -97,34 +99,112 @@ struct Wide {
     }
   }
 
-  // Sums of a warp: 16 rows × BN columns. Staged by 8 rows and CHUNK columns (or CHUNK / 2 gate columns and the up columns
-  // of the same results).
+  // Sums of a warp: 16 rows × BN columns, finished in registers, then turned into runs of CHUNK bytes in shared memory.
   static __device__ __forceinline__ void store(const Product& p, const TileRows& rows, int r0, int n, float (&d)[BN / 2],
-                                               float* staged) {
-    const int lane = threadIdx.x & 31;
-    float* to = staged + (lane >> 2) * stagedStride + (lane & 3) * 2;
+                                               u32 staged) {
+    const int lane = threadIdx.x & 31, g = lane >> 2, q = lane & 3;
     if (r0 >= rows.count) return;
-#pragma unroll
-    for (int c = 0; c < BN / CHUNK; c++) {
+    const bool paired = p.mode == SILU_MUL;
+    const int width = paired ? BN / 2 : BN, n0 = n * width, half = p.N / 2, columns = minimum(paired ? half : p.N, n0 + width);
+    if (p.rowScale != nullptr) {
 #pragma unroll
       for (int h = 0; h < 2; h++) {
-        if (p.mode == SILU_MUL) {
+        const int place = rows.first + minimum(r0 + h * 8 + g, rows.count - 1);
+        const float scale = p.rowScale[place];
 #pragma unroll
-          for (int j = 0; j < CHUNK / 8; j++) {
-            const int k = (j < CHUNK / 16 ? c * (CHUNK / 16) + j : BN / 16 + c * (CHUNK / 16) + j - CHUNK / 16) * 4 + h * 2;
-            *(float2*)(to + j * 8) = make_float2(d[k], d[k + 1]);
-          }
-        } else {
+        for (int j = 0; j < BN / 8; j++) d[4 * j + 2 * h] *= scale, d[4 * j + 2 * h + 1] *= scale;
+      }
+    }
+    if (p.bias != nullptr) {
 #pragma unroll
-          for (int j = 0; j < CHUNK / 8; j++) {
-            const int k = (c * (CHUNK / 8) + j) * 4 + h * 2;
-            *(float2*)(to + j * 8) = make_float2(d[k], d[k + 1]);
-          }
+      for (int j = 0; j < BN / 8; j++) {
+        const bool up = paired && j >= BN / 16;
+        const int c = n0 + (up ? j - BN / 16 : j) * 8 + q * 2;
+        const float* b = p.bias + (up ? half : 0);
+        const float b0 = c < columns ? b[c] : 0, b1 = c + 1 < columns ? b[c + 1] : 0;
+        d[4 * j] += b0, d[4 * j + 1] += b1, d[4 * j + 2] += b0, d[4 * j + 3] += b1;
+      }
+    }
+    if (paired) {
+#pragma unroll
+      for (int i = 0; i < BN / 4; i++) d[i] = silu(d[i]) * d[BN / 4 + i];
+    }
+    // Where a lane's pieces of 16 bytes go: PIECES lanes a row.
+    const int PIECES = CHUNK / 16, AT_ONCE = 32 / PIECES;
+    int out[16 / AT_ONCE];
+#pragma unroll
+    for (int i = 0; i < 16 / AT_ONCE; i++) {
+      const int r = r0 + i * AT_ONCE + lane / PIECES;
+      out[i] = r >= rows.count ? -1 : p.scatter ? (int)p.order[rows.first + r] : rows.first + r;
+    }
+    const u32 to = staged + g * STRIDE, from = staged + (lane / PIECES) * STRIDE + lane % PIECES * 16;
+    if (p.mode == STORE || paired) {
+      const int COLUMNS = CHUNK / 2;
+      const bool aligned = p.outputStride % 8 == 0;
+#pragma unroll
+      for (int c = 0; c < BN / COLUMNS; c++) {
+        if (c * COLUMNS >= width) break;
+#pragma unroll
+        for (int j = 0; j < COLUMNS / 8; j++) {
+          const int k = (c * (COLUMNS / 8) + j) * 4;
+          sharedStore4(to + j * 16 + q * 4, E::pack(d[k], d[k + 1]));
+          sharedStore4(to + j * 16 + q * 4 + 8 * STRIDE, E::pack(d[k + 2], d[k + 3]));
         }
         __syncwarp();
-        storeStaged<E, CHUNK, CHUNK>(p, rows, r0 + h * 8, 8, n * BN + c * CHUNK, staged, stagedStride, lane, 32);
+        const int at = n0 + c * COLUMNS + lane % PIECES * 8;
+#pragma unroll
+        for (int i = 0; i < 16 / AT_ONCE; i++) {
+          const uint4 v = sharedLoad16(from + i * AT_ONCE * STRIDE);
+          if (out[i] < 0 || at >= columns) continue;
+          u16* o = (u16*)p.output + (size_t)out[i] * p.outputStride + at;
+          if (aligned && at + 8 <= columns) *(uint4*)o = v;
+          else storeSome(o, from + i * AT_ONCE * STRIDE, minimum(8, columns - at));
+        }
         __syncwarp();
       }
+    } else {
+      const int COLUMNS = CHUNK / 4;
+      const bool aligned = p.outputStride % 4 == 0;
+#pragma unroll
+      for (int c = 0; c < BN / COLUMNS; c++) {
+        const int at = n0 + c * COLUMNS + lane % PIECES * 4;
+#pragma unroll
+        for (int j = 0; j < COLUMNS / 8; j++) {
+          const int k = (c * (COLUMNS / 8) + j) * 4;
+          sharedStore8(to + j * 32 + q * 8, d[k], d[k + 1]);
+          sharedStore8(to + j * 32 + q * 8 + 8 * STRIDE, d[k + 2], d[k + 3]);
+        }
+        __syncwarp();
+#pragma unroll
+        for (int i = 0; i < 16 / AT_ONCE; i++) {
+          const uint4 v = sharedLoad16(from + i * AT_ONCE * STRIDE);
+          if (out[i] < 0 || at >= columns) continue;
+          float* o = (float*)p.output + (size_t)out[i] * p.outputStride + at;
+          if (!aligned || at + 4 > columns) storeSomeF32(o, from + i * AT_ONCE * STRIDE, minimum(4, columns - at), p.mode == ADD_F32);
+          else if (p.mode == STORE_F32) *(uint4*)o = v;
+          // Each number is added to once, so this is as exact as reading and writing, and waits for nothing.
+          else asm volatile("red.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(o), "f"(__uint_as_float(v.x)), "f"(__uint_as_float(v.y)),
+                            "f"(__uint_as_float(v.z)), "f"(__uint_as_float(v.w)) : "memory");
+        }
+        __syncwarp();
+      }
+    }
+  }
+  // The first `count` numbers of 16 bytes, one by one.
+  static __device__ __forceinline__ void storeSome(u16* to, u32 from, int count) {
+#pragma unroll 1
+    for (int e = 0; e < count; e++) {
+      u16 v;
+      asm volatile("ld.shared.b16 %0, [%1];" : "=h"(v) : "r"(from + 2 * e) : "memory");
+      to[e] = v;
+    }
+  }
+  static __device__ __forceinline__ void storeSomeF32(float* to, u32 from, int count, bool add) {
+#pragma unroll 1
+    for (int e = 0; e < count; e++) {
+      float v;
+      asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(from + 4 * e) : "memory");
+      to[e] = add ? to[e] + v : v;
     }
   }
 
@@ -157,14 +237,13 @@ struct Wide {
   }
 };
 
-#define WIDE(BN, STAGES, BLOCKS)                                                                                    \
-  extern "C" __global__ void __launch_bounds__(288, BLOCKS)                                                          \
-      wide_128x##BN##_##STAGES(const __grid_constant__ TensorMap input, const __grid_constant__ TensorMap weight,    \
-                               const __grid_constant__ Product p) {                                                  \
-    Wide<ELEMENT, BN, STAGES, BLOCKS == 1 ? 64 : 32>::run(input, weight, p);                                                                \
+#define WIDE(BN, STAGES)                                                                                                 \
+  extern "C" __global__ void __launch_bounds__(288, 1)                                                                    \
+      wide_128x##BN(const __grid_constant__ TensorMap input, const __grid_constant__ TensorMap weight,                    \
+                    const __grid_constant__ Product p) {                                                                  \
+    Wide<ELEMENT, BN, STAGES>::run(input, weight, p);                                                                     \
   }
-// See choose.ts, which names the same.
-WIDE(256, 4, 1)
-WIDE(192, 4, 1)
-WIDE(128, 3, 2)
-WIDE(128, 6, 1)
+// See tiles.ts, which names the same.
+WIDE(128, 6)
+WIDE(192, 4)
+WIDE(256, 4)
