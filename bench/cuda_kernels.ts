@@ -1,15 +1,23 @@
 // The CUDA kernels of products and attention by themselves: checked against float64, then timed.
 //
-//   deno run -A bench/cuda_kernels.ts --ptx FOLDER [--only check,few,prompts,decode,prefill,experts] [--all]
+//   deno run -A bench/cuda_kernels.ts --ptx FOLDER [--only check,few,prompts,q8,decode,prefill,experts] [--all]
 //
 // FOLDER has a PTX file for every module (NAME.ptx). Times are medians of replays of a graph in which weights rotate
 // through more memory than the caches hold. `--all` lists every candidate, not only the best three. The figures of cuBLAS
 // and of PyTorch's flash attention come from bench/cuda_kernels/torch_figures.py, to be run beside it.
 
 import { checkAttention, timeDecode, timePrefill } from "./cuda_kernels/attention.ts";
+import { prefillTiles } from "../kernels/cuda/attention/attention.ts";
 import { Pool } from "./cuda_kernels/data.ts";
 import { Gpu } from "./cuda_kernels/gpu.ts";
-import { checkPrepare, checkProducts, type Scratch, timeProduct } from "./cuda_kernels/products.ts";
+import {
+  checkExpand,
+  checkPrepare,
+  checkProducts,
+  type Scratch,
+  timeExpand,
+  timeProduct,
+} from "./cuda_kernels/products.ts";
 import { mostExpertTiles, planProduct, type ProductShape } from "../kernels/cuda/gemm/product.ts";
 
 const option = (name: string) => {
@@ -21,7 +29,8 @@ if (folder === null) {
   console.error("bench/cuda_kernels.ts needs --ptx FOLDER with the compiled modules");
   Deno.exit(2);
 }
-const only = option("--only")?.split(",") ?? ["check", "few", "prompts", "decode", "prefill", "experts"];
+const only = option("--only")?.split(",") ??
+  ["check", "few", "prompts", "q8", "decode", "prefill", "experts"];
 const all = Deno.args.includes("--all");
 const gpu = new Gpu(folder);
 console.log(`${gpu.name}, ${gpu.multiprocessors} multiprocessors, compute capability ${gpu.capability / 10}`);
@@ -40,13 +49,16 @@ if (only.includes("check")) {
   const began = performance.now();
   let right = true;
   for (const element of ["bf16", "f16"] as const) {
-    for (const result of [checkProducts(gpu, pools[element], scratch), checkAttention(gpu, pools[element])]) {
-      console.log(result.lines.slice(0, 30).join("\n"), result.lines.length > 31 ? result.lines.at(-1) : "");
-      right &&= result.right;
-    }
-    const prepared = checkPrepare(gpu, element);
-    console.log(prepared.line);
-    right &&= prepared.right;
+    const pool = pools[element];
+    // One type in full, the other in part: the code is the same but for the instructions.
+    const checks = [
+      checkProducts(gpu, pool, scratch, element === "bf16" ? 1 : 3),
+      checkAttention(gpu, pool, element === "f16" ? 1 : 3),
+    ];
+    for (const result of checks) console.log(result.lines.slice(-30).join("\n"));
+    const small = [checkPrepare(gpu, element), checkExpand(gpu, pool)];
+    for (const { line } of small) console.log(line);
+    right &&= [...checks, ...small].every((result) => result.right);
   }
   console.log(
     `${right ? "all right" : "WRONG RESULTS"} (${((performance.now() - began) / 1000).toFixed(1)} s)`,
@@ -116,6 +128,7 @@ if (only.includes("prompts")) {
     [2048, 1024, 3072, "store"],
     [2048, 1024, 3072, "add-f32"],
     [2048, 12288, 4096, "store"],
+    [2048, 24576, 4096, "store"],
     [2048, 24576, 4096, "silu-mul"],
     [2048, 4096, 12288, "add-f32"],
     [512, 4096, 1024, "store"],
@@ -138,6 +151,23 @@ if (only.includes("prompts")) {
     );
     console.log(
       `${tokens}x${rows}x${columns} ${mode}: ${tail(timings, (us) => `${(flops / us / 1e6).toFixed(0)}`)}`,
+    );
+  }
+}
+
+if (only.includes("q8")) {
+  console.log("int8 weights for prompts: expanding tiles on the way (TFLOP/s), or the whole matrix in front");
+  for (
+    const [tokens, rows, columns] of [[128, 12288, 4096], [512, 12288, 4096], [2048, 12288, 4096]] as const
+  ) {
+    const shape: ProductShape = { ...product(tokens, rows, columns, "store", "q8"), element: "f16" };
+    const timings = timeProduct(gpu, pools.f16, scratch, shape, [1], (t) => t.tokens >= 64);
+    const whole = timeExpand(gpu, pools.f16, scratch, rows, columns);
+    console.log(
+      `${tokens}x${rows}x${columns}: ${
+        tail(timings, (us) => `${(2 * tokens * rows * columns / us / 1e6).toFixed(0)}`)
+      }; ` +
+        `expanding ${whole.toFixed(1)} us`,
     );
   }
 }
@@ -225,17 +255,12 @@ if (only.includes("prefill")) {
   console.log("prefill attention, heads of 128, f16: TFLOP/s");
   for (const [numHeads, numKvHeads] of [[16, 8], [32, 8]] as const) {
     for (const [cached, extend] of [[0, 512], [0, 2048], [0, 8192], [6144, 2048], [0, 32768]] as const) {
-      const found = ([64, 128] as const).map((rows) => ({
-        rows,
-        ...timePrefill(gpu, pools.f16, numHeads, numKvHeads, cached, extend, rows),
+      const found = prefillTiles({ numHeads, numKvHeads, headDim: 128 }, gpu.capability).map((tile) => ({
+        kernel: tile.kernel,
+        ...timePrefill(gpu, pools.f16, numHeads, numKvHeads, cached, extend, tile),
       }));
-      console.log(
-        `${numHeads}/${numKvHeads} ${cached}+${extend}: ${
-          found.map((f) => `${f.rows} rows ${f.microseconds.toFixed(0)} us ${f.tflops.toFixed(0)}`).join(
-            " | ",
-          )
-        }`,
-      );
+      const shown = found.map((f) => `${f.kernel} ${f.microseconds.toFixed(0)} us ${f.tflops.toFixed(0)}`);
+      console.log(`${numHeads}/${numKvHeads} ${cached}+${extend}: ${shown.join(" | ")}`);
     }
   }
 }

@@ -17,7 +17,7 @@ import {
   type ProductTile,
   wideTiles,
 } from "../../kernels/cuda/gemm/tiles.ts";
-import { launchPrepare } from "../../kernels/cuda/gemm/prepare.ts";
+import { launchExpand, launchPrepare } from "../../kernels/cuda/gemm/prepare.ts";
 import { Deviation, type Element, type Pool, valuesOf } from "./data.ts";
 import type { Gpu } from "./gpu.ts";
 
@@ -40,7 +40,21 @@ function everyTile({ dtype, experts }: ProductShape, { capability }: Gpu): reado
   return [...mmaTiles, ...(experts?.gather ? [] : wideTiles), ...(experts ? [] : narrowTiles)];
 }
 
-const name = ({ tile, splits }: ProductPlan) => `${tile.kernel}${splits > 1 ? `/${splits}` : ""}`;
+/** Every tile with every number of splits, in pairs of workgroups and alone. */
+function choices(shape: ProductShape, gpu: Gpu, splits: readonly number[]) {
+  return everyTile(shape, gpu).flatMap((tile) =>
+    splits.flatMap((count) =>
+      (tile.kind === "wide" && !shape.experts ? [true, false] : [false]).map((pair) => ({
+        tile,
+        splits: count,
+        pair,
+      }))
+    )
+  );
+}
+
+const name = ({ tile, splits, pair }: ProductPlan) =>
+  `${tile.kernel}${pair ? "p" : ""}${splits > 1 ? `/${splits}` : ""}`;
 
 interface Case {
   readonly shape: ProductShape;
@@ -91,6 +105,7 @@ function checkOne(
   one: Case,
   tile: ProductTile,
   splits: number,
+  pair: boolean,
 ): number {
   const { shape, bias, scaled } = one;
   const { tokens, rows, mode, experts } = shape;
@@ -100,7 +115,7 @@ function checkOne(
   const biases = Float32Array.from({ length: rows }, (_, i) => Math.sin(i));
   const scales = Float32Array.from({ length: tokens }, (_, i) => 2 ** (i % 5));
   const old = new Float32Array(tokens * width).map((_, i) => Math.cos(i));
-  const plan = planProduct(shape, gpu, { tile, splits });
+  const plan = planProduct(shape, gpu, { tile, splits, pair });
   // Experts: pairs in a made-up order, experts of uneven size, one of them empty.
   const perToken = 2,
     order = new Uint32Array(tokens),
@@ -180,7 +195,12 @@ function checkOne(
 }
 
 /** Compares every tile with float64; returns lines to print and whether all are right. */
-export function checkProducts(gpu: Gpu, pool: Pool, scratch: Scratch): { lines: string[]; right: boolean } {
+export function checkProducts(
+  gpu: Gpu,
+  pool: Pool,
+  scratch: Scratch,
+  every = 1,
+): { lines: string[]; right: boolean } {
   const element = pool.element;
   const cases: Case[] = [];
   const modes = ["store", "store-f32", "add-f32", "silu-mul"] as const;
@@ -227,25 +247,22 @@ export function checkProducts(gpu: Gpu, pool: Pool, scratch: Scratch): { lines: 
   const worst = new Map<string, number>();
   let right = true;
   const lines: string[] = [];
-  for (const one of cases) {
-    for (const tile of everyTile(one.shape, gpu)) {
-      for (const splits of one.shape.experts ? [1] : [1, 3]) {
-        const off = checkOne(gpu, pool, scratch, one, tile, splits);
-        const { tokens, rows, columns, mode, dtype } = one.shape;
-        const limit = mode === "store" || mode === "silu-mul" || dtype === "q8"
-          ? (element === "bf16" ? 4e-3 : 6e-4)
-          : 2e-5;
-        const key = `${dtype} ${tile.kernel}`;
-        worst.set(key, Math.max(worst.get(key) ?? 0, off));
-        if (!(off < limit)) {
-          right = false;
-          lines.push(
-            `WRONG ${key} /${splits} ${tokens}x${rows}x${columns} ${mode}${
-              one.shape.experts ? ` experts ${one.shape.experts.gather}` : ""
-            }: ${off.toExponential(1)}`,
-          );
-        }
-      }
+  for (const one of cases.filter((_, i) => i % every === 0)) {
+    const { tokens, rows, columns, mode, dtype, experts } = one.shape;
+    const rounded = mode === "store" || mode === "silu-mul";
+    const limit = dtype === "q8"
+      ? (element === "bf16" ? 6e-3 : 1e-3)
+      : rounded
+      ? (element === "bf16" ? 3e-3 : 5e-4)
+      : 2e-5;
+    for (const { tile, splits, pair } of choices(one.shape, gpu, experts ? [1] : [1, 3])) {
+      const off = checkOne(gpu, pool, scratch, one, tile, splits, pair);
+      const key = `${dtype} ${tile.kernel}${pair ? "p" : ""}`;
+      worst.set(key, Math.max(worst.get(key) ?? 0, off));
+      if (off < limit) continue;
+      right = false;
+      const what = `${mode}${experts ? ` experts ${experts.gather}` : ""}`;
+      lines.push(`WRONG ${key} /${splits} ${tokens}x${rows}x${columns} ${what}: ${off.toExponential(1)}`);
     }
   }
   lines.push(
@@ -290,30 +307,28 @@ export function timeProduct(
   const copies = Math.max(1, Math.min(16, Math.floor(room / weightWords)));
   const chosen = planProduct(shape, gpu);
   const timings: Timing[] = [];
-  for (const tile of everyTile(shape, gpu).filter((tile) => keep(tile) || tile === chosen.tile)) {
-    for (const splits of new Set(tile === chosen.tile ? [...splitChoices, chosen.splits] : splitChoices)) {
-      const plan = planProduct(shape, gpu, { tile, splits });
-      if (tile.kind === "narrow" && splits > mostClusterSplits) continue;
-      if (splits > 1 && (plan.partialBytes > 200 << 20 || 64 * splits > columns)) continue;
-      const launches = Array.from({ length: copies }, (_, c) =>
-        gpu.prepare(launchProduct(plan, gpu, {
-          weight: pool.pointer((1 << 25) + c * weightWords),
-          input: pool.pointer(0),
-          output: scratch.output,
-          outputStride: mode === "silu-mul" ? rows / 2 : rows,
-          bias: null,
-          rowScale: null,
-          partials: scratch.partials,
-          counters: scratch.counters,
-          ...(experts && { experts }),
-        })));
-      const many = Array.from({ length: Math.max(1, Math.floor(12 / copies)) }, () => launches).flat();
-      timings.push({
-        name: name(plan),
-        microseconds: gpu.time(many),
-        chosen: tile === chosen.tile && splits === chosen.splits,
-      });
-    }
+  const same = (one: { tile: ProductTile; splits: number; pair: boolean }) =>
+    one.tile === chosen.tile && one.splits === chosen.splits && one.pair === chosen.pair;
+  for (const choice of choices(shape, gpu, [...new Set([...splitChoices, chosen.splits])])) {
+    const { tile, splits } = choice;
+    if (!same(choice) && (!keep(tile) || !splitChoices.includes(splits))) continue;
+    const plan = planProduct(shape, gpu, choice);
+    if (plan.pair !== choice.pair || plan.partialBytes > 200 << 20 || 64 * splits > columns) continue;
+    if (tile.kind === "narrow" && splits > mostClusterSplits) continue;
+    const launches = Array.from({ length: copies }, (_, c) =>
+      gpu.prepare(launchProduct(plan, gpu, {
+        weight: pool.pointer((1 << 25) + c * weightWords),
+        input: pool.pointer(0),
+        output: scratch.output,
+        outputStride: mode === "silu-mul" ? rows / 2 : rows,
+        bias: null,
+        rowScale: null,
+        partials: scratch.partials,
+        counters: scratch.counters,
+        ...(experts && { experts }),
+      })));
+    const many = Array.from({ length: Math.max(1, Math.floor(12 / copies)) }, () => launches).flat();
+    timings.push({ name: name(plan), microseconds: gpu.time(many), chosen: same(choice) });
   }
   return timings.sort((a, b) => a.microseconds - b.microseconds);
 }
@@ -345,7 +360,7 @@ export function checkPrepare(gpu: Gpu, element: Element): { line: string; right:
       output: addresses[2],
       rowScale: addresses[3],
       gather: null,
-    });
+    }, gpu.capability);
     gpu.run(launch);
     const out = new Uint16Array(gpu.read(addresses[2], 2 * rows * columns));
     const scales = new Float32Array(gpu.read(addresses[3], 4 * rows));
@@ -364,4 +379,39 @@ export function checkPrepare(gpu: Gpu, element: Element): { line: string; right:
     line: `prepare ${element}: largest deviation ${worst.toExponential(1)}`,
     right: worst < (element === "bf16" ? 3e-3 : 4e-4),
   };
+}
+
+/** Compares `expand` with what int8 weights mean. */
+export function checkExpand(gpu: Gpu, pool: Pool): { line: string; right: boolean } {
+  const rows = 37, columns = 1096, stride = rowBytes("q8", columns) / 2, weightAt = 1 << 20;
+  const output = gpu.alloc(2 * rows * columns);
+  gpu.run(launchExpand(pool.pointer(weightAt), output, rows, columns, pool.element, gpu));
+  const out = new Uint16Array(gpu.read(output, 2 * rows * columns)),
+    values = valuesOf(pool.element),
+    halves = valuesOf("f16");
+  const deviation = new Deviation();
+  out.forEach((bits, i) => {
+    const base = weightAt + Math.floor(i / columns) * stride, k = i % columns;
+    const byte = (pool.bits(base + (k >> 1)) >> (8 * (k & 1))) & 0xff;
+    deviation.add(values[bits]!, (byte << 24 >> 24) * halves[pool.bits(base + columns / 2 + (k >> 5))]!);
+  });
+  gpu.free(output);
+  const off = deviation.relative;
+  return {
+    line: `expand ${pool.element}: deviation ${off.toExponential(1)}`,
+    right: off < (pool.element === "bf16" ? 3e-3 : 4e-4),
+  };
+}
+
+/** Microseconds that int8 weights take to expand. */
+export function timeExpand(gpu: Gpu, pool: Pool, scratch: Scratch, rows: number, columns: number): number {
+  const words = rowBytes("q8", columns) / 2 * rows,
+    copies = Math.max(1, Math.min(8, Math.floor(pool.length / words)));
+  return gpu.time(
+    Array.from(
+      { length: copies },
+      (_, c) =>
+        gpu.prepare(launchExpand(pool.pointer(c * words), scratch.output, rows, columns, pool.element, gpu)),
+    ),
+  );
 }

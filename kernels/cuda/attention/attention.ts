@@ -2,7 +2,7 @@
 // and values are in their pages already. What changes from step to step is read from the plan on the device.
 
 import type { HeadLayout } from "../../ops.ts";
-import { divideUp, type KernelLaunch, packParameters } from "../gemm/launch.ts";
+import { divideUp, type KernelLaunch, overlapping, packParameters } from "../gemm/launch.ts";
 
 /** What attention works on. */
 export interface AttentionBuffers {
@@ -99,8 +99,8 @@ export function decodeCounters({ heads }: AttentionLayout, queries: number): num
 }
 
 /**
- * Splits that `queries` queries should have room for: enough for four workgroups on each multiprocessor, of at least
- * 128 keys of the longest. The plan's words then say how many keys a split has: at least longest / splits.
+ * Splits that `queries` queries should have room for: two workgroups on each multiprocessor, of at least 64 keys of the
+ * longest. The plan's words then say how many keys a split has: at least longest / splits, a multiple of 16.
  */
 export function decodeSplits(
   heads: HeadLayout,
@@ -109,8 +109,8 @@ export function decodeSplits(
   multiprocessors: number,
 ): number {
   const workgroups = queries * heads.numKvHeads * headBlocks(heads);
-  const wanted = Math.floor(4 * multiprocessors / workgroups);
-  return Math.max(1, Math.min(wanted, mostDecodeSplits, divideUp(longest, 128)));
+  const wanted = Math.floor(2 * multiprocessors / workgroups);
+  return Math.max(1, Math.min(wanted, mostDecodeSplits, divideUp(longest, 64)));
 }
 
 /** Attention of the plan's decode queries, at most `queries`, with room for `splits` splits each. */
@@ -119,63 +119,90 @@ export function launchDecode(
   buffers: AttentionBuffers,
   queries: number,
   splits: number,
+  capability: number,
 ): KernelLaunch {
   const { heads, element } = layout;
   const width = [64, 128, 256].find((d) => d >= heads.headDim)!;
   return {
-    module: `decode_${element}`,
+    ...overlapping(`decode_${element}`, capability),
     kernel: `decode_${width}`,
     grid: [splits, heads.numKvHeads * headBlocks(heads), queries],
     threads: 128,
     sharedBytes: 0,
     cluster: 1,
-    programmatic: false,
     parameters: [parameters(layout, buffers)],
   };
 }
 
 /** The kernel of prompts: rows of (token, head) of a tile. */
 export interface PrefillTile {
+  /** mma.sync (8.0 and later) or wgmma (9.0). */
+  readonly kind: "mma" | "wide";
   /** Name of the kernel. */
   readonly kernel: string;
   /** Rows. */
   readonly rows: number;
-  /** Width of heads that it is made for. */
-  readonly width: number;
+  /** Threads of a workgroup. */
+  readonly threads: number;
+  /** Dynamic shared memory. */
+  readonly sharedBytes: number;
   /** Tokens of a tile: what the plan's tiles may have. */
   readonly tokens: number;
 }
 
-/** The tile for these heads; null where heads are wider than any (then every query goes through decode). */
-export function prefillTile(
+/** The tiles that can compute these heads, the best first; none where heads are wider than 256 (decode takes those, too). */
+export function prefillTiles(
   { numHeads, numKvHeads, headDim }: HeadLayout,
-  rows: 64 | 128 = 64,
-): PrefillTile | null {
+  capability: number,
+): PrefillTile[] {
+  const group = numHeads / numKvHeads;
+  const tokens = (rows: number) => Math.floor(rows / Math.min(group, rows));
+  const tiles: PrefillTile[] = [];
+  const wide = (width: number, keys: number, stages: number): PrefillTile => ({
+    kind: "wide",
+    kernel: `prefill_wide_${width}_${keys}`,
+    rows: 128,
+    threads: 384,
+    sharedBytes: 2 * width * (128 + 2 * stages * keys) + 1024,
+    tokens: tokens(128),
+  });
+  if (capability === 90 && headDim <= 64) tiles.push(wide(64, 64, 4));
+  if (capability === 90 && headDim > 64 && headDim <= 128) tiles.push(wide(128, 96, 3), wide(128, 64, 4));
   const width = [64, 80, 96, 128, 256].find((d) => d >= headDim);
-  if (width === undefined) return null;
-  const taken = width === 128 ? rows : 64;
-  const heads = Math.min(numHeads / numKvHeads, taken);
-  return { kernel: `prefill_${width}_${taken}`, rows: taken, width, tokens: Math.floor(taken / heads) };
+  if (width !== undefined) {
+    const rows = width === 128 ? 128 : 64;
+    tiles.push({
+      kind: "mma",
+      kernel: `prefill_${width}_${rows}`,
+      rows,
+      threads: 2 * rows,
+      sharedBytes: (rows + 128) * (Math.floor(width / 8) | 1) * 16,
+      tokens: tokens(rows),
+    });
+  }
+  return tiles;
 }
 
-/** Attention of the plan's tiles, at most `tiles`. */
+/** Attention of the plan's tiles, at most `tiles`, of `tile.tokens` tokens each. */
 export function launchPrefill(
   layout: AttentionLayout,
   buffers: AttentionBuffers,
   tile: PrefillTile,
   tiles: number,
+  capability: number,
 ): KernelLaunch {
   const { heads: { numHeads, numKvHeads }, element } = layout;
+  const { kind, kernel, rows, threads, sharedBytes } = tile;
   const group = numHeads / numKvHeads;
-  const pieces = Math.floor(tile.width / 8) | 1;
   return {
-    module: `prefill_${element}`,
-    kernel: tile.kernel,
-    grid: [numKvHeads * divideUp(group, Math.min(group, tile.rows)), tiles, 1],
-    threads: tile.rows * 2,
-    sharedBytes: (tile.rows + 128) * pieces * 16,
+    ...(kind === "wide"
+      ? { module: `prefill_wide_${element}`, programmatic: true }
+      : overlapping(`prefill_${element}`, capability)),
+    kernel,
+    grid: [numKvHeads * divideUp(group, Math.min(group, rows)), tiles, 1],
+    threads,
+    sharedBytes,
     cluster: 1,
-    programmatic: false,
     parameters: [parameters(layout, buffers)],
   };
 }

@@ -31,6 +31,8 @@ __device__ __forceinline__ void decode(const Attention& p) {
   __shared__ float factors[HEADS][MOST_SPLITS];
   __shared__ u32 arrived;
   const int t = threadIdx.x, lane = t & 31, warp = t >> 5, g = lane >> 2, q = lane & 3;
+  letLaterBegin();
+  afterEarlier();
   const int query = blockIdx.z, split = blockIdx.x;
   if (query >= (int)p.plan[DECODES]) return;
   const u32* entry = p.plan + CONTENT + 3 * query;

@@ -16,6 +16,8 @@ __device__ __forceinline__ void prefill(const Attention& p) {
   extern __shared__ __align__(128) unsigned char memory[];
   __shared__ u32 slots[2][KEYS];
   const int t = threadIdx.x, lane = t & 31, warp = t >> 5, g = lane >> 2, q = lane & 3;
+  letLaterBegin();
+  afterEarlier();
   const int tiles = p.plan[TILES];
   if ((int)blockIdx.y >= tiles) return;
   const u32* entry = p.plan + p.plan[TILES_AT] + 4 * (tiles - 1 - blockIdx.y);
@@ -156,6 +158,5 @@ __device__ __forceinline__ void prefill(const Attention& p) {
 PREFILL(64, 64, 3)
 PREFILL(80, 64, 3)
 PREFILL(96, 64, 3)
-PREFILL(128, 64, 3)
 PREFILL(128, 128, 1)
 PREFILL(256, 64, 1)

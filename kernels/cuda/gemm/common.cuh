@@ -44,6 +44,19 @@ struct F16 {
   }
 };
 
+// Programmatic dependent launch (9.0): what the kernels in front of this one wrote is there after `afterEarlier`, and the
+// next one may begin after `letLaterBegin`. Without the launch attribute, neither does anything.
+__device__ __forceinline__ void afterEarlier() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void letLaterBegin() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+
 __device__ __forceinline__ u32 sharedAddress(const void* p) {
   u32 a;
   asm("{ .reg .u64 t; cvta.to.shared.u64 t, %1; cvt.u32.u64 %0, t; }" : "=r"(a) : "l"(p));

@@ -6,10 +6,22 @@ export interface ModuleSpec {
   readonly name: string;
   /** CUDA C++ source, from `kernels/cuda/`. */
   readonly source: string;
-  /** `compute_90a` for modules with wgmma, which need compute capability 9.0. */
-  readonly architecture: "compute_80" | "compute_90a";
+  /** `compute_90a` for modules with wgmma, which run on compute capability 9.0 and no other. */
+  readonly architecture: "compute_80" | "compute_90" | "compute_90a";
   /** Macros. */
   readonly defines: Readonly<Record<string, string | number>>;
+}
+
+/** The module, and the same for compute capability 9.0 and later, whose kernels are programmatic. */
+export function withOverlap(spec: ModuleSpec): ModuleSpec[] {
+  return [spec, { ...spec, name: `${spec.name}_sm90`, architecture: "compute_90" }];
+}
+
+/** Which of the two a device takes. */
+export function overlapping(name: string, capability: number): { module: string; programmatic: boolean } {
+  return capability >= 90
+    ? { module: `${name}_sm90`, programmatic: true }
+    : { module: name, programmatic: false };
 }
 
 /** A matrix of 16-bit floats as the copy engine (TMA) sees it: boxes with the 128-byte exchange, zeros outside. */

@@ -21,6 +21,8 @@ struct Tile {
     extern __shared__ __align__(128) unsigned char memory[];
     const u32 base = sharedAddress(memory);
     const int t = threadIdx.x, lane = t & 31, warp = t >> 5, wm = warp / (BN / WN), wn = warp % (BN / WN);
+    letLaterBegin();
+    afterEarlier();
     TileRows rows;
     if (!tileRows(p, blockIdx.y, BM, rows)) return;
     const int n0 = blockIdx.x * BN, K = p.K;

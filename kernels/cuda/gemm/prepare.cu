@@ -51,6 +51,8 @@ __device__ __forceinline__ float together(float v) {
 
 extern "C" __global__ void __launch_bounds__(256) prepare(const __grid_constant__ Prepare p) {
   const int row = blockIdx.x, t = threadIdx.x;
+  letLaterBegin();
+  afterEarlier();
   const size_t from = (size_t)(p.order == nullptr ? row : (int)p.order[row] / p.perToken) * p.inputStride;
   const int held = 8, octets = p.K / 8;
   float v[8][8];

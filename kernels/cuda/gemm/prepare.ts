@@ -1,6 +1,7 @@
-// The launch of prepare.cu: norm and rounding of a product's input.
+// The launches of prepare.cu and expand.cu: norm and rounding of a product's input, int8 weights to 16-bit floats.
 
-import { type KernelLaunch, packParameters } from "./launch.ts";
+import { rowBytes } from "../../ops.ts";
+import { type KernelLaunch, overlapping, packParameters } from "./launch.ts";
 
 /** What is prepared. */
 export interface PrepareArgs {
@@ -27,22 +28,49 @@ export interface PrepareArgs {
 }
 
 /** The launch. */
-export function launchPrepare(args: PrepareArgs): KernelLaunch {
+export function launchPrepare(args: PrepareArgs, capability: number): KernelLaunch {
   const { rows, columns, element, norm, gather } = args;
   return {
-    module: `prepare_${element}`,
+    ...overlapping(`prepare_${element}`, capability),
     kernel: "prepare",
     grid: [rows, 1, 1],
     threads: 256,
     sharedBytes: 0,
     cluster: 1,
-    programmatic: false,
     parameters: [
       packParameters(
         [args.input, norm?.weight ?? null, args.output, args.rowScale, gather?.order ?? null],
         [columns, args.inputStride, gather?.perToken ?? 1, args.inputType === "element" ? 1 : 0],
         [norm?.epsilon ?? 0],
       ),
+    ],
+  };
+}
+
+/** Expands `rows` rows of q8 at `weight` to rows of `columns` numbers at `output`. */
+export function launchExpand(
+  weight: bigint,
+  output: bigint,
+  rows: number,
+  columns: number,
+  element: "bf16" | "f16",
+  { capability, multiprocessors }: { readonly capability: number; readonly multiprocessors: number },
+): KernelLaunch {
+  const word = (n: number) => new Uint8Array(Uint32Array.of(n).buffer);
+  const address = (n: bigint) => new Uint8Array(BigUint64Array.of(n).buffer);
+  return {
+    ...overlapping(`expand_${element}`, capability),
+    kernel: "expand",
+    grid: [8 * multiprocessors, 1, 1],
+    threads: 256,
+    sharedBytes: 0,
+    cluster: 1,
+    parameters: [
+      address(weight),
+      address(output),
+      word(rows),
+      word(columns),
+      word(rowBytes("q8", columns)),
     ],
   };
 }

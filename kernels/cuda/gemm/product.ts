@@ -5,7 +5,7 @@
 
 import type { DType } from "../../ops.ts";
 import { rowBytes } from "../../ops.ts";
-import { divideUp, type KernelLaunch, packParameters } from "./launch.ts";
+import { divideUp, type KernelLaunch, overlapping, packParameters } from "./launch.ts";
 import { chooseTile, type ProductTile } from "./tiles.ts";
 
 /** What a product does with its sums; numbers as in product.cuh. */
@@ -76,6 +76,8 @@ export interface ProductPlan {
   readonly tile: ProductTile;
   /** Workgroups that share the sums of a tile. */
   readonly splits: number;
+  /** Whether two workgroups share what they fetch of the weight. */
+  readonly pair: boolean;
   /** Most pairs of an expert's tile. */
   readonly tileTokens: number;
   /** Tiles along the activations; for experts the most that there can be. */
@@ -95,7 +97,7 @@ export function mostExpertTiles(pairs: number, experts: number, tileTokens: numb
 export function planProduct(
   shape: ProductShape,
   device: ProductDevice,
-  forced?: { readonly tile: ProductTile; readonly splits: number },
+  forced?: { readonly tile: ProductTile; readonly splits: number; readonly pair?: boolean },
 ): ProductPlan {
   const { tile, splits } = forced ?? chooseTile(shape, device);
   const tilesTokens = shape.experts
@@ -106,6 +108,7 @@ export function planProduct(
     shape,
     tile,
     splits,
+    pair: tile.kind === "wide" && !shape.experts && tilesTokens > 1 && (forced?.pair ?? true),
     tileTokens: tile.tokens,
     tilesTokens,
     partialBytes: splits > 1 && tile.kind !== "narrow" ? 4 * tiles * splits * tile.tokens * tile.rows : 0,
@@ -122,6 +125,8 @@ export function launchProduct(
   const { shape, tile, splits, tilesTokens } = plan;
   const { tokens, rows, columns, dtype, element, mode } = shape;
   const { experts } = buffers;
+  const pair = plan.pair ? 2 : 1;
+  const band = tilesTokens <= 16 ? 16 : 8;
   const parameters = packParameters(
     [
       buffers.weight,
@@ -144,29 +149,29 @@ export function launchProduct(
       splits,
       experts?.perToken ?? 0,
       experts?.scatter ? 1 : 0,
+      band,
     ],
   );
   const tilesRows = divideUp(rows, tile.rows);
   const fixed = { kernel: tile.kernel, threads: tile.threads, sharedBytes: tile.sharedBytes };
   if (tile.kind === "mma") {
     return {
-      module: dtype === "q8" ? `mma_q8_${element}` : `mma_${element}`,
+      ...overlapping(dtype === "q8" ? `mma_q8_${element}` : `mma_${element}`, device.capability),
       ...fixed,
       grid: [tilesRows, tilesTokens, splits],
       cluster: 1,
-      programmatic: false,
       parameters: [parameters],
     };
   }
-  const items = tilesRows * tilesTokens * splits;
+  const items = tilesRows * pair * divideUp(tilesTokens, pair) * splits;
   const weightRows = rows * (shape.experts?.count ?? 1);
   return {
     module: `${tile.kind}_${element}`,
     ...fixed,
     grid: tile.kind === "narrow"
       ? [splits * tilesRows, tilesTokens, 1]
-      : [Math.min(items, device.multiprocessors * tile.blocks), 1, 1],
-    cluster: tile.kind === "narrow" ? splits : 1,
+      : [pair * Math.min(divideUp(items, pair), Math.floor(device.multiprocessors / pair)), 1, 1],
+    cluster: tile.kind === "narrow" ? splits : pair,
     programmatic: true,
     parameters: [
       { address: buffers.input, rows: experts?.inputRows ?? tokens, columns, boxRows: tile.tokens, element },

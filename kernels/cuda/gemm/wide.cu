@@ -1,8 +1,8 @@
 // Products on wgmma (compute capability 9.0): prompts.
 //
 // Grid: at most one workgroup per place on the device, each takes every gridDim.x-th tile of 128 activation rows × BN
-// weight rows (and split of K); tiles that run together lie in bands of 8 × all columns, so that they share operands in
-// the second-level cache. Workgroup: two warp groups multiply 64 rows each, a ninth warp has the copy engine (TMA) bring
+// weight rows (and split of K); tiles that run together lie in bands of `band` × all columns, so that they share operands in
+// the second-level cache. In clusters of two, workgroups share what they fetch of the weight. Workgroup: two warp groups multiply 64 rows each, a ninth warp has the copy engine (TMA) bring
 // steps of 64 columns into STAGES buffers and runs ahead into the next tile. A buffer is handed over by a pair of
 // barriers (full, free). Memory: operands row-major, seen through tensor maps with boxes of 64 columns and 128 (input) or
 // BN / 2 (weight) rows and the 128-byte exchange; columns behind K read as zeros. Sums are staged in shared memory by
@@ -26,77 +26,93 @@ struct Wide {
     __shared__ u32 arrived;
     const u32 base = (sharedAddress(memory) + 1023) & ~1023u, full = sharedAddress(barriers), free = full + 8 * STAGES;
     const int t = threadIdx.x, lane = t & 31, warp = t >> 5;
+    // Two workgroups of a cluster take neighbouring tiles of activation rows and fetch half of the weight's rows for both.
+    const int pair = clusterSize(), rank = pair == 1 ? 0 : clusterRank();
     if (t == 0) {
-      for (int s = 0; s < STAGES; s++) barrierInit(full + 8 * s, 1), barrierInit(free + 8 * s, 8);
+      for (int s = 0; s < STAGES; s++) barrierInit(full + 8 * s, 1), barrierInit(free + 8 * s, 8 * pair);
       asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     }
     __syncthreads();
+    if (pair > 1) clusterBarrier();
     letLaterBegin();
     afterEarlier();
     const int tilesN = (p.N + BN - 1) / BN, tilesM = p.tiles == nullptr ? (p.T + BM - 1) / BM : (int)p.tiles[0];
-    const int total = tilesM * tilesN * p.splits, steps = (p.K + 63) / 64, each = (steps + p.splits - 1) / p.splits;
+    const int bandRows = (tilesM + pair - 1) / pair, bandMost = p.band / pair;
+    const int total = bandRows * tilesN * p.splits, steps = (p.K + 63) / 64, each = (steps + p.splits - 1) / p.splits;
     int stage = 0;
     u32 phase = 0;
     // Work item → tile and its share of the steps.
     auto item = [&](int w, int& m, int& n, int& begin, int& end) {
-      const int tile = w / p.splits, split = w % p.splits, band = tile / (8 * tilesN), in = tile % (8 * tilesN);
-      const int rows = minimum(8, tilesM - band * 8);
-      m = band * 8 + in % rows, n = in / rows;
+      const int tile = w / p.splits, split = w % p.splits, band = tile / (bandMost * tilesN), in = tile % (bandMost * tilesN);
+      const int rows = minimum(bandMost, bandRows - band * bandMost);
+      m = (band * bandMost + in % rows) * pair + rank, n = in / rows;
       begin = minimum(split * each, steps), end = minimum(begin + each, steps);
     };
     if (warp == 8) {
-      if (lane != 0) return;
-      for (int w = blockIdx.x; w < total; w += gridDim.x) {
-        int m, n, begin, end;
-        item(w, m, n, begin, end);
-        TileRows rows;
-        tileRows(p, m, BM, rows);
-        // Half of the weight's rows at a time: gate rows and up rows of the same results for SiLU · mul.
-        const int y0 = rows.weightRow + (p.mode == SILU_MUL ? n * (BN / 2) : n * BN);
-        const int y1 = y0 + (p.mode == SILU_MUL ? p.N / 2 : BN / 2);
-        for (int step = begin; step < end; step++) {
-          barrierWait(free + 8 * stage, phase ^ 1);
-          const u32 to = base + stage * stageBytes, barrier = full + 8 * stage;
-          barrierExpect(barrier, stageBytes);
-          copyTile(to, &input, step * 64, rows.first, barrier);
-          copyTile(to + BM * 128, &weight, step * 64, y0, barrier);
-          copyTile(to + BM * 128 + BN * 64, &weight, step * 64, y1, barrier);
-          if (++stage == STAGES) stage = 0, phase ^= 1;
+      if (lane == 0) {
+        for (int w = blockIdx.x / pair; w < total; w += gridDim.x / pair) {
+          int m, n, begin, end;
+          item(w, m, n, begin, end);
+          TileRows rows;
+          tileRows(p, m, BM, rows);
+          // Half of the weight's rows at a time: gate rows and up rows of the same results for SiLU · mul.
+          const int y0 = rows.weightRow + (p.mode == SILU_MUL ? n * (BN / 2) : n * BN);
+          const int y1 = y0 + (p.mode == SILU_MUL ? p.N / 2 : BN / 2);
+          for (int step = begin; step < end; step++) {
+            barrierWait(free + 8 * stage, phase ^ 1);
+            const u32 to = base + stage * stageBytes, barrier = full + 8 * stage;
+            barrierExpect(barrier, stageBytes);
+            copyTile(to, &input, step * 64, rows.first, barrier);
+            if (pair == 1) {
+              copyTile(to + BM * 128, &weight, step * 64, y0, barrier);
+              copyTile(to + BM * 128 + BN * 64, &weight, step * 64, y1, barrier);
+            } else {
+              copyTileToAll(to + BM * 128 + rank * BN * 64, &weight, step * 64, rank ? y1 : y0, barrier, 3);
+            }
+            if (++stage == STAGES) stage = 0, phase ^= 1;
+          }
         }
       }
-      return;
-    }
-    const int group = warp >> 2;
-    const u32 staged = base + STAGES * stageBytes + warp * stagedBytes;
-    for (int w = blockIdx.x; w < total; w += gridDim.x) {
-      int m, n, begin, end;
-      item(w, m, n, begin, end);
-      float d[BN / 2];
+      __syncwarp();
+    } else {
+      const int group = warp >> 2;
+      const u32 staged = base + STAGES * stageBytes + warp * stagedBytes;
+      auto release = [&](int of) {
+        if (pair == 1) barrierArrive(free + 8 * of);
+        else barrierArriveAt(free + 8 * of, 0), barrierArriveAt(free + 8 * of, 1);
+      };
+      for (int w = blockIdx.x / pair; w < total; w += gridDim.x / pair) {
+        int m, n, begin, end;
+        item(w, m, n, begin, end);
+        float d[BN / 2];
 #pragma unroll
-      for (int i = 0; i < BN / 2; i++) d[i] = 0;
-      int before = 0;
-      for (int step = begin; step < end; step++) {
-        barrierWait(full + 8 * stage, phase);
-        const u32 a = base + stage * stageBytes + group * 64 * 128, b = base + stage * stageBytes + BM * 128;
-        warpGroupFence();
+        for (int i = 0; i < BN / 2; i++) d[i] = 0;
+        int before = 0;
+        for (int step = begin; step < end; step++) {
+          barrierWait(full + 8 * stage, phase);
+          const u32 a = base + stage * stageBytes + group * 64 * 128, b = base + stage * stageBytes + BM * 128;
+          warpGroupFence();
 #pragma unroll
-        for (int kk = 0; kk < 4; kk++) WarpGroup<E, BN>::product(d, descriptor(a + kk * 32), descriptor(b + kk * 32));
-        warpGroupCommit();
-        // The step before this one is done: its buffer is free.
-        warpGroupWait<1>();
-        if (step > begin && lane == 0) barrierArrive(free + 8 * before);
-        before = stage;
-        if (++stage == STAGES) stage = 0, phase ^= 1;
+          for (int kk = 0; kk < 4; kk++) WarpGroup<E, BN>::product(d, descriptor(a + kk * 32), descriptor(b + kk * 32));
+          warpGroupCommit();
+          // The step before this one is done: its buffer is free.
+          warpGroupWait<1>();
+          if (step > begin && lane == 0) release(before);
+          before = stage;
+          if (++stage == STAGES) stage = 0, phase ^= 1;
+        }
+        warpGroupWait<0>();
+        if (end > begin && lane == 0) release(before);
+#pragma unroll
+        for (int i = 0; i < BN / 2; i++) asm volatile("" : "+f"(d[i])::"memory");
+        TileRows rows;
+        tileRows(p, m, BM, rows);
+        if (rows.count <= 0 || (p.splits > 1 && !addSplits(p, m * tilesN + n, w % p.splits, d, arrived))) continue;
+        store(p, rows, group * 64 + (warp & 3) * 16, n, d, staged);
       }
-      warpGroupWait<0>();
-      if (end > begin && lane == 0) barrierArrive(free + 8 * before);
-#pragma unroll
-      for (int i = 0; i < BN / 2; i++) asm volatile("" : "+f"(d[i])::"memory");
-      if (p.splits > 1 && !addSplits(p, w / p.splits, w % p.splits, d, arrived)) continue;
-      TileRows rows;
-      tileRows(p, m, BM, rows);
-      store(p, rows, group * 64 + (warp & 3) * 16, n, d, staged);
     }
+    // The other workgroup may still write here.
+    if (pair > 1) clusterBarrier();
   }
 
   // Sums of a warp: 16 rows × BN columns, finished in registers, then turned into runs of CHUNK bytes in shared memory.
