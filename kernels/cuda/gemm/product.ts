@@ -1,0 +1,182 @@
+// Products on the matrix units: which kernel and tile, and its launch.
+//
+// output[t, n] = epilogue(rowScale[t] · Σ_k input[t, k] · weight[n, k] + bias[n]). Input and weight are 16-bit floats of
+// one kind ("element"); q8 weights are expanded to it. Experts' products take a list of tiles.
+
+import type { DType } from "../../ops.ts";
+import { rowBytes } from "../../ops.ts";
+import { divideUp, type KernelLaunch, overlapping, packParameters } from "./launch.ts";
+import { chooseTile, type ProductTile } from "./tiles.ts";
+
+/** What a product does with its sums; numbers as in product.cuh. */
+export const productModes = { "store": 0, "store-f32": 1, "add-f32": 2, "silu-mul": 3 } as const;
+
+/** The GPU, as far as it matters here. */
+export interface ProductDevice {
+  /** Compute capability, for example 90. */
+  readonly capability: number;
+  /** Multiprocessors. */
+  readonly multiprocessors: number;
+}
+
+/** What is multiplied. */
+export interface ProductShape {
+  /** Rows of activations; with experts, (token, expert) pairs. */
+  readonly tokens: number;
+  /** Rows of the weight (of one expert): both halves for "silu-mul". */
+  readonly rows: number;
+  /** Numbers of a row, a multiple of 8. */
+  readonly columns: number;
+  /** How weights are stored: `element`, or "q8". */
+  readonly dtype: DType;
+  /** Type of the input and, unless the mode says f32, of the output. */
+  readonly element: "bf16" | "f16";
+  /** "silu-mul" takes a weight of gate rows, then up rows, and stores half as many columns. */
+  readonly mode: keyof typeof productModes;
+  /** Experts' products: how many experts there are, and whether input rows are gathered by `order`. */
+  readonly experts?: { readonly count: number; readonly gather: boolean };
+}
+
+/** Where things are. */
+export interface ProductBuffers {
+  /** [experts][rows] rows of `rowBytes(dtype, columns)` bytes. */
+  readonly weight: bigint;
+  /** [tokens, columns] */
+  readonly input: bigint;
+  /** [tokens, outputStride] */
+  readonly output: bigint;
+  /** Numbers from one output row to the next. */
+  readonly outputStride: number;
+  /** [rows] float32 */
+  readonly bias: bigint | null;
+  /** [tokens] float32, what `prepare` divided each row by. */
+  readonly rowScale: bigint | null;
+  /** Sums of splits, of at least {@link ProductPlan.partialBytes}. */
+  readonly partials: bigint;
+  /** Words that are zero before and after, of at least {@link ProductPlan.counters}. */
+  readonly counters: bigint;
+  /** Experts: see product.cuh. Tiles have at most {@link ProductPlan.tileTokens} pairs. */
+  readonly experts?: {
+    readonly tiles: bigint;
+    readonly order: bigint;
+    /** Input row of place i is order[i] / perToken, or i when 0. */
+    readonly perToken: number;
+    /** Output row of place i is order[i], or i. */
+    readonly scatter: boolean;
+    /** Rows of `input`, for the copy engine. */
+    readonly inputRows: number;
+  };
+}
+
+/** A product whose kernel is chosen. */
+export interface ProductPlan {
+  /** What it is for. */
+  readonly shape: ProductShape;
+  /** The kernel and its tile. */
+  readonly tile: ProductTile;
+  /** Workgroups that share the sums of a tile. */
+  readonly splits: number;
+  /** Whether two workgroups share what they fetch of the weight. */
+  readonly pair: boolean;
+  /** Most pairs of an expert's tile. */
+  readonly tileTokens: number;
+  /** Tiles along the activations; for experts the most that there can be. */
+  readonly tilesTokens: number;
+  /** Scratch. */
+  readonly partialBytes: number;
+  /** Zeroed words. */
+  readonly counters: number;
+}
+
+/** Most tiles of `pairs` pairs. */
+export function mostExpertTiles(pairs: number, experts: number, tileTokens: number): number {
+  return Math.floor(pairs / tileTokens) + Math.min(experts, pairs);
+}
+
+/** Chooses tile and splits; `forced` for benches. */
+export function planProduct(
+  shape: ProductShape,
+  device: ProductDevice,
+  forced?: { readonly tile: ProductTile; readonly splits: number; readonly pair?: boolean },
+): ProductPlan {
+  const { tile, splits } = forced ?? chooseTile(shape, device);
+  const tilesTokens = shape.experts
+    ? mostExpertTiles(shape.tokens, shape.experts.count, tile.tokens)
+    : divideUp(shape.tokens, tile.tokens);
+  const tiles = tilesTokens * divideUp(shape.rows, tile.rows);
+  return {
+    shape,
+    tile,
+    splits,
+    pair: tile.kind === "wide" && !shape.experts && tilesTokens > 1 && (forced?.pair ?? true),
+    tileTokens: tile.tokens,
+    tilesTokens,
+    partialBytes: splits > 1 && tile.kind !== "narrow" ? 4 * tiles * splits * tile.tokens * tile.rows : 0,
+    counters: splits > 1 && tile.kind !== "narrow" ? tiles : 0,
+  };
+}
+
+/** The launch. */
+export function launchProduct(
+  plan: ProductPlan,
+  device: ProductDevice,
+  buffers: ProductBuffers,
+): KernelLaunch {
+  const { shape, tile, splits, tilesTokens } = plan;
+  const { tokens, rows, columns, dtype, element, mode } = shape;
+  const { experts } = buffers;
+  const pair = plan.pair ? 2 : 1;
+  const band = tilesTokens <= 16 ? 16 : 8;
+  const parameters = packParameters(
+    [
+      buffers.weight,
+      buffers.input,
+      buffers.output,
+      buffers.bias,
+      buffers.rowScale,
+      experts?.tiles ?? null,
+      experts?.order ?? null,
+      buffers.partials,
+      buffers.counters,
+    ],
+    [
+      tokens,
+      rows,
+      columns,
+      buffers.outputStride,
+      rowBytes(dtype, columns),
+      productModes[mode],
+      splits,
+      experts?.perToken ?? 0,
+      experts?.scatter ? 1 : 0,
+      band,
+    ],
+  );
+  const tilesRows = divideUp(rows, tile.rows);
+  const fixed = { kernel: tile.kernel, threads: tile.threads, sharedBytes: tile.sharedBytes };
+  if (tile.kind === "mma") {
+    return {
+      ...overlapping(dtype === "q8" ? `mma_q8_${element}` : `mma_${element}`, device.capability),
+      ...fixed,
+      grid: [tilesRows, tilesTokens, splits],
+      cluster: 1,
+      parameters: [parameters],
+    };
+  }
+  const items = tilesRows * pair * divideUp(tilesTokens, pair) * splits;
+  const weightRows = rows * (shape.experts?.count ?? 1);
+  return {
+    module: `${tile.kind}_${element}`,
+    ...fixed,
+    grid: tile.kind === "narrow"
+      ? [splits * tilesRows, tilesTokens, 1]
+      : [pair * Math.min(divideUp(items, pair), Math.floor(device.multiprocessors / pair)), 1, 1],
+    cluster: tile.kind === "narrow" ? splits : pair,
+    programmatic: true,
+    parameters: [
+      { address: buffers.input, rows: experts?.inputRows ?? tokens, columns, boxRows: tile.tokens, element },
+      { address: buffers.weight, rows: weightRows, columns, boxRows: tile.rows / 2, element },
+      parameters,
+    ],
+  };
+}
