@@ -25,8 +25,16 @@ const cellsAt = 256,
 /** Bytes of the block. */
 export const argumentBytes = 4096;
 
-/** The driver's number of the attribute that lets a kernel begin before the one in front of it has ended. */
-const programmaticSerialization = 6;
+/** The driver's numbers of launch attributes, and bytes of one. */
+const clusterDimension = 4, programmaticSerialization = 6, attributeBytes = 72;
+
+/** What a launch has beside its grid. */
+export interface LaunchTraits {
+  /** The kernel waits for the one in front of it by itself, and may begin before that one has ended. */
+  readonly programmatic: boolean;
+  /** Blocks of a cluster, along x; 1 for none. */
+  readonly cluster: number;
+}
 
 /** One block. */
 export class LaunchArguments {
@@ -54,17 +62,23 @@ export class LaunchArguments {
     return this.#block.address;
   }
 
-  /** Writes a CUlaunchConfig of a kernel that may begin early; returns its address. */
-  configure(grid: Grid, threads: number, shared: number, stream: bigint): bigint {
+  /** Writes a CUlaunchConfig; returns its address. */
+  configure(grid: Grid, threads: number, shared: number, stream: bigint, traits: LaunchTraits): bigint {
     const view = this.#view, { address } = this.#block;
     [grid[0], grid[1], grid[2] ?? 1, threads, 1, 1, shared].forEach((word, i) => {
       view.setUint32(configurationAt + 4 * i, word, true);
     });
+    let count = 0;
+    const attribute = (id: number, ...words: number[]) => {
+      const at = attributeAt + attributeBytes * count++;
+      view.setUint32(at, id, true);
+      words.forEach((word, i) => view.setUint32(at + 8 + 4 * i, word, true));
+    };
+    if (traits.programmatic) attribute(programmaticSerialization, 1);
+    if (traits.cluster > 1) attribute(clusterDimension, traits.cluster, 1, 1);
     view.setBigUint64(configurationAt + 32, stream, true);
     view.setBigUint64(configurationAt + 40, address + BigInt(attributeAt), true);
-    view.setUint32(configurationAt + 48, 1, true);
-    view.setUint32(attributeAt, programmaticSerialization, true);
-    view.setUint32(attributeAt + 8, 1, true);
+    view.setUint32(configurationAt + 48, count, true);
     return address + BigInt(configurationAt);
   }
 }

@@ -2,12 +2,14 @@
 //
 // Everything runs in the order of the calls on one stream.
 
-import { type Argument, argumentBytes, type Grid, LaunchArguments } from "./arguments.ts";
+import { type Argument, argumentBytes, type Grid, LaunchArguments, type LaunchTraits } from "./arguments.ts";
 import { Code, type Driver, type Handle, maxDynamicSharedBytes } from "./driver.ts";
 import { CudaError, cudaError, isSticky } from "./errors.ts";
+import type { KernelLaunch } from "./gemm/launch.ts";
 import { type ModuleName, modules } from "./modules.ts";
 import { type PinnedBuffer, PinnedMemory } from "./pinned.ts";
 import type { DeviceProperties } from "./properties.ts";
+import { TensorMaps } from "./tensor_maps.ts";
 import { unpack } from "./unpack.ts";
 
 /** Memory on the device. */
@@ -43,6 +45,7 @@ export class CudaDevice implements Disposable {
   readonly #live = new Set<DeviceBuffer>();
   readonly #pinned: PinnedMemory;
   readonly #arguments: LaunchArguments;
+  readonly #tensorMaps: TensorMaps;
   /** Waits after every launch, so that an error names its kernel. */
   readonly #checking: boolean;
   /** Kernels and graphs launched lately. */
@@ -61,6 +64,7 @@ export class CudaDevice implements Disposable {
     this.stream = this.#out((to) => driver.cuStreamCreate(to, 1), "cuStreamCreate");
     this.#pinned = new PinnedMemory(driver, (code, what) => this.check(code, what));
     this.#arguments = new LaunchArguments(this.pin(argumentBytes));
+    this.#tensorMaps = new TensorMaps(driver, (code, what) => this.check(code, what), this.pin(256));
   }
 
   /** Throws for a code that is not 0, and from then on the same again where the device is lost. */
@@ -173,29 +177,27 @@ export class CudaDevice implements Disposable {
 
   /** A kernel; its module is compiled by the driver, or found in its cache, the first time. */
   kernel(module: ModuleName, name: string, dynamicBytes = 0): Kernel {
-    const key = `${module}/${name}`;
-    const known = this.#kernels.get(key);
-    if (known) return known;
     // The build whose kernels may begin early, where the GPU can.
     const early = `${module}_sm90` as ModuleName;
     const overlaps = this.properties.capability >= 90 && early in modules;
-    const embedded = overlaps ? early : module;
-    let handle = this.#modules.get(module);
-    if (handle === undefined) {
-      handle = this.#out(
-        (to) => this.driver.cuModuleLoadData(to, text(unpack(modules[embedded]))),
-        `loading ${module}`,
-      );
-      this.#modules.set(module, handle);
+    return this.#find(overlaps ? early : module, name, dynamicBytes, overlaps);
+  }
+
+  #find(module: ModuleName, name: string, dynamicBytes: number, overlaps: boolean): Kernel {
+    const key = `${module}/${name}`;
+    const known = this.#kernels.get(key);
+    if (known) return known;
+    let owner = this.#modules.get(module);
+    if (owner === undefined) {
+      const ptx = text(unpack(modules[module]));
+      owner = this.#out((to) => this.driver.cuModuleLoadData(to, ptx), `loading ${module}`);
+      this.#modules.set(module, owner);
     }
-    const owner = handle;
-    const kernel = {
-      name: key,
-      handle: this.#out((to) => this.driver.cuModuleGetFunction(to, owner, text(name)), key),
-      overlaps,
-    };
-    if (dynamicBytes > 48 * 1024) {
-      const code = this.driver.cuFuncSetAttribute(kernel.handle, maxDynamicSharedBytes, dynamicBytes);
+    const from = owner;
+    const handle = this.#out((to) => this.driver.cuModuleGetFunction(to, from, text(name)), key);
+    const kernel = { name: key, handle, overlaps };
+    if (dynamicBytes > 40 * 1024) {
+      const code = this.driver.cuFuncSetAttribute(handle, maxDynamicSharedBytes, dynamicBytes);
       this.check(code, `${dynamicBytes} bytes of shared memory for ${key}`);
     }
     this.#kernels.set(key, kernel);
@@ -204,15 +206,41 @@ export class CudaDevice implements Disposable {
 
   /** Launches a kernel. */
   launch(kernel: Kernel, grid: Grid, threads: number, shared: number, args: readonly Argument[]): void {
-    const table = this.#arguments.set(args);
-    const code = kernel.overlaps
-      ? this.driver.cuLaunchKernelEx(
-        this.#arguments.configure(grid, threads, shared, this.stream),
+    this.#launch(kernel, grid, threads, shared, args, { programmatic: kernel.overlaps, cluster: 1 });
+  }
+
+  /** Launches a kernel as its own module describes it. */
+  start(launch: KernelLaunch): void {
+    const { module, kernel, grid, threads, sharedBytes, cluster, programmatic, parameters } = launch;
+    this.#launch(
+      this.#find(module as ModuleName, kernel, sharedBytes, programmatic),
+      grid,
+      threads,
+      sharedBytes,
+      parameters.map((parameter) =>
+        parameter instanceof Uint8Array ? parameter : this.#tensorMaps.get(parameter)
+      ),
+      { programmatic, cluster },
+    );
+  }
+
+  #launch(
+    kernel: Kernel,
+    grid: Grid,
+    threads: number,
+    shared: number,
+    args: readonly Argument[],
+    traits: LaunchTraits,
+  ): void {
+    const table = this.#arguments.set(args), { driver, stream } = this;
+    const code = traits.programmatic || traits.cluster > 1
+      ? driver.cuLaunchKernelEx(
+        this.#arguments.configure(grid, threads, shared, stream, traits),
         kernel.handle,
         table,
         0n,
       )
-      : this.driver.cuLaunchKernel(
+      : driver.cuLaunchKernel(
         kernel.handle,
         grid[0],
         grid[1],
@@ -221,18 +249,14 @@ export class CudaDevice implements Disposable {
         1,
         1,
         shared,
-        this.stream,
+        stream,
         table,
         0n,
       );
     this.check(code, `launching ${kernel.name}`);
-    if (this.#checking) {
-      this.#launched.clear();
-      this.#launched.add(kernel.name);
-      this.check(this.driver.cuStreamSynchronize(this.stream), `in ${kernel.name}`);
-    } else {
-      this.#launched.add(kernel.name);
-    }
+    if (this.#checking) this.#launched.clear();
+    this.#launched.add(kernel.name);
+    if (this.#checking) this.check(driver.cuStreamSynchronize(stream), `in ${kernel.name}`);
   }
 
   /** Blocks until all that was launched is done. */

@@ -1,7 +1,7 @@
 // Adds up the splits of attention over long contexts: every query and head that has several. Grid: (numHeads, queries).
 // Bound by launch.
 
-#include "common.cuh"
+#include "kernel.cuh"
 
 KERNEL __launch_bounds__(128) attention_merge(const u32* plan, const float* partial, void* output, int outputType,
                                               int numHeads, int headDim, int window) {

@@ -7,7 +7,7 @@
 // older than the step: the first four of each gang are loaded before the products of this layer are done.
 // Bound by latency for few keys, by reading K and V for many.
 
-#include "common.cuh"
+#include "kernel.cuh"
 
 struct Own {
   const u32* plan;

@@ -7,7 +7,7 @@
 // single split writes its output at once, others leave maximum, sum and output for `attention_merge`. Bound by reading
 // K and V, or by latency where they are few.
 
-#include "common.cuh"
+#include "kernel.cuh"
 
 const int THREADS = 128, WARPS = 4, BATCH = 4;
 

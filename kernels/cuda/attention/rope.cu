@@ -3,7 +3,7 @@
 // Grid: (heads, tokens), a warp each. q goes to an array of its own, k and v as halves into pages of
 // [page][kvHead][slot][headDim]. Bound by launch.
 
-#include "common.cuh"
+#include "kernel.cuh"
 
 KERNEL __launch_bounds__(32) rope_store(const u32* plan, const void* qkv, int qkvType, const float* cosine,
                                         const float* sine, const float* qNorm, const float* kNorm, float qEpsilon,

@@ -1,11 +1,14 @@
 // What each PTX module is compiled from; `build.ts` writes the results and the list of them, `modules.ts`.
 
+import { attentionModules } from "../attention/modules.ts";
+import { productModules } from "../gemm/modules.ts";
+
 /** One compilation. */
 export interface Recipe {
   /** Under `kernels/cuda/`. */
   readonly source: string;
   /** Macros. */
-  readonly defines?: Readonly<Record<string, string>>;
+  readonly defines?: Readonly<Record<string, string | number>>;
   /** Compute capability that it needs; "80" where nothing is said. */
   readonly architecture?: Architecture;
 }
@@ -57,10 +60,12 @@ const overlapping: Readonly<Record<string, Recipe>> = {
 
 /** By module. */
 export const recipes: Readonly<Record<string, Recipe>> = {
-  ...each(kinds, (kind) => [
-    `tiled_${kind}`,
-    { source: "linear/tiled.cu", defines: { KIND: kind.toUpperCase() } },
-  ]),
+  ...Object.fromEntries(
+    [...productModules, ...attentionModules].map(({ name, source, architecture, defines }) => [
+      name,
+      { source, architecture: architecture.slice("compute_".length) as Architecture, defines },
+    ]),
+  ),
   ...overlapping,
   ...Object.fromEntries(
     Object.entries(overlapping).map(([name, recipe]) => [`${name}_sm90`, { ...recipe, architecture: "90" }]),

@@ -1,7 +1,7 @@
 // The ends of a step that touch the token pool: page-table entries and token ids that the plan sets, and the rows of
 // the embedding for the step's tokens.
 
-#include "common.cuh"
+#include "kernel.cuh"
 
 // (destination, value) pairs: page-table entries, then token-pool entries. A thread per pair.
 KERNEL scatter(const u32* plan, u32* pageTable, u32* tokenPool) {

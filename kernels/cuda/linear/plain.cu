@@ -5,7 +5,7 @@
 // halves) for up to eight tokens, its lanes going along the row eight columns at a time. With `routes` the grid's
 // second side is (token, expert) pairs, one at a time; a pair's input is row pair / perToken. Bound by latency, and by reading the weights.
 
-#include "common.cuh"
+#include "kernel.cuh"
 
 const int TOKENS_PER_BLOCK = 8;
 

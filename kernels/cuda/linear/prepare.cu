@@ -1,6 +1,6 @@
 // The input of a product, normalised if there is a norm, in the type that the product takes.
 
-#include "common.cuh"
+#include "kernel.cuh"
 
 // Rows of an activation in another type, normalised if there is a norm: all of them, or with `plan` those of the tokens
 // whose logits are wanted. A block per row.

@@ -13,7 +13,7 @@
 // Grid: (features / 8, 16, 24 or 32, 1), or with experts (…, tiles of up to 16 rows); rows then go through `order`.
 // Bound by reading the weights.
 
-#include "common.cuh"
+#include "kernel.cuh"
 
 template <int D> DEVICE void mma(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
   if (D == F16) {

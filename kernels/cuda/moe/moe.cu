@@ -1,7 +1,7 @@
 // A mixture of experts around its products: the router's choice, the list of tiles for grouped products, and the
 // weighted sum of the experts' results.
 
-#include "common.cuh"
+#include "kernel.cuh"
 
 // Softmax over the experts' logits and the k largest, by repeated maximum; the lowest expert wins a tie.
 // routes [T, k] of (expert, weight as bits); surplus tokens of a padded step get no expert. A warp per token.

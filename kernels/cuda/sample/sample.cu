@@ -4,7 +4,7 @@
 // The draw is the argmax of logits with Gumbel noise (Gumbel 1954) that is a hash of (seed, position, token): the same
 // numbers as `reference/random.ts`, whatever a row is batched with. Bound by reading the logits.
 
-#include "common.cuh"
+#include "kernel.cuh"
 
 // Words of a sampled row's record; see plan/words.ts.
 enum Sample {

@@ -25,7 +25,7 @@ function enumOf(source: string, name: string): Record<string, number> {
 const upper = (name: string) => name.replaceAll(/(?<=[a-z])[A-Z]/g, "_$&").toUpperCase();
 
 Deno.test("kernels read the plan's words where they are written", async () => {
-  const common = await read("common.cuh");
+  const common = await read("kernel.cuh");
   const words = enumOf(common, "PlanWord");
   const expected = Object.fromEntries(Object.entries(Word).map(([name, at]) => [upper(name), at]));
   for (const [name, at] of Object.entries(words)) {
