@@ -40,21 +40,12 @@ function everyTile({ dtype, experts }: ProductShape, { capability }: Gpu): reado
   return [...mmaTiles, ...(experts?.gather ? [] : wideTiles), ...(experts ? [] : narrowTiles)];
 }
 
-/** Every tile with every number of splits, in pairs of workgroups and alone. */
+/** Every tile with every number of splits. */
 function choices(shape: ProductShape, gpu: Gpu, splits: readonly number[]) {
-  return everyTile(shape, gpu).flatMap((tile) =>
-    splits.flatMap((count) =>
-      (tile.kind === "wide" && !shape.experts ? [true, false] : [false]).map((pair) => ({
-        tile,
-        splits: count,
-        pair,
-      }))
-    )
-  );
+  return everyTile(shape, gpu).flatMap((tile) => splits.map((count) => ({ tile, splits: count })));
 }
 
-const name = ({ tile, splits, pair }: ProductPlan) =>
-  `${tile.kernel}${pair ? "p" : ""}${splits > 1 ? `/${splits}` : ""}`;
+const name = ({ tile, splits }: ProductPlan) => `${tile.kernel}${splits > 1 ? `/${splits}` : ""}`;
 
 interface Case {
   readonly shape: ProductShape;
@@ -105,7 +96,6 @@ function checkOne(
   one: Case,
   tile: ProductTile,
   splits: number,
-  pair: boolean,
 ): number {
   const { shape, bias, scaled } = one;
   const { tokens, rows, mode, experts } = shape;
@@ -115,7 +105,7 @@ function checkOne(
   const biases = Float32Array.from({ length: rows }, (_, i) => Math.sin(i));
   const scales = Float32Array.from({ length: tokens }, (_, i) => 2 ** (i % 5));
   const old = new Float32Array(tokens * width).map((_, i) => Math.cos(i));
-  const plan = planProduct(shape, gpu, { tile, splits, pair });
+  const plan = planProduct(shape, gpu, { tile, splits });
   // Experts: pairs in a made-up order, experts of uneven size, one of them empty.
   const perToken = 2,
     order = new Uint32Array(tokens),
@@ -255,9 +245,9 @@ export function checkProducts(
       : rounded
       ? (element === "bf16" ? 3e-3 : 5e-4)
       : 2e-5;
-    for (const { tile, splits, pair } of choices(one.shape, gpu, experts ? [1] : [1, 3])) {
-      const off = checkOne(gpu, pool, scratch, one, tile, splits, pair);
-      const key = `${dtype} ${tile.kernel}${pair ? "p" : ""}`;
+    for (const { tile, splits } of choices(one.shape, gpu, experts ? [1] : [1, 3])) {
+      const off = checkOne(gpu, pool, scratch, one, tile, splits);
+      const key = `${dtype} ${tile.kernel}`;
       worst.set(key, Math.max(worst.get(key) ?? 0, off));
       if (off < limit) continue;
       right = false;
@@ -307,13 +297,13 @@ export function timeProduct(
   const copies = Math.max(1, Math.min(16, Math.floor(room / weightWords)));
   const chosen = planProduct(shape, gpu);
   const timings: Timing[] = [];
-  const same = (one: { tile: ProductTile; splits: number; pair: boolean }) =>
-    one.tile === chosen.tile && one.splits === chosen.splits && one.pair === chosen.pair;
+  const same = (one: { tile: ProductTile; splits: number }) =>
+    one.tile === chosen.tile && one.splits === chosen.splits;
   for (const choice of choices(shape, gpu, [...new Set([...splitChoices, chosen.splits])])) {
     const { tile, splits } = choice;
     if (!same(choice) && (!keep(tile) || !splitChoices.includes(splits))) continue;
     const plan = planProduct(shape, gpu, choice);
-    if (plan.pair !== choice.pair || plan.partialBytes > 200 << 20 || 64 * splits > columns) continue;
+    if (plan.partialBytes > 200 << 20 || 64 * splits > columns) continue;
     if (tile.kind === "narrow" && splits > mostClusterSplits) continue;
     const launches = Array.from({ length: copies }, (_, c) =>
       gpu.prepare(launchProduct(plan, gpu, {

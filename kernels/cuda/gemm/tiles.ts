@@ -1,7 +1,7 @@
 // The tiles that mma.cu, wide.cu and narrow.cu are compiled for, and which one a product takes: the one for which a simple account
 // of rounds and steps comes out least. The account's constants are fitted to `bench/cuda_kernels.ts` on an H100.
 
-import { divideUp } from "./launch.ts";
+import { divideUp, mostSharedBytes } from "./launch.ts";
 import type { ProductDevice, ProductShape } from "./product.ts";
 
 /** A compiled tile. */
@@ -114,7 +114,9 @@ export function chooseTile(
   for (const tile of candidates) {
     const tiles = divideUp(tokens, tile.tokens) * divideUp(rows, tile.rows);
     const most = tile.kind === "narrow" ? mostClusterSplits : mostSplits;
-    for (let splits = 1; splits <= Math.min(most, steps); splits++) {
+    // Splits are for devices that would stand idle.
+    const idle = tile.kind === "narrow" || tiles < device.multiprocessors * tile.blocks;
+    for (let splits = 1; splits <= (idle ? Math.min(most, steps) : 1); splits++) {
       const cost = account(tile, tiles, steps, splits, device, memory);
       if (cost < least) {
         least = cost;
@@ -130,7 +132,7 @@ export function tilesFor(
   { tokens, dtype, experts }: ProductShape,
   { capability }: ProductDevice,
 ): readonly ProductTile[] {
-  if (dtype === "q8") return mmaQ8Tiles;
+  if (dtype === "q8") return mmaQ8Tiles.filter((tile) => tile.sharedBytes <= mostSharedBytes(capability));
   if (capability !== 90 || experts?.gather) return mmaTiles;
   if (experts) return [...mmaTiles, ...wideTiles];
   // Few rows take the least of the narrow tiles that holds them all; many take the last of them at most.
