@@ -33,8 +33,13 @@ export interface Scratch {
   readonly outputBytes: number;
 }
 
-/** Every tile that can compute a shape on this GPU, also those that are never chosen for it. */
-function everyTile({ dtype, experts }: ProductShape, { capability }: Gpu): readonly ProductTile[] {
+/** Every tile that can compute a shape on this GPU, also those that are never chosen for it; `--kernel` picks by name. */
+function everyTile(shape: ProductShape, gpu: Gpu): readonly ProductTile[] {
+  const only = Deno.args.includes("--kernel") ? Deno.args[Deno.args.indexOf("--kernel") + 1]! : "";
+  return compiledTiles(shape, gpu).filter((tile) => tile.kernel.includes(only));
+}
+
+function compiledTiles({ dtype, experts }: ProductShape, { capability }: Gpu): readonly ProductTile[] {
   if (dtype === "q8") return mmaQ8Tiles;
   if (capability !== 90) return mmaTiles;
   return [...mmaTiles, ...(experts?.gather ? [] : wideTiles), ...(experts ? [] : narrowTiles)];
@@ -324,7 +329,7 @@ export function timeProduct(
 }
 
 /** Compares `prepare` with float64. */
-export function checkPrepare(gpu: Gpu, element: Element): { line: string; right: boolean } {
+export function checkPrepare(gpu: Gpu, element: Element): { lines: string[]; right: boolean } {
   const rows = 5, columns = 20_488, epsilon = 1e-6;
   const input = Float32Array.from(
     { length: rows * columns },
@@ -366,13 +371,13 @@ export function checkPrepare(gpu: Gpu, element: Element): { line: string; right:
   }
   for (const address of addresses) gpu.free(address);
   return {
-    line: `prepare ${element}: largest deviation ${worst.toExponential(1)}`,
+    lines: [`prepare ${element}: largest deviation ${worst.toExponential(1)}`],
     right: worst < (element === "bf16" ? 3e-3 : 4e-4),
   };
 }
 
 /** Compares `expand` with what int8 weights mean. */
-export function checkExpand(gpu: Gpu, pool: Pool): { line: string; right: boolean } {
+export function checkExpand(gpu: Gpu, pool: Pool): { lines: string[]; right: boolean } {
   const rows = 37, columns = 1096, stride = rowBytes("q8", columns) / 2, weightAt = 1 << 20;
   const output = gpu.alloc(2 * rows * columns);
   gpu.run(launchExpand(pool.pointer(weightAt), output, rows, columns, pool.element, gpu));
@@ -388,7 +393,7 @@ export function checkExpand(gpu: Gpu, pool: Pool): { line: string; right: boolea
   gpu.free(output);
   const off = deviation.relative;
   return {
-    line: `expand ${pool.element}: deviation ${off.toExponential(1)}`,
+    lines: [`expand ${pool.element}: deviation ${off.toExponential(1)}`],
     right: off < (pool.element === "bf16" ? 3e-3 : 4e-4),
   };
 }

@@ -158,17 +158,17 @@ export function prefillTiles(
   const group = numHeads / numKvHeads;
   const tokens = (rows: number) => Math.floor(rows / Math.min(group, rows));
   const tiles: PrefillTile[] = [];
-  const wide = (width: number, keys: number, stages: number, skip = 0): PrefillTile => ({
+  const wide = (width: number, keys: number, stages: number): PrefillTile => ({
     kind: "wide",
-    kernel: `prefill_wide_${width}_${keys}_${skip}`,
+    kernel: `prefill_wide_${width}`,
     rows: 128,
     threads: 384,
     sharedBytes: 2 * width * (128 + 2 * stages * keys) + 1024,
     tokens: tokens(128),
   });
-  if (capability === 90 && headDim <= 64) tiles.push(wide(64, 64, 4));
+  if (capability === 90 && headDim <= 64) tiles.push(wide(64, 128, 3));
   if (capability === 90 && headDim > 64 && headDim <= 128) {
-    tiles.push(wide(128, 96, 3), wide(128, 96, 3, 1), wide(128, 64, 4));
+    tiles.push(wide(128, 96, 3));
   }
   const width = [64, 80, 96, 128, 256].find((d) => d >= headDim);
   if (width !== undefined) {

@@ -21,7 +21,7 @@ __device__ __forceinline__ void copiesArrive(u32 barrier) {
 // What cp.async wrote is there for wgmma.
 __device__ __forceinline__ void fenceForCopies() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
-template <class E, int D, int KEYS, int STAGES, bool SKIP>
+template <class E, int D, int KEYS, int STAGES>
 __device__ __forceinline__ void prefillWide(const Attention& p) {
   const int ROWS = 128, blockBytes = KEYS * D * 2;
   extern __shared__ __align__(1024) unsigned char memory[];
@@ -165,7 +165,7 @@ __device__ __forceinline__ void prefillWide(const Attention& p) {
       warpGroupWait<0>();
       if (lane == 0) barrierArrive(valueFree + 8 * stage);
       // Most blocks hold no row's greatest score.
-      if (!SKIP || __any_sync(~0u, less0 < 1 || less1 < 1)) {
+      if (__any_sync(~0u, less0 < 1 || less1 < 1)) {
 #pragma unroll
         for (int d = 0; d < D / 8; d++) o[4 * d] *= less0, o[4 * d + 1] *= less0, o[4 * d + 2] *= less1, o[4 * d + 3] *= less1;
       }
@@ -194,12 +194,10 @@ __device__ __forceinline__ void prefillWide(const Attention& p) {
   }
 }
 
-#define PREFILL_WIDE(D, KEYS, STAGES, SKIP)                                                                                          \
-  extern "C" __global__ void __launch_bounds__(384, 1) prefill_wide_##D##_##KEYS##_##SKIP(const __grid_constant__ Attention p) {     \
-    prefillWide<ELEMENT, D, KEYS, STAGES, SKIP>(p);                                                                                   \
+#define PREFILL_WIDE(D, KEYS, STAGES)                                                                                   \
+  extern "C" __global__ void __launch_bounds__(384, 1) prefill_wide_##D(const __grid_constant__ Attention p) {          \
+    prefillWide<ELEMENT, D, KEYS, STAGES>(p);                                                                            \
   }
 // Heads of up to D numbers.
-PREFILL_WIDE(64, 64, 4, 0)
-PREFILL_WIDE(128, 64, 4, 0)
-PREFILL_WIDE(128, 96, 3, 0)
-PREFILL_WIDE(128, 96, 3, 1)
+PREFILL_WIDE(64, 128, 3)
+PREFILL_WIDE(128, 96, 3)

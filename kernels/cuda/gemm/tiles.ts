@@ -115,7 +115,7 @@ export function chooseTile(
     const tiles = divideUp(tokens, tile.tokens) * divideUp(rows, tile.rows);
     const most = tile.kind === "narrow" ? mostClusterSplits : mostSplits;
     // Splits are for devices that would stand idle.
-    const idle = tile.kind === "narrow" || tiles < device.multiprocessors * tile.blocks;
+    const idle = tile.kind === "narrow" || 1.4 * tiles < device.multiprocessors;
     for (let splits = 1; splits <= (idle ? Math.min(most, steps) : 1); splits++) {
       const cost = account(tile, tiles, steps, splits, device, memory);
       if (cost < least) {
@@ -163,7 +163,8 @@ function account(
     // The memory's time for the weights and a multiprocessor's for its share, of which the longer counts most. Large
     // clusters do not fit everywhere.
     const places = (splits > 3 ? 0.8 : 1) * multiprocessors * blocks;
-    const share = Math.ceil(groups / multiprocessors) * each * (rows + tokens) * 128 / 55e3;
+    const held = groups / multiprocessors;
+    const share = (blocks > 1 ? Math.max(1, held) : Math.ceil(held)) * each * (rows + tokens) * 128 / 65e3;
     return Math.hypot(memory, share) * (splits > 1 && groups > places ? 1.4 : 1) + (splits > 1 ? 1 : 0);
   }
   // Splits leave their sums in memory, and one workgroup reads them all.
@@ -171,7 +172,7 @@ function account(
   if (kind === "wide") {
     // A step of 64 columns on a full device, and the tile's end.
     const step = 0.12 + rows * 0.0022;
-    return Math.max(memory, divideUp(groups, multiprocessors) * (each * step + 0.8)) + sums;
+    return Math.hypot(memory, divideUp(groups, multiprocessors) * (each * step + 0.8)) + sums;
   }
   const products = tokens * rows * 64 * blocks / 1.25e6, bytes = (rows * 128 + tokens * 64) * blocks / 20e3;
   return divideUp(groups, multiprocessors * blocks) * (each * Math.max(products, bytes) + 1.5) + sums;
