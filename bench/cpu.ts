@@ -12,7 +12,8 @@ import { Decoder } from "../engine/model/decoder.ts";
 import { loadDecoderWeights } from "../engine/model/load.ts";
 import { type DTypeOption, openModel } from "../engine/model/open.ts";
 import { createCpuBackend } from "../kernels/cpu/backend.ts";
-import { type Backend, type DType, matrixBytes, rowBytes, type StateSpec } from "../kernels/ops.ts";
+import { type DType, rowBytes } from "../kernels/formats/mod.ts";
+import { type Backend, matrixBytes, type StateSpec } from "../kernels/ops.ts";
 import { plan, smallState, type TestSequence } from "../tests/kernels/plans.ts";
 
 const { values: options } = readOptions(import.meta.url, {

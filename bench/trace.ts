@@ -10,7 +10,7 @@ import { readOptions } from "./common/arguments.ts";
 import { Decoder } from "../engine/model/decoder.ts";
 import { loadDecoderWeights } from "../engine/model/load.ts";
 import { openModel } from "../engine/model/open.ts";
-import type { BatchPlan } from "../engine/plan.ts";
+import type { BatchPlan } from "../kernels/plan.ts";
 import type { Ops } from "../kernels/ops.ts";
 import { createWebGpuBackend } from "../kernels/webgpu/backend.ts";
 import { equalPlan } from "./common/equal_plan.ts";

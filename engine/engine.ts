@@ -2,7 +2,7 @@
 // server and the benches all go through here; the model itself runs in the workers behind it.
 
 import { basename } from "node:path";
-import { launch, type Launched } from "../server/launch.ts";
+import { launch, type Launched } from "./launch.ts";
 import type {
   Delta,
   FromDetokenizer,
@@ -10,13 +10,13 @@ import type {
   PromptInput,
   RequestId,
   ToTokenizer,
-} from "../server/messages.ts";
+} from "./messages.ts";
 import { openModel } from "./model/open.ts";
 import type { EngineOptions, ModelInfo, StartProgress } from "./options.ts";
 import type { FinishReason, SamplingParams } from "./params.ts";
 import type { SchedulerCounters } from "./scheduler/config.ts";
 
-/** One generation to do; parameters are complete and within bounds (see `server/validate.ts`). */
+/** One generation to do; parameters are complete and within bounds (checked at the edge). */
 export interface GenerateRequest {
   /** What is to be continued. */
   readonly input: PromptInput;

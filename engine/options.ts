@@ -43,11 +43,13 @@ export interface EngineOptions {
   readonly dummyWeights: boolean;
   /** Token ids in and out, no texts. */
   readonly skipTokenizer: boolean;
-  /** Fine tuning and test hooks; see `SchedulerConfig`. */
+  /** Whether messages may contain special tokens; otherwise only the chat template makes them. */
+  readonly allowSpecialTokens: boolean;
+  /** Most decode forwards per result; the scheduler uses fewer when a request waits or could end. */
   readonly maxDecodeSteps?: number;
-  /** Share of the output still to come that admission reserves pages for. */
-  readonly outputReserve?: number;
-  /** Time that a step with prompt chunks should stay near. */
+  /** Share of the output still to come that admission reserves pages for, 0 to 1. */
+  readonly newTokenRatio?: number;
+  /** A mixed step's prompt chunk shrinks so that the step stays near this time; 0 sets no limit. */
   readonly targetStepMilliseconds?: number;
   /** For tests: freed pages are filled with NaN. */
   readonly poisonFreedPages?: boolean;
@@ -76,6 +78,7 @@ export const defaultEngineOptions: Omit<EngineOptions, "modelDir"> = {
   gpus: [],
   dummyWeights: false,
   skipTokenizer: false,
+  allowSpecialTokens: false,
 };
 
 /** What a started engine reports about itself. */

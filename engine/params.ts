@@ -1,26 +1,14 @@
 // What a caller asks of one generation, and how it ends. Checked at the edge (CLI, HTTP, `Engine.submit`), trusted
 // inside.
 
+import { plainSampler, type Sampler } from "../kernels/sampling.ts";
+
 /** Sampling parameters of one request, complete: every field has a value. */
-export interface SamplingParams {
+export interface SamplingParams extends Sampler {
   /** Most tokens to generate; null means what is left of the context. */
   readonly maxTokens: number | null;
-  /** Ends of text and stop tokens are forbidden until so many tokens are out. */
+  /** Ends of text and stop tokens are forbidden until this number of tokens is out. */
   readonly minTokens: number;
-  /** 0 is greedy. */
-  readonly temperature: number;
-  /** 0 keeps all tokens. */
-  readonly topK: number;
-  /** Keep the smallest set of most likely tokens whose probability reaches this; 1 keeps all. */
-  readonly topP: number;
-  /** Keep tokens at least this fraction as likely as the most likely one; 0 keeps all. */
-  readonly minP: number;
-  /** Subtracted once from the logit of every token already in the output. */
-  readonly presencePenalty: number;
-  /** Subtracted once per occurrence in the output. */
-  readonly frequencyPenalty: number;
-  /** Divides positive, multiplies negative logits of tokens in prompt or output; 1 is none. */
-  readonly repetitionPenalty: number;
   /** Added to the logits of these tokens. */
   readonly logitBias: readonly (readonly [token: number, bias: number])[];
   /** Null draws one. The same seed gives the same text whatever runs beside it. */
@@ -45,13 +33,7 @@ export interface SamplingParams {
 export const defaultSamplingParams: SamplingParams = {
   maxTokens: null,
   minTokens: 0,
-  temperature: 1,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  repetitionPenalty: 1,
+  ...plainSampler,
   logitBias: [],
   seed: null,
   stop: [],

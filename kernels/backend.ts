@@ -1,7 +1,7 @@
 // Chooses a backend: `auto` takes a real GPU if there is one, else the CPU, and says why. Modules are imported only
 // when they are used, so that a GPU run does not load WebAssembly and the other way round.
 
-import type { Backend, Collective } from "./ops.ts";
+import type { Backend, Collective, DevicePlace } from "./ops.ts";
 
 /** Names accepted by `--device`; "reference" is for tests. */
 export type DeviceChoice = "auto" | "webgpu" | "cpu" | "reference";
@@ -14,34 +14,71 @@ export interface ChosenBackend {
   readonly reason: string;
 }
 
+/** What a backend is made with. */
+export interface BackendOptions {
+  /** Threads of a CPU backend; null takes all cores. */
+  readonly threads: number | null;
+  /** The group it belongs to; null for a single rank. */
+  readonly collective: Collective | null;
+  /** Which device it takes. */
+  readonly place: DevicePlace;
+}
+
+/**
+ * The device of each rank; where it is not a GPU, all share what there is. `wanted` are bus addresses of GPUs.
+ * @throws {Error} naming an address where there is no GPU, or why none can be chosen
+ */
+export async function placeRanks(
+  device: DeviceChoice,
+  ranks: number,
+  wanted: readonly string[],
+): Promise<DevicePlace[]> {
+  const choosing = (device === "auto" || device === "webgpu") && (ranks > 1 || wanted.length > 0);
+  if (!choosing) return Array.from({ length: ranks }, () => ({ address: null, sharing: ranks }));
+  const gpus = await import("./webgpu/device/gpus.ts");
+  return gpus.placeRanks(ranks, wanted, await gpus.listGpus(), await gpus.hasDeviceSelectLayer());
+}
+
 /** Makes the backend. Throws when an explicitly named device is not there, with what to do about it. */
 export async function createBackend(
   device: DeviceChoice,
-  options: { threads: number | null; collective: Collective | null },
+  options: BackendOptions,
 ): Promise<ChosenBackend> {
-  const collective = options.collective ? { collective: options.collective } : {};
   switch (device) {
     case "reference": {
       const { createReferenceBackend } = await import("./reference/backend.ts");
+      const collective = options.collective === null ? {} : { collective: options.collective };
       return { backend: await createReferenceBackend(collective), reason: "as asked" };
     }
     case "webgpu": {
-      const { createWebGpuBackend } = await import("./webgpu/backend.ts");
-      return { backend: await createWebGpuBackend(collective), reason: "as asked" };
+      return { backend: await webGpuBackend(options), reason: "as asked" };
     }
     case "cpu": {
       return { backend: await cpuBackend(options), reason: "as asked" };
     }
     case "auto": {
+      await selectPlace(options.place);
       const why = await whyNotGpu();
       if (why !== null) return { backend: await cpuBackend(options), reason: why };
-      const { createWebGpuBackend } = await import("./webgpu/backend.ts");
-      return { backend: await createWebGpuBackend(collective), reason: "a GPU was found" };
+      return { backend: await webGpuBackend(options), reason: "a GPU was found" };
     }
   }
 }
 
-async function cpuBackend(options: { threads: number | null; collective: Collective | null }) {
+async function webGpuBackend({ collective, place }: BackendOptions): Promise<Backend> {
+  await selectPlace(place);
+  const { createWebGpuBackend } = await import("./webgpu/backend.ts");
+  return await createWebGpuBackend(collective === null ? {} : { collective });
+}
+
+/** Makes the GPU of a place the one that this worker's first adapter stands for. */
+async function selectPlace(place: DevicePlace): Promise<void> {
+  if (place.address === null) return;
+  const { selectGpu } = await import("./webgpu/device/gpus.ts");
+  selectGpu(place.address);
+}
+
+async function cpuBackend(options: BackendOptions): Promise<Backend> {
   const { createCpuBackend } = await import("./cpu/backend.ts");
   return await createCpuBackend({
     ...(options.threads === null ? {} : { threads: options.threads }),
@@ -51,7 +88,7 @@ async function cpuBackend(options: { threads: number | null; collective: Collect
 
 /** Null when there is a real GPU; else what there is instead. */
 async function whyNotGpu(): Promise<string | null> {
-  const { isSoftware, requestAdapter } = await import("./webgpu/device.ts");
+  const { isSoftware, requestAdapter } = await import("./webgpu/device/device.ts");
   const adapter = await requestAdapter();
   if (adapter === null) return "there is no GPU adapter";
   return isSoftware(adapter.info) ? `the only adapter, ${adapter.info.description}, is software` : null;

@@ -8,22 +8,8 @@
 //
 // Notation: T tokens in the step, B sequences, S sampled rows, H hidden size, V vocabulary.
 
-import type { BatchPlan, StepResult } from "../engine/plan.ts";
-
-/** How a matrix is stored; "q8" is explained at {@link rowBytes}. */
-export type DType = "bf16" | "f16" | "f32" | "q8";
-
-/** Columns of a q8 row that share a scale. */
-export const q8Block = 32;
-
-/**
- * Bytes of a matrix's row. A row of q8 is `columns` int8 numbers, a float16 scale for each block of 32 of them (the
- * last may be shorter), and zeros up to a multiple of 8 bytes; an element is number · scale of its block.
- */
-export function rowBytes(dtype: DType, columns: number): number {
-  if (dtype === "q8") return Math.ceil((columns + 2 * Math.ceil(columns / q8Block)) / 8) * 8;
-  return columns * (dtype === "f32" ? 4 : 2);
-}
+import { type DType, rowBytes } from "./formats/mod.ts";
+import type { BatchPlan, StepResult } from "./plan.ts";
 
 /** What a weight matrix looks like before its rows are written. */
 export interface MatrixSpec {
@@ -237,6 +223,14 @@ export interface DeviceInfo {
   readonly memoryBytes: number | null;
 }
 
+/** Where a rank runs. */
+export interface DevicePlace {
+  /** The GPU's bus address; null for whatever device there is. */
+  readonly address: string | null;
+  /** Number of ranks on the same device, this one included. */
+  readonly sharing: number;
+}
+
 /** Whether a device is a real GPU: fast, asynchronous, and with memory of unknown size. */
 export function isGpu({ kind, software }: Pick<DeviceInfo, "kind" | "software">): boolean {
   return kind === "webgpu" && !software;
@@ -290,6 +284,12 @@ export interface Backend extends Disposable {
    * the same shape: it must do the same each time. See {@link RecordedStep} for what runs when.
    */
   record(plan: BatchPlan, forward: (ops: Ops) => void): RecordedStep;
+
+  /**
+   * Steps after which nothing is compiled any more, whatever plan comes; absent where nothing is compiled. Call after
+   * `createState`; the plans use row 0 and leave nothing behind.
+   */
+  warmUpPlans?(): Iterable<BatchPlan>;
 
   /** For tests: the first `rows` rows of an activation as float32, after all submitted work. */
   readActivation(activation: Activation, rows: number): Promise<Float32Array>;

@@ -5,7 +5,7 @@
 // arXiv 1909.08053, without the gathering). A row with penalties, filters or log-probabilities needs the whole row,
 // which every rank then holds, so that all draw the same token.
 
-import type { SamplingRows } from "../engine/plan.ts";
+import { isPenalized, type SampledRow } from "./sampling.ts";
 import type { Collective } from "./ops.ts";
 
 /** The rows of one rank: as even as it can be, for any vocabulary of at least one token per rank. */
@@ -17,10 +17,9 @@ export function vocabularyShare(
   return { start, rows: Math.floor(vocabSize * (rank + 1) / size) - start };
 }
 
-/** Whether the best logit of each rank does not settle the sampled row `s`. */
-export function needsWholeRow(sampling: SamplingRows, s: number): boolean {
-  return sampling.temperature[s] !== 0 || sampling.logprobs[s] !== 0 || sampling.presencePenalty[s] !== 0 ||
-    sampling.frequencyPenalty[s] !== 0 || sampling.repetitionPenalty[s] !== 1 || sampling.biasRow.includes(s);
+/** Whether the best logit of each rank does not settle a sampled row. */
+export function needsWholeRow(row: SampledRow): boolean {
+  return row.temperature !== 0 || row.logprobs !== 0 || isPenalized(row) || row.bias.length > 0;
 }
 
 /** Some rows of logits, `stride` numbers from one to the next, the first at `offset`. */
@@ -73,7 +72,7 @@ export interface Candidate {
 
 /** Of each row the best of all ranks' candidates; the lowest token wins a tie. */
 export function gatherBest(collective: Collective, candidates: readonly Candidate[]): Candidate[] {
-  // Tokens are below 2²² (see `parse_config.ts`), which a float32 holds exactly.
+  // Tokens are below 2²² (see `weights/huggingface/config.ts`), which a float32 holds exactly.
   const sent = Float32Array.from(candidates.flatMap(({ value, token }) => [value, token]));
   const all = new Float32Array(collective.size * sent.length);
   collective.allGather(sent, all);

@@ -1,6 +1,7 @@
 // Plans of equal sequences, for measuring steps and kernels without a scheduler.
 
-import { type BatchPlan, SampleFlag } from "../../engine/plan.ts";
+import type { BatchPlan } from "../../kernels/plan.ts";
+import { greedySampler, packSampling, SampleFlag } from "../../kernels/sampling.ts";
 
 /** What a step of equal sequences looks like. */
 export interface EqualPlan {
@@ -24,9 +25,7 @@ export function equalPlan(
   { id, batch, cached, extend, steps = 1, sampled, pages = [], prompt }: EqualPlan,
 ): BatchPlan {
   const rows = Array.from({ length: batch }, (_, i) => i);
-  const samples = sampled ? batch : 0;
   const tokens = prompt?.subarray(0, cached + extend) ?? new Uint32Array();
-  const floats = (value: number) => new Float32Array(samples).fill(value);
   return {
     id,
     steps,
@@ -36,23 +35,16 @@ export function equalPlan(
     row: Uint32Array.from(rows),
     cachedLength: new Uint32Array(batch).fill(cached),
     extendLength: new Uint32Array(batch).fill(extend),
-    sampling: {
-      token: Uint32Array.from({ length: samples }, (_, row) => (row + 1) * extend - 1),
-      sequence: Uint32Array.from({ length: samples }, (_, row) => row),
-      flags: new Uint32Array(samples).fill(SampleFlag.Draw),
-      temperature: floats(0),
-      topK: new Uint32Array(samples),
-      topP: floats(1),
-      minP: floats(0),
-      presencePenalty: floats(0),
-      frequencyPenalty: floats(0),
-      repetitionPenalty: floats(1),
-      promptLength: new Uint32Array(samples),
-      seed: new Uint32Array(2 * samples),
-      logprobs: new Uint32Array(samples),
-      biasRow: new Uint32Array(),
-      biasToken: new Uint32Array(),
-      biasValue: new Float32Array(),
-    },
+    sampling: packSampling(Array.from({ length: sampled ? batch : 0 }, (_, sequence) => ({
+      ...greedySampler,
+      token: (sequence + 1) * extend - 1,
+      sequence,
+      flags: SampleFlag.Draw,
+      promptLength: 0,
+      seedLow: 0,
+      seedHigh: 0,
+      logprobs: 0,
+      bias: [],
+    }))),
   };
 }

@@ -5,9 +5,9 @@
 // "drain" reads what is in flight when no further plan will come. (SGLang's overlap loop, on a platform where a
 // readback waits for everything submitted.)
 
-import type { FromExecutor, ToExecutor } from "../../server/messages.ts";
+import type { FromExecutor, ToExecutor } from "../messages.ts";
 import type { Backend, Ops, RecordedStep } from "../../kernels/ops.ts";
-import type { BatchPlan } from "../plan.ts";
+import type { BatchPlan } from "../../kernels/plan.ts";
 
 /** What `Executor` needs of the decoder. */
 export interface Forward {

@@ -2,10 +2,9 @@
 // state, then runs plans as they come. An error in a step is fatal: it is thrown, the worker dies, and the launcher
 // fails the requests in flight.
 
-import "../../server/worker_death.ts";
+import "../workers/death.ts";
 import { createBackend } from "../../kernels/backend.ts";
 import type { Backend } from "../../kernels/ops.ts";
-import { selectGpu } from "../../kernels/webgpu/gpus.ts";
 import type {
   ExecutorAnswer,
   ExecutorQuestion,
@@ -13,7 +12,7 @@ import type {
   ExecutorSetup,
   FromExecutor,
   ToExecutor,
-} from "../../server/messages.ts";
+} from "../messages.ts";
 import { Decoder } from "../model/decoder.ts";
 import { loadDecoderWeights } from "../model/load.ts";
 import { deviceType, estimateWeightBytes, openModel } from "../model/open.ts";
@@ -21,7 +20,6 @@ import type { StartProgress } from "../options.ts";
 import { headLayout } from "../weights/shard.ts";
 import { GroupClosed, SharedMemoryCollective } from "./collectives.ts";
 import { Executor } from "./executor.ts";
-import { warmUpPlans } from "./warm_up.ts";
 import { checkWeightsFit, chooseSizes } from "./sizing.ts";
 
 const post = (answer: ExecutorAnswer) => self.postMessage(answer);
@@ -63,7 +61,7 @@ self.onmessage = async ({ data: question }: MessageEvent<ExecutorQuestion>) => {
 };
 
 async function start(setup: ExecutorSetup): Promise<Running> {
-  const { options, rank, group, gpu, port } = setup;
+  const { options, rank, group, place, port } = setup;
   const shard = { rank, size: options.tp };
   const collective = group ? new SharedMemoryCollective(group, rank, options) : null;
   const progress = (stage: StartProgress["stage"], message: string, fraction: number) => {
@@ -74,12 +72,9 @@ async function start(setup: ExecutorSetup): Promise<Running> {
   const model = await openModel(options.modelDir, { dummy: options.dummyWeights });
   const { config } = model;
   const heads = headLayout(config, shard);
-  const open = async () => {
-    if (gpu.address !== null) selectGpu(gpu.address);
-    return await createBackend(options.device, { threads: options.threads, collective });
-  };
+  const open = () => createBackend(options.device, { threads: options.threads, collective, place });
   // One after the other, because what selects the GPU is the process's and not the rank's.
-  const { backend, reason } = await (gpu.address !== null && collective ? collective.inTurn(open) : open());
+  const { backend, reason } = await (place.address !== null && collective ? collective.inTurn(open) : open());
   using stack = new DisposableStack();
   stack.use(backend);
   progress("device", backend.info.description, 1);
@@ -91,14 +86,14 @@ async function start(setup: ExecutorSetup): Promise<Running> {
     shard,
     onProgress: (done, total) => progress("weights", "loading weights", done / total),
   });
-  const chooseOwnSizes = () => chooseSizes(backend, config, heads, options, gpu.sharing);
+  const chooseOwnSizes = () => chooseSizes(backend, config, heads, options, place.sharing);
   // One rank after the other finds out what is free, and all take as many pages as the one that has least.
   const own = await (collective?.inTurn(chooseOwnSizes) ?? chooseOwnSizes());
   const sizes = collective ? { ...own, numPages: collective.smallest(own.numPages) } : own;
   const decoder = Decoder.create(backend, config, weights, shard, sizes);
 
-  if (setup.warmUp && backend.info.kind === "webgpu") {
-    const plans = [...warmUpPlans(sizes, backend.info.software)];
+  if (setup.warmUp && backend.warmUpPlans !== undefined) {
+    const plans = [...backend.warmUpPlans()];
     for (const [i, plan] of plans.entries()) {
       const step = backend.record(plan, (ops) => decoder.forward(ops));
       // Recording compiles. A GPU raises its clock on top; a software driver would only take its time.
@@ -133,14 +128,9 @@ async function start(setup: ExecutorSetup): Promise<Running> {
   stack.move(); // from here on "close" disposes of the backend
   const ready: ExecutorReady = {
     device: backend.info,
-    reason: gpu.address === null ? reason : `${reason}, at ${gpu.address}`,
+    reason: place.address === null ? reason : `${reason}, at ${place.address}`,
     weightBytes: backend.weightBytes,
-    kvBytesPerToken: backend.kvBytesPerToken(heads, config.numLayers),
-    numPages: sizes.numPages,
-    contextLength: sizes.contextLength,
-    maxRows: sizes.maxRows,
-    maxTokens: sizes.maxTokens,
-    maxSamples: sizes.maxSamples,
+    ...sizes,
   };
   return { ready, backend, executor };
 }

@@ -1,11 +1,15 @@
 // A model's shape, in one form for every architecture, and how its angles turn.
 
+import type { Sampler } from "../../kernels/sampling.ts";
+
 /** Rotary position embedding and its scaling for longer contexts (`rope_parameters` or `rope_scaling`). */
 export type RopeConfig =
-  & { readonly theta: number; /** Share of the head that turns; 1 nearly always. */ readonly partial: number }
+  & { readonly theta: number }
   & (
     | { readonly type: "default" }
     | { readonly type: "linear"; readonly factor: number }
+    /** Each pair's own divisor of its frequency. */
+    | { readonly type: "factors"; readonly factors: readonly number[] }
     | { readonly type: "dynamic"; readonly factor: number; readonly originalPositions: number }
     | {
       readonly type: "llama3";
@@ -82,4 +86,10 @@ export interface ModelConfig {
   readonly moe: MoeConfig | null;
   /** The weights' own type as the file states it. */
   readonly dtype: "bf16" | "f16" | "f32";
+}
+
+/** Recommendations of a model's makers; absent where they say nothing. */
+export interface GenerationConfig extends Partial<Sampler> {
+  /** Every id that ends a text, of this file and of `config.json`. */
+  readonly eosIds: readonly number[];
 }

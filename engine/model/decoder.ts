@@ -17,64 +17,16 @@ import type {
   StateSpec,
   Vector,
 } from "../../kernels/ops.ts";
-import { headLayout, vocabRange } from "../weights/shard.ts";
+import { normScale } from "../weights/plan.ts";
+import { headLayout, paddedWidth, type Shard, vocabRange } from "../weights/shard.ts";
 import type { ModelConfig } from "./config.ts";
-import { type RopeTables, ropeTables } from "./rope.ts";
+import type { DecoderTree } from "./layers.ts";
+import { ropeTables } from "./rope.ts";
 
-/** Feed-forward part of a layer. */
-export type FeedForwardWeights =
-  | {
-    readonly type: "dense";
-    /** [2F, H], gate rows then up rows. */
-    readonly gateUp: Matrix;
-    readonly gateUpBias: Vector | null;
-    /** [H, F] */
-    readonly down: Matrix;
-    readonly downBias: Vector | null;
-  }
-  | { readonly type: "moe"; readonly router: Matrix; readonly gateUp: Matrix; readonly down: Matrix };
+/** A whole model on the device. */
+export type DecoderWeights = DecoderTree<Matrix, Vector>;
 
-/** One layer, or one rank's share of it. */
-export interface LayerWeights {
-  /** Norm in front of the attention, [H]. */
-  readonly inputNorm: Vector;
-  /** [(heads + 2 kvHeads) headDim, H]: q rows, then k, then v. */
-  readonly qkv: Matrix;
-  /** [(heads + 2 kvHeads) headDim] */
-  readonly qkvBias: Vector | null;
-  /** Norm of each query head, [headDim]. */
-  readonly qNorm: Vector | null;
-  /** Norm of each key head, [headDim]. */
-  readonly kNorm: Vector | null;
-  /** [H, heads · headDim] */
-  readonly output: Matrix;
-  /** [H] */
-  readonly outputBias: Vector | null;
-  /** Norm in front of the feed-forward part, [H]. */
-  readonly postNorm: Vector;
-  /** Dense, or a mixture of experts. */
-  readonly feedForward: FeedForwardWeights;
-}
-
-/** A whole model on the device. With several ranks biases that are added after a reduction stand on rank 0 only. */
-export interface DecoderWeights {
-  /** [V, H] */
-  readonly embedding: Matrix;
-  /** In order of depth. */
-  readonly layers: readonly LayerWeights[];
-  /** [H] */
-  readonly finalNorm: Vector;
-  /** The embedding itself when tied. */
-  readonly head: Matrix;
-}
-
-/** How a decoder is cut for tensor parallelism: this rank's heads. One rank has them all. */
-export interface Shard {
-  /** Which of the ranks, from 0. */
-  readonly rank: number;
-  /** Number of ranks. */
-  readonly size: number;
-}
+type LayerWeights = DecoderWeights["layers"][number];
 
 /** What can be chosen about a backend's state; the rest follows from the model and the rank's share of it. */
 export type StateSizes = Omit<StateSpec, "numLayers" | "heads" | "vocabSize" | "vocabStart">;
@@ -101,12 +53,12 @@ export class Decoder {
     weights: DecoderWeights,
     shard: Shard,
     sizes: StateSizes,
-    angles: RopeTables = ropeTables(config, sizes.contextLength),
   ): Decoder {
     const { numLayers, vocabSize } = config;
     const heads = headLayout(config, shard), vocabStart = vocabRange(config, shard).start;
     backend.createState({ ...sizes, numLayers, heads, vocabSize, vocabStart });
-    const rope = backend.createRopeTable(angles.cosine, angles.sine, angles.half);
+    const { cosine, sine, half } = ropeTables(config, sizes.contextLength);
+    const rope = backend.createRopeTable(cosine, sine, half);
     return new Decoder(backend, config, weights, heads, rope, shard);
   }
 
@@ -124,7 +76,7 @@ export class Decoder {
     this.#rope = rope;
     this.#parallel = shard.size > 1;
     const { numHeads, numKvHeads, headDim } = heads;
-    this.#x = backend.createActivation(config.hiddenSize, "residual");
+    this.#x = backend.createActivation(paddedWidth(config.hiddenSize), "residual");
     this.#qkv = backend.createActivation((numHeads + 2 * numKvHeads) * headDim, "hidden");
     this.#attended = backend.createActivation(numHeads * headDim, "attended");
     let gatedWidth = 0;
@@ -132,21 +84,23 @@ export class Decoder {
       if (feedForward.type === "dense") gatedWidth = feedForward.down.spec.columns;
     }
     this.#gated = gatedWidth > 0 ? backend.createActivation(gatedWidth, "hidden") : null;
-    this.#partial = this.#parallel ? backend.createActivation(config.hiddenSize, "residual") : null;
+    this.#partial = this.#parallel
+      ? backend.createActivation(paddedWidth(config.hiddenSize), "residual")
+      : null;
   }
 
   /** Records one forward over the current plan. */
   forward(ops: Ops): void {
-    const x = this.#x;
+    const x = this.#x, { embedding, finalNorm } = this.#weights;
     if (this.#partial === null) {
-      ops.embed(this.#weights.embedding, x);
+      ops.embed(embedding, x);
     } else {
       // Each rank holds a slice of the vocabulary and contributes zeros for other tokens.
-      ops.embed(this.#weights.embedding, this.#partial);
+      ops.embed(embedding, this.#partial);
       ops.allReduce(this.#partial, x, "store");
     }
     for (let i = 0; i < this.#weights.layers.length; i++) this.#layer(ops, i);
-    ops.sample({ input: x, norm: this.#norm(this.#weights.finalNorm), head: this.#weights.head });
+    ops.sample({ input: x, norm: this.#norm(finalNorm), head: this.#weights.head ?? embedding });
   }
 
   #layer(ops: Ops, index: number): void {
@@ -163,8 +117,8 @@ export class Decoder {
     ops.attention({
       qkv: this.#qkv,
       heads,
-      qNorm: layer.qNorm ? this.#norm(layer.qNorm) : undefined,
-      kNorm: layer.kNorm ? this.#norm(layer.kNorm) : undefined,
+      qNorm: layer.qNorm ? this.#headNorm(layer.qNorm) : undefined,
+      kNorm: layer.kNorm ? this.#headNorm(layer.kNorm) : undefined,
       rope: this.#rope,
       output: this.#attended,
       layer: index,
@@ -236,7 +190,13 @@ export class Decoder {
     }
   }
 
+  /** A norm of the residual stream; see `normScale`. */
   #norm(weight: Vector): Norm {
+    const { rmsNormEpsilon, hiddenSize } = this.#config;
+    return { weight, epsilon: rmsNormEpsilon * normScale(hiddenSize) ** 2 };
+  }
+
+  #headNorm(weight: Vector): Norm {
     return { weight, epsilon: this.#config.rmsNormEpsilon };
   }
 }

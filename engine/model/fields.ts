@@ -1,22 +1,7 @@
 // Reading fields of an untrusted JSON object: every value has its type and range checked, and an error names the
 // file and the field. Values are shown shortened, so that a hostile file cannot flood the terminal.
 
-/** A model's file is missing, damaged, or of a kind that this program cannot run; the message is for the user. */
-export class ModelError extends Error {
-  /** The error's name. */
-  override readonly name = "ModelError";
-}
-
-/** A value from a file, short enough for an error message. */
-export function shown(value: unknown): string {
-  let text: string;
-  try {
-    text = JSON.stringify(value) ?? String(value);
-  } catch {
-    text = String(value);
-  }
-  return text.length > 60 ? `${text.slice(0, 57)}…` : text;
-}
+import { ModelError, shown } from "./json.ts";
 
 /** One JSON object of a file, with checked access to its fields. A field that is null counts as absent. */
 export class Fields {

@@ -1,18 +1,15 @@
 // Loads a model's weights onto a device: plans which stored tensors make up which matrix, checks all of them, then
 // streams them to the backend. Each rank keeps only its part.
 
-import type { Backend, Matrix, Vector } from "../../kernels/ops.ts";
+import type { Backend } from "../../kernels/ops.ts";
 import { DummySource, dummyVector } from "../weights/dummy.ts";
 import { FileSource } from "../weights/file_source.ts";
-import {
-  type DecoderPlan,
-  type MatrixPlan,
-  planDecoder,
-  planParts,
-  type VectorPlan,
-} from "../weights/plan.ts";
-import type { DecoderWeights, FeedForwardWeights, LayerWeights, Shard } from "./decoder.ts";
-import { deviceType, type DTypeOption, type Model } from "./open.ts";
+import { planDecoder, planParts } from "../weights/plan.ts";
+import type { Shard } from "../weights/shard.ts";
+import type { DecoderWeights } from "./decoder.ts";
+import { mapTree } from "./layers.ts";
+import { deviceType, type DTypeOption } from "./open.ts";
+import type { Model } from "./model.ts";
 
 /** How weights are loaded. */
 export interface LoadOptions {
@@ -51,40 +48,9 @@ export async function loadDecoderWeights(
     (matrix, row, data) => backend.writeRows(matrix, row, data),
     options.onProgress ?? (() => {}),
   );
-  const vectors = new Map(vectorPlans.map((plan) => [plan, backend.createVector(values.get(plan)!)]));
-  return assemble(plan, matrices, vectors);
-}
-
-function assemble(
-  plan: DecoderPlan,
-  matrices: ReadonlyMap<MatrixPlan, Matrix>,
-  vectors: ReadonlyMap<VectorPlan, Vector>,
-): DecoderWeights {
-  const matrix = (plan: MatrixPlan) => matrices.get(plan)!;
-  const vector = (plan: VectorPlan) => vectors.get(plan)!;
-  const maybe = (plan: VectorPlan | null) => plan && vector(plan);
-  const feedForward = (plan: DecoderPlan["layers"][number]["feedForward"]): FeedForwardWeights => {
-    const [gateUp, down] = [matrix(plan.gateUp), matrix(plan.down)];
-    return plan.type === "moe"
-      ? { type: "moe", router: matrix(plan.router), gateUp, down }
-      : { type: "dense", gateUp, gateUpBias: maybe(plan.gateUpBias), down, downBias: maybe(plan.downBias) };
-  };
-  const layers = plan.layers.map((layer): LayerWeights => ({
-    inputNorm: vector(layer.inputNorm),
-    qkv: matrix(layer.qkv),
-    qkvBias: maybe(layer.qkvBias),
-    qNorm: maybe(layer.qNorm),
-    kNorm: maybe(layer.kNorm),
-    output: matrix(layer.output),
-    outputBias: maybe(layer.outputBias),
-    postNorm: vector(layer.postNorm),
-    feedForward: feedForward(layer.feedForward),
+  const vectors = new Map(vectorPlans.map((plan) => {
+    const stored = values.get(plan)!;
+    return [plan, backend.createVector(plan.scale === 1 ? stored : stored.map((x) => x * plan.scale))];
   }));
-  const embedding = matrix(plan.embedding);
-  return {
-    embedding,
-    layers,
-    finalNorm: vector(plan.finalNorm),
-    head: plan.head ? matrix(plan.head) : embedding,
-  };
+  return mapTree(plan, (matrix) => matrices.get(matrix)!, (vector) => vectors.get(vector)!);
 }

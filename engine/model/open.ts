@@ -1,76 +1,40 @@
-// Opens a model's folder: reads and checks its configuration and the headers of its weight files, but no weights.
+// Opens a model: reads and checks its configuration and the headers of its weight files, but no weights.
 // Cheap, so that a model that cannot run is refused before any device is touched.
 
-import { type DType, matrixBytes } from "../../kernels/ops.ts";
-import { isStoredType, nativeType } from "../weights/convert.ts";
-import { readJson } from "../weights/json_file.ts";
+import { type DType, dtypes, formats } from "../../kernels/formats/mod.ts";
+import { matrixBytes } from "../../kernels/ops.ts";
+import { storedTypes } from "../weights/convert.ts";
+import { ggufFile } from "../weights/gguf/find.ts";
+import { openGguf } from "../weights/gguf/open.ts";
+import { openFolder } from "../weights/huggingface/open.ts";
 import { planDecoder, planParts } from "../weights/plan.ts";
-import { readTensorIndex, type TensorIndex } from "../weights/tensor_index.ts";
 import type { ModelConfig } from "./config.ts";
-import type { Shard } from "./decoder.ts";
-import { Fields, ModelError } from "./fields.ts";
-import { type GenerationConfig, parseGenerationConfig } from "./generation_config.ts";
-import { parseModelConfig } from "./parse_config.ts";
+import type { Model } from "./model.ts";
+import type { Shard } from "../weights/shard.ts";
 
-/** What `--dtype` may say; "auto" keeps the checkpoint's type, "int8" quantises while loading. */
-export type DTypeOption = "auto" | "bfloat16" | "float16" | "float32" | "int8";
+/** What `--dtype` may say; "auto" keeps the checkpoint's type, other types are made while loading. */
+export type DTypeOption = "auto" | (typeof formats)[DType]["option"];
 
-/** A model's folder, checked. */
-export interface Model {
-  /** Where its files are. */
-  readonly directory: string;
-  /** Its shape. */
-  readonly config: ModelConfig;
-  /** Its makers' advice on sampling, and where texts end. */
-  readonly generation: GenerationConfig;
-  /** Null for dummy weights, which need no files. */
-  readonly tensors: TensorIndex | null;
-  /** Rows and columns that share a scale in an fp8 checkpoint. */
-  readonly fp8Block: readonly [rows: number, columns: number];
-}
-
-const mostConfigBytes = 4 << 20;
+/** All that `--dtype` may say. */
+export const dtypeOptions: readonly DTypeOption[] = ["auto", ...dtypes.map((dtype) => formats[dtype].option)];
 
 /**
- * Reads `config.json`, `generation_config.json` and, unless the weights are to be dummies, the tensor index.
+ * Opens a folder in the Hugging Face layout, a GGUF file, or a folder with one GGUF file (the first, where it is
+ * split). `dummy`: the weights are not needed.
  * @throws ModelError, one line that names the file
  */
-export async function openModel(directory: string, options: { dummy?: boolean } = {}): Promise<Model> {
-  const path = `${directory}/config.json`;
-  const json = await readJson(path, mostConfigBytes);
-  if (json === undefined) {
-    throw new ModelError(
-      `${directory}: not a model's folder (${await exists(directory) ? "no config.json" : "no such folder"})`,
-    );
-  }
-  const config = parseModelConfig(json, path);
-  const generationPath = `${directory}/generation_config.json`;
-  const generationJson = await readJson(generationPath, mostConfigBytes);
-  const generation = parseGenerationConfig(
-    generationJson === undefined ? undefined : { json: generationJson, path: generationPath },
-    { json, path },
-    config.vocabSize,
-  );
-  const tensors = options.dummy ? null : await readTensorIndex(directory);
-  return { directory, config, generation, tensors, fp8Block: fp8Block(new Fields(json, path)) };
+export async function openModel(path: string, options: { dummy?: boolean } = {}): Promise<Model> {
+  const gguf = await ggufFile(path);
+  return gguf === null
+    ? await openFolder(path, options.dummy ?? false)
+    : await openGguf(gguf, options.dummy ?? false);
 }
 
 /** The type that the weights have on the device. */
 export function deviceType(model: Model, option: DTypeOption): DType {
-  switch (option) {
-    case "bfloat16":
-      return "bf16";
-    case "float16":
-      return "f16";
-    case "float32":
-      return "f32";
-    case "int8":
-      return "q8";
-    case "auto": {
-      const stored = model.tensors?.get("model.embed_tokens.weight")?.dtype;
-      return stored !== undefined && isStoredType(stored) ? nativeType(stored) : model.config.dtype;
-    }
-  }
+  if (option !== "auto") return dtypes.find((dtype) => formats[dtype].option === option)!;
+  const stored = model.tensors?.get("model.embed_tokens.weight")?.dtype;
+  return storedTypes.get(stored ?? "")?.native ?? model.config.dtype;
 }
 
 /** Bytes that one rank's weights take on its device. */
@@ -79,31 +43,7 @@ export function estimateWeightBytes(config: ModelConfig, dtype: DType, shard: Sh
   let bytes = 0;
   for (const { spec } of matrices) bytes += matrixBytes(spec);
   for (const { pieces } of vectors) {
-    for (const { range } of pieces) bytes += (range.end - range.start) * 4;
+    for (const { width } of pieces) bytes += width * 4;
   }
   return bytes;
-}
-
-function fp8Block(config: Fields): [number, number] {
-  const quantization = config.object("quantization_config");
-  const block = quantization?.list("weight_block_size", 2);
-  if (!quantization || !block) return [128, 128];
-  const [rows, columns] = block;
-  if (!isBlockSize(rows) || !isBlockSize(columns)) {
-    return quantization.fail("weight_block_size", "two numbers from 1 to 65536");
-  }
-  return [rows, columns];
-}
-
-function isBlockSize(value: unknown): value is number {
-  return typeof value === "number" && Number.isSafeInteger(value) && value >= 1 && value <= 65536;
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await Deno.stat(path);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -11,7 +11,8 @@ import { NaiveCache } from "../kvcache/naive.ts";
 import { PageAllocator } from "../kvcache/page_allocator.ts";
 import { RadixCache } from "../kvcache/radix.ts";
 import type { SchedulerConfig } from "./config.ts";
-import type { Request, Residency } from "./request.ts";
+import type { Counters } from "./counters.ts";
+import type { Allocation, Request } from "./request.ts";
 
 /** Owns every page of the pool. */
 export class CacheManager {
@@ -19,27 +20,27 @@ export class CacheManager {
   readonly pageSize: number;
   /** Whether equal prefixes share pages at all. */
   readonly shares: boolean;
-  /** Tokens evicted since the start. */
-  evictedTokens = 0;
   readonly #allocator: PageAllocator;
   readonly #prefixes: PrefixCache;
-  /** Told of pages that became free, before anybody gets them again. */
+  readonly #counters: Counters;
+  /** Told of pages that became free, before they are handed out again. */
   readonly #onFree: (pages: readonly number[]) => void;
   /** Pages that wait for the answer to plan `after`; ascending. */
   #retired: { readonly after: number; readonly pages: readonly number[] }[] = [];
 
   /** Starts with all pages free. */
-  constructor(config: SchedulerConfig, onFree: (pages: readonly number[]) => void) {
+  constructor(config: SchedulerConfig, counters: Counters, onFree: (pages: readonly number[]) => void) {
     this.pageSize = config.pageSize;
     this.shares = config.cache === "radix";
     this.#allocator = new PageAllocator(config.numPages);
     this.#prefixes = config.cache === "radix"
       ? new RadixCache(config.pageSize)
       : new NaiveCache(config.pageSize);
+    this.#counters = counters;
     this.#onFree = onFree;
   }
 
-  /** Pages that belong to nobody. */
+  /** Pages that belong to no one. */
   get freePages(): number {
     return this.#allocator.freePages;
   }
@@ -49,22 +50,22 @@ export class CacheManager {
     return this.#prefixes.lockedTokens;
   }
 
-  /** Cached tokens that nobody holds. */
+  /** Cached tokens that no request holds. */
   get evictableTokens(): number {
     return this.#prefixes.evictableTokens;
   }
 
-  /** Pages that can be had now: free, or cached and held by nobody. */
+  /** Pages that can be had now: free, or cached and held by no request. */
   get availablePages(): number {
     return this.#allocator.freePages + this.#prefixes.evictableTokens / this.pageSize;
   }
 
-  /** Whether pages will become free without anybody giving up more. */
+  /** Whether pages will become free without a request giving up more. */
   get hasRetired(): boolean {
     return this.#retired.length > 0;
   }
 
-  /** Pages that so many tokens take. */
+  /** Pages that a number of tokens takes. */
   pagesFor(tokens: number): number {
     return Math.ceil(tokens / this.pageSize);
   }
@@ -75,18 +76,18 @@ export class CacheManager {
   }
 
   /**
-   * Extends a request's pages to hold `length` tokens, evicting what nobody uses. False, and nothing changed, if
+   * Extends a request's pages to hold `length` tokens, evicting what no request uses. False, and nothing changed, if
    * there are not enough.
    */
-  extend(residency: Residency, length: number): boolean {
-    const missing = this.pagesFor(length) - residency.pages.length;
+  extend(allocation: Allocation, length: number): boolean {
+    const missing = this.pagesFor(length) - allocation.pages.length;
     if (missing <= 0) return true;
     if (missing > this.availablePages) return false;
     const short = missing - this.#allocator.freePages;
     if (short > 0) this.#evict(short);
     for (const page of this.#allocator.allocate(missing)!) {
-      residency.unwrittenPages.add(residency.pages.length);
-      residency.pages.push(page);
+      allocation.unwrittenPages.add(allocation.pages.length);
+      allocation.pages.push(page);
     }
     return true;
   }
@@ -95,8 +96,8 @@ export class CacheManager {
    * Offers the request's whole pages, as far as computed by plan `plan` and those before it, to the cache, and moves
    * the request over to the cache's pages.
    */
-  share(request: Request, residency: Residency, plan: number): void {
-    const duplicates = this.#insert(request, residency);
+  share(request: Request, allocation: Allocation, plan: number): void {
+    const duplicates = this.#insert(request, allocation);
     if (duplicates.length > 0) this.#retired.push({ after: plan, pages: duplicates });
   }
 
@@ -104,10 +105,10 @@ export class CacheManager {
    * Takes back all that a request holds. What is known to be computed stays in the cache. Only for requests that no
    * plan in flight contains.
    */
-  release(request: Request, residency: Residency): void {
-    this.#free(this.#insert(request, residency));
-    this.#free(residency.pages.slice(residency.prefix.pages.length));
-    residency.prefix[Symbol.dispose]();
+  release(request: Request, allocation: Allocation): void {
+    this.#free(this.#insert(request, allocation));
+    this.#free(allocation.pages.slice(allocation.prefix.pages.length));
+    allocation.prefix[Symbol.dispose]();
   }
 
   /** Frees what was retired up to the plan that has been answered. */
@@ -117,13 +118,13 @@ export class CacheManager {
     }
   }
 
-  /** Empties the cache of everything that nobody holds. */
+  /** Empties the cache of everything that no request holds. */
   flush(): void {
     this.#free(this.#prefixes.clear());
   }
 
   /** Checks that free, cached, retired and owned pages are disjoint and cover the pool. Throws otherwise. For tests. */
-  verify(residencies: Iterable<Residency>): void {
+  verify(allocations: Iterable<Allocation>): void {
     const owner = new Map<number, string>();
     const claim = (page: number, who: string) => {
       const other = this.#allocator.isFree(page) ? "the free list" : owner.get(page);
@@ -132,7 +133,7 @@ export class CacheManager {
     };
     for (const page of this.#prefixes.pages()) claim(page, "the cache");
     for (const { pages } of this.#retired) for (const page of pages) claim(page, "the retired");
-    for (const { row, pages, prefix } of residencies) {
+    for (const { row, pages, prefix } of allocations) {
       prefix.pages.forEach((page, i) => {
         if (pages[i] !== page) throw new Error(`row ${row} does not use the pages of its prefix`);
       });
@@ -145,25 +146,25 @@ export class CacheManager {
   }
 
   /** Returns the request's pages that the cache had already, after mapping the row to the cache's. */
-  #insert(request: Request, residency: Residency): number[] {
+  #insert(request: Request, allocation: Allocation): number[] {
     const ids = request.ids(request.cachedLength);
-    const before = residency.prefix;
+    const before = allocation.prefix;
     if (ids.length - ids.length % this.pageSize <= before.length) return [];
-    const { handle, existing } = this.#prefixes.insert(ids, residency.pages, request.salt);
+    const { handle, existing } = this.#prefixes.insert(ids, allocation.pages, request.salt);
     const duplicates: number[] = [];
     for (let i = before.pages.length; i < existing / this.pageSize; i++) {
-      duplicates.push(residency.pages[i]!);
-      residency.pages[i] = handle.pages[i]!;
-      residency.unwrittenPages.add(i);
+      duplicates.push(allocation.pages[i]!);
+      allocation.pages[i] = handle.pages[i]!;
+      allocation.unwrittenPages.add(i);
     }
-    residency.prefix = handle;
+    allocation.prefix = handle;
     before[Symbol.dispose]();
     return duplicates;
   }
 
   #evict(pages: number): void {
     const freed = this.#prefixes.evict(pages * this.pageSize);
-    this.evictedTokens += freed.length * this.pageSize;
+    this.#counters.totals.evictedTokensTotal += freed.length * this.pageSize;
     this.#free(freed);
   }
 

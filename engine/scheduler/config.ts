@@ -1,64 +1,43 @@
 // The scheduler's settings and the counters it keeps.
 
+import type { StateSizes } from "../model/decoder.ts";
+import type { EngineOptions } from "../options.ts";
+
+/** Settings that are the engine's own options. */
+export type SharedOptions =
+  | "pageSize"
+  | "maxQueuedRequests"
+  | "cache"
+  | "overlap"
+  | "maxDecodeSteps"
+  | "targetStepMilliseconds"
+  | "newTokenRatio"
+  | "poisonFreedPages";
+
 /** Fixed at start; sizes come from the executor, which knows how much memory there is. */
-export interface SchedulerConfig {
-  /** Tokens per page. */
-  readonly pageSize: number;
-  /** Pages in the pool. */
-  readonly numPages: number;
+export interface SchedulerConfig
+  extends Required<Pick<EngineOptions, SharedOptions>>, Pick<StateSizes, "numPages" | "contextLength"> {
   /** Rows of the page table: most requests that run at once. */
   readonly maxRunningRequests: number;
-  /** Requests that wait beyond this are refused. */
-  readonly maxQueuedRequests: number;
   /** Prompt tokens computed in one step at most; longer prompts are prefilled in chunks. */
   readonly maxPrefillTokens: number;
-  /** Tokens (prefill and decode) and sampled rows the executor has room for in one step. */
+  /** Tokens (prefill and decode) the executor has room for in one step. */
   readonly maxStepTokens: number;
   /** Most sampled rows in one forward. */
   readonly maxStepSamples: number;
-  /** Most tokens of prompt and output together. */
-  readonly contextLength: number;
   /** Rows of the embedding table; ids are below it. */
   readonly vocabSize: number;
   /** Tokens that end a text. */
   readonly eosIds: readonly number[];
-  /** Whether equal prefixes share pages. */
-  readonly cache: "radix" | "naive";
-  /** Plan a step while the one before it runs. */
-  readonly overlap: boolean;
-  /** Most decode forwards per result; the scheduler uses fewer when a request waits or could end. */
-  readonly maxDecodeSteps: number;
-  /** A mixed step's prompt chunk shrinks so that the step stays near this many milliseconds; 0 switches it off. */
-  readonly targetStepMilliseconds: number;
-  /** The same for a step of prompts alone; 0, for a device that is fast enough, switches it off. */
+  /** A step of prompts alone stays near this many milliseconds; 0, for a device that is fast enough, sets no limit. */
   readonly prefillStepMilliseconds: number;
-  /** Share of the output still to come that admission reserves pages for, 0 … 1. */
-  readonly outputReserve: number;
-  /** For tests: tell the executors to poison freed pages. */
-  readonly poisonFreedPages: boolean;
 }
 
-/** What the metrics endpoint and `Engine.counters()` report; totals count since the start. */
-export interface SchedulerCounters {
-  /** Requests that hold a row. */
-  readonly runningRequests: number;
-  /** Requests that wait for one. */
-  readonly queuedRequests: number;
-  /** Pages that belong to nobody. */
-  readonly freePages: number;
-  /** Pages in the pool. */
-  readonly totalPages: number;
-  /** Tokens per page. */
-  readonly pageSize: number;
-  /** Tokens in pages that running requests hold. */
-  readonly usedTokens: number;
-  /** Tokens in the prefix cache: locked by a request, and free to evict. */
-  readonly lockedTokens: number;
-  /** Cached tokens that nobody holds. */
-  readonly evictableTokens: number;
+/** What has been counted since the start. */
+export interface SchedulerTotals {
   /** Tokens of all prompts accepted. */
   readonly promptTokensTotal: number;
-  /** Of those, found in the cache. */
+  /** Of those, found in the cache; a retracted request counts once. */
   readonly cachedTokensTotal: number;
   /** Output tokens told to clients. */
   readonly generatedTokensTotal: number;
@@ -80,8 +59,28 @@ export interface SchedulerCounters {
   readonly wastedTokensTotal: number;
   /** Time with a step on the device, from its submission to its result. */
   readonly busyMillisecondsTotal: number;
-  /** Of the last finished steps: tokens per second, and milliseconds a step. */
+}
+
+/** What the metrics endpoint and `Engine.counters()` report. */
+export interface SchedulerCounters extends SchedulerTotals {
+  /** Requests that hold a row. */
+  readonly runningRequests: number;
+  /** Requests that wait for one. */
+  readonly queuedRequests: number;
+  /** Pages that belong to no one. */
+  readonly freePages: number;
+  /** Pages in the pool. */
+  readonly totalPages: number;
+  /** Tokens per page. */
+  readonly pageSize: number;
+  /** Tokens in pages that running requests hold. */
+  readonly usedTokens: number;
+  /** Cached tokens that a request holds. */
+  readonly lockedTokens: number;
+  /** Cached tokens that no request holds. */
+  readonly evictableTokens: number;
+  /** Generated tokens per second, over the last finished steps. */
   readonly generationThroughput: number;
-  /** Average time of a forward lately. */
+  /** Mean milliseconds of a forward, over the last finished steps. */
   readonly stepMilliseconds: number;
 }

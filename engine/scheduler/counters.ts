@@ -1,39 +1,36 @@
 // Totals since the start, and the speed of the last steps.
 
+import type { SchedulerTotals } from "./config.ts";
+
 /** Finished steps that speeds are averaged over. */
 const window = 64;
 
 /** Counts what the scheduler does; what it holds at this moment is asked of its owners. */
 export class Counters {
-  /** Tokens of all prompts accepted. */
-  promptTokens = 0;
-  /** Output tokens told to clients. */
-  generatedTokens = 0;
-  /** Requests that arrived. */
-  requests = 0;
-  /** Requests that their client gave up. */
-  aborted = 0;
-  /** Requests that gave up their pages to continue later. */
-  retractions = 0;
-  /** Forwards computed. */
-  steps = 0;
-  /** Steps with prompt tokens in them. */
-  prefillSteps = 0;
-  /** Prompt tokens computed. */
-  prefillTokens = 0;
-  /** Tokens computed for requests that had ended. */
-  wastedTokens = 0;
-  /** Time that steps have taken. */
-  busyMilliseconds = 0;
+  /** Each total, from zero. */
+  readonly totals: { -readonly [total in keyof SchedulerTotals]: number } = {
+    promptTokensTotal: 0,
+    cachedTokensTotal: 0,
+    generatedTokensTotal: 0,
+    requestsTotal: 0,
+    abortedTotal: 0,
+    evictedTokensTotal: 0,
+    retractionsTotal: 0,
+    stepsTotal: 0,
+    prefillStepsTotal: 0,
+    prefillTokensTotal: 0,
+    wastedTokensTotal: 0,
+    busyMillisecondsTotal: 0,
+  };
   readonly #last: { readonly tokens: number; readonly steps: number; readonly milliseconds: number }[] = [];
 
-  /** A plan of `steps` forwards over so many prompt tokens has come back with so many new tokens. */
+  /** A plan of `steps` forwards over `prefillTokens` prompt tokens has come back with `tokens` new ones. */
   finishStep(tokens: number, steps: number, prefillTokens: number, milliseconds: number): void {
-    this.steps += steps;
-    if (prefillTokens > 0) this.prefillSteps++;
-    this.prefillTokens += prefillTokens;
-    this.generatedTokens += tokens;
-    this.busyMilliseconds += milliseconds;
+    this.totals.stepsTotal += steps;
+    if (prefillTokens > 0) this.totals.prefillStepsTotal++;
+    this.totals.prefillTokensTotal += prefillTokens;
+    this.totals.generatedTokensTotal += tokens;
+    this.totals.busyMillisecondsTotal += milliseconds;
     this.#last.push({ tokens, steps, milliseconds });
     if (this.#last.length > window) this.#last.shift();
   }

@@ -3,10 +3,10 @@
 // Every running request takes part in every step. When nothing else is to be done, a plan may hold several forwards,
 // as many as no request can end in by length. When a page is needed and none is free or evictable, the youngest
 // request is retracted: it gives up its pages and later continues as if nothing had happened. The oldest one always
-// advances, so everybody's turn comes.
+// advances, so every request's turn comes.
 
 import type { CacheManager } from "./cache.ts";
-import type { PlanBuilder } from "./plan_builder.ts";
+import type { ScheduleBatch } from "./schedule_batch.ts";
 import type { Request } from "./request.ts";
 
 /** Requests whose prompt is computed. */
@@ -53,31 +53,31 @@ export class DecodeManager {
   }
 
   /**
-   * Adds one decoding sequence per request to the step. `makeRoom` is asked for pages when there are none; false
+   * Adds one decoding sequence per request to the step. `retractDecode` is asked for pages when there are none; false
    * means that the request sits this step out.
    */
   schedule(
-    builder: PlanBuilder,
+    builder: ScheduleBatch,
     ready: readonly Request[],
     steps: number,
-    makeRoom: () => boolean,
+    retractDecode: () => boolean,
   ): void {
     for (const request of ready) {
-      // Somebody older may have taken its pages in the meantime.
-      while (request.runnable && request.residency !== null) {
-        if (this.#cache.extend(request.residency, request.cachedLength + steps)) {
-          builder.decode(request, request.residency);
+      // An older request may have taken its pages in the meantime.
+      while (request.runnable && request.allocation !== null) {
+        if (this.#cache.extend(request.allocation, request.cachedLength + steps)) {
+          builder.decode(request, request.allocation);
           break;
         }
-        if (!makeRoom()) break;
+        if (!retractDecode()) break;
       }
     }
   }
 
   #missing(ready: readonly Request[], steps: number): number {
     let pages = 0;
-    for (const { cachedLength, residency } of ready) {
-      pages += Math.max(0, this.#cache.pagesFor(cachedLength + steps) - residency!.pages.length);
+    for (const { cachedLength, allocation } of ready) {
+      pages += Math.max(0, this.#cache.pagesFor(cachedLength + steps) - allocation!.pages.length);
     }
     return pages;
   }

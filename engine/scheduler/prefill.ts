@@ -7,8 +7,9 @@
 // together, one is computed.
 
 import type { SchedulerConfig } from "./config.ts";
+import type { Counters } from "./counters.ts";
 import type { CacheManager } from "./cache.ts";
-import type { PlanBuilder } from "./plan_builder.ts";
+import type { ScheduleBatch } from "./schedule_batch.ts";
 import type { Request } from "./request.ts";
 import type { RowTable } from "./table.ts";
 
@@ -25,19 +26,19 @@ export interface PrefillBudget {
 
 /** Requests that wait and requests whose prompt is being computed. */
 export class PrefillManager {
-  /** Prompt tokens found in the cache since the start; a retracted request counts once. */
-  cachedTokens = 0;
   /** Ascending by arrival, so a retracted request comes back in front of those that arrived later. */
   readonly #queue: Request[] = [];
   /** Admitted, in order of admission. */
   readonly #active: Request[] = [];
   readonly #config: SchedulerConfig;
+  readonly #counters: Counters;
   readonly #rows: RowTable;
   readonly #cache: CacheManager;
 
   /** Takes rows and pages from `rows` and `cache`. */
-  constructor(config: SchedulerConfig, rows: RowTable, cache: CacheManager) {
+  constructor(config: SchedulerConfig, counters: Counters, rows: RowTable, cache: CacheManager) {
     this.#config = config;
+    this.#counters = counters;
     this.#rows = rows;
     this.#cache = cache;
   }
@@ -71,19 +72,19 @@ export class PrefillManager {
    * Adds chunks to the step, of admitted requests first, and returns the requests whose last chunk is among them: they
    * decode from now on.
    */
-  schedule(builder: PlanBuilder, budget: PrefillBudget): Request[] {
+  schedule(builder: ScheduleBatch, budget: PrefillBudget): Request[] {
     const computing: Request[] = [];
     for (const request of this.#active) {
       if (this.#chunk(builder, request, budget)) computing.push(request);
     }
     this.#admit(builder, budget, computing);
-    for (const request of computing) this.#cache.share(request, request.residency!, builder.id);
+    for (const request of computing) this.#cache.share(request, request.allocation!, builder.id);
     const finished = computing.filter((request) => request.launchedTokens > request.output.length);
     for (const request of finished) this.remove(request);
     return finished;
   }
 
-  #admit(builder: PlanBuilder, budget: PrefillBudget, computing: Request[]): void {
+  #admit(builder: ScheduleBatch, budget: PrefillBudget, computing: Request[]): void {
     let rows = this.#rows.freeRows;
     for (let i = 0; i < this.#queue.length && rows > 0 && budget.tokens > 0 && budget.samples > 0;) {
       const request = this.#queue[i]!;
@@ -104,22 +105,22 @@ export class PrefillManager {
       request.cachedLength = prefix.length;
       if (request.cachedTokens === null) {
         request.cachedTokens = prefix.length;
-        this.cachedTokens += prefix.length;
+        this.#counters.totals.cachedTokensTotal += prefix.length;
       }
-      request.residency = {
+      request.allocation = {
         row: this.#rows.take(request),
         pages: [...prefix.pages],
         prefix,
         unwrittenPages: new Set(prefix.pages.keys()),
         idsWritten: false,
       };
-      this.#cache.extend(request.residency, request.deviceLength);
+      this.#cache.extend(request.allocation, request.deviceLength);
       if (this.#chunk(builder, request, budget)) computing.push(request);
     }
   }
 
   /** Launches as much of the request as the budget allows; false if that is nothing. */
-  #chunk(builder: PlanBuilder, request: Request, budget: PrefillBudget): boolean {
+  #chunk(builder: ScheduleBatch, request: Request, budget: PrefillBudget): boolean {
     const begin = request.cachedLength;
     let end = Math.min(request.deviceLength, begin + budget.tokens);
     // Positions in front of scored ones cost a sampled row each, and so does the draw behind the last position.
@@ -130,7 +131,7 @@ export class PrefillManager {
     if (end === request.deviceLength && scores === budget.samples) end--;
     if (end <= begin) return false;
     const samplesBefore = builder.samples;
-    builder.prefill(request, request.residency!, end);
+    builder.prefill(request, request.allocation!, end);
     budget.tokens -= end - begin;
     budget.samples -= builder.samples - samplesBefore;
     return true;
@@ -138,7 +139,7 @@ export class PrefillManager {
 
   /** Pages that a request may come to need beyond those it has: for all it knows, and a share of its further output. */
   #promised(request: Request, pages: number): number {
-    const likely = Math.floor(Math.min(request.remaining, mostPromised) * this.#config.outputReserve);
+    const likely = Math.floor(Math.min(request.remaining, mostPromised) * this.#config.newTokenRatio);
     const share = Math.min(request.remaining, Math.max(1, likely));
     return Math.max(0, this.#cache.pagesFor(request.deviceLength + share) - pages);
   }
@@ -146,7 +147,7 @@ export class PrefillManager {
   #promisedToAll(): number {
     let pages = 0;
     for (const request of this.#rows.holders()) {
-      if (request.runnable) pages += this.#promised(request, request.residency!.pages.length);
+      if (request.runnable) pages += this.#promised(request, request.allocation!.pages.length);
     }
     return pages;
   }

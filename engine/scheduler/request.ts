@@ -9,7 +9,7 @@ import type { FinishReason, SamplingParams, TokenLogprob } from "../params.ts";
 import type { SchedulerConfig } from "./config.ts";
 
 /** What a running request holds on the device; all of it is taken at admission and given back at once. */
-export interface Residency {
+export interface Allocation {
   /** Row of token pool and page table. */
   readonly row: number;
   /** Physical page of each page index: first those of `prefix`, then the request's own. */
@@ -62,7 +62,7 @@ export class Request {
   /** Plans sent, and not yet answered, that contain this request. */
   inFlight = 0;
   /** What it holds; null while it waits. */
-  residency: Residency | null = null;
+  allocation: Allocation | null = null;
 
   /** Its finish has been decided and told; results that still come are dropped. */
   ended = false;

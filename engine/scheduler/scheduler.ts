@@ -5,23 +5,22 @@
 // many; those tokens are dropped. An ended request keeps its row, pages and lock until no plan in flight contains it.
 //
 // Each concern has its own file: `prefill` (queue, admission, chunks), `decode` (running requests), `table` (rows),
-// `cache` (pages and prefixes), `pace` (step sizes), `plan_builder` and `results` (to and from the executor). This
-// one moves requests between them. It is driven from outside: `receive` and `complete` take messages in, `advance`
-// sends what has become possible.
+// `cache` (pages and prefixes), `pace` (step sizes), `schedule_batch` and `batch_result` (to and from the executor).
+// This one moves requests between them; `eventLoop` is the whole of it.
 
-import type { TokenUpdate, ToScheduler } from "../../server/messages.ts";
+import type { TokenUpdate, ToScheduler } from "../messages.ts";
 import type { FinishReason } from "../params.ts";
-import type { StepResult } from "../plan.ts";
+import type { StepResult } from "../../kernels/plan.ts";
 import { CacheManager } from "./cache.ts";
 import type { SchedulerConfig, SchedulerCounters } from "./config.ts";
 import { Counters } from "./counters.ts";
 import { DecodeManager } from "./decode.ts";
-import type { SchedulerIo } from "./io.ts";
+import type { Inbox, SchedulerIo } from "./io.ts";
 import { Pace } from "./pace.ts";
-import { type LaunchedPlan, PlanBuilder } from "./plan_builder.ts";
+import { type LaunchedBatch, ScheduleBatch } from "./schedule_batch.ts";
 import { PrefillManager } from "./prefill.ts";
-import { checkRequest, Request, type RequestSpec, type Residency, seedWords } from "./request.ts";
-import { endOf, takeResult } from "./results.ts";
+import { type Allocation, checkRequest, Request, type RequestSpec, seedWords } from "./request.ts";
+import { endOf, processSequence } from "./batch_result.ts";
 import { RowTable } from "./table.ts";
 
 /** Most plans the executor may have unanswered when it works ahead. */
@@ -46,7 +45,7 @@ export class Scheduler {
   /** Requests that have not ended. */
   readonly #requests = new Map<string, Request>();
   /** Plans without an answer, oldest first. */
-  readonly #inFlight: LaunchedPlan[] = [];
+  readonly #inFlight: LaunchedBatch[] = [];
   #lastPlan = 0;
   #arrivals = 0;
   /** Whether the executor has been told to read all that is in flight. */
@@ -62,59 +61,32 @@ export class Scheduler {
     this.#rows = new RowTable(
       Math.min(config.maxRunningRequests, config.maxStepTokens, config.maxStepSamples),
     );
-    this.#cache = new CacheManager(config, (pages) => {
+    this.#cache = new CacheManager(config, this.#counters, (pages) => {
       if (config.poisonFreedPages) io.toExecutors({ type: "poison", pages: Uint32Array.from(pages) });
     });
-    this.#prefill = new PrefillManager(config, this.#rows, this.#cache);
+    this.#prefill = new PrefillManager(config, this.#counters, this.#rows, this.#cache);
     this.#decode = new DecodeManager(this.#cache);
     this.#pace = new Pace(config);
   }
 
-  /** Takes in a message; `advance` acts on it. */
-  receive(message: ToScheduler): void {
-    switch (message.type) {
-      case "request":
-        return this.#arrive(message);
-      case "abort": {
-        const request = this.#requests.get(message.id);
-        // An abort that crosses the end on its way is no news.
-        if (request === undefined) return;
-        this.#counters.aborted++;
-        this.#updates.push(endOf(request, { type: "abort" }));
-        return this.#end(request);
-      }
-      case "stopped": {
-        const request = this.#requests.get(message.id);
-        return request && this.#end(request);
-      }
+  /** Receive, process the last result, schedule, forward, for ever (SGLang's `event_loop_overlap`). */
+  async eventLoop(inbox: Inbox): Promise<never> {
+    for (;;) {
+      const { messages, results } = await inbox.receive();
+      for (const message of messages) this.processInput(message);
+      for (const result of results) this.processBatchResult(result);
+      this.runNextBatches();
     }
   }
 
-  /** Takes in the result of the oldest plan in flight; `advance` acts on it. Throws if it is another's. */
-  complete(result: StepResult): void {
-    const plan = this.#inFlight.shift();
-    if (plan?.id !== result.id) throw new Error(`result ${result.id} came instead of ${plan?.id ?? "none"}`);
-    this.#pace.observe(plan.prefillTokens, plan.steps, result.milliseconds);
-    let tokens = 0;
-    for (const sequence of plan.sequences) {
-      const { request } = sequence;
-      request.inFlight--;
-      const update = request.ended ? null : takeResult(result, plan, sequence);
-      const taken = update?.tokens.length ?? 0;
-      tokens += taken;
-      if (sequence.draws) this.#counters.wastedTokens += plan.steps - taken;
-      if (update !== null) this.#updates.push(update);
-      if (update?.finish) this.#end(request);
-      else this.#settle(request);
-    }
-    this.#cache.reclaim(plan.id);
-    this.#counters.finishStep(tokens, plan.steps, plan.prefillTokens, result.milliseconds);
-  }
-
-  /** Sends the plans that can be made now, and the news. */
-  advance(): void {
+  /** Launches batches while the executor has room for one and there is something to compute; then sends the news. */
+  runNextBatches(): void {
     const depth = this.#config.overlap ? overlapDepth : 1;
-    while (this.#inFlight.length < depth && this.#launch());
+    while (this.#inFlight.length < depth) {
+      const batch = this.#getNextBatch();
+      if (batch === null) break;
+      this.#runBatch(batch);
+    }
     // With room for another plan but nothing to put in it, the executor would wait for us and we for it.
     if (!this.#drained && this.#inFlight.length < overlapDepth) {
       this.#io.toExecutors({ type: "drain" });
@@ -124,6 +96,41 @@ export class Scheduler {
       this.#io.toDetokenizer({ type: "updates", updates: this.#updates });
       this.#updates = [];
     }
+  }
+
+  /** Takes in a message from tokenizer or detokenizer. */
+  processInput(message: ToScheduler): void {
+    if (message.type === "request") return this.#arrive(message);
+    const request = this.#requests.get(message.id);
+    if (request === undefined) return; // it ended while the message was on its way
+    if (message.type === "abort") {
+      this.#counters.totals.abortedTotal++;
+      this.#updates.push(endOf(request, { type: "abort" }));
+    }
+    this.#end(request);
+  }
+
+  /** Takes in the result of the oldest batch in flight. Throws if it is another's. */
+  processBatchResult(result: StepResult): void {
+    const batch = this.#inFlight.shift();
+    if (batch?.id !== result.id) {
+      throw new Error(`result ${result.id} came instead of ${batch?.id ?? "none"}`);
+    }
+    this.#pace.observe(batch.prefillTokens, batch.steps, result.milliseconds);
+    let tokens = 0;
+    for (const sequence of batch.sequences) {
+      const { request } = sequence;
+      request.inFlight--;
+      const update = request.ended ? null : processSequence(result, batch, sequence);
+      const taken = update?.tokens.length ?? 0;
+      tokens += taken;
+      if (sequence.draws) this.#counters.totals.wastedTokensTotal += batch.steps - taken;
+      if (update !== null) this.#updates.push(update);
+      if (update?.finish) this.#end(request);
+      else this.#releaseIfDone(request);
+    }
+    this.#cache.reclaim(batch.id);
+    this.#counters.finishStep(tokens, batch.steps, batch.prefillTokens, result.milliseconds);
   }
 
   /** Empties the prefix cache; refused (false) while there are requests. */
@@ -136,8 +143,9 @@ export class Scheduler {
   /** Totals and the present state. */
   counters(): SchedulerCounters {
     const { pageSize, numPages } = this.#config;
-    const { freePages, lockedTokens, evictableTokens, evictedTokens } = this.#cache;
+    const { freePages, lockedTokens, evictableTokens } = this.#cache;
     return {
+      ...this.#counters.totals,
       runningRequests: this.#rows.usedRows,
       queuedRequests: this.#prefill.queued,
       freePages,
@@ -146,40 +154,28 @@ export class Scheduler {
       usedTokens: (numPages - freePages) * pageSize - evictableTokens,
       lockedTokens,
       evictableTokens,
-      promptTokensTotal: this.#counters.promptTokens,
-      cachedTokensTotal: this.#prefill.cachedTokens,
-      generatedTokensTotal: this.#counters.generatedTokens,
-      requestsTotal: this.#counters.requests,
-      abortedTotal: this.#counters.aborted,
-      evictedTokensTotal: evictedTokens,
-      retractionsTotal: this.#counters.retractions,
-      stepsTotal: this.#counters.steps,
-      prefillStepsTotal: this.#counters.prefillSteps,
-      prefillTokensTotal: this.#counters.prefillTokens,
-      wastedTokensTotal: this.#counters.wastedTokens,
       generationThroughput: this.#counters.throughput,
-      busyMillisecondsTotal: this.#counters.busyMilliseconds,
       stepMilliseconds: this.#counters.stepMilliseconds,
     };
   }
 
   /** Checks that every page has one owner, and the cache's own sums. Throws otherwise. For tests. */
   verify(): void {
-    const residencies: Residency[] = [];
-    for (const { residency } of this.#rows.holders()) residencies.push(residency!);
-    this.#cache.verify(residencies);
+    const allocations: Allocation[] = [];
+    for (const { allocation } of this.#rows.holders()) allocations.push(allocation!);
+    this.#cache.verify(allocations);
   }
 
   #arrive(spec: RequestSpec): void {
     const { id, ids, params } = spec;
     this.#io.toDetokenizer({ type: "start", id, promptIds: ids, params });
-    this.#counters.requests++;
+    this.#counters.totals.requestsTotal++;
     const maxNewTokens = this.#checkArrival(spec);
     if (typeof maxNewTokens !== "number") {
       this.#updates.push(endOf({ id, cachedTokens: null }, maxNewTokens));
       return;
     }
-    this.#counters.promptTokens += ids.length;
+    this.#counters.totals.promptTokensTotal += ids.length;
     const seed = params.seed === null ? randomSeed() : seedWords(params.seed);
     const request = new Request(spec, this.#arrivals++, seed, maxNewTokens, this.#config);
     this.#requests.set(id, request);
@@ -194,41 +190,43 @@ export class Scheduler {
     return checkRequest(spec, this.#config);
   }
 
-  /** Makes and sends the next plan; false if there is nothing to compute. */
-  #launch(): boolean {
+  /** The next batch: every running request's next token, then chunks of prompts. Null if there is nothing to do. */
+  #getNextBatch(): ScheduleBatch | null {
     const ready = this.#decode.ready();
     const steps = this.#decode.steps(ready, this.#prefill.busy ? 1 : this.#pace.burst());
-    const builder = new PlanBuilder(this.#lastPlan + 1, steps);
-    this.#decode.schedule(builder, ready, steps, () => this.#makeRoom());
+    const batch = new ScheduleBatch(this.#lastPlan + 1, steps);
+    this.#decode.schedule(batch, ready, steps, () => this.#retractDecode());
     const { maxStepTokens, maxStepSamples } = this.#config;
     const budget = {
-      tokens: Math.min(this.#pace.chunk(builder.tokens), maxStepTokens - builder.tokens),
-      samples: maxStepSamples - builder.samples,
+      tokens: Math.min(this.#pace.chunk(batch.tokens), maxStepTokens - batch.tokens),
+      samples: maxStepSamples - batch.samples,
     };
-    for (const request of this.#prefill.schedule(builder, budget)) this.#decode.add(request);
-    if (builder.sequences.length === 0) return false;
-    const { plan, launched } = builder.build();
+    for (const request of this.#prefill.schedule(batch, budget)) this.#decode.add(request);
+    return batch.sequences.length === 0 ? null : batch;
+  }
+
+  #runBatch(batch: ScheduleBatch): void {
+    const { plan, launched } = batch.build();
     this.#lastPlan = plan.id;
     this.#inFlight.push(launched);
     this.#io.toExecutors({ type: "plan", plan });
     this.#drained = false;
-    return true;
   }
 
   /** Frees pages by retracting the youngest request. False if pages are on their way and it is better to wait. */
-  #makeRoom(): boolean {
+  #retractDecode(): boolean {
     if (this.#cache.hasRetired) return false;
     let youngest: Request | undefined;
     for (const request of this.#rows.holders()) {
       if (!request.runnable) return false;
       if (youngest === undefined || request.arrival > youngest.arrival) youngest = request;
     }
-    this.#counters.retractions++;
+    this.#counters.totals.retractionsTotal++;
     this.#prefill.remove(youngest!);
     this.#decode.remove(youngest!);
     youngest!.retracting = true;
-    this.#settle(youngest!);
-    return youngest!.residency === null;
+    this.#releaseIfDone(youngest!);
+    return youngest!.allocation === null;
   }
 
   /** The request's finish has been decided: nothing of it will be launched or told any more. */
@@ -237,16 +235,16 @@ export class Scheduler {
     this.#requests.delete(request.id);
     this.#prefill.remove(request);
     this.#decode.remove(request);
-    this.#settle(request);
+    this.#releaseIfDone(request);
   }
 
   /** Takes back what an ended or retracted request holds, once no plan in flight contains it. */
-  #settle(request: Request): void {
-    const { residency } = request;
-    if (residency === null || request.inFlight > 0 || !(request.ended || request.retracting)) return;
-    this.#cache.release(request, residency);
-    this.#rows.release(residency.row);
-    request.residency = null;
+  #releaseIfDone(request: Request): void {
+    const { allocation } = request;
+    if (allocation === null || request.inFlight > 0 || !(request.ended || request.retracting)) return;
+    this.#cache.release(request, allocation);
+    this.#rows.release(allocation.row);
+    request.allocation = null;
     if (request.ended) return;
     request.retracting = false;
     this.#prefill.enqueue(request);

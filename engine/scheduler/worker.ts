@@ -1,19 +1,10 @@
-// The scheduler's worker: ports in and out, nothing else.
-//
-// A result is acted on at once, because the device waits for the next plan. Requests are let in a moment later, by
-// way of a message to ourselves, so that those that arrive together are batched together. An exception is not
-// caught: it ends the worker, and the launcher, which watches for that, fails the requests in flight.
+// The scheduler's worker: ports in and out, nothing else. An exception in the loop is not caught: it ends the worker,
+// and the launcher, which watches for that, fails the requests in flight.
 
-import "../../server/worker_death.ts";
-import type {
-  FromExecutor,
-  SchedulerAnswer,
-  SchedulerPorts,
-  SchedulerQuestion,
-  ToScheduler,
-} from "../../server/messages.ts";
+import "../workers/death.ts";
+import type { SchedulerAnswer, SchedulerPorts, SchedulerQuestion } from "../messages.ts";
 import type { SchedulerConfig } from "./config.ts";
-import { portIo } from "./io.ts";
+import { Inbox, portIo } from "./io.ts";
 import { Scheduler } from "./scheduler.ts";
 
 declare const self: DedicatedWorkerGlobalScope;
@@ -26,25 +17,7 @@ function answer(message: SchedulerAnswer): void {
 
 function start(config: SchedulerConfig, ports: SchedulerPorts): Scheduler {
   const scheduler = new Scheduler(config, portIo(ports));
-  const later = new MessageChannel();
-  let waiting = false;
-  later.port2.onmessage = () => {
-    waiting = false;
-    scheduler.advance();
-  };
-  const receive = ({ data }: MessageEvent<ToScheduler>) => {
-    scheduler.receive(data);
-    if (!waiting) later.port1.postMessage(null);
-    waiting = true;
-  };
-  ports.tokenizer.onmessage = receive;
-  ports.detokenizer.onmessage = receive;
-  for (const port of ports.executors) {
-    port.onmessage = ({ data }: MessageEvent<FromExecutor>) => {
-      scheduler.complete(data.result);
-      scheduler.advance();
-    };
-  }
+  void scheduler.eventLoop(new Inbox(ports));
   return scheduler;
 }
 

@@ -1,20 +1,60 @@
 // Between the number formats of checkpoints and of the device.
 //
-// bfloat16 is the upper half of a float32, so it widens with a shift and narrows with round-to-nearest-even. fp8
-// (e4m3, arXiv 2209.05433) comes with one scale per tensor, per row, or per block of rows and columns, and is
-// expanded while it is loaded. float16 has less range than the others: what does not fit becomes ±65,504. Eight-bit
-// weights have a file of their own, `quantize.ts`.
+// The device's formats know themselves (`kernels/formats/`). fp8 (e4m3, arXiv 2209.05433) is only stored: it comes
+// with one scale per tensor, per row, or per block of rows and columns, and is expanded while it is loaded.
 
-import type { DType } from "../../kernels/ops.ts";
-import { quantize } from "./quantize.ts";
+import { type DType, formats } from "../../kernels/formats/mod.ts";
+import { type GgmlType, ggmlTypeNamed } from "./gguf/types.ts";
 
-/** Stored types that can be loaded. */
-export type StoredType = "BF16" | "F16" | "F32" | "F8_E4M3";
-
-/** Whether it is one of the types that are read. */
-export function isStoredType(dtype: string): dtype is StoredType {
-  return dtype === "BF16" || dtype === "F16" || dtype === "F32" || dtype === "F8_E4M3";
+/** A type that tensors are stored in. */
+export interface StoredType {
+  /** Elements that are stored together, and the bytes they take. */
+  readonly blockElements: number;
+  /** See `blockElements`. */
+  readonly blockBytes: number;
+  /** The device's format that holds it best: exactly, but for the types that are expanded. */
+  readonly native: DType;
+  /** Elements as float32; the bytes must start at a multiple of 4 in their buffer. */
+  decode(data: Uint8Array): Float32Array;
 }
+
+function plain(native: DType): StoredType {
+  return {
+    blockElements: 1,
+    blockBytes: formats[native].rowBytes(1),
+    native,
+    decode: (data) => formats[native].decode(data, 1),
+  };
+}
+
+/** GGML's blocks have float16 scales and few bits: float16 holds their values best. */
+function expanded({ blockElements, blockBytes, decode }: GgmlType): StoredType {
+  return {
+    blockElements,
+    blockBytes,
+    native: "f16",
+    decode(data) {
+      const values = new Float32Array(data.length / blockBytes * blockElements);
+      decode!(data, values);
+      return values;
+    },
+  };
+}
+
+/** The stored types that can be loaded, by the name that files give them. */
+export const storedTypes: ReadonlyMap<string, StoredType> = new Map<string, StoredType>([
+  ...[...ggmlTypeNamed.values()].filter(({ decode }) => decode !== null)
+    .map((type) => [type.name, expanded(type)] as const),
+  ["BF16", plain("bf16")],
+  ["F16", plain("f16")],
+  ["F32", plain("f32")],
+  ["F8_E4M3", {
+    blockElements: 1,
+    blockBytes: 1,
+    native: "bf16",
+    decode: (data) => Float32Array.from(data, (code) => e4m3[code]!),
+  }],
+]);
 
 /** Scales of an fp8 matrix: one for each block of `blockRows` × `blockColumns` elements. */
 export interface BlockScales {
@@ -28,79 +68,16 @@ export interface BlockScales {
   readonly stride: number;
 }
 
-const storedAs: Readonly<Record<Exclude<StoredType, "F8_E4M3">, DType>> = {
-  BF16: "bf16",
-  F16: "f16",
-  F32: "f32",
-};
-/** Bits of float16's infinity. */
-const infiniteHalf = 0x7c00;
-
-/** The device type that holds a stored type without change; fp8 expands to bf16. */
-export function nativeType(stored: StoredType): DType {
-  return stored === "F8_E4M3" ? "bf16" : storedAs[stored];
-}
-
-/** Elements of a stored type as float32; the bytes must start at a multiple of 4 in their buffer. */
-export function toFloat32(data: Uint8Array, from: StoredType): Float32Array {
-  switch (from) {
-    case "F32":
-      return new Float32Array(data.buffer, data.byteOffset, data.byteLength / 4);
-    case "F16": {
-      const halves = new Float16Array(data.buffer, data.byteOffset, data.byteLength / 2);
-      const values = new Float32Array(halves.length);
-      values.set(halves); // native, unlike access to single elements of a Float16Array
-      return values;
-    }
-    case "BF16": {
-      const halves = new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2);
-      const bits = new Uint32Array(halves.length);
-      for (let i = 0; i < halves.length; i++) bits[i] = halves[i]! << 16;
-      return new Float32Array(bits.buffer);
-    }
-    case "F8_E4M3": {
-      const values = new Float32Array(data.length);
-      for (let i = 0; i < data.length; i++) values[i] = e4m3[data[i]!]!;
-      return values;
-    }
-  }
-}
-
-/** Rows of `columns` float32 numbers as bytes of a device type. */
-export function fromFloat32(values: Float32Array, to: DType, columns: number): Uint8Array {
-  switch (to) {
-    case "q8":
-      return quantize(values, columns);
-    case "f32":
-      return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-    case "f16": {
-      const halves = new Float16Array(values.length);
-      halves.set(values);
-      const bits = new Uint16Array(halves.buffer);
-      for (let i = 0; i < bits.length; i++) {
-        const word = bits[i]!;
-        if ((word & 0x7fff) === infiniteHalf) bits[i] = word - 1; // the largest finite number
-      }
-      return new Uint8Array(halves.buffer);
-    }
-    case "bf16": {
-      const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-      const halves = new Uint16Array(values.length);
-      for (let i = 0; i < bits.length; i++) {
-        const word = bits[i]!;
-        // Rounding could carry a NaN into infinity; a quiet NaN stays one.
-        const isNaN = (word & 0x7fffffff) > 0x7f800000;
-        halves[i] = isNaN ? (word >>> 16) | 0x40 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
-      }
-      return new Uint8Array(halves.buffer);
-    }
-  }
-}
-
 /** Rows of a stored type as bytes of a device type; the same bytes where nothing changes. */
-export function convert(data: Uint8Array, from: StoredType, to: DType, columns: number): Uint8Array {
-  if (nativeType(from) === to && from !== "F8_E4M3") return data;
-  if (from !== "BF16" || to !== "f16") return fromFloat32(toFloat32(data, from), to, columns);
+export function convert(data: Uint8Array, from: string, to: DType, columns: number): Uint8Array {
+  const stored = storedTypes.get(from)!;
+  // The common conversion has a table; and what a format holds exactly keeps its bytes.
+  if (from === "BF16" && to === "f16") return halvesOfBfloats(data);
+  if (stored.native === to && stored.blockBytes === formats[to].rowBytes(1)) return data;
+  return formats[to].encode(stored.decode(data), columns);
+}
+
+function halvesOfBfloats(data: Uint8Array): Uint8Array {
   const source = new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2);
   const halves = new Uint16Array(source.length);
   for (let i = 0; i < source.length; i++) halves[i] = halfOfBfloat[source[i]!]!;
@@ -136,7 +113,7 @@ export function expandFp8(
 /** float16 of every bfloat16: the common conversion deserves a table. */
 const halfOfBfloat: Uint16Array = (() => {
   const bfloats = new Uint8Array(Uint16Array.from({ length: 65536 }, (_, bits) => bits).buffer);
-  return new Uint16Array(fromFloat32(toFloat32(bfloats, "BF16"), "f16", 65536).buffer);
+  return new Uint16Array(formats.f16.encode(formats.bf16.decode(bfloats, 1), 1).buffer);
 })();
 
 /** All 256 values of fp8 e4m3: 4 bits of exponent (bias 7), 3 of mantissa, no infinities, NaN at ±0x7f. */

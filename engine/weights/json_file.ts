@@ -1,6 +1,6 @@
 // Small untrusted files of a model's folder, read with a bound on their size.
 
-import { ModelError } from "../model/fields.ts";
+import { ModelError } from "../model/json.ts";
 import { fill, openForReading } from "./safetensors.ts";
 
 /** The text of a file of at most `mostBytes`; undefined when there is no such file. */
@@ -8,7 +8,7 @@ export async function readText(path: string, mostBytes: number): Promise<string 
   try {
     await Deno.stat(path);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return undefined;
   }
   using file = await openForReading(path);
   const { size, isFile } = await file.stat();

@@ -4,7 +4,7 @@
 // where the tensors lie one behind the other without gap or overlap, up to the end of the file. Everything the
 // header says is checked against the file's real size before anyone may take memory for it.
 
-import { ModelError, shown } from "../model/fields.ts";
+import { ModelError, shown } from "../model/json.ts";
 
 /** Bits per element of the types that files are made of; only some can be loaded. */
 const elementBytes: Readonly<Record<string, number>> = {
@@ -40,6 +40,8 @@ export interface TensorInfo {
   readonly offset: number;
   /** Its length. */
   readonly bytes: number;
+  /** Of q and k in some GGUF files: each head's rows are (0, half, 1, half + 1, …); this is a head's width. */
+  readonly interleaved?: number;
 }
 
 const mostHeaderBytes = 64 << 20;

@@ -1,6 +1,6 @@
 // All tensors of a model: one `model.safetensors`, or the shards that `model.safetensors.index.json` names.
 
-import { ModelError, shown } from "../model/fields.ts";
+import { ModelError, shown } from "../model/json.ts";
 import { readJson } from "./json_file.ts";
 import { readSafetensorsHeader, type TensorInfo } from "./safetensors.ts";
 

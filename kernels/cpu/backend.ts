@@ -5,7 +5,7 @@
 // are taken in one order whatever a token is batched with, so results have the same bits for any batch size,
 // chunking, page size and number of threads.
 
-import type { BatchPlan, StepResult } from "../../engine/plan.ts";
+import type { BatchPlan, StepResult } from "../plan.ts";
 import type {
   Activation,
   ActivationKind,

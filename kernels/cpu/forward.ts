@@ -3,7 +3,7 @@
 // Operations are collected as long as they concern one bank; a change of bank, a collective and the sampling run
 // what there is. Products of many tokens are cut into chunks of 512, so that packed inputs and sums stay small.
 
-import type { BatchPlan, StepResult } from "../../engine/plan.ts";
+import type { BatchPlan, StepResult } from "../plan.ts";
 import type {
   Activation,
   AttentionArgs,

@@ -1,11 +1,11 @@
 // From logits to a step's result: raw logits on request, log-probabilities, chosen tokens, the token pool.
 
-import { type BatchPlan, SampleFlag, type StepResult } from "../../engine/plan.ts";
+import type { BatchPlan, StepResult } from "../plan.ts";
 import type { Collective, StateSpec } from "../ops.ts";
 import { gatherBest, gatherRows, needsWholeRow } from "../vocabulary.ts";
 import { type Bank, Region } from "./bank.ts";
 import type { ForwardContext } from "./forward.ts";
-import { rowParameters } from "../row_parameters.ts";
+import { type SampledRow, sampledRows, SampleFlag } from "../sampling.ts";
 import { LogitRow } from "./sampling.ts";
 import type { StepTokens } from "./workspace.ts";
 
@@ -59,12 +59,12 @@ export function sampleRows(
   step: number,
   tokens: StepTokens,
 ): StepResult {
-  const { sampling } = plan, { vocabSize, contextLength } = state.spec;
-  const count = sampling.token.length;
-  const topCount = Math.max(0, ...Array.from(sampling.logprobs, (n) => n - 1));
+  const { vocabSize, contextLength } = state.spec;
+  const rows = sampledRows(plan.sampling), count = rows.length;
+  const topCount = Math.max(0, ...rows.map(({ logprobs }) => logprobs - 1));
   const settled = collective === null
     ? new Map<number, number>()
-    : gather(collective, logits, localRows, plan, state.spec);
+    : gather(collective, logits, localRows, rows, plan.returnLogits === true, state.spec);
   const result = {
     id: plan.id,
     tokens: new Uint32Array(count),
@@ -75,22 +75,20 @@ export function sampleRows(
     milliseconds: 0,
     ...(plan.returnLogits ? { logits: copyLogits(logits, count, vocabSize) } : {}),
   };
-  for (let s = 0; s < count; s++) {
+  for (const [s, sampled] of rows.entries()) {
     const row = new LogitRow(logits, s, vocabSize);
-    const token = sampling.token[s]!, sequence = sampling.sequence[s]!;
+    const { token, sequence } = sampled;
     const position = tokens.positions[token]! + 1;
     const start = tokens.rows[token]! * contextLength;
     // What is reported is the model's own distribution; penalties then change the logits in place.
-    const wanted = sampling.logprobs[s]!;
-    const distribution = wanted > 0 ? row.distribution(wanted - 1) : null;
-    if (sampling.flags[s] === SampleFlag.Score) {
+    const distribution = sampled.logprobs > 0 ? row.distribution(sampled.logprobs - 1) : null;
+    if (sampled.flags === SampleFlag.Score) {
       result.tokens[s] = state.tokenPool[start + position]!;
     } else {
       const length = plan.cachedLength[sequence]! + plan.extendLength[sequence]! + step;
       const draw = () => {
-        const parameters = rowParameters(plan, s);
-        row.penalize(parameters, state.tokenPool.subarray(start, start + length));
-        return row.draw(parameters, position);
+        row.penalize(sampled, state.tokenPool.subarray(start, start + length));
+        return row.draw(sampled, position);
       };
       const drawn = settled.get(s) ?? draw();
       result.tokens[s] = drawn;
@@ -122,13 +120,12 @@ function gather(
   collective: Collective,
   { bank, address, stride }: Logits,
   localRows: number,
-  { sampling, returnLogits }: BatchPlan,
+  sampled: readonly SampledRow[],
+  whole: boolean,
   { vocabSize, vocabStart }: StateSpec,
 ): Map<number, number> {
   const greedy: number[] = [], others: number[] = [];
-  for (let s = 0; s < sampling.token.length; s++) {
-    (returnLogits || needsWholeRow(sampling, s) ? others : greedy).push(s);
-  }
+  for (const [s, row] of sampled.entries()) (whole || needsWholeRow(row) ? others : greedy).push(s);
   const candidates = greedy.map((s) => {
     const at = address + s * stride;
     const best = bank.exports.argmax(at, localRows);

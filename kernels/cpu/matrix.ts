@@ -6,8 +6,10 @@
 // (one shift and mask, or shift, mask and multiplication), which no wider form in memory would beat. Eight-bit
 // panels are blocks of 32 columns, each with its rows' scales in front.
 
-import type { DType, Matrix, MatrixSpec, RopeTable, Vector } from "../ops.ts";
-import { q8Block, rowBytes } from "../ops.ts";
+import type { DType } from "../formats/mod.ts";
+import type { Matrix, MatrixSpec, RopeTable, Vector } from "../ops.ts";
+import { rowBytes } from "../formats/mod.ts";
+import { q8Block } from "../formats/q8.ts";
 import { type Bank, Constant } from "./bank.ts";
 
 const panelRows = 32;

@@ -6,7 +6,7 @@
 // argmax. Logits that penalties change are kept exactly, beside their float32 value in memory.
 
 import { gumbel, hash, hashKey } from "../reference/random.ts";
-import type { RowParameters } from "../row_parameters.ts";
+import type { SampledRow } from "../sampling.ts";
 import type { Logits } from "./logits.ts";
 
 /** The model's own distribution, as far as it is reported. */
@@ -66,7 +66,7 @@ export class LogitRow {
   }
 
   /** Applies penalties for what stands in `history` and the bias. */
-  penalize(row: RowParameters, history: Uint32Array): void {
+  penalize(row: SampledRow, history: Uint32Array): void {
     if (row.presencePenalty !== 0 || row.frequencyPenalty !== 0 || row.repetitionPenalty !== 1) {
       const counts = new Map<number, number>();
       history.forEach((token, position) => {
@@ -84,7 +84,7 @@ export class LogitRow {
   }
 
   /** The token drawn for `position` (where it will stand); lowest id on a tie. */
-  draw(row: RowParameters, position: number): number {
+  draw(row: SampledRow, position: number): number {
     if (row.temperature === 0) return this.#greedy();
     const filter = this.#filter(row);
     if (filter.tokens !== null) return this.#drawAmong(filter.tokens, filter.limit, row, position) ?? 0;
@@ -114,7 +114,7 @@ export class LogitRow {
   }
 
   /** What top-k, top-p and min-p let through, of logits divided by the temperature. */
-  #filter(row: RowParameters): Filter {
+  #filter(row: SampledRow): Filter {
     const { exports } = this.#logits.bank;
     const first = exports.argmax(this.#address, this.#count);
     if (this.#values[first] === -Infinity) return { limit: -Infinity, tokens: new Uint32Array(0) };
@@ -149,7 +149,7 @@ export class LogitRow {
   }
 
   /** Tokens that have at least `topP` of the probability, and all that are at least as likely. */
-  #nucleus(row: RowParameters, top: number): Uint32Array {
+  #nucleus(row: SampledRow, top: number): Uint32Array {
     const { exports } = this.#logits.bank;
     const total = exports.expSum(this.#address, this.#count, top, 1 / row.temperature);
     for (let depth = 4;; depth *= 2) {
@@ -185,7 +185,7 @@ export class LogitRow {
   }
 
   /** The exact draw among listed tokens; null when none passes. */
-  #drawAmong(tokens: Uint32Array, limit: number, row: RowParameters, position: number): number | null {
+  #drawAmong(tokens: Uint32Array, limit: number, row: SampledRow, position: number): number | null {
     let best: number | null = null, bestValue = -Infinity;
     for (const token of tokens) {
       const value = this.#logit(token) / row.temperature;
@@ -197,7 +197,7 @@ export class LogitRow {
   }
 
   /** Noise on all logits in float32, then the exact draw among those that come near the maximum. */
-  #drawFromAll(limit: number, row: RowParameters, position: number): number {
+  #drawFromAll(limit: number, row: SampledRow, position: number): number {
     const { bank, scratch } = this.#logits;
     const raw = limit * row.temperature;
     const key = hashKey(row.seedLow, row.seedHigh, position);

@@ -3,7 +3,7 @@
 // Token ids are needed by the executor's thread alone and stay in plain memory. Pages lie layer by layer wherever
 // a bank has room; each bank with pages has a copy of the page table.
 
-import type { BatchPlan } from "../../engine/plan.ts";
+import type { BatchPlan } from "../plan.ts";
 import type { HeadLayout, StateSpec } from "../ops.ts";
 import type { Bank } from "./bank.ts";
 

@@ -1,7 +1,8 @@
 // What a step needs in a bank besides weights and pages: the program, scratch of each thread, packed inputs, and
 // the step's own arrays. And the step's tokens, worked out once per forward.
 
-import type { BatchPlan } from "../../engine/plan.ts";
+import type { BatchPlan } from "../plan.ts";
+import { sampledRows } from "../sampling.ts";
 import type { Activation, HeadLayout, StateSpec } from "../ops.ts";
 import { type Bank, Region } from "./bank.ts";
 import { Program } from "./program.ts";
@@ -129,6 +130,6 @@ export class StepTokens {
     this.positions = Uint32Array.from(positions);
     this.ids = Uint32Array.from(ids);
     this.runs = Uint32Array.from(runs);
-    this.samples = plan.sampling.token;
+    this.samples = Uint32Array.from(sampledRows(plan.sampling), ({ token }) => token);
   }
 }

@@ -2,7 +2,7 @@
 // what the other backends are tested against, and the place to read what an operation means; it is one file so that
 // it can be read from top to bottom.
 
-import { type BatchPlan, SampleFlag, type StepResult } from "../../engine/plan.ts";
+import type { BatchPlan, StepResult } from "../plan.ts";
 import type {
   Activation,
   ActivationKind,
@@ -27,8 +27,8 @@ import { matrixBytes } from "../ops.ts";
 import { gatherBest, gatherRows, needsWholeRow } from "../vocabulary.ts";
 import { attend, rotate } from "./attention.ts";
 import { product, rmsNorm, route, siluMul } from "./linear.ts";
-import { decode } from "./numbers.ts";
-import { rowParameters } from "../row_parameters.ts";
+import { formats } from "../formats/mod.ts";
+import { type SampledRow, sampledRows, SampleFlag } from "../sampling.ts";
 import { draw, largest, logSoftmax, penalize } from "./sampling.ts";
 import { ReferenceState } from "./state.ts";
 
@@ -66,7 +66,7 @@ class ReferenceRope implements RopeTable {
 const data = (vector: Vector) => (vector as ReferenceVector).data;
 const normalize = (x: Float64Array, norm: Norm) => rmsNorm(x, data(norm.weight), norm.epsilon);
 
-/** Plain-TypeScript backend; as slow as it is simple. */
+/** Plain-TypeScript backend; simple and slow. */
 export class ReferenceBackend implements Backend {
   /** See `Backend`. */
   readonly info: DeviceInfo = {
@@ -97,7 +97,7 @@ export class ReferenceBackend implements Backend {
 
   writeRows(matrix: Matrix, firstRow: number, bytes: Uint8Array): void {
     const { data, spec } = matrix as ReferenceMatrix;
-    data.set(decode(bytes, spec.dtype, spec.columns), firstRow * spec.columns);
+    data.set(formats[spec.dtype].decode(bytes.slice(), spec.columns), firstRow * spec.columns);
   }
 
   /** See `Backend`. */
@@ -275,9 +275,8 @@ class ReferenceOps implements Ops {
   }
 
   sample({ input, norm, head }: SampleArgs): void {
-    const { sampling } = this.#plan;
-    const samples = sampling.token.length;
-    const topCount = Math.max(0, ...Array.from(sampling.logprobs, (n) => n - 1));
+    const rows = sampledRows(this.#plan.sampling), samples = rows.length;
+    const topCount = Math.max(0, ...rows.map(({ logprobs }) => logprobs - 1));
     const result = {
       id: this.#plan.id,
       tokens: new Uint32Array(samples),
@@ -288,21 +287,20 @@ class ReferenceOps implements Ops {
       milliseconds: 0,
     };
     const all: number[] = [];
-    for (let s = 0; s < samples; s++) {
-      const x = normalize((input as ReferenceActivation).row(sampling.token[s]!), norm);
+    for (const [s, row] of rows.entries()) {
+      const x = normalize((input as ReferenceActivation).row(row.token), norm);
       const local = product(x, (head as ReferenceMatrix).data, head.spec.rows, null);
-      if (this.#collective !== null && !this.#plan.returnLogits && !needsWholeRow(sampling, s)) {
-        result.tokens[s] = this.#settle(s, () => this.#best(this.#collective!, local));
+      if (this.#collective !== null && !this.#plan.returnLogits && !needsWholeRow(row)) {
+        result.tokens[s] = this.#settle(row, () => this.#best(this.#collective!, local));
         continue;
       }
       const logits = this.#collective === null ? local : this.#gather(this.#collective, local);
       if (this.#plan.returnLogits) all.push(...logits);
-      result.tokens[s] = this.#settle(s, (position) => this.#draw(s, logits, position));
-      const wanted = sampling.logprobs[s]!;
-      if (wanted === 0) continue;
+      result.tokens[s] = this.#settle(row, (position) => this.#draw(row, logits, position));
+      if (row.logprobs === 0) continue;
       const logprobs = logSoftmax(logits);
       result.logprobs[s] = logprobs[result.tokens[s]!]!;
-      largest(logprobs, wanted - 1).forEach((token, i) => {
+      largest(logprobs, row.logprobs - 1).forEach((token, i) => {
         result.topTokens[s * topCount + i] = token;
         result.topLogprobs[s * topCount + i] = logprobs[token]!;
       });
@@ -310,24 +308,21 @@ class ReferenceOps implements Ops {
     this.result = this.#plan.returnLogits ? { ...result, logits: Float32Array.from(all) } : result;
   }
 
-  /** Takes what `choose` gives for a position, or looks up what is scored; a drawn token goes into the pool. */
-  #settle(s: number, choose: (position: number) => number): number {
-    const { sampling } = this.#plan;
-    const { row, position } = this.#tokens[sampling.token[s]!]!;
+  /** The token that `choose` gives for a position, or the one that is to be scored. A drawn one goes into the pool. */
+  #settle(sampled: SampledRow, choose: (position: number) => number): number {
+    const { row, position } = this.#tokens[sampled.token]!;
     const pool = this.#state.spec.contextLength * row + position + 1;
     const token = choose(position + 1);
-    if (sampling.flags[s] === SampleFlag.Score) return this.#state.tokenPool[pool]!;
+    if (sampled.flags === SampleFlag.Score) return this.#state.tokenPool[pool]!;
     if (position + 1 < this.#state.spec.contextLength) this.#state.tokenPool[pool] = token;
     return token;
   }
 
-  #draw(s: number, logits: Float64Array, position: number): number {
-    const { sampling, cachedLength, extendLength, row } = this.#plan;
-    const b = sampling.sequence[s]!;
+  #draw(sampled: SampledRow, logits: Float64Array, position: number): number {
+    const { cachedLength, extendLength, row } = this.#plan, b = sampled.sequence;
     const length = cachedLength[b]! + extendLength[b]! + this.#step;
-    const parameters = rowParameters(this.#plan, s);
     const history = this.#state.history(row[b]!, length);
-    return draw(penalize(logits, parameters, history), parameters, position);
+    return draw(penalize(logits, sampled, history), sampled, position);
   }
 
   /** The token with the largest logit of all ranks. */

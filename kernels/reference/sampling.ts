@@ -2,13 +2,13 @@
 //
 // Every filter keeps a set of the form {logit ≥ threshold}, so ties are kept together and no sort order matters.
 
-import type { RowParameters } from "../row_parameters.ts";
+import type { SampledRow } from "../sampling.ts";
 import { gumbel, hash } from "./random.ts";
 
 /** Logits after penalties for what stands in `history` (positions < promptLength are prompt) and after bias. */
 export function penalize(
   logits: Float64Array,
-  row: RowParameters,
+  row: SampledRow,
   history: Uint32Array,
 ): Float64Array {
   const out = logits.slice();
@@ -27,7 +27,7 @@ export function penalize(
 }
 
 /** The smallest logit (after temperature) that top-k, top-p and min-p let through. */
-export function threshold(scaled: Float64Array, row: RowParameters): number {
+export function threshold(scaled: Float64Array, row: SampledRow): number {
   const sorted = scaled.slice().sort().reverse();
   let limit = -Infinity;
   if (row.topK > 0 && row.topK < sorted.length) limit = sorted[row.topK - 1]!;
@@ -48,7 +48,7 @@ export function threshold(scaled: Float64Array, row: RowParameters): number {
 }
 
 /** The token drawn at `position` (where it will stand) from logits after penalties; lowest id on a tie. */
-export function draw(logits: Float64Array, row: RowParameters, position: number): number {
+export function draw(logits: Float64Array, row: SampledRow, position: number): number {
   let best = 0, bestValue = -Infinity;
   if (row.temperature === 0) {
     logits.forEach((value, token) => {

@@ -1,6 +1,6 @@
 // Token pool, page table and key/value pages in plain arrays.
 
-import type { BatchPlan } from "../../engine/plan.ts";
+import type { BatchPlan } from "../plan.ts";
 import type { StateSpec } from "../ops.ts";
 
 /** Everything that outlives a step. */

@@ -1,8 +1,8 @@
 // How a prompt on the command line becomes an engine's input: through the chat template, as it is, or as token ids.
 
 import type { ModelInfo } from "../../engine/options.ts";
-import type { ChatMessage, PromptInput } from "../messages.ts";
-import { UsageError } from "./command.ts";
+import type { ChatMessage, PromptInput } from "../../engine/messages.ts";
+import { UsageError } from "./option.ts";
 
 /** What the options say about prompts. */
 export interface PromptOptions {

@@ -1,7 +1,7 @@
 // While a long prompt is computed nothing comes out, on a CPU for a minute or more: this tells how far it has got.
 
 import type { Generation, ServedEngine } from "../http/engine_api.ts";
-import type { Delta } from "../messages.ts";
+import type { Delta } from "../../engine/messages.ts";
 
 /** Milliseconds between two looks at the scheduler's counters. */
 const defaultInterval = 500;

@@ -2,7 +2,7 @@
 // OpenAI's deltas. Streaming sends the deltas; without streaming they are added up. Both see the same pieces.
 
 import type { FinishReason } from "../../engine/params.ts";
-import type { TextLogprob } from "../messages.ts";
+import type { TextLogprob } from "../../engine/messages.ts";
 import { finiteLogprob } from "./completion_logprobs.ts";
 import { ReasoningParser } from "./parsers/reasoning.ts";
 import { ToolParser, type ToolPiece } from "./parsers/tools.ts";

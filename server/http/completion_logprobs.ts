@@ -1,6 +1,6 @@
 // The `logprobs` of OpenAI's text completions: parallel lists, with the offset of each token in the text.
 
-import type { TextLogprob } from "../messages.ts";
+import type { TextLogprob } from "../../engine/messages.ts";
 
 /** The lists, of equal length. */
 export interface Lists {

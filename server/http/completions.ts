@@ -19,7 +19,7 @@ import { validate } from "./schemas/validate.ts";
 import type { Service } from "./service.ts";
 import { doneEvent, event } from "./sse.ts";
 import { CompletionLogprobs } from "./completion_logprobs.ts";
-import type { PromptInput, TextLogprob } from "../messages.ts";
+import type { PromptInput, TextLogprob } from "../../engine/messages.ts";
 
 /** POST /v1/completions. */
 export function completionRoutes(service: Service): Hono<AppEnv> {

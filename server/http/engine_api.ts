@@ -4,7 +4,7 @@
 import type { GenerateRequest } from "../../engine/engine.ts";
 import type { ModelInfo } from "../../engine/options.ts";
 import type { SchedulerCounters } from "../../engine/scheduler/config.ts";
-import type { Delta, PromptInput } from "../messages.ts";
+import type { Delta, PromptInput } from "../../engine/messages.ts";
 
 /** A running generation. Its last delta, and only that one, has a finish reason. */
 export interface Generation extends AsyncIterable<Delta> {

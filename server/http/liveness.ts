@@ -3,7 +3,7 @@
 // Ranks answer between two steps, and a step of a large model on a CPU takes seconds. So one question is under way at
 // a time, nobody waits for it long, and the engine is given up only when a question has been open for too long.
 
-import { withDeadline } from "./deadline.ts";
+import { withDeadline } from "../../engine/workers/deadline.ts";
 import type { ServedEngine } from "./engine_api.ts";
 
 /** Milliseconds that one caller waits: probes give up after a second. */

@@ -4,7 +4,7 @@
 import { Hono } from "hono";
 import type { ModelInfo } from "../../engine/options.ts";
 import type { FinishReason } from "../../engine/params.ts";
-import type { PromptInput, TextLogprob } from "../messages.ts";
+import type { PromptInput, TextLogprob } from "../../engine/messages.ts";
 import { answer, type AnswerForm, type AppEnv } from "./answer.ts";
 import { readJson } from "./body.ts";
 import { finiteLogprob } from "./completion_logprobs.ts";

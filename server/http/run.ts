@@ -2,7 +2,7 @@
 // measured, and ended together. When a client goes away, or one generation fails, the others are aborted.
 
 import type { FinishReason, SamplingParams } from "../../engine/params.ts";
-import type { Delta, PromptInput } from "../messages.ts";
+import type { Delta, PromptInput } from "../../engine/messages.ts";
 import type { Generation, ServedEngine } from "./engine_api.ts";
 import { errorOfFinish } from "./errors.ts";
 import type { Service } from "./service.ts";

@@ -2,7 +2,7 @@
 // only then closes.
 
 import type { App } from "./app.ts";
-import { withDeadline } from "./deadline.ts";
+import { withDeadline } from "../../engine/workers/deadline.ts";
 
 /** Where to listen. */
 export interface ListenOptions {

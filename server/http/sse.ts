@@ -1,7 +1,7 @@
 // Server-sent events, pulled: an event is made only when the connection has room for it, so a slow client slows
 // its own stream and nothing else. While nothing comes, a comment line keeps proxies from closing the connection.
 
-import { withDeadline } from "./deadline.ts";
+import { withDeadline } from "../../engine/workers/deadline.ts";
 import { toApiError } from "./errors.ts";
 
 const encoder = new TextEncoder();

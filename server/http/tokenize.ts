@@ -10,7 +10,7 @@ import { promptTokens, requireModel } from "./params.ts";
 import { detokenizeRequestSchema, tokenizeRequestSchema } from "./schemas/tokenize.ts";
 import { validate } from "./schemas/validate.ts";
 import type { Service } from "./service.ts";
-import type { PromptInput } from "../messages.ts";
+import type { PromptInput } from "../../engine/messages.ts";
 
 /** POST /tokenize and /detokenize. */
 export function tokenizeRoutes(service: Service): Hono<AppEnv> {

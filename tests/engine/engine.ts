@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { type Completion, Engine } from "../../engine/engine.ts";
 import { defaultEngineOptions, type EngineOptions } from "../../engine/options.ts";
 import { defaultSamplingParams, type SamplingParams } from "../../engine/params.ts";
-import type { PromptInput } from "../../server/messages.ts";
+import type { PromptInput } from "../../engine/messages.ts";
 import { Random } from "../random.ts";
 
 const pocket = new URL("../../models/pocket", import.meta.url).pathname;
@@ -128,7 +128,7 @@ export function testEngine(device: EngineOptions["device"], register: Register =
       await using engine = await start();
       expected = await engine.generate(inputs, params);
     }
-    await using engine = await start({ numPages: 40, outputReserve: 0.1 });
+    await using engine = await start({ numPages: 40, newTokenRatio: 0.1 });
     const squeezed = await engine.generate(inputs, params);
     squeezed.forEach((completion, i) =>
       assert.deepEqual(completion.tokens, expected[i]!.tokens, `request ${i}`)

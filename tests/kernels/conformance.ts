@@ -3,19 +3,19 @@
 
 import type { Register } from "../gpu.ts";
 import assert from "node:assert/strict";
-import { SampleFlag } from "../../engine/plan.ts";
+import { sampledRow, SampleFlag } from "../../kernels/sampling.ts";
+import type { DType } from "../../kernels/formats/mod.ts";
 import type {
   Activation,
   ActivationKind,
   Backend,
-  DType,
   HeadLayout,
   Matrix,
   MatrixSpec,
   StateSpec,
 } from "../../kernels/ops.ts";
 import { ReferenceBackend } from "../../kernels/reference/backend.ts";
-import { encode } from "../../kernels/reference/numbers.ts";
+import { encode } from "./numbers.ts";
 import { draw, penalize } from "../../kernels/reference/sampling.ts";
 import { Random, relativeError } from "../random.ts";
 import { plan, samplingRows, scatteredPages, type TestSampling, type TestSequence } from "./plans.ts";
@@ -372,9 +372,7 @@ export function testBackend(name: string, create: BackendFactory, register: Regi
         const result = await recorded.read();
         parameters.forEach((p, s) => {
           const logits = Float64Array.from(result.logits!.subarray(s * vocabSize, (s + 1) * vocabSize));
-          const row = { ...p, seedLow: p.seed![0], seedHigh: p.seed![1], bias: p.bias! } as Parameters<
-            typeof draw
-          >[1];
+          const row = sampledRow(sampling, s);
           const penalized = penalize(logits, row, Uint32Array.from(tokens[s]!.ids));
           const expected = draw(penalized, row, 13);
           assert.equal(result.tokens[s], expected, `round ${round} row ${s} ${JSON.stringify(p)}`);
@@ -394,18 +392,11 @@ export function testBackend(name: string, create: BackendFactory, register: Regi
     const input = tested.createActivation(hidden, "residual");
     tested.writeActivation(input, random.normals(5 * hidden));
     const ids = [7, 3, 9, 1, 4];
-    const base = samplingRows([{ row: 0, cached: 0, extend: 1 }, { row: 0, cached: 0, extend: 1 }, {
-      row: 0,
-      cached: 0,
-      extend: 3,
-    }]);
-    const sampling = {
-      ...base,
-      token: Uint32Array.of(0, 1, 4),
-      sequence: Uint32Array.of(0, 0, 0),
-      flags: Uint32Array.of(SampleFlag.Score, SampleFlag.Score, SampleFlag.Draw),
-      logprobs: Uint32Array.of(3, 1, 1),
-    };
+    const sampling = samplingRows([1, 1, 3].map((extend) => ({ row: 0, cached: 0, extend })), [
+      { token: 0, sequence: 0, flags: SampleFlag.Score, logprobs: 3 },
+      { token: 1, sequence: 0, flags: SampleFlag.Score, logprobs: 1 },
+      { token: 4, sequence: 0, flags: SampleFlag.Draw, logprobs: 1 },
+    ]);
     const recorded = tested.record(
       plan(1, [{ row: 0, cached: 0, extend: 5 }], {
         tokens: [{ row: 0, first: 0, ids }],

@@ -1,8 +1,8 @@
 // Random inputs for a matrix product, in the bytes the device holds, and the result in float64 that they ask for.
 
-import type { DType } from "../../kernels/ops.ts";
-import { decode as decodeRows, encode as encodeRows } from "../../kernels/reference/numbers.ts";
-import type { ElementType } from "../../kernels/webgpu/kernel.ts";
+import type { DType } from "../../kernels/formats/mod.ts";
+import { decode as decodeRows, encode as encodeRows } from "./numbers.ts";
+import type { ElementType } from "../../kernels/webgpu/shader/kernel.ts";
 import type { LinearRole, LinearShape } from "../../kernels/webgpu/linear/linear.ts";
 
 /** Mulberry32: a small seeded generator of numbers in [0, 1). */

@@ -1,6 +1,13 @@
 // Batch plans and page tables for tests, with defaults for everything that a test does not care about.
 
-import { type BatchPlan, SampleFlag, type SamplingRows } from "../../engine/plan.ts";
+import type { BatchPlan } from "../../kernels/plan.ts";
+import {
+  greedySampler,
+  packSampling,
+  type SampledRow,
+  SampleFlag,
+  type Sampling,
+} from "../../kernels/sampling.ts";
 import type { StateSpec } from "../../kernels/ops.ts";
 
 /** As little state as products need, which look at none of it. */
@@ -26,57 +33,33 @@ export interface TestSequence {
 }
 
 /** Per-row sampling parameters; greedy unless said otherwise. */
-export interface TestSampling {
-  temperature?: number;
-  topK?: number;
-  topP?: number;
-  minP?: number;
-  presencePenalty?: number;
-  frequencyPenalty?: number;
-  repetitionPenalty?: number;
-  promptLength?: number;
-  seed?: readonly [number, number];
-  logprobs?: number;
-  bias?: readonly (readonly [number, number])[];
-}
+export type TestSampling = Partial<SampledRow> & { readonly seed?: readonly [number, number] };
 
 /** Sampled rows of a step: the last token of every sequence that samples. */
 export function samplingRows(
   sequences: readonly TestSequence[],
   parameters: readonly TestSampling[] = [],
-): SamplingRows {
-  const token: number[] = [], sequence: number[] = [];
+): Sampling {
+  const rows: SampledRow[] = [];
   let end = 0;
-  sequences.forEach((s, b) => {
+  sequences.forEach((s, sequence) => {
     end += s.extend;
     if (s.sample === false) return;
-    token.push(end - 1);
-    sequence.push(b);
+    const { seed = [0, 0], ...given } = parameters[rows.length] ?? {};
+    rows.push({
+      ...greedySampler,
+      token: end - 1,
+      sequence,
+      flags: SampleFlag.Draw,
+      promptLength: 0xffffffff,
+      seedLow: seed[0],
+      seedHigh: seed[1],
+      logprobs: 0,
+      bias: [],
+      ...given,
+    });
   });
-  const rows = token.map((_, s) => parameters[s] ?? {});
-  const floats = (get: (p: TestSampling) => number | undefined, otherwise: number) =>
-    Float32Array.from(rows, (p) => get(p) ?? otherwise);
-  const ints = (get: (p: TestSampling) => number | undefined, otherwise: number) =>
-    Uint32Array.from(rows, (p) => get(p) ?? otherwise);
-  const bias = rows.flatMap((p, s) => (p.bias ?? []).map(([t, v]) => [s, t, v] as const));
-  return {
-    token: Uint32Array.from(token),
-    sequence: Uint32Array.from(sequence),
-    flags: new Uint32Array(token.length).fill(SampleFlag.Draw),
-    temperature: floats((p) => p.temperature, 0),
-    topK: ints((p) => p.topK, 0),
-    topP: floats((p) => p.topP, 1),
-    minP: floats((p) => p.minP, 0),
-    presencePenalty: floats((p) => p.presencePenalty, 0),
-    frequencyPenalty: floats((p) => p.frequencyPenalty, 0),
-    repetitionPenalty: floats((p) => p.repetitionPenalty, 1),
-    promptLength: ints((p) => p.promptLength, 0xffffffff),
-    seed: Uint32Array.from(rows.flatMap((p) => p.seed ?? [0, 0])),
-    logprobs: ints((p) => p.logprobs, 0),
-    biasRow: Uint32Array.from(bias, (b) => b[0]),
-    biasToken: Uint32Array.from(bias, (b) => b[1]),
-    biasValue: Float32Array.from(bias, (b) => b[2]),
-  };
+  return packSampling(rows);
 }
 
 /** A plan over the sequences; pages and tokens are written when given. */
@@ -87,7 +70,7 @@ export function plan(
     steps?: number;
     pages?: readonly (readonly [row: number, index: number, page: number])[];
     tokens?: readonly { row: number; first: number; ids: readonly number[] }[];
-    sampling?: SamplingRows;
+    sampling?: Sampling;
     returnLogits?: boolean;
   } = {},
 ): BatchPlan {

@@ -1,17 +1,21 @@
 // Runs a model on a backend the way an executor would, without scheduler or workers, so that logits can be compared
 // with a reference.
 
-import { SampleFlag, type SamplingRows } from "../../engine/plan.ts";
+import { SampleFlag, type Sampling } from "../../kernels/sampling.ts";
 import { Decoder } from "../../engine/model/decoder.ts";
 import { loadDecoderWeights } from "../../engine/model/load.ts";
-import { type DTypeOption, type Model, openModel } from "../../engine/model/open.ts";
-import { ropeFrequencies } from "../../engine/model/rope.ts";
+import { type DTypeOption, openModel } from "../../engine/model/open.ts";
+import type { Model } from "../../engine/model/model.ts";
 import { readSafetensorsHeader } from "../../engine/weights/safetensors.ts";
-import type { ModelConfig } from "../../engine/model/config.ts";
 import type { Backend } from "../../kernels/ops.ts";
-import { decode, encode } from "../../kernels/reference/numbers.ts";
-import type { StepResult } from "../../engine/plan.ts";
-import { plan, samplingRows, scatteredPages, type TestSequence } from "../kernels/plans.ts";
+import type { StepResult } from "../../kernels/plan.ts";
+import {
+  plan,
+  samplingRows,
+  scatteredPages,
+  type TestSampling,
+  type TestSequence,
+} from "../kernels/plans.ts";
 
 /** A loaded model with rows for a few sequences. */
 export class LoadedModel {
@@ -28,20 +32,12 @@ export class LoadedModel {
     this.#pages = pages;
   }
 
-  /**
-   * `castFrequencies`: the reference models' outputs were computed after casting the whole module, its rotary
-   * frequencies included, to the stored type and back. Published models are not run that way, so only the tests
-   * that compare with those files round the frequencies too.
-   */
+  /** Opens a model's folder and puts it on the backend, with room for `rows` sequences. */
   static async load(
     directory: string,
     backend: Backend,
     pageSize: number,
-    { rows = 4, castFrequencies = false, dtype = "auto" }: {
-      rows?: number;
-      castFrequencies?: boolean;
-      dtype?: DTypeOption;
-    } = {},
+    { rows = 4, dtype = "auto" }: { rows?: number; dtype?: DTypeOption } = {},
   ): Promise<LoadedModel> {
     const model = await openModel(directory);
     const shard = { rank: 0, size: 1 };
@@ -55,8 +51,7 @@ export class LoadedModel {
       maxTokens: 256,
       maxSamples: 32,
     };
-    const angles = castFrequencies ? castTables(model.config, contextLength) : undefined;
-    const decoder = Decoder.create(backend, model.config, weights, shard, sizes, angles);
+    const decoder = Decoder.create(backend, model.config, weights, shard, sizes);
     const all = scatteredPages(
       Array.from({ length: rows }, (_, r) => r),
       pagesPerRow,
@@ -90,7 +85,7 @@ export class LoadedModel {
     sequences: readonly TestSequence[],
     options: {
       tokens: { row: number; first: number; ids: readonly number[] }[];
-      sampling?: SamplingRows;
+      sampling?: Sampling;
       steps?: number;
     },
   ): Promise<StepResult> {
@@ -102,40 +97,18 @@ export class LoadedModel {
   }
 }
 
-/** Rotary tables from frequencies rounded to the model's stored type. */
-function castTables(config: ModelConfig, positions: number) {
-  const half = config.headDim / 2;
-  const rounded = decode(
-    encode(ropeFrequencies(config.rope, config.headDim, positions), config.dtype, half),
-    config.dtype,
-    half,
-  );
-  const factor = config.rope.type === "yarn" ? config.rope.attentionFactor : 1;
-  const table = (turn: (angle: number) => number) =>
-    Float32Array.from(
-      { length: positions * half },
-      (_, i) => turn(Math.floor(i / half) * rounded[i % half]!) * factor,
-    );
-  return { cosine: table(Math.cos), sine: table(Math.sin), half };
-}
-
 /** Sampled rows: every position of some sequences (scored), the last one of all (drawn, greedy). */
-function positions(sequences: readonly TestSequence[], every: readonly boolean[]): SamplingRows {
-  const rows: { token: number; sequence: number; draw: boolean }[] = [];
+function positions(sequences: readonly TestSequence[], every: readonly boolean[]): Sampling {
+  const rows: TestSampling[] = [];
   let start = 0;
   sequences.forEach(({ extend }, sequence) => {
     for (let i = every[sequence] ? 0 : extend - 1; i < extend; i++) {
-      rows.push({ token: start + i, sequence, draw: i === extend - 1 });
+      const flags = i === extend - 1 ? SampleFlag.Draw : SampleFlag.Score;
+      rows.push({ token: start + i, sequence, flags });
     }
     start += extend;
   });
-  const base = samplingRows(rows.map(() => ({ row: 0, cached: 0, extend: 1 })));
-  return {
-    ...base,
-    token: Uint32Array.from(rows, (r) => r.token),
-    sequence: Uint32Array.from(rows, (r) => r.sequence),
-    flags: Uint32Array.from(rows, (r) => r.draw ? SampleFlag.Draw : SampleFlag.Score),
-  };
+  return samplingRows(rows.map(() => ({ row: 0, cached: 0, extend: 1 })), rows);
 }
 
 /** Prompts, logits and greedy continuations of a reference file. */

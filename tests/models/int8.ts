@@ -37,7 +37,7 @@ export function testInt8Models(
     register(`${name}: ${model} with int8 is near the published logits, and at its reference`, async () => {
       using backend = await create();
       using reference = await createReferenceBackend();
-      const options = { castFrequencies: directory !== pocket, dtype: "int8" } as const;
+      const options = { dtype: "int8" } as const;
       const loaded = await LoadedModel.load(directory, backend, 16, options);
       const exact = await LoadedModel.load(directory, reference, 16, options);
       const bound = directory === pocket ? publishedBound.trained : publishedBound.random;

@@ -60,7 +60,7 @@ export function testReferenceModels(
 
 async function checkModel(create: BackendFactory, directory: string, pageSize: number): Promise<void> {
   using backend = await create();
-  const loaded = await LoadedModel.load(directory, backend, pageSize, { castFrequencies: true });
+  const loaded = await LoadedModel.load(directory, backend, pageSize);
   const { vocabSize } = loaded.model.config;
   const cases = await readReference(`${directory}/reference.safetensors`);
   assert.equal(cases.length, 4);

@@ -4,7 +4,8 @@
 // and attention work, and for every forward and group of sampled rows their parameters. Kernels see one region at a
 // time through a dynamic offset, so the same bind group and the same recorded kernels serve them all.
 
-import { type BatchPlan, tokenCount } from "../../../engine/plan.ts";
+import { type BatchPlan, tokenCount } from "../../plan.ts";
+import { sampleCount, sampledRows } from "../../sampling.ts";
 import type { StateSpec } from "../../ops.ts";
 import type { DecodeLayout } from "../attention/tuning.ts";
 import {
@@ -25,7 +26,7 @@ export interface AttentionCut extends DecodeLayout {
   readonly splits: number;
 }
 
-/** What one forward looks like to whoever records it. */
+/** What one forward looks like to the operations that record it. */
 export interface ForwardShape extends AttentionCut {
   /** Tokens that it computes. */
   readonly tokens: number;
@@ -71,7 +72,7 @@ export interface PackOptions {
   readonly maxGroup: number;
   /** Query tokens in a tile. */
   readonly tileTokens: number;
-  /** Sequences that compute at most so many tokens go through the decode kernel, token by token. */
+  /** Sequences that compute at most this many tokens go through the decode kernel, token by token. */
   readonly decodeTokens: number;
   /** How decode attention over sequences of these lengths is cut, and whether they are all there is. */
   readonly cut: (lengths: readonly number[], decodeOnly: boolean) => AttentionCut;
@@ -81,9 +82,9 @@ export interface PackOptions {
 export function packPlan(plan: BatchPlan, options: PackOptions): PackedPlan {
   const regions = new Regions();
   const { pageWrites, tokenWrites } = packWrites(regions, plan, options);
-  const samples = plan.sampling.token.length;
+  const samples = sampleCount(plan.sampling);
   let topCount = 0;
-  for (const n of plan.sampling.logprobs) topCount = Math.max(topCount, n - 1);
+  for (const { logprobs } of sampledRows(plan.sampling)) topCount = Math.max(topCount, logprobs - 1);
   const bias = mergeBias(plan);
   const forwards: ForwardShape[] = [];
   for (let step = 0; step < plan.steps; step++) {
@@ -151,8 +152,7 @@ function packForward(regions: Regions, plan: BatchPlan, step: number, options: P
   const sequences = plan.row.length;
   const offset = 4 * regions.begin(alignWords);
   regions.header(Word.Tokens, tokens);
-  regions.header(Word.Sequences, sequences);
-  regions.header(Word.Samples, plan.sampling.token.length);
+  regions.header(Word.Samples, sampleCount(plan.sampling));
   const decodeLengths: number[] = [];
   let tiles = 0;
   for (let b = 0; b < sequences; b++) {

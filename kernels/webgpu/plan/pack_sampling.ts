@@ -1,6 +1,7 @@
 // The sampling part of a packed plan: a record per sampled row, its biases, and which parts of the sampler are needed.
 
-import type { BatchPlan } from "../../../engine/plan.ts";
+import type { BatchPlan } from "../../plan.ts";
+import { isFiltered, isPenalized, rowWords, sampledRows } from "../../sampling.ts";
 import { needsWholeRow } from "../../vocabulary.ts";
 import type { Regions } from "./regions.ts";
 import { contentAt, Sample, sampleWords, Word } from "./words.ts";
@@ -35,16 +36,14 @@ export function samplingNeeds(
   bias: ReadonlyMap<number, ReadonlyMap<number, number>>,
 ): SamplingNeeds {
   let history = 0, biases = 0, limits = false, logprobs = false, wholeRows = returnLogits === true;
-  for (let s = 0; s < sampling.token.length; s++) {
-    const penalized = sampling.presencePenalty[s] !== 0 || sampling.frequencyPenalty[s] !== 0 ||
-      sampling.repetitionPenalty[s] !== 1;
-    const b = sampling.sequence[s]!;
-    if (penalized) history = Math.max(history, cachedLength[b]! + extendLength[b]!);
+  for (const [s, row] of sampledRows(sampling).entries()) {
+    if (isPenalized(row)) {
+      history = Math.max(history, cachedLength[row.sequence]! + extendLength[row.sequence]!);
+    }
     biases = Math.max(biases, bias.get(s)?.size ?? 0);
-    const filtered = sampling.topK[s]! > 0 || sampling.topP[s]! < 1 || sampling.minP[s]! > 0;
-    limits ||= sampling.temperature[s]! > 0 && filtered;
-    logprobs ||= sampling.logprobs[s]! > 0;
-    wholeRows ||= needsWholeRow(sampling, s);
+    limits ||= isFiltered(row);
+    logprobs ||= row.logprobs > 0;
+    wholeRows ||= needsWholeRow(row);
   }
   return { history, biases, limits, logprobs, wholeRows };
 }
@@ -95,28 +94,16 @@ export function packSamples(
   for (let i = 0; i < count; i++) {
     const s = first + i;
     const record = contentAt + sampleWords * i;
-    const token = sampling.token[s]!;
-    const b = sampling.sequence[s]!;
-    regions.set(record + Sample.Token, token);
-    regions.set(record + Sample.Row, plan.row[b]!);
-    regions.set(record + Sample.Position, plan.cachedLength[b]! + step + token - starts[b]!);
-    regions.set(record + Sample.Flags, sampling.flags[s]!);
-    regions.setFloat(record + Sample.Temperature, sampling.temperature[s]!);
-    regions.set(record + Sample.TopK, sampling.topK[s]!);
-    regions.setFloat(record + Sample.TopP, sampling.topP[s]!);
-    regions.setFloat(record + Sample.MinP, sampling.minP[s]!);
-    regions.setFloat(record + Sample.Presence, sampling.presencePenalty[s]!);
-    regions.setFloat(record + Sample.Frequency, sampling.frequencyPenalty[s]!);
-    regions.setFloat(record + Sample.Repetition, sampling.repetitionPenalty[s]!);
-    regions.set(record + Sample.PromptLength, sampling.promptLength[s]!);
-    regions.set(record + Sample.SeedLow, sampling.seed[2 * s]!);
-    regions.set(record + Sample.SeedHigh, sampling.seed[2 * s + 1]!);
-    regions.set(record + Sample.Logprobs, sampling.logprobs[s]!);
+    const words = sampling.rows.subarray(s * rowWords, (s + 1) * rowWords);
+    words.forEach((word, at) => regions.set(record + at, word));
+    const token = words[Sample.token]!, b = words[Sample.sequence]!;
+    regions.set(record + Sample.row, plan.row[b]!);
+    regions.set(record + Sample.position, plan.cachedLength[b]! + step + token - starts[b]!);
     const list = bias.get(s);
     if (list === undefined) continue;
     let biasAt = regions.take(2 * list.size);
-    regions.set(record + Sample.BiasAt, biasAt);
-    regions.set(record + Sample.BiasCount, list.size);
+    regions.set(record + Sample.biasAt, biasAt);
+    regions.set(record + Sample.biasCount, list.size);
     for (const [id, value] of list) {
       regions.set(biasAt++, id);
       regions.setFloat(biasAt++, value);

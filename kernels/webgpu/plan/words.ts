@@ -1,11 +1,14 @@
 // Where the words of a packed plan stand. A plan is an array of 32-bit words for all forwards of a step, in regions
 // that kernels see one at a time; positions inside a region are words from its beginning.
 
-import { PlanWord } from "../kernel.ts";
+import { RowWord, rowWords } from "../../sampling.ts";
 
 /** Words of a region's header. */
 export const Word = {
-  ...PlanWord,
+  /** Tokens in this forward (T). */
+  Tokens: 0,
+  /** Sampled rows (S). */
+  Samples: 2,
   /** Where the tokens' (row, position) pairs begin. */
   TokensAt: 3,
   /** Queries of the decode kernel. */
@@ -36,29 +39,17 @@ export const headerWords = 16;
  */
 export const contentAt: number = headerWords;
 
-/** Words of a sampled row's record. */
+/** Words of a sampled row's record: the plan's own, and what the device needs on top. */
 export const Sample = {
-  Token: 0,
-  Row: 1,
-  Position: 2,
-  Flags: 3,
-  Temperature: 4,
-  TopK: 5,
-  TopP: 6,
-  MinP: 7,
-  Presence: 8,
-  Frequency: 9,
-  Repetition: 10,
-  PromptLength: 11,
-  SeedLow: 12,
-  SeedHigh: 13,
-  Logprobs: 14,
-  BiasAt: 15,
-  BiasCount: 16,
+  ...RowWord,
+  row: rowWords,
+  position: rowWords + 1,
+  biasAt: rowWords + 2,
+  biasCount: rowWords + 3,
 } as const;
 
 /** Words of a record. */
-export const sampleWords = 17;
+export const sampleWords: number = rowWords + 4;
 
 /** Words of one sampled row's result: token, log-probability, then the alternatives' ids and log-probabilities. */
 export const resultWords = (topCount: number): number => 2 + 2 * topCount;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Executor } from "../../../engine/executor/executor.ts";
-import type { StepResult } from "../../../engine/plan.ts";
+import type { StepResult } from "../../../kernels/plan.ts";
 import { ReferenceBackend } from "../../../kernels/reference/backend.ts";
 import type { RecordedStep } from "../../../kernels/ops.ts";
 import { plan } from "../../kernels/plans.ts";

@@ -16,7 +16,6 @@ function close(actual: ArrayLike<number>, expected: readonly number[]): void {
 
 const yarn = {
   type: "yarn",
-  partial: 1,
   betaFast: 32,
   betaSlow: 1,
   attentionFactor: 1.25,
@@ -24,10 +23,10 @@ const yarn = {
 } as const;
 
 Deno.test("linear scaling divides every frequency by the factor", () => {
-  const plain = ropeFrequencies({ type: "default", theta: 10000, partial: 1 }, 16, 64);
+  const plain = ropeFrequencies({ type: "default", theta: 10000 }, 16, 64);
   close(plain.slice(0, 2), [1, 10000 ** (-1 / 8)]);
   close(
-    ropeFrequencies({ type: "linear", theta: 10000, partial: 1, factor: 4 }, 16, 64),
+    ropeFrequencies({ type: "linear", theta: 10000, factor: 4 }, 16, 64),
     [...plain].map((f) => f / 4),
   );
 });
@@ -36,7 +35,6 @@ Deno.test("Llama 3's scaling keeps short wavelengths, divides long ones, and ble
   const rope: RopeConfig = {
     type: "llama3",
     theta: 500000,
-    partial: 1,
     factor: 8,
     lowFrequencyFactor: 1,
     highFrequencyFactor: 4,
@@ -76,9 +74,9 @@ Deno.test("YaRN interpolates by parts, with and without truncated bounds, and wh
 });
 
 Deno.test("dynamic scaling changes nothing up to the original context and stretches the base beyond", () => {
-  const rope: RopeConfig = { type: "dynamic", theta: 10000, partial: 1, factor: 2, originalPositions: 2048 };
+  const rope: RopeConfig = { type: "dynamic", theta: 10000, factor: 2, originalPositions: 2048 };
   close(ropeFrequencies(rope, 16, 2048), [
-    ...ropeFrequencies({ type: "default", theta: 10000, partial: 1 }, 16, 1),
+    ...ropeFrequencies({ type: "default", theta: 10000 }, 16, 1),
   ]);
   close(ropeFrequencies(rope, 16, 4096), [
     1.0,

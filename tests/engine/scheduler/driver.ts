@@ -6,7 +6,7 @@ import { defaultSamplingParams, type FinishReason, type SamplingParams } from ".
 import type { TokenLogprob } from "../../../engine/params.ts";
 import type { SchedulerConfig } from "../../../engine/scheduler/config.ts";
 import { Scheduler } from "../../../engine/scheduler/scheduler.ts";
-import type { ToDetokenizer, TokenUpdate } from "../../../server/messages.ts";
+import type { ToDetokenizer, TokenUpdate } from "../../../engine/messages.ts";
 import { FakeExecutor } from "./fake_executor.ts";
 import { type Expected, oracle } from "./fake_model.ts";
 
@@ -27,7 +27,7 @@ export const baseConfig: SchedulerConfig = {
   maxDecodeSteps: 1,
   targetStepMilliseconds: 0,
   prefillStepMilliseconds: 0,
-  outputReserve: 0.5,
+  newTokenRatio: 0.5,
   poisonFreedPages: true,
 };
 
@@ -115,24 +115,24 @@ export class Driver {
     const expected = refused ? null : oracle(ids, complete, max, eosIds, vocabSize);
     const client = new Client(`r${this.clients.size}`, ids, complete, expected);
     this.clients.set(client.id, client);
-    this.scheduler.receive({ type: "request", id: client.id, ids, params: complete, salt });
+    this.scheduler.processInput({ type: "request", id: client.id, ids, params: complete, salt });
     return client;
   }
 
   abort(client: Client): void {
     client.aborted = true;
-    this.scheduler.receive({ type: "abort", id: client.id });
+    this.scheduler.processInput({ type: "abort", id: client.id });
   }
 
   /** Stops a request that has said something; one that has ended meanwhile does not mind. */
   stop(client: Client): void {
     if (client.tokens.length === 0) return;
     if (client.finish === null && !client.aborted) client.stopped = true;
-    this.scheduler.receive({ type: "stopped", id: client.id });
+    this.scheduler.processInput({ type: "stopped", id: client.id });
   }
 
   advance(): void {
-    this.scheduler.advance();
+    this.scheduler.runNextBatches();
     this.scheduler.verify();
   }
 
@@ -140,7 +140,7 @@ export class Driver {
   deliver(): boolean {
     const result = this.executor.results.shift();
     if (result === undefined) return false;
-    this.scheduler.complete(result);
+    this.scheduler.processBatchResult(result);
     this.advance();
     return true;
   }

@@ -6,9 +6,10 @@
 // at most once between two poisonings; a second write means that two owners share it.
 
 import assert from "node:assert/strict";
-import { type BatchPlan, SampleFlag, type StepResult, tokenCount } from "../../../engine/plan.ts";
+import { type BatchPlan, type StepResult, tokenCount } from "../../../kernels/plan.ts";
+import { type SampledRow, sampledRows, SampleFlag } from "../../../kernels/sampling.ts";
 import type { SchedulerConfig } from "../../../engine/scheduler/config.ts";
-import type { ToExecutor } from "../../../server/messages.ts";
+import type { ToExecutor } from "../../../engine/messages.ts";
 import { draw, type DrawParams, keyValue, logprob } from "./fake_model.ts";
 
 const empty = 0;
@@ -69,8 +70,8 @@ export class FakeExecutor {
   #execute(plan: BatchPlan): StepResult {
     this.#checkShape(plan);
     this.#write(plan);
-    const samples = plan.sampling.token.length;
-    const topCount = Math.max(0, ...plan.sampling.logprobs.map((n) => Math.max(0, n - 1)));
+    const rows = sampledRows(plan.sampling), samples = rows.length;
+    const topCount = Math.max(0, ...rows.map(({ logprobs }) => logprobs - 1));
     const result = {
       id: plan.id,
       tokens: new Uint32Array(plan.steps * samples),
@@ -81,27 +82,27 @@ export class FakeExecutor {
       // Fast for a while, then slow for a while, the same in every run.
       milliseconds: plan.id % 64 < 48 ? 1 : 30,
     };
-    for (let step = 0; step < plan.steps; step++) this.#forward(plan, step, result);
+    for (let step = 0; step < plan.steps; step++) this.#forward(plan, rows, step, result);
     return result;
   }
 
   #checkShape(plan: BatchPlan): void {
     const { maxStepTokens, maxStepSamples, maxDecodeSteps, maxPrefillTokens, maxRunningRequests } =
       this.#config;
-    const { sampling, row, extendLength } = plan;
+    const { sampling, row, extendLength } = plan, rows = sampledRows(sampling);
     assert.ok(row.length > 0, "an empty plan");
     assert.equal(new Set(row).size, row.length, "a row twice in a plan");
     assert.ok(row.every((r) => r < maxRunningRequests));
     assert.ok(extendLength.every((n) => n > 0));
     assert.ok(tokenCount(plan) <= maxStepTokens, "more tokens than the executor has room for");
     assert.ok(extendLength.filter((n) => n > 1).reduce((a, b) => a + b, 0) <= maxPrefillTokens);
-    assert.ok(sampling.token.length <= maxStepSamples, "more sampled rows than the executor has room for");
+    assert.ok(rows.length <= maxStepSamples, "more sampled rows than the executor has room for");
     assert.ok(plan.steps >= 1 && plan.steps <= Math.max(1, maxDecodeSteps));
     if (plan.steps > 1) {
-      assert.ok(extendLength.every((n) => n === 1) && sampling.token.length === row.length);
-      assert.ok(sampling.flags.every((flags) => flags === SampleFlag.Draw), "a burst only decodes");
+      assert.ok(extendLength.every((n) => n === 1) && rows.length === row.length);
+      assert.ok(rows.every(({ flags }) => flags === SampleFlag.Draw), "a burst only decodes");
     }
-    assert.ok(sampling.token.every((t, i) => i === 0 || t > sampling.token[i - 1]!), "ascending");
+    assert.ok(rows.every(({ token }, i) => i === 0 || token > rows[i - 1]!.token), "ascending");
     assert.ok(sampling.biasRow.every((r, i) => i === 0 || r >= sampling.biasRow[i - 1]!), "ascending");
   }
 
@@ -132,7 +133,7 @@ export class FakeExecutor {
     assert.equal(at, plan.tokenIds.length);
   }
 
-  #forward(plan: BatchPlan, step: number, result: StepResult): void {
+  #forward(plan: BatchPlan, rows: readonly SampledRow[], step: number, result: StepResult): void {
     const { contextLength } = this.#config;
     // What counts as cached must be there before the forward, not written by a neighbour during it.
     plan.row.forEach((row, i) => this.#checkCached(row, plan.cachedLength[i]! + step));
@@ -150,28 +151,26 @@ export class FakeExecutor {
         tokenPosition.push({ row, position });
       }
     });
-    plan.sampling.token.forEach((token, sample) => {
-      const { row, position } = tokenPosition[token]!;
-      assert.equal(plan.row[plan.sampling.sequence[sample]!], row, "a sampled row of another sequence");
-      this.#sample(plan, step, sample, row, position, result);
+    rows.forEach((sampled, sample) => {
+      const { row, position } = tokenPosition[sampled.token]!;
+      assert.equal(plan.row[sampled.sequence], row, "a sampled row of another sequence");
+      this.#sample(sampled, step * rows.length + sample, row, position, result);
     });
   }
 
-  #sample(plan: BatchPlan, step: number, sample: number, row: number, position: number, result: StepResult) {
+  #sample(sampled: SampledRow, at: number, row: number, position: number, result: StepResult) {
     const { vocabSize, contextLength } = this.#config;
-    const { sampling } = plan;
     const kv = this.#slots[this.#slot(row, position)]!;
-    const at = step * sampling.token.length + sample;
     assert.ok(position + 1 < contextLength, "a token beyond the context");
-    if (sampling.flags[sample] === SampleFlag.Draw) {
-      this.#pool[row]![position + 1] = draw(kv, position, drawParams(plan, sample), vocabSize);
+    if (sampled.flags === SampleFlag.Draw) {
+      this.#pool[row]![position + 1] = draw(kv, position, drawParams(sampled), vocabSize);
     } else {
-      assert.equal(sampling.flags[sample], SampleFlag.Score);
+      assert.equal(sampled.flags, SampleFlag.Score);
     }
     const token = this.#pool[row]![position + 1]!;
     assert.notEqual(token, unknown, "a token that nobody wrote is scored");
     result.tokens[at] = token;
-    const asked = sampling.logprobs[sample]!;
+    const asked = sampled.logprobs;
     if (asked === 0) return;
     const { logprob: value, top } = logprob(kv, token, asked - 1, vocabSize);
     result.logprobs[at] = value;
@@ -201,21 +200,6 @@ export class FakeExecutor {
   }
 }
 
-function drawParams({ sampling }: BatchPlan, sample: number): DrawParams {
-  const bias: [number, number][] = [];
-  sampling.biasRow.forEach((row, i) => {
-    if (row === sample) bias.push([sampling.biasToken[i]!, sampling.biasValue[i]!]);
-  });
-  return {
-    temperature: sampling.temperature[sample]!,
-    topK: sampling.topK[sample]!,
-    topP: sampling.topP[sample]!,
-    minP: sampling.minP[sample]!,
-    presencePenalty: sampling.presencePenalty[sample]!,
-    frequencyPenalty: sampling.frequencyPenalty[sample]!,
-    repetitionPenalty: sampling.repetitionPenalty[sample]!,
-    promptLength: sampling.promptLength[sample]!,
-    seed: [...sampling.seed.subarray(2 * sample, 2 * sample + 2)],
-    bias,
-  };
+function drawParams({ seedLow, seedHigh, ...row }: SampledRow): DrawParams {
+  return { ...row, seed: [seedLow, seedHigh] };
 }

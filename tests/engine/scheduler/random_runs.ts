@@ -25,7 +25,7 @@ export const config: fc.Arbitrary<SchedulerConfig> = fc.record({
   maxDecodeSteps: fc.constantFrom(1, 2, 5),
   targetStepMilliseconds: fc.constantFrom(0, 15),
   prefillStepMilliseconds: fc.constantFrom(0, 20),
-  outputReserve: fc.constantFrom(0, 0, 0.3, 1),
+  newTokenRatio: fc.constantFrom(0, 0, 0.3, 1),
 }).map(({ poolTokens, ...rest }) => ({
   ...baseConfig,
   ...rest,
@@ -139,6 +139,6 @@ export function run(config: SchedulerConfig, operations: readonly Operation[]): 
   }
   driver.finish();
   const { retractionsTotal } = driver.scheduler.counters();
-  if (config.outputReserve === 1) assert.equal(retractionsTotal, 0, "retracted though all was promised");
+  if (config.newTokenRatio === 1) assert.equal(retractionsTotal, 0, "retracted though all was promised");
   return driver;
 }

@@ -4,6 +4,7 @@
 //
 // RADISH_TEST_RUNS and RADISH_TEST_SEED choose more, or other, histories.
 
+import { sampledRows, SampleFlag } from "../../../kernels/sampling.ts";
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { config, operation, run } from "./random_runs.ts";
@@ -26,7 +27,7 @@ Deno.test("whatever happens, every request gets what it would get alone, and not
       for (const { steps, extendLength, sampling } of executor.plans) {
         if (steps > 1) seen.bursts++;
         if (Math.min(...extendLength) === 1 && Math.max(...extendLength) > 1) seen.mixed++;
-        if (sampling.flags.includes(2)) seen.scored++;
+        if (sampledRows(sampling).some(({ flags }) => flags === SampleFlag.Score)) seen.scored++;
       }
     }),
     { numRuns, seed },

@@ -1,9 +1,10 @@
 // What the scheduler does with particular requests. That every token is right, that nothing leaks and that the
 // protocol is kept is checked by the driver in all of them.
 
+import { sampledRows } from "../../../kernels/sampling.ts";
 import assert from "node:assert/strict";
 import type { SamplingParams } from "../../../engine/params.ts";
-import type { ToDetokenizer } from "../../../server/messages.ts";
+import type { ToDetokenizer } from "../../../engine/messages.ts";
 import { Scheduler } from "../../../engine/scheduler/scheduler.ts";
 import { baseConfig, type Client, Driver } from "./driver.ts";
 import { FakeExecutor } from "./fake_executor.ts";
@@ -61,8 +62,8 @@ Deno.test("with overlap the next plan is sent before the result of the last one 
 });
 
 Deno.test("a pool of 40 pages serves 32 requests that need more, by retracting some", () => {
-  for (const outputReserve of [0, 0.1]) {
-    const driver = new Driver({ numPages: 40, maxRunningRequests: 32, outputReserve, maxDecodeSteps: 4 });
+  for (const newTokenRatio of [0, 0.1]) {
+    const driver = new Driver({ numPages: 40, maxRunningRequests: 32, newTokenRatio, maxDecodeSteps: 4 });
     for (let i = 0; i < 32; i++) {
       driver.send(prompt(5 + i % 7, i), {
         maxTokens: 20 + i % 11,
@@ -78,7 +79,7 @@ Deno.test("a pool of 40 pages serves 32 requests that need more, by retracting s
 
 Deno.test("the youngest request is retracted, alone, and continues before those that came after it", () => {
   // Twelve pages of four tokens: two requests of 24 tokens fit, the third does not.
-  const driver = new Driver({ numPages: 12, outputReserve: 0, maxRunningRequests: 3 });
+  const driver = new Driver({ numPages: 12, newTokenRatio: 0, maxRunningRequests: 3 });
   const order: string[] = [];
   const clients = [0, 1, 2, 3].map((i) => driver.send(prompt(8, i), { maxTokens: 16, ...forced }));
   driver.advance();
@@ -91,14 +92,14 @@ Deno.test("the youngest request is retracted, alone, and continues before those 
 });
 
 Deno.test("a seed that nobody gave is drawn once and kept over retraction", () => {
-  const driver = new Driver({ numPages: 7, outputReserve: 0, maxRunningRequests: 2 });
+  const driver = new Driver({ numPages: 7, newTokenRatio: 0, maxRunningRequests: 2 });
   const params = { maxTokens: 12, seed: null, ...forced };
   driver.send(prompt(8), params);
   driver.send(prompt(8, 1), params);
   driver.finish();
   assert.ok(driver.scheduler.counters().retractionsTotal > 0);
-  const seeds = new Set(driver.executor.plans.flatMap(({ sampling: { seed } }) => {
-    return Array.from({ length: seed.length / 2 }, (_, i) => seed.subarray(2 * i, 2 * i + 2).join());
+  const seeds = new Set(driver.executor.plans.flatMap(({ sampling }) => {
+    return sampledRows(sampling).map(({ seedLow, seedHigh }) => `${seedLow},${seedHigh}`);
   }));
   assert.equal(seeds.size, 2, "one per request");
 });
@@ -401,7 +402,7 @@ Deno.test("eviction gives way to new requests, least recently used first and no 
 });
 
 Deno.test("requests without a limit run side by side although their limits together exceed the pool", () => {
-  const driver = new Driver({ pageSize: 16, numPages: 1280, contextLength: 20000, outputReserve: 0.3 });
+  const driver = new Driver({ pageSize: 16, numPages: 1280, contextLength: 20000, newTokenRatio: 0.3 });
   for (let i = 0; i < 8; i++) driver.send(prompt(10, i));
   driver.advance();
   assert.equal(driver.scheduler.counters().runningRequests, 8);
@@ -435,9 +436,9 @@ Deno.test("the next plan is sent before the news of the last result", () => {
     toDetokenizer: (message: ToDetokenizer) => void log.push(message.type),
   });
   const params = new Driver().send([1], { maxTokens: 9, ...forced }).params;
-  scheduler.receive({ type: "request", id: "a", ids: Uint32Array.of(1, 2), params, salt: "" });
-  scheduler.advance();
-  scheduler.complete(executor.results.shift()!);
-  scheduler.advance();
+  scheduler.processInput({ type: "request", id: "a", ids: Uint32Array.of(1, 2), params, salt: "" });
+  scheduler.runNextBatches();
+  scheduler.processBatchResult(executor.results.shift()!);
+  scheduler.runNextBatches();
   assert.deepEqual(log, ["start", "plan", "plan", "plan", "updates"]);
 });

@@ -9,8 +9,8 @@ import type {
   ToDetokenizer,
   ToExecutor,
   ToScheduler,
-} from "../../../server/messages.ts";
-import type { Died } from "../../../server/worker_death.ts";
+} from "../../../engine/messages.ts";
+import type { Died } from "../../../engine/workers/death.ts";
 import { baseConfig } from "./driver.ts";
 import { FakeExecutor } from "./fake_executor.ts";
 import { oracle } from "./fake_model.ts";

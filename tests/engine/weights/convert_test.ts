@@ -1,15 +1,16 @@
 // Number formats, exhaustively where they are small enough.
 
 import assert from "node:assert/strict";
-import { convert, fromFloat32, toFloat32 } from "../../../engine/weights/convert.ts";
-import { decode } from "../../../kernels/reference/numbers.ts";
+import { formats } from "../../../kernels/formats/mod.ts";
+import { convert, storedTypes } from "../../../engine/weights/convert.ts";
+import { decode } from "../../kernels/numbers.ts";
 import { Random } from "../../random.ts";
 
 const all16 = new Uint8Array(Uint16Array.from({ length: 65536 }, (_, i) => i).buffer);
 
 Deno.test("every bfloat16 survives the way to float32 and back", () => {
-  const wide = toFloat32(all16, "BF16");
-  const back = new Uint16Array(fromFloat32(wide, "bf16", 65536).buffer);
+  const wide = storedTypes.get("BF16")!.decode(all16);
+  const back = new Uint16Array(formats.bf16.encode(wide, 65536).buffer);
   for (let i = 0; i < 65536; i++) {
     if (Number.isNaN(wide[i])) assert.ok((back[i]! & 0x7fff) > 0x7f80);
     else assert.equal(back[i], i);
@@ -23,7 +24,7 @@ Deno.test("float32 rounds to the nearest bfloat16, ties to even", () => {
     () => (random.next() - 0.5) * 2 ** random.int(-40, 40),
   );
   values.set([1 + 2 ** -8, 1 + 3 * 2 ** -8, -(1 + 2 ** -8), 0, -0, Infinity, 3.4e38]);
-  const rounded = toFloat32(fromFloat32(values, "bf16", 10_000), "BF16");
+  const rounded = storedTypes.get("BF16")!.decode(formats.bf16.encode(values, 10_000));
   assert.deepEqual([...rounded.slice(0, 7)], [1, 1 + 2 ** -6, -1, 0, -0, Infinity, Infinity]);
   for (let i = 7; i < values.length; i++) {
     const step = 2 ** (Math.floor(Math.log2(Math.abs(values[i]!))) - 7);
@@ -32,12 +33,12 @@ Deno.test("float32 rounds to the nearest bfloat16, ties to even", () => {
 });
 
 Deno.test("what float16 cannot hold becomes its largest number, not infinity", () => {
-  const halves = new Float16Array(fromFloat32(Float32Array.of(1e6, -1e6, 65504, 1.5), "f16", 4).buffer);
+  const halves = new Float16Array(formats.f16.encode(Float32Array.of(1e6, -1e6, 65504, 1.5), 4).buffer);
   assert.deepEqual([...halves], [65504, -65504, 65504, 1.5]);
 });
 
 Deno.test("every bfloat16 becomes the nearest float16, or the largest of its sign", () => {
-  const wide = toFloat32(all16, "BF16");
+  const wide = storedTypes.get("BF16")!.decode(all16);
   const halves = new Float16Array(convert(all16, "BF16", "f16", 65536).buffer);
   const nearest = new Float16Array(wide);
   for (let i = 0; i < 65536; i++) {
@@ -47,7 +48,7 @@ Deno.test("every bfloat16 becomes the nearest float16, or the largest of its sig
 });
 
 Deno.test("fp8 e4m3 spans ±448 with subnormals and has no infinity", () => {
-  const values = toFloat32(Uint8Array.from({ length: 256 }, (_, i) => i), "F8_E4M3");
+  const values = storedTypes.get("F8_E4M3")!.decode(Uint8Array.from({ length: 256 }, (_, i) => i));
   assert.deepEqual(
     [values[0], values[1], values[8], values[0x38], values[0x7e], values[0xfe], values[0x7f], values[0xff]],
     [0, 2 ** -9, 2 ** -6, 1, 448, -448, NaN, NaN],
@@ -62,7 +63,7 @@ Deno.test("a type that needs no change keeps its bytes", () => {
 
 /** Rows of q8 as numbers, by the float64 reference. */
 const eightBit = (values: Float32Array, columns: number) =>
-  decode(fromFloat32(values, "q8", columns), "q8", columns);
+  decode(formats.q8.encode(values, columns), "q8", columns);
 
 Deno.test("an eight-bit weight is off by half of its block's scale at most, whatever the block's size and place", () => {
   const random = new Random(6);
@@ -93,7 +94,7 @@ Deno.test("eight-bit rows are numbers, scales of whole and partial blocks, and z
   const values = new Float32Array(2 * 40).fill(0.25);
   values[3] = -127;
   values[40 + 39] = 254;
-  const bytes = fromFloat32(values, "q8", 40);
+  const bytes = formats.q8.encode(values, 40);
   assert.equal(bytes.length, 2 * 48);
   const numbers = new Int8Array(bytes.buffer), halves = new Float16Array(bytes.buffer);
   assert.deepEqual([...numbers.subarray(0, 5)], [0, 0, 0, -127, 0]);
@@ -121,15 +122,15 @@ Deno.test("every stored type becomes the eight-bit rows of its float32 values", 
   const columns = 72;
   const values = random.normals(6 * columns);
   for (const [stored, type] of [["BF16", "bf16"], ["F16", "f16"], ["F32", "f32"]] as const) {
-    const bytes = fromFloat32(values, type, columns);
+    const bytes = formats[type].encode(values, columns);
     const rows = convert(bytes, stored, "q8", columns);
-    assert.deepEqual(rows, fromFloat32(toFloat32(bytes, stored), "q8", columns));
+    assert.deepEqual(rows, formats.q8.encode(storedTypes.get(stored)!.decode(bytes), columns));
     const back = decode(rows, "q8", columns);
     assert.ok(values.every((value, i) => Math.abs(value - back[i]!) < 0.03), stored);
   }
   const codes = Uint8Array.from({ length: 2 * columns }, () => random.int(0, 0x7e));
   assert.deepEqual(
     convert(codes, "F8_E4M3", "q8", columns),
-    fromFloat32(toFloat32(codes, "F8_E4M3"), "q8", columns),
+    formats.q8.encode(storedTypes.get("F8_E4M3")!.decode(codes), columns),
   );
 });

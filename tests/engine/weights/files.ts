@@ -1,7 +1,8 @@
 // Model folders for tests: safetensors files written by hand, and a backend that keeps what it is given.
 
 import type { WeightBackend } from "../../../engine/model/load.ts";
-import { type Matrix, type MatrixSpec, rowBytes, type Vector } from "../../../kernels/ops.ts";
+import { rowBytes } from "../../../kernels/formats/mod.ts";
+import { type Matrix, type MatrixSpec, type Vector } from "../../../kernels/ops.ts";
 
 /** A tensor to write. */
 export interface TestTensor {

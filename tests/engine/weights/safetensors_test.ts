@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { ModelError } from "../../../engine/model/fields.ts";
+import { ModelError } from "../../../engine/model/json.ts";
 import { readSafetensorsHeader, type TensorInfo } from "../../../engine/weights/safetensors.ts";
 import { parseSafetensorsHeader } from "../../../engine/weights/safetensors.ts";
 import { parseWeightMap, readTensorIndex } from "../../../engine/weights/tensor_index.ts";

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { type CpuOptions, createCpuBackend } from "../../../kernels/cpu/backend.ts";
 import type { DTypeOption } from "../../../engine/model/open.ts";
-import { encode } from "../../../kernels/reference/numbers.ts";
+import { encode } from "../numbers.ts";
 import { LoadedModel } from "../../models/harness.ts";
 import { Random } from "../../random.ts";
 import { plan, smallState } from "../plans.ts";

@@ -3,9 +3,10 @@
 
 import { gpuTest } from "../../gpu.ts";
 import assert from "node:assert/strict";
-import type { DType, HeadLayout, StateSpec } from "../../../kernels/ops.ts";
+import type { DType } from "../../../kernels/formats/mod.ts";
+import type { HeadLayout, StateSpec } from "../../../kernels/ops.ts";
 import { ReferenceBackend } from "../../../kernels/reference/backend.ts";
-import { encode } from "../../../kernels/reference/numbers.ts";
+import { encode } from "../numbers.ts";
 import { createWebGpuBackend } from "../../../kernels/webgpu/backend.ts";
 import { Random, relativeError } from "../../random.ts";
 import { plan, scatteredPages, type TestSequence } from "../plans.ts";

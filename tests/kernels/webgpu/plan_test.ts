@@ -60,7 +60,7 @@ Deno.test("each forward of a burst sees its sequences one position further", () 
     const tokens = body[Word.TokensAt]!;
     assert.deepEqual([...body.subarray(tokens, tokens + 2)], [2, 7 + step]);
     const record = region(packed.words, groups[0]!.offset).subarray(contentAt);
-    assert.equal(record[Sample.Position], 7 + step);
+    assert.equal(record[Sample.position], 7 + step);
     assert.equal(
       region(packed.words, groups[0]!.offset)[Word.ResultsAt],
       2 * step,
@@ -135,9 +135,9 @@ Deno.test("sampled rows are grouped by what fits the logits, in order", () => {
   assert.equal(last[Word.ResultsAt], 4);
   const record = last.subarray(contentAt);
   assert.deepEqual([
-    record[Sample.Token],
-    record[Sample.Row],
-    record[Sample.Position],
+    record[Sample.token],
+    record[Sample.row],
+    record[Sample.position],
   ], [5, 2, 3]);
 });
 
@@ -180,8 +180,8 @@ Deno.test("biases of the same token are added up, and only what is needed is ask
     wholeRows: true,
   });
   const body = region(packed.words, packed.forwards[0]!.groups[0]!.offset);
-  const at = body[contentAt + Sample.BiasAt]!;
-  assert.equal(body[contentAt + Sample.BiasCount], 2);
+  const at = body[contentAt + Sample.biasAt]!;
+  assert.equal(body[contentAt + Sample.biasCount], 2);
   const floats = new Float32Array(body.slice(at, at + 4).buffer);
   assert.deepEqual([body[at], floats[1], body[at + 2], floats[3]], [
     5,

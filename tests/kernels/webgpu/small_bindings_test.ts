@@ -5,9 +5,9 @@ import { gpuTest } from "../../gpu.ts";
 import assert from "node:assert/strict";
 import type { Activation, Backend, Matrix, MatrixSpec, Ops } from "../../../kernels/ops.ts";
 import { ReferenceBackend } from "../../../kernels/reference/backend.ts";
-import { encode } from "../../../kernels/reference/numbers.ts";
+import { encode } from "../numbers.ts";
 import { createWebGpuBackend } from "../../../kernels/webgpu/backend.ts";
-import type { DeviceCaps } from "../../../kernels/webgpu/kernel.ts";
+import type { DeviceCaps } from "../../../kernels/webgpu/shader/kernel.ts";
 import { Random, relativeError } from "../../random.ts";
 import { plan, samplingRows, type TestSequence } from "../plans.ts";
 

@@ -4,12 +4,12 @@
 
 import { gpuTest } from "../../gpu.ts";
 import assert from "node:assert/strict";
-import { warmUpPlans } from "../../../engine/executor/warm_up.ts";
+import { warmUpPlans } from "../../../kernels/webgpu/plan/warm_up.ts";
 import type { ModelConfig } from "../../../engine/model/config.ts";
 import { Decoder, type StateSizes } from "../../../engine/model/decoder.ts";
 import { loadDecoderWeights } from "../../../engine/model/load.ts";
 import { openModel } from "../../../engine/model/open.ts";
-import type { BatchPlan } from "../../../engine/plan.ts";
+import type { BatchPlan } from "../../../kernels/plan.ts";
 import type { Backend } from "../../../kernels/ops.ts";
 import { createWebGpuBackend, type WebGpuOptions } from "../../../kernels/webgpu/backend.ts";
 import { Random } from "../../random.ts";

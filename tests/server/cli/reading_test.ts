@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { defaultSamplingParams } from "../../../engine/params.ts";
 import { withReading } from "../../../server/cli/reading.ts";
 import type { Generation } from "../../../server/http/engine_api.ts";
-import type { Delta } from "../../../server/messages.ts";
+import type { Delta } from "../../../engine/messages.ts";
 import { FakeEngine } from "../http/fake_engine.ts";
 
 const params = { ...defaultSamplingParams, maxTokens: 8 };

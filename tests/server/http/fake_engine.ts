@@ -7,7 +7,7 @@ import type { ModelInfo } from "../../../engine/options.ts";
 import type { FinishReason, SamplingParams } from "../../../engine/params.ts";
 import type { SchedulerCounters } from "../../../engine/scheduler/config.ts";
 import type { Generation, ServedEngine } from "../../../server/http/engine_api.ts";
-import type { Delta, PromptInput, TextLogprob } from "../../../server/messages.ts";
+import type { Delta, PromptInput, TextLogprob } from "../../../engine/messages.ts";
 
 export const END_OF_TEXT = 256;
 
@@ -147,7 +147,8 @@ export class FakeEngine implements ServedEngine {
       case "chat": {
         const tools = input.tools ? `tools: ${JSON.stringify(input.tools)}\n` : "";
         const lines = input.messages.map((message) => `${message.role}: ${message.content ?? ""}`);
-        return tools + lines.join("\n") + (input.continueFinal ? "" : "\nassistant: ");
+        return tools + lines.join("\n") + (input.continueFinal ? "" : "\nassistant: ") +
+          (input.answerStart ?? "");
       }
     }
   }
@@ -310,7 +311,7 @@ const fakeModel: ModelInfo = {
     outputBias: false,
     mlpBias: false,
     qkNorm: true,
-    rope: { type: "default", theta: 10000, partial: 1 },
+    rope: { type: "default", theta: 10000 },
     slidingWindow: [null],
     moe: null,
     dtype: "f32",

@@ -1,0 +1,45 @@
+// The detokenizer worker: joins the scheduler's port to the main process's through a `Detokenizer`.
+
+import "../workers/death.ts";
+import { ModelError } from "../model/json.ts";
+import type {
+  DetokenizerAnswer,
+  DetokenizerQuestion,
+  FromDetokenizer,
+  ToDetokenizer,
+  ToScheduler,
+} from "../messages.ts";
+import { Vocabulary } from "../tokenizer/vocabulary.ts";
+import { readTokenizerFiles } from "../weights/tokenizer_files.ts";
+import { Detokenizer } from "./detokenizer.ts";
+
+async function loadVocabulary(model: string): Promise<Vocabulary> {
+  const { json, path } = await readTokenizerFiles(model);
+  if (json === undefined) throw new ModelError(`${path}: no such file`);
+  return new Vocabulary(json, path);
+}
+
+const answer = (message: DetokenizerAnswer) => self.postMessage(message);
+
+self.onmessage = async ({ data }: MessageEvent<DetokenizerQuestion>) => {
+  switch (data.type) {
+    case "ping":
+      return answer({ type: "pong", call: data.call });
+    case "init":
+      try {
+        const { modelDir, ports: { main, scheduler } } = data;
+        const detokenizer = new Detokenizer(modelDir === null ? null : await loadVocabulary(modelDir));
+        scheduler.onmessage = ({ data }: MessageEvent<ToDetokenizer>) => {
+          const { deltas, stopped } = detokenizer.receive(data);
+          if (deltas.length > 0) main.postMessage({ type: "deltas", deltas } satisfies FromDetokenizer);
+          for (const id of stopped) scheduler.postMessage({ type: "stopped", id } satisfies ToScheduler);
+        };
+        return answer({ type: "ready", call: data.call });
+      } catch (error) {
+        const message = error instanceof Error ? error.message : String(error);
+        return answer({ type: "failed", call: data.call, message });
+      }
+    default:
+      return data satisfies never;
+  }
+};

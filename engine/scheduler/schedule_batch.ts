@@ -1,0 +1,174 @@
+// Collects the sequences of one step into a batch plan, and remembers what has to be known when its result arrives.
+//
+// A plan is a handful of typed arrays (see `kernels/plan.ts`): page-table entries and token ids that the device does
+// not have yet, who computes which positions, and the sampling parameters of every row whose logits are wanted.
+// Adding a sequence is launching it: its lengths advance here. What is needed later (how many results are its own,
+// whether the last one ends it by length) is captured now, because by then the lengths will have moved on.
+
+import type { BatchPlan } from "../../kernels/plan.ts";
+import { packSampling, plainSampler, type SampledRow, SampleFlag } from "../../kernels/sampling.ts";
+import type { Allocation, Request } from "./request.ts";
+
+/** One sequence of a plan in flight, as it was at launch. */
+export interface LaunchedSequence {
+  /** Whose sequence it is. */
+  readonly request: Request;
+  /** First of its rows among the plan's sampled rows: `scores` scored ones, then, if `draws`, the drawn one. */
+  readonly firstSample: number;
+  /** Rows that score prompt tokens. */
+  readonly scores: number;
+  /** Whether the sequence draws a token. */
+  readonly draws: boolean;
+  /** Whether the token drawn in the plan's last forward is the last one the request may have. */
+  readonly lastByLength: boolean;
+}
+
+/** A plan in flight. */
+export interface LaunchedBatch {
+  /** The plan's id. */
+  readonly id: number;
+  /** Forwards in it. */
+  readonly steps: number;
+  /** In the order of the plan. */
+  readonly sequences: readonly LaunchedSequence[];
+  /** Prompt tokens that it computes. */
+  readonly prefillTokens: number;
+  /** Sampled rows of each forward. */
+  readonly samples: number;
+}
+
+/** The row that draws a request's next token from the logits of `token`. */
+function drawnRow(
+  { params, prompt, seed, stopIds, launchedTokens }: Request,
+  token: number,
+  sequence: number,
+): SampledRow {
+  // Ends are forbidden by launched tokens: the host may not have seen the last ones yet.
+  const forbidden = launchedTokens < params.minTokens ? [...stopIds] : [];
+  return {
+    ...params,
+    token,
+    sequence,
+    flags: SampleFlag.Draw,
+    promptLength: prompt.length,
+    seedLow: seed[0],
+    seedHigh: seed[1],
+    logprobs: params.logprobs === null ? 0 : params.logprobs + 1,
+    bias: [...params.logitBias, ...forbidden.map((id) => [id, -Infinity] as const)],
+  };
+}
+
+/** The row that reports the log-probability of the prompt's token after `token`: filters play no part. */
+function scoredRow({ params, prompt }: Request, token: number, sequence: number): SampledRow {
+  return {
+    ...plainSampler,
+    token,
+    sequence,
+    flags: SampleFlag.Score,
+    promptLength: prompt.length,
+    seedLow: 0,
+    seedHigh: 0,
+    logprobs: params.promptLogprobs! + 1,
+    bias: [],
+  };
+}
+
+/** Builds one plan; use once. */
+export class ScheduleBatch {
+  /** Ascending number of the plan. */
+  readonly id: number;
+  /** Tokens of the first forward, and sampled rows, so far. */
+  tokens = 0;
+  /** Of them, tokens of prompts. */
+  prefillTokens = 0;
+  /** Sequences so far. */
+  readonly sequences: LaunchedSequence[] = [];
+  readonly #steps: number;
+  readonly #pageWrites: number[] = [];
+  readonly #tokenWrites: number[] = [];
+  readonly #tokenIds: Uint32Array[] = [];
+  readonly #row: number[] = [];
+  readonly #cachedLength: number[] = [];
+  readonly #extendLength: number[] = [];
+  readonly #samples: SampledRow[] = [];
+
+  /** `steps` forwards; more than one only if every sequence decodes. */
+  constructor(id: number, steps: number) {
+    this.id = id;
+    this.#steps = steps;
+  }
+
+  /** Sampled rows of a forward, so far. */
+  get samples(): number {
+    return this.#samples.length;
+  }
+
+  /** Launches one forward per step for a request whose prompt is in the cache. */
+  decode(request: Request, allocation: Allocation): void {
+    this.#launch(request, allocation, 1, 0, this.#steps);
+  }
+
+  /**
+   * Launches the positions up to `end`, scoring those of the prompt whose log-probability is wanted; the next token is
+   * drawn if nothing known is left after them.
+   */
+  prefill(request: Request, allocation: Allocation, end: number): void {
+    const begin = request.cachedLength;
+    const sequence = this.sequences.length;
+    const first = Math.max(begin, request.nextScore - 1);
+    const scores = Math.max(0, Math.min(end, request.prompt.length - 1) - first);
+    for (let i = 0; i < scores; i++) {
+      this.#samples.push(scoredRow(request, this.tokens + first - begin + i, sequence));
+    }
+    request.nextScore += scores;
+    this.prefillTokens += end - begin;
+    this.#launch(request, allocation, end - begin, scores, end === request.deviceLength ? 1 : 0);
+  }
+
+  /** The plan for the executors, and what to remember of it. */
+  build(): { readonly plan: BatchPlan; readonly launched: LaunchedBatch } {
+    const { id, sequences, prefillTokens, samples } = this;
+    const tokenIds = new Uint32Array(this.#tokenIds.reduce((total, ids) => total + ids.length, 0));
+    let at = 0;
+    for (const ids of this.#tokenIds) {
+      tokenIds.set(ids, at);
+      at += ids.length;
+    }
+    const plan = {
+      id,
+      steps: this.#steps,
+      pageWrites: Uint32Array.from(this.#pageWrites),
+      tokenWrites: Uint32Array.from(this.#tokenWrites),
+      tokenIds,
+      row: Uint32Array.from(this.#row),
+      cachedLength: Uint32Array.from(this.#cachedLength),
+      extendLength: Uint32Array.from(this.#extendLength),
+      sampling: packSampling(this.#samples),
+    };
+    return { plan, launched: { id, steps: this.#steps, sequences, prefillTokens, samples } };
+  }
+
+  #launch(request: Request, allocation: Allocation, extend: number, scores: number, draws: number): void {
+    const { row, pages, unwrittenPages } = allocation;
+    for (const index of unwrittenPages) this.#pageWrites.push(row, index, pages[index]!);
+    unwrittenPages.clear();
+    if (!allocation.idsWritten) {
+      const ids = request.ids(request.deviceLength);
+      this.#tokenWrites.push(row, 0, ids.length);
+      this.#tokenIds.push(ids);
+      allocation.idsWritten = true;
+    }
+    const firstSample = this.samples - scores;
+    const sequence = this.sequences.length;
+    if (draws > 0) this.#samples.push(drawnRow(request, this.tokens + extend - 1, sequence));
+    this.#row.push(row);
+    this.#cachedLength.push(request.cachedLength);
+    this.#extendLength.push(extend);
+    this.tokens += extend;
+    request.cachedLength += extend * this.#steps;
+    request.launchedTokens += draws;
+    request.inFlight++;
+    const lastByLength = draws > 0 && request.remaining === 0;
+    this.sequences.push({ request, firstSample, scores, draws: draws > 0, lastByLength });
+  }
+}

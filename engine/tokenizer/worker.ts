@@ -1,0 +1,122 @@
+// The tokenizer worker: renders chat templates, encodes prompts, refuses what does not fit, and passes requests on
+// to the scheduler. Requests and aborts go out in the order in which they came in.
+//
+// Without a model directory it has no tokenizer and takes token ids only.
+
+import "../workers/death.ts";
+import { ModelError } from "../model/json.ts";
+import type {
+  FromTokenizer,
+  PromptInput,
+  TokenizerAnswer,
+  TokenizerQuestion,
+  ToScheduler,
+  ToTokenizer,
+} from "../messages.ts";
+import { TemplateError } from "./chat_template.ts";
+import { promptProblem } from "./prompt_check.ts";
+import { type EncodedPrompt, Tokenizer } from "./tokenizer.ts";
+
+/** What an error says to the client. */
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+type Setup = TokenizerQuestion & { type: "init" };
+
+class TokenizerWorker {
+  readonly #setup: Setup;
+  readonly #tokenizer: Tokenizer | null;
+
+  constructor(setup: Setup, tokenizer: Tokenizer | null) {
+    this.#setup = setup;
+    this.#tokenizer = tokenizer;
+    setup.ports.main.onmessage = ({ data }: MessageEvent<ToTokenizer>) => this.#receive(data);
+  }
+
+  #receive(message: ToTokenizer): void {
+    switch (message.type) {
+      case "generate":
+        return this.#generate(message);
+      case "abort":
+        return this.#toScheduler(message);
+      case "encode":
+        try {
+          const { ids, rendered } = this.#encode(message.input);
+          return this.#toMain({ type: "encoded", call: message.call, ids, rendered });
+        } catch (error) {
+          return this.#toMain({ type: "failed", call: message.call, message: messageOf(error) });
+        }
+      case "decode": {
+        const { call, ids, skipSpecialTokens } = message;
+        if (!this.#tokenizer) return this.#toMain({ type: "failed", call, message: noTokenizer });
+        return this.#toMain({ type: "decoded", call, text: this.#tokenizer.decode(ids, skipSpecialTokens) });
+      }
+      default:
+        return message satisfies never;
+    }
+  }
+
+  #generate({ id, input, params, salt }: ToTokenizer & { type: "generate" }): void {
+    let ids: Uint32Array;
+    try {
+      ({ ids } = this.#encode(input));
+    } catch (error) {
+      const code = error instanceof TemplateError ? "invalid" as const : "internal" as const;
+      return this.#toMain({
+        type: "rejected",
+        id,
+        finish: { type: "error", code, message: messageOf(error) },
+      });
+    }
+    const problem = promptProblem(ids, params.maxTokens, this.#setup);
+    if (problem) return this.#toMain({ type: "rejected", id, finish: problem });
+    this.#toMain({ type: "accepted", id, promptIds: ids });
+    this.#toScheduler({ type: "request", id, ids, params, salt });
+  }
+
+  #encode(input: PromptInput): EncodedPrompt {
+    if (this.#tokenizer) return this.#tokenizer.encodePrompt(input, this.#setup.allowSpecialTokens);
+    if (input.type === "ids") return { ids: input.ids, rendered: null };
+    throw new TemplateError(noTokenizer);
+  }
+
+  #toMain(message: FromTokenizer): void {
+    this.#setup.ports.main.postMessage(message);
+  }
+
+  #toScheduler(message: ToScheduler): void {
+    this.#setup.ports.scheduler.postMessage(message);
+  }
+}
+
+const noTokenizer = "there is no tokenizer: only token ids are taken";
+
+const answer = (message: TokenizerAnswer) => self.postMessage(message);
+
+self.onmessage = async ({ data }: MessageEvent<TokenizerQuestion>) => {
+  switch (data.type) {
+    case "ping":
+      return answer({ type: "pong", call: data.call });
+    case "init":
+      try {
+        const tokenizer = data.modelDir === null ? null : await Tokenizer.load(data.modelDir);
+        new TokenizerWorker(data, tokenizer);
+        return answer({
+          type: "ready",
+          call: data.call,
+          ready: {
+            hasTokenizer: tokenizer !== null,
+            vocabSize: tokenizer?.vocabulary.size ?? 0,
+            bosId: tokenizer?.bosId ?? null,
+            chatTemplate: tokenizer?.chatTemplate?.source ?? null,
+          },
+        });
+      } catch (error) {
+        const message = error instanceof ModelError ? error.message : `tokenizer: ${messageOf(error)}`;
+        return answer({ type: "failed", call: data.call, message });
+      }
+    default:
+      return data satisfies never;
+  }
+};

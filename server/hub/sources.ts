@@ -1,0 +1,145 @@
+// Where models come from: which files a model has, how large they are, what they hash to and where to get them.
+// Hugging Face's API is spoken by `@huggingface/hub`; ModelScope's file list is one request.
+//
+// Everything a hub says is checked: names, sizes and hashes become paths.
+
+import { listFiles, modelInfo } from "@huggingface/hub";
+import { Fields } from "../../engine/model/fields.ts";
+import { ModelError, shown } from "../../engine/model/json.ts";
+import { firstLine, type HubClient } from "./client.ts";
+import { isCommit, isWanted } from "./names.ts";
+
+/** A file to have. */
+export interface RemoteFile {
+  /** Path within the model. */
+  readonly name: string;
+  /** Bytes. */
+  readonly size: number;
+  /** Of the content, or git's of a small file (which includes a header). Lower-case hexadecimal. */
+  readonly hash: {
+    readonly type: "sha256" | "git-sha1";
+    readonly value: string;
+  };
+  /** Where it is fetched. */
+  readonly url: URL;
+}
+
+/** The files of one revision. */
+export interface RemoteModel {
+  /** What the files belong to. */
+  readonly commit: string;
+  /** Those that a model needs to run. */
+  readonly files: readonly RemoteFile[];
+}
+
+const mostFiles = 4096;
+const mostFileBytes = 2 ** 42;
+
+/** What Hugging Face has of a model. */
+export async function listHuggingFace(
+  client: HubClient,
+  name: string,
+  revision: string,
+): Promise<RemoteModel> {
+  const hubUrl = client.endpoint.href.replace(/\/$/, "");
+  const common = { hubUrl, fetch: client.fetch };
+  const files: RemoteFile[] = [];
+  let commit: string;
+  try {
+    const info = await modelInfo({ ...common, name, revision, additionalFields: ["sha"] });
+    commit = info.sha;
+    if (!isCommit(commit)) {
+      throw new ModelError(`${client.endpoint.host}: ${shown(commit)} is not a commit`);
+    }
+    for await (const entry of listFiles({ ...common, repo: name, revision: commit })) {
+      if (entry.type !== "file" || !isWanted(entry.path)) continue;
+      const hash = entry.lfs
+        ? { type: "sha256" as const, value: entry.lfs.oid }
+        : { type: "git-sha1" as const, value: entry.oid ?? "" };
+      const url = new URL(`${hubUrl}/${name}/resolve/${commit}/${entry.path}`);
+      files.push(checkedFile({ name: entry.path, size: entry.lfs?.size ?? entry.size, hash, url }));
+    }
+  } catch (error) {
+    throw refusal(error, name, client);
+  }
+  return checkedModel({ commit, files }, name, client);
+}
+
+/** What ModelScope has of a model. It names no commit for a branch, so the revision stands for it. */
+export async function listModelScope(
+  client: HubClient,
+  name: string,
+  revision: string,
+): Promise<RemoteModel> {
+  const base = `${client.endpoint.href.replace(/\/$/, "")}/api/v1/models/${name}/repo`;
+  const query = new URLSearchParams({ Revision: revision, Recursive: "false" });
+  const response = await client.fetch(`${base}/files?${query}`);
+  if (!response.ok) {
+    await response.body?.cancel();
+    throw refusal({ statusCode: response.status }, name, client);
+  }
+  const answer = new Fields(await response.json(), client.endpoint.host);
+  const files: RemoteFile[] = [];
+  for (const entry of answer.object("Data")?.list("Files", 100_000) ?? []) {
+    const file = new Fields(entry, client.endpoint.host);
+    const path = file.string("Path") ?? "";
+    if (file.string("Type") === "tree" || !isWanted(path)) continue;
+    const where = new URLSearchParams({ Revision: revision, FilePath: path });
+    files.push(checkedFile({
+      name: path,
+      size: file.integer("Size", 0, mostFileBytes),
+      hash: { type: "sha256", value: file.string("Sha256") ?? "" },
+      url: new URL(`${base}?${where}`),
+    }));
+  }
+  return checkedModel({ commit: revision, files }, name, client);
+}
+
+function checkedFile(file: RemoteFile): RemoteFile {
+  const { name, size, hash } = file;
+  if (!Number.isSafeInteger(size) || size < 0 || size > mostFileBytes) {
+    throw new ModelError(`the hub says that ${name} has ${shown(size)} bytes`);
+  }
+  if (!(hash.type === "sha256" ? /^[0-9a-f]{64}$/ : /^[0-9a-f]{40}$/).test(hash.value)) {
+    throw new ModelError(`the hub says that the hash of ${name} is ${shown(hash.value)}`);
+  }
+  return file;
+}
+
+function checkedModel(model: RemoteModel, name: string, client: HubClient): RemoteModel {
+  const { files } = model;
+  const where = `${name} on ${client.endpoint.host}`;
+  if (files.length > mostFiles) {
+    throw new ModelError(`${where} has too many files`);
+  }
+  if (!files.some((file) => file.name === "config.json")) {
+    throw new ModelError(`${where} has no config.json`);
+  }
+  if (!files.some((file) => file.name.endsWith(".safetensors"))) {
+    throw new ModelError(`${where} has no weights in the safetensors format`);
+  }
+  return model;
+}
+
+/** What a refused request means for the user. */
+export function refusal(error: unknown, name: string, client: HubClient): unknown {
+  const status = (error as { statusCode?: unknown }).statusCode;
+  const { host } = client.endpoint;
+  switch (status) {
+    case 404:
+      return new ModelError(`${host} has no model ${name} (or no such revision)`);
+    case 401:
+    case 403:
+      return new ModelError(
+        `${host} refuses ${name}: it does not exist, or it is private or gated. ` +
+          `Accept its terms at ${client.endpoint.origin}/${name} and set HF_TOKEN`,
+      );
+    default:
+      if (typeof status === "number") {
+        return new ModelError(`${host} answered with status ${status} for ${name}`);
+      }
+      return error instanceof ModelError || client.signal?.aborted
+        ? error
+        : new ModelError(`${host}: ${firstLine(error)}`, { cause: error });
+  }
+}
