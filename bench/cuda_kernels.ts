@@ -1,10 +1,13 @@
 // The CUDA kernels of products and attention by themselves: checked against float64, then timed.
 //
-//   deno run -A bench/cuda_kernels.ts --ptx FOLDER [--only check,few,prompts,q8,decode,prefill,experts] [--all]
+//   deno run -A bench/cuda_kernels.ts --ptx FOLDER
+//     [--only check-products,check-attention,few,prompts,q8,decode,prefill,experts] [--all] [--chosen] [--every N]
+//     [--kernel PART-OF-NAME]
 //
 // FOLDER has a PTX file for every module (NAME.ptx). Times are medians of replays of a graph in which weights rotate
-// through more memory than the caches hold. `--all` lists every candidate, not only the best three. The figures of cuBLAS
-// and of PyTorch's flash attention come from bench/cuda_kernels/torch_figures.py, to be run beside it.
+// through more memory than the caches hold. `--all` lists every candidate and not only the best three, `--chosen` times
+// what the chooser takes only, `--every` checks each N-th case. The figures of cuBLAS and of PyTorch's flash attention
+// come from bench/cuda_kernels/torch_figures.py, to be run beside it: a card's clock falls with its temperature.
 
 import { checkAttention, timeDecode, timePrefill } from "./cuda_kernels/attention.ts";
 import { prefillTiles } from "../kernels/cuda/attention/attention.ts";
@@ -30,8 +33,10 @@ if (folder === null) {
   Deno.exit(2);
 }
 const only = option("--only")?.split(",") ??
-  ["check", "few", "prompts", "q8", "decode", "prefill", "experts"];
+  ["check-products", "check-attention", "few", "prompts", "q8", "decode", "prefill", "experts"];
 const all = Deno.args.includes("--all");
+const chosenOnly = Deno.args.includes("--chosen");
+const every = Number(option("--every") ?? 1);
 const gpu = new Gpu(folder);
 console.log(`${gpu.name}, ${gpu.multiprocessors} multiprocessors, compute capability ${gpu.capability / 10}`);
 const pools = { bf16: new Pool("bf16", gpu, 1 << 26, 8), f16: new Pool("f16", gpu, 1 << 26, 8) };
@@ -45,24 +50,30 @@ const scratch: Scratch = {
 gpu.fill(scratch.counters, 0, 1 << 20);
 gpu.fill(scratch.output, 0, outputBytes);
 
-if (only.includes("check")) {
-  const began = performance.now();
-  let right = true;
-  for (const element of ["bf16", "f16"] as const) {
-    const pool = pools[element];
-    // One type in full, the other in part: the code is the same but for the instructions.
-    const checks = [
-      checkProducts(gpu, pool, scratch, element === "bf16" ? 1 : 3),
-      checkAttention(gpu, pool, element === "f16" ? 1 : 3),
-    ];
-    for (const result of checks) console.log(result.lines.slice(-30).join("\n"));
-    const small = [checkPrepare(gpu, element), checkExpand(gpu, pool)];
-    for (const { line } of small) console.log(line);
-    right &&= [...checks, ...small].every((result) => result.right);
+const wrong: string[] = [];
+for (const element of ["bf16", "f16"] as const) {
+  const pool = pools[element];
+  // One type in full, the other in part: the code is the same but for the instructions.
+  const results = [
+    ...(only.includes("check-products")
+      ? [
+        checkProducts(gpu, pool, scratch, every * (element === "bf16" ? 1 : 3)),
+        checkPrepare(gpu, element),
+        checkExpand(gpu, pool),
+      ]
+      : []),
+    ...(only.includes("check-attention")
+      ? [checkAttention(gpu, pool, every * (element === "f16" ? 1 : 3))]
+      : []),
+  ];
+  for (const { lines, right } of results) {
+    console.log(lines.slice(-30).join("\n"));
+    if (!right) wrong.push(element);
   }
-  console.log(
-    `${right ? "all right" : "WRONG RESULTS"} (${((performance.now() - began) / 1000).toFixed(1)} s)`,
-  );
+}
+if (wrong.length > 0) {
+  console.log("WRONG RESULTS");
+  Deno.exit(1);
 }
 
 function product(
@@ -106,7 +117,7 @@ if (only.includes("few")) {
           scratch,
           dtype === "q8" ? { ...shape, element: "f16" } : shape,
           splits,
-          (t) => t.tokens <= Math.max(tokens, 16),
+          (t) => !chosenOnly && t.tokens <= Math.max(tokens, 16),
         );
         console.log(
           `${dtype} ${tokens}x${rows}x${columns} ${mode}: ${
@@ -147,7 +158,7 @@ if (only.includes("prompts")) {
       scratch,
       product(tokens, rows, columns, mode),
       tokens > 1024 ? [1, 2] : [1, 2, 3, 4],
-      (t) => t.tokens >= 64,
+      (t) => !chosenOnly && t.tokens >= 64,
     );
     console.log(
       `${tokens}x${rows}x${columns} ${mode}: ${tail(timings, (us) => `${(flops / us / 1e6).toFixed(0)}`)}`,
@@ -161,7 +172,7 @@ if (only.includes("q8")) {
     const [tokens, rows, columns] of [[128, 12288, 4096], [512, 12288, 4096], [2048, 12288, 4096]] as const
   ) {
     const shape: ProductShape = { ...product(tokens, rows, columns, "store", "q8"), element: "f16" };
-    const timings = timeProduct(gpu, pools.f16, scratch, shape, [1], (t) => t.tokens >= 64);
+    const timings = timeProduct(gpu, pools.f16, scratch, shape, [1], (t) => !chosenOnly && t.tokens >= 64);
     const whole = timeExpand(gpu, pools.f16, scratch, rows, columns);
     console.log(
       `${tokens}x${rows}x${columns}: ${

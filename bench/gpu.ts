@@ -4,7 +4,7 @@
 // A time is that of a pass of many dispatches divided by their number, median over passes, so it contains what a
 // dispatch costs in a real step. Buffers rotate, so that weights come from memory and not from cache.
 
-import type { DeviceCaps, KernelCall } from "../kernels/webgpu/kernel.ts";
+import type { DeviceCaps, KernelCall } from "../kernels/webgpu/shader/kernel.ts";
 
 /** A call whose buffers are known, ready to be recorded. */
 export interface Bound {

@@ -54,6 +54,6 @@ for (const threads of list(options.threads, (part) => whole(part, "threads"))) {
     rows.push([`${threads}`, `${bytes}`, ...times.map((time) => figure(time))]);
   }
 }
-console.log(`${bench.description}: µs for so many workgroups per multiprocessor\n`);
+console.log(`${bench.description}: µs by workgroups per multiprocessor\n`);
 console.log(table(["threads", "bytes", ...multiples.map(String)], rows));
 Deno.exit(0);

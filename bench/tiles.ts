@@ -94,8 +94,10 @@ for (const product of products) {
       output: bench.buffer(4 * outputs),
       parts: bench.buffer(4 * most * tokens * shape.rows),
     };
+    // Products without bias and experts.
+    const { input } = shared, unused = { bias: input, routes: input, order: input, tiles: input };
     const bound = tiles.map((tile) =>
-      weights.map((weight) => bind(product, tokens, tile, plan, { ...shared, weight, bias: shared.input }))
+      weights.map((weight) => bind(product, tokens, tile, plan, { ...shared, ...unused, weight }))
     );
     const lock = options.lock === undefined
       ? null

@@ -16,7 +16,7 @@ import type { EngineOptions, ModelInfo, StartProgress } from "./options.ts";
 import type { FinishReason, SamplingParams } from "./params.ts";
 import type { SchedulerCounters } from "./scheduler/config.ts";
 
-/** One generation to do; parameters are complete and within bounds (see `server/validate.ts`). */
+/** One generation to do; parameters are complete and within bounds (checked at the edge). */
 export interface GenerateRequest {
   /** What is to be continued. */
   readonly input: PromptInput;

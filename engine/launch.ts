@@ -6,7 +6,7 @@
 // can be refused from the configuration alone is refused before there is any worker.
 
 import { breakGroup, createGroupMemory } from "./executor/collectives.ts";
-import type { Model } from "./model/open.ts";
+import type { Model } from "./model/model.ts";
 import type { EngineOptions, StartProgress } from "./options.ts";
 import type { SchedulerConfig, SchedulerCounters } from "./scheduler/config.ts";
 import { checkRanks } from "./weights/shard.ts";
@@ -119,7 +119,11 @@ export async function launch(
   const init = { type: "init", modelDir, contextLength, vocabSize: model.config.vocabSize };
   const started = Promise.all([
     tokenizer.ask(
-      { ...init, ports: { main: mainToTokenizer.port2, scheduler: tokenizerToScheduler.port1 } },
+      {
+        ...init,
+        allowSpecialTokens: options.allowSpecialTokens,
+        ports: { main: mainToTokenizer.port2, scheduler: tokenizerToScheduler.port1 },
+      },
       [
         mainToTokenizer.port2,
         tokenizerToScheduler.port1,

@@ -7,7 +7,7 @@ import { plainSampler, type Sampler } from "../kernels/sampling.ts";
 export interface SamplingParams extends Sampler {
   /** Most tokens to generate; null means what is left of the context. */
   readonly maxTokens: number | null;
-  /** Ends of text and stop tokens are forbidden until so many tokens are out. */
+  /** Ends of text and stop tokens are forbidden until this number of tokens is out. */
   readonly minTokens: number;
   /** Added to the logits of these tokens. */
   readonly logitBias: readonly (readonly [token: number, bias: number])[];

@@ -35,7 +35,7 @@ export async function placeRanks(
 ): Promise<DevicePlace[]> {
   const choosing = device !== "cpu" && device !== "reference" && (ranks > 1 || wanted.length > 0);
   if (!choosing) return Array.from({ length: ranks }, () => ({ address: null, sharing: ranks }));
-  const gpus = await import("./webgpu/gpus.ts");
+  const gpus = await import("./webgpu/device/gpus.ts");
   if (device !== "webgpu") {
     const { listCudaGpus } = await import("./cuda/find.ts");
     const found = await listCudaGpus();
@@ -109,7 +109,7 @@ async function webGpuBackend({ collective, place }: BackendOptions): Promise<Bac
 /** Makes the GPU of a place the one that this worker's first adapter stands for. */
 async function selectPlace(place: DevicePlace): Promise<void> {
   if (place.address === null) return;
-  const { selectGpu } = await import("./webgpu/gpus.ts");
+  const { selectGpu } = await import("./webgpu/device/gpus.ts");
   selectGpu(place.address);
 }
 
@@ -123,7 +123,7 @@ async function cpuBackend(options: BackendOptions): Promise<Backend> {
 
 /** Null when there is a real GPU; else what there is instead. */
 async function whyNotGpu(): Promise<string | null> {
-  const { isSoftware, requestAdapter } = await import("./webgpu/device.ts");
+  const { isSoftware, requestAdapter } = await import("./webgpu/device/device.ts");
   const adapter = await requestAdapter();
   if (adapter === null) return "there is no GPU adapter";
   return isSoftware(adapter.info) ? `the only adapter, ${adapter.info.description}, is software` : null;

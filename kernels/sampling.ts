@@ -36,9 +36,25 @@ export const plainSampler: Sampler = {
 /** Takes the most likely token. */
 export const greedySampler: Sampler = { ...plainSampler, temperature: 0 };
 
+/** Uses every part of the sampler, for warming a device up. */
+export const fullSampler: Sampler = {
+  temperature: 0.8,
+  topK: 20,
+  topP: 0.9,
+  minP: 0.05,
+  presencePenalty: 0.1,
+  frequencyPenalty: 0.1,
+  repetitionPenalty: 1.1,
+};
+
 /** Whether earlier tokens change the logits. */
 export function isPenalized(row: Sampler): boolean {
   return row.presencePenalty !== 0 || row.frequencyPenalty !== 0 || row.repetitionPenalty !== 1;
+}
+
+/** Whether some tokens are left out of the draw. */
+export function isFiltered(row: Sampler): boolean {
+  return row.temperature > 0 && (row.topK > 0 || row.topP < 1 || row.minP > 0);
 }
 
 /** Values of {@link SampledRow.flags}. */
@@ -70,7 +86,7 @@ export interface SampledRow extends Sampler {
 }
 
 /** The fields that are one word each, in the order of their words, and the words' type. */
-const layout: { readonly [field in Exclude<keyof SampledRow, "bias">]: "u32" | "f32" } = {
+const layout: { readonly [field in WordField]: "u32" | "f32" } = {
   token: "u32",
   sequence: "u32",
   flags: "u32",
@@ -87,7 +103,8 @@ const layout: { readonly [field in Exclude<keyof SampledRow, "bias">]: "u32" | "
   logprobs: "u32",
 };
 
-type WordField = keyof typeof layout;
+/** Fields that are one word each. */
+export type WordField = Exclude<keyof SampledRow, "bias">;
 const fields = Object.keys(layout) as WordField[];
 
 /** Words of a row. */

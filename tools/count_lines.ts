@@ -1,6 +1,7 @@
 // `deno task docs`: counts lines of code and writes the numbers into the documents, between marks:
 //
 //   <!--lines engine/kvcache/radix.ts-->182<!--/lines-->   of one or more files or folders
+//   <!--core-->4,900<!--/core-->                           of the core
 //   <!--table-->…<!--/table-->                             modules, here and in mini-SGLang and SGLang
 //
 // A line of code is one that is neither blank nor a comment. A test compares the documents with the sources.
@@ -16,29 +17,57 @@ interface Module {
 }
 
 /**
- * The others' lines, counted in the same way, docstrings left out too: mini-SGLang at commit 20fcd7f, SGLang in the
- * Python of its package 0.5.23. Which of their files belong to a module is said below the table in `docs/tour.md`.
+ * The core: what a person reads in an afternoon. `engine/` without its layers, the operations, the plan, and what
+ * each operation means.
+ *
+ * The others' lines are counted in the same way, docstrings left out too: mini-SGLang at commit 20fcd7f, SGLang in
+ * the Python of its package 0.5.23. Which of their files belong to a module is said below the table in
+ * `docs/tour.md`.
  */
-const modules: readonly Module[] = [
+const core: readonly Module[] = [
   { name: "scheduler", paths: ["engine/scheduler"], mini: 644, sglang: 17170 },
   { name: "prefix cache, pages", paths: ["engine/kvcache"], mini: 373, sglang: 74840 },
   { name: "executor", paths: ["engine/executor"], mini: 536, sglang: 28696 },
-  { name: "model, weights", paths: ["engine/model", "engine/weights"], mini: 660, sglang: 13160 },
-  { name: "download", paths: ["engine/hub"], mini: null, sglang: null },
-  { name: "engine, parameters", paths: ["engine/*.ts"], mini: 256, sglang: 1892 },
-  { name: "operations", paths: ["kernels/*.ts", "kernels/reference"], mini: null, sglang: null },
-  { name: "kernels for GPUs", paths: ["kernels/webgpu"], mini: 3360, sglang: 166788 },
-  { name: "kernels for CPUs", paths: ["kernels/cpu"], mini: null, sglang: null },
+  { name: "decoder", paths: ["engine/model"], mini: 660, sglang: 13160 },
+  { name: "engine, messages, workers", paths: ["engine/*.ts", "engine/workers"], mini: 403, sglang: 3593 },
   {
     name: "tokenizer, detokenizer",
-    paths: ["server/tokenizer", "server/detokenizer"],
+    paths: ["engine/tokenizer", "engine/detokenizer"],
     mini: 199,
     sglang: 3760,
   },
-  { name: "messages, workers", paths: ["server/*.ts"], mini: 147, sglang: 1701 },
+  {
+    name: "operations, plan, their meaning",
+    paths: ["kernels/ops.ts", "kernels/plan.ts", "kernels/sampling.ts", "kernels/reference"],
+    mini: null,
+    sglang: null,
+  },
+];
+
+/** Most lines of code that the core may have: as many as mini-SGLang has in all. A test holds it. */
+export const coreBound = 5000;
+
+/** Folders of `engine/` that are layers around the core. */
+export const layersOfEngine: readonly string[] = ["engine/weights", "engine/jinja", "engine/grammar"];
+
+const layers: readonly Module[] = [
+  { name: "checkpoint formats", paths: ["engine/weights"], mini: null, sglang: null },
+  { name: "chat template language", paths: ["engine/jinja"], mini: null, sglang: null },
+  { name: "kernels, shared", paths: ["kernels/*.ts", "kernels/formats"], mini: null, sglang: null },
+  { name: "kernels, WebGPU", paths: ["kernels/webgpu"], mini: 3360, sglang: 166788 },
+  { name: "kernels, WebAssembly", paths: ["kernels/cpu"], mini: null, sglang: null },
   { name: "HTTP", paths: ["server/http"], mini: 346, sglang: 42827 },
   { name: "command line", paths: ["main.ts", "server/cli"], mini: 303, sglang: 19321 },
+  { name: "download", paths: ["server/hub"], mini: null, sglang: null },
 ];
+
+/** Lines of code of the core. */
+export async function countCore(): Promise<number> {
+  return await countPaths(core.flatMap(({ paths }) => paths));
+}
+
+/** Files and folders that are part of the core. */
+export const corePaths: readonly string[] = core.flatMap(({ paths }) => paths);
 
 /** Lines that are neither blank nor a comment. */
 export function codeLines(text: string): number {
@@ -71,7 +100,7 @@ async function countPaths(paths: readonly string[]): Promise<number> {
 
 /** A document with all its numbers brought up to date. */
 export async function withCounts(text: string): Promise<string> {
-  const table = await moduleTable();
+  const table = await moduleTable(), coreLines = await countCore();
   const counts = new Map<string, string>();
   for (const [, paths] of text.matchAll(/<!--lines ([^>]*?)-->/g)) {
     counts.set(paths!, number(await countPaths(paths!.split(" "))));
@@ -80,33 +109,41 @@ export async function withCounts(text: string): Promise<string> {
     .replaceAll(/(<!--lines ([^>]*?)-->)[^<]*(<!--\/lines-->)/g, (_, start, paths, end) => {
       return `${start}${counts.get(paths)}${end}`;
     })
+    .replaceAll(/(<!--core-->)[^<]*(<!--\/core-->)/g, (_, start, end) => `${start}${number(coreLines)}${end}`)
     .replaceAll(/(<!--table-->)[^]*?(<!--\/table-->)/g, (_, start, end) => `${start}\n\n${table}\n\n${end}`);
 }
 
 async function moduleTable(): Promise<string> {
   const cell = (count: number | null) => count === null ? "–" : number(count);
-  const counts = await Promise.all(modules.map(({ paths }) => countPaths(paths)));
   const total = (numbers: readonly (number | null)[]) =>
     numbers.reduce<number>((sum, count) => sum + (count ?? 0), 0);
-  const rows = [
-    ["module", "folder", "here", "mini-SGLang", "SGLang"],
-    ["---", "---", "---:", "---:", "---:"],
-    ...modules.map(({ name, paths, mini, sglang }, i) => [
+  // What the core counts of a folder is not counted again as a layer.
+  const ofLayer = async ({ paths }: Module) =>
+    await countPaths(paths) -
+    (paths.includes("kernels/*.ts") ? await countPaths(corePaths.filter(inKernels)) : 0);
+  const inKernels = (path: string) => /^kernels\/\w+\.ts$/.test(path);
+  const rows = async (
+    modules: readonly Module[],
+    sum: string,
+    count: (module: Module) => Promise<number>,
+  ) => {
+    const counts = await Promise.all(modules.map(count));
+    const named = modules.map(({ name, paths, mini, sglang }, i) => [
       name,
       paths.map((path) => `\`${path.replace(/\/\*\.ts$/, "/")}\``).join(", "),
       cell(counts[i]!),
       cell(mini),
       cell(sglang),
-    ]),
-    [
-      "together",
-      "",
-      cell(total(counts)),
-      cell(total(modules.map(({ mini }) => mini))),
-      cell(total(modules.map(({ sglang }) => sglang))),
-    ],
-  ];
-  return rows.map((row) => `| ${row.join(" | ")} |`).join("\n");
+    ]);
+    const others = (["mini", "sglang"] as const).map((other) => cell(total(modules.map((m) => m[other]))));
+    return [...named, [`**${sum}**`, "", cell(total(counts)), ...others]];
+  };
+  return [
+    ["module", "folder", "here", "mini-SGLang", "SGLang"],
+    ["---", "---", "---:", "---:", "---:"],
+    ...await rows(core, "the core", ({ paths }) => countPaths(paths)),
+    ...await rows(layers, "layers around it", ofLayer),
+  ].map((row) => `| ${row.join(" | ")} |`).join("\n");
 }
 
 function number(value: number): string {

@@ -1,7 +1,7 @@
 // Random numbers for kernels, the same on host and device, and how far results are from float64.
 
 import type { Gpu } from "./gpu.ts";
-import { fromBf16 } from "../../kernels/reference/numbers.ts";
+import { formats } from "../../kernels/formats/mod.ts";
 
 /** Element types of products and attention. */
 export type Element = "bf16" | "f16";

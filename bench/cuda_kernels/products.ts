@@ -1,6 +1,6 @@
 // Products on the matrix units: every tile against float64, then times on the shapes of models.
 
-import { rowBytes } from "../../kernels/ops.ts";
+import { rowBytes } from "../../kernels/formats/mod.ts";
 import type { KernelLaunch } from "../../kernels/cuda/gemm/launch.ts";
 import {
   launchProduct,
@@ -33,28 +33,24 @@ export interface Scratch {
   readonly outputBytes: number;
 }
 
-/** Every tile that can compute a shape on this GPU, also those that are never chosen for it. */
-function everyTile({ dtype, experts }: ProductShape, { capability }: Gpu): readonly ProductTile[] {
+/** Every tile that can compute a shape on this GPU, also those that are never chosen for it; `--kernel` picks by name. */
+function everyTile(shape: ProductShape, gpu: Gpu): readonly ProductTile[] {
+  const only = Deno.args.includes("--kernel") ? Deno.args[Deno.args.indexOf("--kernel") + 1]! : "";
+  return compiledTiles(shape, gpu).filter((tile) => tile.kernel.includes(only));
+}
+
+function compiledTiles({ dtype, experts }: ProductShape, { capability }: Gpu): readonly ProductTile[] {
   if (dtype === "q8") return mmaQ8Tiles;
   if (capability !== 90) return mmaTiles;
   return [...mmaTiles, ...(experts?.gather ? [] : wideTiles), ...(experts ? [] : narrowTiles)];
 }
 
-/** Every tile with every number of splits, in pairs of workgroups and alone. */
+/** Every tile with every number of splits. */
 function choices(shape: ProductShape, gpu: Gpu, splits: readonly number[]) {
-  return everyTile(shape, gpu).flatMap((tile) =>
-    splits.flatMap((count) =>
-      (tile.kind === "wide" && !shape.experts ? [true, false] : [false]).map((pair) => ({
-        tile,
-        splits: count,
-        pair,
-      }))
-    )
-  );
+  return everyTile(shape, gpu).flatMap((tile) => splits.map((count) => ({ tile, splits: count })));
 }
 
-const name = ({ tile, splits, pair }: ProductPlan) =>
-  `${tile.kernel}${pair ? "p" : ""}${splits > 1 ? `/${splits}` : ""}`;
+const name = ({ tile, splits }: ProductPlan) => `${tile.kernel}${splits > 1 ? `/${splits}` : ""}`;
 
 interface Case {
   readonly shape: ProductShape;
@@ -105,7 +101,6 @@ function checkOne(
   one: Case,
   tile: ProductTile,
   splits: number,
-  pair: boolean,
 ): number {
   const { shape, bias, scaled } = one;
   const { tokens, rows, mode, experts } = shape;
@@ -115,7 +110,7 @@ function checkOne(
   const biases = Float32Array.from({ length: rows }, (_, i) => Math.sin(i));
   const scales = Float32Array.from({ length: tokens }, (_, i) => 2 ** (i % 5));
   const old = new Float32Array(tokens * width).map((_, i) => Math.cos(i));
-  const plan = planProduct(shape, gpu, { tile, splits, pair });
+  const plan = planProduct(shape, gpu, { tile, splits });
   // Experts: pairs in a made-up order, experts of uneven size, one of them empty.
   const perToken = 2,
     order = new Uint32Array(tokens),
@@ -255,9 +250,9 @@ export function checkProducts(
       : rounded
       ? (element === "bf16" ? 3e-3 : 5e-4)
       : 2e-5;
-    for (const { tile, splits, pair } of choices(one.shape, gpu, experts ? [1] : [1, 3])) {
-      const off = checkOne(gpu, pool, scratch, one, tile, splits, pair);
-      const key = `${dtype} ${tile.kernel}${pair ? "p" : ""}`;
+    for (const { tile, splits } of choices(one.shape, gpu, experts ? [1] : [1, 3])) {
+      const off = checkOne(gpu, pool, scratch, one, tile, splits);
+      const key = `${dtype} ${tile.kernel}`;
       worst.set(key, Math.max(worst.get(key) ?? 0, off));
       if (off < limit) continue;
       right = false;
@@ -307,13 +302,13 @@ export function timeProduct(
   const copies = Math.max(1, Math.min(16, Math.floor(room / weightWords)));
   const chosen = planProduct(shape, gpu);
   const timings: Timing[] = [];
-  const same = (one: { tile: ProductTile; splits: number; pair: boolean }) =>
-    one.tile === chosen.tile && one.splits === chosen.splits && one.pair === chosen.pair;
+  const same = (one: { tile: ProductTile; splits: number }) =>
+    one.tile === chosen.tile && one.splits === chosen.splits;
   for (const choice of choices(shape, gpu, [...new Set([...splitChoices, chosen.splits])])) {
     const { tile, splits } = choice;
     if (!same(choice) && (!keep(tile) || !splitChoices.includes(splits))) continue;
     const plan = planProduct(shape, gpu, choice);
-    if (plan.pair !== choice.pair || plan.partialBytes > 200 << 20 || 64 * splits > columns) continue;
+    if (plan.partialBytes > 200 << 20 || 64 * splits > columns) continue;
     if (tile.kind === "narrow" && splits > mostClusterSplits) continue;
     const launches = Array.from({ length: copies }, (_, c) =>
       gpu.prepare(launchProduct(plan, gpu, {
@@ -334,7 +329,7 @@ export function timeProduct(
 }
 
 /** Compares `prepare` with float64. */
-export function checkPrepare(gpu: Gpu, element: Element): { line: string; right: boolean } {
+export function checkPrepare(gpu: Gpu, element: Element): { lines: string[]; right: boolean } {
   const rows = 5, columns = 20_488, epsilon = 1e-6;
   const input = Float32Array.from(
     { length: rows * columns },
@@ -376,13 +371,13 @@ export function checkPrepare(gpu: Gpu, element: Element): { line: string; right:
   }
   for (const address of addresses) gpu.free(address);
   return {
-    line: `prepare ${element}: largest deviation ${worst.toExponential(1)}`,
+    lines: [`prepare ${element}: largest deviation ${worst.toExponential(1)}`],
     right: worst < (element === "bf16" ? 3e-3 : 4e-4),
   };
 }
 
 /** Compares `expand` with what int8 weights mean. */
-export function checkExpand(gpu: Gpu, pool: Pool): { line: string; right: boolean } {
+export function checkExpand(gpu: Gpu, pool: Pool): { lines: string[]; right: boolean } {
   const rows = 37, columns = 1096, stride = rowBytes("q8", columns) / 2, weightAt = 1 << 20;
   const output = gpu.alloc(2 * rows * columns);
   gpu.run(launchExpand(pool.pointer(weightAt), output, rows, columns, pool.element, gpu));
@@ -398,7 +393,7 @@ export function checkExpand(gpu: Gpu, pool: Pool): { line: string; right: boolea
   gpu.free(output);
   const off = deviation.relative;
   return {
-    line: `expand ${pool.element}: deviation ${off.toExponential(1)}`,
+    lines: [`expand ${pool.element}: deviation ${off.toExponential(1)}`],
     right: off < (pool.element === "bf16" ? 3e-3 : 4e-4),
   };
 }

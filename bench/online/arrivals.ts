@@ -57,7 +57,7 @@ export interface ReplayOptions {
   readonly speed: number;
   /** Lengths are multiplied by this, so that a small model can follow. */
   readonly scale: number;
-  /** At most so many requests, and none later than so many seconds (after `speed`). */
+  /** Most requests, and the last second in which one may arrive (after `speed`). */
   readonly count: number;
   readonly seconds: number;
   readonly vocabSize: number;

@@ -26,7 +26,7 @@ const alignment = 32;
 const valueTypes = { u32: 4, i32: 5, f32: 6, string: 8, array: 9 } as const;
 const tensorTypes = { f32: 0, f16: 1 } as const;
 const elementBytes = { f32: 4, f16: 2 } as const;
-/** Random weights repeat after so many; their amplitude keeps activations finite. */
+/** Random weights repeat after this number; their amplitude keeps activations finite. */
 const blockElements = 1 << 20, amplitude = 0.03;
 
 /** Collects little-endian fields. */
@@ -96,7 +96,7 @@ function metadata(config: ModelConfig): [string, Value][] {
     ["qwen3.attention.value_length", u32(config.headDim)],
     ["qwen3.attention.layer_norm_rms_epsilon", f32(config.rmsNormEpsilon)],
     ["qwen3.rope.freq_base", f32(config.rope.theta)],
-    // A vocabulary of the right size that nobody reads: the benchmark works with ids.
+    // A vocabulary of the right size that is not read: the benchmark works with ids.
     ["tokenizer.ggml.model", string("gpt2")],
     ["tokenizer.ggml.pre", string("qwen2")],
     ["tokenizer.ggml.tokens", {

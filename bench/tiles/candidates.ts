@@ -1,7 +1,7 @@
 // Ways to divide a product that are worth timing: matrix–vector tiles up to eight activation rows, tiles of a tiled
 // product beyond. The one that is chosen now comes first.
 
-import type { DeviceCaps, KernelCall } from "../../kernels/webgpu/kernel.ts";
+import type { DeviceCaps, KernelCall } from "../../kernels/webgpu/shader/kernel.ts";
 import { gemmTile, matvecTile, tileBytes } from "../../kernels/webgpu/linear/divide.ts";
 import { type GemmTile, threadCount } from "../../kernels/webgpu/linear/gemm_tile.ts";
 import type { LinearRole } from "../../kernels/webgpu/linear/linear.ts";
@@ -59,7 +59,7 @@ function gemm({ shape, next }: Product, tokens: number, tile: GemmTile): Candida
 function matvec({ shape }: Product, tile: MatvecTile): Candidate {
   return {
     name:
-      `lanes ${tile.sumLanes}×${tile.rowLanes} units ${tile.units} teams ${tile.teams} split ${tile.split} ` +
+      `lanes ${tile.sumLanes}×${tile.rowLanes} units ${tile.units} subgroups ${tile.rowSubgroups} split ${tile.split} ` +
       `unroll ${tile.unroll}`,
     calls: [matvecCall(shape, tile)],
     // The next product does it itself.
@@ -115,13 +115,13 @@ function matvecTiles({ shape }: Product, now: MatvecTile, caps: DeviceCaps): Mat
   return combinations({
     rowLanes: now.tokens > 2 ? [1, 2, 4] : [1, 2],
     units: [1, 2, 4, 8],
-    teams: [1, 2, 4, 8],
+    rowSubgroups: [1, 2, 4, 8],
     split: [1, 2, 4, 8],
     unroll: [1, 2, 4, 8],
   }).map((numbers): MatvecTile => ({ ...now, ...numbers, sumLanes: lanes / numbers.rowLanes })).filter(
     (tile) => {
-      const { rowLanes, units, teams, split, unroll } = tile;
-      const threads = lanes * teams * split;
+      const { rowLanes, units, rowSubgroups, split, unroll } = tile;
+      const threads = lanes * rowSubgroups * split;
       const rows = shape.epilogue === "silu-mul" ? 2 * units : units;
       return threads >= 64 && threads <= Math.min(512, caps.maxWorkgroupThreads) &&
         matvecBytes(shape, tile) <= caps.maxWorkgroupBytes &&
@@ -146,8 +146,8 @@ function parseTile(text: string, now: MatvecTile | GemmTile, tokens: number): Ma
     );
   }
   if (numbers.length !== 6) throw wrong(6);
-  const [sumLanes, rowLanes, units, teams, split, unroll] = numbers as Six;
-  return { ...now, sumLanes, rowLanes, units, teams, split, unroll };
+  const [sumLanes, rowLanes, units, rowSubgroups, split, unroll] = numbers as Six;
+  return { ...now, sumLanes, rowLanes, units, rowSubgroups, split, unroll };
 }
 
 type Six = [number, number, number, number, number, number];

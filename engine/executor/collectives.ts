@@ -3,9 +3,9 @@
 // WebGPU devices cannot see each other's memory, so a partial result is read back, added here, and written to the
 // device again. Each rank copies its data into its own slot, all meet at a barrier, and each adds all slots in rank
 // order: the sums have the same bits everywhere, so ranks can never drift apart. Two sets of slots take turns: a
-// rank that is already in the next operation writes where nobody still reads, so one barrier per piece is enough.
+// rank that is already in the next operation writes where no rank still reads, so one barrier per piece is enough.
 //
-// The barrier is a word per rank that counts its arrivals; whoever waits knows for whom. Nobody waits for ever: the
+// The barrier is a word per rank that counts its arrivals; a rank that waits knows for which. No rank waits for ever: the
 // launcher breaks the group when a rank has died, and a rank that is alive but does not come is given up after a
 // time that depends on how long its equals took.
 
@@ -26,9 +26,8 @@ const Broken = { No: 0, Closed: 1, Failed: 2, Stalled: 3 } as const;
 const pieceLength = 1 << 18;
 
 /**
- * A rank is given up when it comes so many milliseconds later than another, plus so many times what that other one
- * took since it last met the group: ranks do equal work, so where one compiles kernels or computes for long, the
- * others do too.
+ * How long a rank waits for another: `leastPatience` milliseconds, plus `patienceFactor` times what it took itself
+ * since the group last met. Ranks do equal work: where one compiles kernels or computes for long, the others do too.
  */
 const leastPatience = 10_000;
 const patienceFactor = 10;
@@ -220,7 +219,7 @@ export class SharedMemoryCollective implements Collective {
     throw new GroupFailed(
       code === Broken.Failed
         ? `rank ${this.rank}: another rank of the group has failed`
-        : `rank ${code - Broken.Stalled} of the group has stalled: the others wait for it in vain`,
+        : `rank ${code - Broken.Stalled} of the group has stalled: it does not arrive where the others wait`,
     );
   }
 }

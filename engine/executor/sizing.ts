@@ -15,10 +15,10 @@ export type SizeOptions = Pick<
 
 /** Share of what could be allocated that pages take by default: activations and others need room too. */
 const cacheShare = 0.8;
-/** By default no more tokens than so many full contexts, and on a GPU at least `generousTokens`. */
+/** By default no more tokens than this number of full contexts, and on a GPU at least `generousTokens`. */
 const defaultContexts = 16;
 const generousTokens = 1 << 19;
-/** By default no more bytes of cache than this on a CPU or a software GPU, whose memory is everybody's. */
+/** By default no more bytes of cache than this on a CPU or a software GPU, whose memory other programs use too. */
 const modestCacheBytes = 2 ** 30;
 
 /**

@@ -1,7 +1,7 @@
 // What a cache of prefixes is, whichever kind: sequences of tokens whose keys and values stand in pages, found
 // again by their ids.
 //
-// A prefix that somebody reads must not be evicted. There is no pair of lock and unlock calls to get out of step:
+// A prefix that a request reads must not be evicted. There is no pair of lock and unlock calls to get out of step:
 // `match` and `insert` hand out a frozen handle that holds the prefix until it is released, exactly once (with
 // `using`, or by the request that owns it). Everything is in whole pages; the salt keeps tenants apart.
 

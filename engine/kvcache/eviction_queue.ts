@@ -14,7 +14,7 @@ export interface Evictable {
 
 /** Entries in the order of their last use. */
 export class EvictionQueue<T extends Evictable> {
-  #heap: { readonly time: number; readonly entry: T }[] = [];
+  readonly #heap: { readonly time: number; readonly entry: T }[] = [];
 
   /** Adds an entry unless it waits already. */
   push(entry: T): void {
@@ -43,12 +43,6 @@ export class EvictionQueue<T extends Evictable> {
       if (first.time === first.entry.lastAccess) return first.entry;
       this.push(first.entry);
     }
-  }
-
-  /** Forgets all entries. */
-  clear(): void {
-    for (const { entry } of this.#heap) entry.queued = false;
-    this.#heap = [];
   }
 
   #removeFirst(): void {

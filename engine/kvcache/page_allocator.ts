@@ -32,10 +32,10 @@ export class PageAllocator {
     return pages;
   }
 
-  /** Gives pages back. Throws if one is free already or was never there: somebody still uses what another freed. */
+  /** Gives pages back. Throws if one is free already or does not exist: a holder would still use it. */
   free(pages: readonly number[]): void {
     for (const page of pages) {
-      if (this.#isFree[page] !== 0) throw new Error(`page ${page} was freed, but nobody held it`);
+      if (this.#isFree[page] !== 0) throw new Error(`page ${page} was freed while it was free`);
       this.#isFree[page] = 1;
       this.#free.push(page);
     }

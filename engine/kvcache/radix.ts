@@ -3,7 +3,7 @@
 // RadixAttention (Zheng et al. 2023, "SGLang", arXiv 2312.07104). An edge is labelled with a run of whole pages;
 // children are told apart by their first page. Looking up a prefix walks down as far as ids agree, and splits the
 // edge where they part, so that a found prefix always ends at a node. A lock is held by the node where a handle's
-// prefix ends and counts on every node above it; what nobody locks is evicted from the leaves up, least recently
+// prefix ends and counts on every node above it; what is not locked is evicted from the leaves up, least recently
 // used first, and only as many pages of a run as are wanted. Each salt has a tree of its own.
 
 import { type Insertion, type PrefixCache, PrefixHandle } from "./cache.ts";
@@ -213,7 +213,7 @@ export class RadixCache implements PrefixCache {
     else if (parent.locks === 0) this.#candidates.push(parent);
   }
 
-  /** The salt's tree, or an empty one that nobody keeps yet. */
+  /** The salt's tree, or an empty one that is not kept yet. */
   #root(salt: string): Node {
     return this.#roots.get(salt) ?? new Node(null, salt, new Uint32Array(0), [], 0);
   }

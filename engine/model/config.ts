@@ -8,6 +8,8 @@ export type RopeConfig =
   & (
     | { readonly type: "default" }
     | { readonly type: "linear"; readonly factor: number }
+    /** Each pair's own divisor of its frequency. */
+    | { readonly type: "factors"; readonly factors: readonly number[] }
     | { readonly type: "dynamic"; readonly factor: number; readonly originalPositions: number }
     | {
       readonly type: "llama3";
@@ -87,8 +89,7 @@ export interface ModelConfig {
 }
 
 /** Recommendations of a model's makers; absent where they say nothing. */
-export interface GenerationConfig
-  extends Partial<Pick<Sampler, "temperature" | "topK" | "topP" | "minP" | "repetitionPenalty">> {
+export interface GenerationConfig extends Partial<Sampler> {
   /** Every id that ends a text, of this file and of `config.json`. */
   readonly eosIds: readonly number[];
 }

@@ -8,7 +8,8 @@ import { planDecoder, planParts } from "../weights/plan.ts";
 import type { Shard } from "../weights/shard.ts";
 import type { DecoderWeights } from "./decoder.ts";
 import { mapTree } from "./layers.ts";
-import { deviceType, type DTypeOption, type Model } from "./open.ts";
+import { deviceType, type DTypeOption } from "./open.ts";
+import type { Model } from "./model.ts";
 
 /** How weights are loaded. */
 export interface LoadOptions {
@@ -47,6 +48,9 @@ export async function loadDecoderWeights(
     (matrix, row, data) => backend.writeRows(matrix, row, data),
     options.onProgress ?? (() => {}),
   );
-  const vectors = new Map(vectorPlans.map((plan) => [plan, backend.createVector(values.get(plan)!)]));
+  const vectors = new Map(vectorPlans.map((plan) => {
+    const stored = values.get(plan)!;
+    return [plan, backend.createVector(plan.scale === 1 ? stored : stored.map((x) => x * plan.scale))];
+  }));
   return mapTree(plan, (matrix) => matrices.get(matrix)!, (vector) => vectors.get(vector)!);
 }

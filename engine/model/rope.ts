@@ -41,6 +41,8 @@ export function ropeFrequencies(rope: RopeConfig, headDim: number, positions: nu
       return plain;
     case "linear":
       return plain.map((f) => f / rope.factor);
+    case "factors":
+      return plain.map((f, i) => f / rope.factors[i]!);
     case "dynamic": {
       // The base grows with the context. One table serves a whole run, so it is the run's context that counts:
       // up to the original length nothing changes.

@@ -4,7 +4,7 @@ import type { StateSizes } from "../model/decoder.ts";
 import type { EngineOptions } from "../options.ts";
 
 /** Settings that are the engine's own options. */
-type SharedOptions =
+export type SharedOptions =
   | "pageSize"
   | "maxQueuedRequests"
   | "cache"

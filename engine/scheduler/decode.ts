@@ -3,7 +3,7 @@
 // Every running request takes part in every step. When nothing else is to be done, a plan may hold several forwards,
 // as many as no request can end in by length. When a page is needed and none is free or evictable, the youngest
 // request is retracted: it gives up its pages and later continues as if nothing had happened. The oldest one always
-// advances, so everybody's turn comes.
+// advances, so every request's turn comes.
 
 import type { CacheManager } from "./cache.ts";
 import type { ScheduleBatch } from "./schedule_batch.ts";
@@ -63,7 +63,7 @@ export class DecodeManager {
     retractDecode: () => boolean,
   ): void {
     for (const request of ready) {
-      // Somebody older may have taken its pages in the meantime.
+      // An older request may have taken its pages in the meantime.
       while (request.runnable && request.allocation !== null) {
         if (this.#cache.extend(request.allocation, request.cachedLength + steps)) {
           builder.decode(request, request.allocation);

@@ -29,7 +29,7 @@ export class Pace {
     this.#config = config;
   }
 
-  /** Takes in a finished step of `steps` forwards which computed so many prompt tokens. */
+  /** Takes in a finished step of `steps` forwards that computed `prefillTokens` prompt tokens. */
   observe(prefillTokens: number, steps: number, milliseconds: number): void {
     if (!(milliseconds >= 0 && milliseconds < Infinity)) return;
     if (prefillTokens === 0) {

@@ -15,7 +15,7 @@ export class RowTable {
     for (let row = size - 1; row >= 0; row--) this.#free.push(row);
   }
 
-  /** Rows that nobody holds. */
+  /** Rows that no request holds. */
   get freeRows(): number {
     return this.#free.length;
   }
@@ -38,9 +38,9 @@ export class RowTable {
     return row;
   }
 
-  /** Gives a row back; throws if nobody held it. */
+  /** Gives a row back; throws if no request held it. */
   release(row: number): void {
-    if (!this.#holders.delete(row)) throw new Error(`row ${row} was released, but nobody held it`);
+    if (!this.#holders.delete(row)) throw new Error(`row ${row} was released, but no request held it`);
     this.#free.push(row);
   }
 }

@@ -76,7 +76,7 @@ class TokenizerWorker {
   }
 
   #encode(input: PromptInput): EncodedPrompt {
-    if (this.#tokenizer) return this.#tokenizer.encodePrompt(input);
+    if (this.#tokenizer) return this.#tokenizer.encodePrompt(input, this.#setup.allowSpecialTokens);
     if (input.type === "ids") return { ids: input.ids, rendered: null };
     throw new TemplateError(noTokenizer);
   }

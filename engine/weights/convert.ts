@@ -4,14 +4,57 @@
 // with one scale per tensor, per row, or per block of rows and columns, and is expanded while it is loaded.
 
 import { type DType, formats } from "../../kernels/formats/mod.ts";
+import { type GgmlType, ggmlTypeNamed } from "./gguf/types.ts";
 
-/** Stored types that can be loaded. */
-export type StoredType = "BF16" | "F16" | "F32" | "F8_E4M3";
-
-/** Whether it is one of the types that are read. */
-export function isStoredType(dtype: string): dtype is StoredType {
-  return dtype === "BF16" || dtype === "F16" || dtype === "F32" || dtype === "F8_E4M3";
+/** A type that tensors are stored in. */
+export interface StoredType {
+  /** Elements that are stored together, and the bytes they take. */
+  readonly blockElements: number;
+  /** See `blockElements`. */
+  readonly blockBytes: number;
+  /** The device's format that holds it best: exactly, but for the types that are expanded. */
+  readonly native: DType;
+  /** Elements as float32; the bytes must start at a multiple of 4 in their buffer. */
+  decode(data: Uint8Array): Float32Array;
 }
+
+function plain(native: DType): StoredType {
+  return {
+    blockElements: 1,
+    blockBytes: formats[native].rowBytes(1),
+    native,
+    decode: (data) => formats[native].decode(data, 1),
+  };
+}
+
+/** GGML's blocks have float16 scales and few bits: float16 holds their values best. */
+function expanded({ blockElements, blockBytes, decode }: GgmlType): StoredType {
+  return {
+    blockElements,
+    blockBytes,
+    native: "f16",
+    decode(data) {
+      const values = new Float32Array(data.length / blockBytes * blockElements);
+      decode!(data, values);
+      return values;
+    },
+  };
+}
+
+/** The stored types that can be loaded, by the name that files give them. */
+export const storedTypes: ReadonlyMap<string, StoredType> = new Map<string, StoredType>([
+  ...[...ggmlTypeNamed.values()].filter(({ decode }) => decode !== null)
+    .map((type) => [type.name, expanded(type)] as const),
+  ["BF16", plain("bf16")],
+  ["F16", plain("f16")],
+  ["F32", plain("f32")],
+  ["F8_E4M3", {
+    blockElements: 1,
+    blockBytes: 1,
+    native: "bf16",
+    decode: (data) => Float32Array.from(data, (code) => e4m3[code]!),
+  }],
+]);
 
 /** Scales of an fp8 matrix: one for each block of `blockRows` × `blockColumns` elements. */
 export interface BlockScales {
@@ -25,27 +68,16 @@ export interface BlockScales {
   readonly stride: number;
 }
 
-const storedAs: Readonly<Record<Exclude<StoredType, "F8_E4M3">, DType>> = {
-  BF16: "bf16",
-  F16: "f16",
-  F32: "f32",
-};
-/** The device type that holds a stored type without change; fp8 expands to bf16. */
-export function nativeType(stored: StoredType): DType {
-  return stored === "F8_E4M3" ? "bf16" : storedAs[stored];
-}
-
-/** Elements of a stored type as float32; the bytes must start at a multiple of 4 in their buffer. */
-export function toFloat32(data: Uint8Array, from: StoredType): Float32Array {
-  return from === "F8_E4M3"
-    ? Float32Array.from(data, (code) => e4m3[code]!)
-    : formats[storedAs[from]].decode(data, 1);
-}
-
 /** Rows of a stored type as bytes of a device type; the same bytes where nothing changes. */
-export function convert(data: Uint8Array, from: StoredType, to: DType, columns: number): Uint8Array {
-  if (nativeType(from) === to && from !== "F8_E4M3") return data;
-  if (from !== "BF16" || to !== "f16") return formats[to].encode(toFloat32(data, from), columns);
+export function convert(data: Uint8Array, from: string, to: DType, columns: number): Uint8Array {
+  const stored = storedTypes.get(from)!;
+  // The common conversion has a table; and what a format holds exactly keeps its bytes.
+  if (from === "BF16" && to === "f16") return halvesOfBfloats(data);
+  if (stored.native === to && stored.blockBytes === formats[to].rowBytes(1)) return data;
+  return formats[to].encode(stored.decode(data), columns);
+}
+
+function halvesOfBfloats(data: Uint8Array): Uint8Array {
   const source = new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2);
   const halves = new Uint16Array(source.length);
   for (let i = 0; i < source.length; i++) halves[i] = halfOfBfloat[source[i]!]!;

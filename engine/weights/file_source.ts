@@ -7,8 +7,8 @@
 import { formats } from "../../kernels/formats/mod.ts";
 import type { Matrix } from "../../kernels/ops.ts";
 import { ModelError } from "../model/json.ts";
-import type { Model } from "../model/open.ts";
-import { type BlockScales, convert, expandFp8, isStoredType, toFloat32 } from "./convert.ts";
+import type { Model } from "../model/model.ts";
+import { type BlockScales, convert, expandFp8, storedTypes } from "./convert.ts";
 import { type DecoderPlan, type MatrixPiece, type MatrixPlan, planParts, type VectorPlan } from "./plan.ts";
 import { readAhead, type ReadJob } from "./read_ahead.ts";
 import type { TensorInfo } from "./safetensors.ts";
@@ -61,7 +61,9 @@ export class FileSource implements WeightSource {
       for (const piece of plan.pieces) {
         const first = row;
         jobs.push(...this.#rowJobs(plan, piece, (offset, data) => write(matrix, first + offset, data)));
-        row += piece.rows.end - piece.rows.start;
+        const stored = piece.rows.end - piece.rows.start;
+        if (piece.height > stored) write(matrix, first + stored, zeroRows(plan, piece.height - stored));
+        row += piece.height;
       }
     }
     for (const [plan, values] of vectors) jobs.push(...this.#vectorJobs(plan, values));
@@ -78,31 +80,39 @@ export class FileSource implements WeightSource {
     piece: MatrixPiece,
     write: (offset: number, data: Uint8Array) => void,
   ): Generator<ReadJob> {
-    const { file, offset, dtype, bytes } = this.#tensors.get(piece.tensor)!;
-    if (!isStoredType(dtype)) return;
-    const [storedRows, storedColumns] = piece.shape;
-    const { rows, columns } = piece;
+    const { file, offset, dtype, bytes, interleaved } = this.#tensors.get(piece.tensor)!;
+    const stored = storedTypes.get(dtype)!;
+    const { rows, columns, width: padded, shape: [storedRows, storedColumns] } = piece;
     const rowBytes = bytes / storedRows;
-    const elementBytes = rowBytes / storedColumns;
     const width = columns.end - columns.start;
-    const step = Math.max(1, Math.floor(chunkBytes / rowBytes));
+    // Rows that were interleaved are put back a head at a time.
+    const together = interleaved ?? 1;
+    const step = Math.max(1, Math.floor(chunkBytes / (rowBytes * together))) * together;
     for (let row = rows.start; row < rows.end; row += step) {
       const count = Math.min(step, rows.end - row);
       yield {
         file,
         offset: offset + row * rowBytes,
         bytes: count * rowBytes,
-        use: (whole) => {
+        use: (read) => {
+          const whole = interleaved === undefined ? read : separated(read, rowBytes, interleaved);
+          const target = plan.spec.dtype, scales = this.#scales.get(piece.tensor);
+          const { blockElements, blockBytes } = stored;
+          if (!scales && (padded !== width || (columns.start | width) % blockElements !== 0)) {
+            // Zeros follow, or a share cuts through blocks.
+            const { buffer, byteOffset, byteLength } = stored.decode(whole);
+            const values = new Uint8Array(buffer, byteOffset, byteLength);
+            const cut = cutColumns(values, 4 * storedColumns, 4 * columns.start, 4 * width, 4 * padded);
+            return write(row - rows.start, convert(cut, "F32", target, padded));
+          }
+          const bytesOf = (elements: number) => elements / blockElements * blockBytes;
           const data = width === storedColumns
             ? whole
-            : cutColumns(whole, rowBytes, columns.start * elementBytes, width * elementBytes);
-          const scales = this.#scales.get(piece.tensor);
-          write(
-            row - rows.start,
-            scales
-              ? formats[plan.spec.dtype].encode(expandFp8(data, width, row, columns.start, scales), width)
-              : convert(data, dtype, plan.spec.dtype, width),
-          );
+            : cutColumns(whole, rowBytes, bytesOf(columns.start), bytesOf(width), bytesOf(width));
+          if (!scales) return write(row - rows.start, convert(data, dtype, target, width));
+          const numbers = expandFp8(data, width, row, columns.start, scales);
+          const wide = padded === width ? numbers : widened(numbers, width, padded);
+          write(row - rows.start, formats[target].encode(wide, padded));
         },
       };
     }
@@ -110,18 +120,20 @@ export class FileSource implements WeightSource {
 
   *#vectorJobs(plan: VectorPlan, target: Float32Array): Generator<ReadJob> {
     let at = 0;
-    for (const { tensor, length, range } of plan.pieces) {
-      const { file, offset, dtype, bytes } = this.#tensors.get(tensor)!;
-      if (!isStoredType(dtype)) return;
+    for (const { tensor, length, range, width } of plan.pieces) {
+      const { file, offset, dtype, bytes, interleaved } = this.#tensors.get(tensor)!;
+      const { decode } = storedTypes.get(dtype)!, start = at;
       const elementBytes = bytes / length;
-      const start = at;
       yield {
         file,
         offset: offset + range.start * elementBytes,
         bytes: (range.end - range.start) * elementBytes,
-        use: (data) => target.set(toFloat32(data, dtype), start),
+        use: (data) => {
+          const values = interleaved === undefined ? data : separated(data, elementBytes, interleaved);
+          target.set(decode(values), start);
+        },
       };
-      at += range.end - range.start;
+      at += width;
     }
   }
 
@@ -145,14 +157,15 @@ export class FileSource implements WeightSource {
         `${file}: tensor ${name} has shape [${shape}]; expected [], [${rows}, 1] or [${blocks}]`,
       );
     }
-    if (!isStoredType(dtype) || dtype === "F8_E4M3") {
+    const stored = storedTypes.get(dtype);
+    if (stored === undefined || dtype === "F8_E4M3") {
       throw new ModelError(`${file}: tensor ${name} has type ${dtype}; expected F32, BF16 or F16`);
     }
     return {
       file,
       offset,
       bytes,
-      use: (data) => this.#scales.set(info.name, { ...layout, values: toFloat32(data, dtype).slice() }),
+      use: (data) => this.#scales.set(info.name, { ...layout, values: stored.decode(data).slice() }),
     };
   }
 
@@ -164,21 +177,49 @@ export class FileSource implements WeightSource {
         `${info.file}: tensor ${name} has shape [${info.shape}], but config.json makes it [${shape}]`,
       );
     }
-    if (!isStoredType(info.dtype) || (info.dtype === "F8_E4M3" && shape.length !== 2)) {
+    if (!storedTypes.has(info.dtype) || (info.dtype === "F8_E4M3" && shape.length !== 2)) {
       throw new ModelError(`${info.file}: tensor ${name} has type ${info.dtype}, which cannot be loaded`);
     }
     return info;
   }
 }
 
-/** Columns [start, start + width) of rows, in bytes. */
-function cutColumns(data: Uint8Array, rowBytes: number, start: number, width: number): Uint8Array {
+/** Rows (0, half, 1, half + 1, …) of every head of `headDim` rows in their own order. */
+function separated(data: Uint8Array, rowBytes: number, headDim: number): Uint8Array {
+  const out = new Uint8Array(data.length), half = headDim / 2;
+  for (let row = 0; row * rowBytes < data.length; row++) {
+    const head = Math.floor(row / headDim) * headDim, at = row - head;
+    const to = head + (at & 1) * half + (at >> 1);
+    out.set(data.subarray(row * rowBytes, (row + 1) * rowBytes), to * rowBytes);
+  }
+  return out;
+}
+
+/** Columns [start, start + width) of rows, with zeros behind them up to `padded`; all in bytes. */
+function cutColumns(
+  data: Uint8Array,
+  rowBytes: number,
+  start: number,
+  width: number,
+  padded: number,
+): Uint8Array {
   const rows = data.length / rowBytes;
-  const cut = new Uint8Array(rows * width);
+  const cut = new Uint8Array(rows * padded);
   for (let r = 0; r < rows; r++) {
-    cut.set(data.subarray(r * rowBytes + start, r * rowBytes + start + width), r * width);
+    cut.set(data.subarray(r * rowBytes + start, r * rowBytes + start + width), r * padded);
   }
   return cut;
+}
+
+/** Rows of numbers with zeros behind them. */
+function widened(numbers: Float32Array, width: number, padded: number): Float32Array {
+  const bytes = new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength);
+  return new Float32Array(cutColumns(bytes, 4 * width, 0, 4 * width, 4 * padded).buffer);
+}
+
+/** Rows of nothing. */
+function zeroRows({ spec }: MatrixPlan, rows: number): Uint8Array {
+  return formats[spec.dtype].encode(new Float32Array(rows * spec.columns), spec.columns);
 }
 
 function* withProgress(jobs: readonly ReadJob[], onBytes: (bytes: number) => void): Generator<ReadJob> {

@@ -40,6 +40,8 @@ export interface TensorInfo {
   readonly offset: number;
   /** Its length. */
   readonly bytes: number;
+  /** Of q and k in some GGUF files: each head's rows are (0, half, 1, half + 1, …); this is a head's width. */
+  readonly interleaved?: number;
 }
 
 const mostHeaderBytes = 64 << 20;

@@ -1,6 +1,6 @@
-// A worker's last words. Imported by every worker: an error that nobody caught is posted to the owner as "died", so
+// A worker's last words. Imported by every worker: an uncaught error is posted to the owner as "died", so
 // that the owner can say why in one line; left alone, the runtime would print a stack trace. The worker is not
-// closed here: its owner ends it, and an executor's device must not be torn down at a moment nobody chose.
+// closed here: its owner ends it, and an executor's device must be released at a moment that the owner chooses.
 
 /** The message that `WorkerHandle` takes as the worker's death. */
 export interface Died {

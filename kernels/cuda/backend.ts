@@ -20,7 +20,8 @@ import { rowBytes } from "../formats/mod.ts";
 import { matrixBytes } from "../ops.ts";
 import { type PackedPlan, type PackOptions, packPlan } from "../webgpu/plan/pack.ts";
 import { headerWords, sampleWords } from "../webgpu/plan/words.ts";
-import { warmUpPlans } from "../webgpu/warm_up.ts";
+import { warmUpPlans } from "../webgpu/plan/warm_up.ts";
+import { type PrefillTile, prefillTiles } from "./attention/attention.ts";
 import { cutKeys, widestHead } from "./attention/layer.ts";
 import type { CudaDevice } from "./device.ts";
 import { CudaError } from "./errors.ts";
@@ -49,6 +50,9 @@ import { CudaStep, type Launched, StepPool } from "./step.ts";
 
 /** Elements of a matrix from which on its products run on the matrix units. */
 const defaultHalfFrom = 1 << 20;
+
+/** Sequences that extend by no more tokens have their queries go over the pages one by one. */
+const mostDecodeTokens = 4;
 
 /** Most bytes of logits at a time; more sampled rows go through the head in groups. */
 const mostLogitsBytes = 512 * 2 ** 20;
@@ -149,6 +153,8 @@ export class CudaBackend implements Backend {
       state: new CudaState(spec, this.#device),
       scratch: new Scratch(this.#device),
       collective: this.#collective,
+      // Small models keep to float32 queries, with which results hardly depend on how a prompt is cut.
+      prefill: this.#type === "f32" ? null : this.#prefillTile(spec.heads),
       halfFrom: this.#halfFrom,
     };
   }
@@ -258,8 +264,13 @@ export class CudaBackend implements Backend {
     this.#device[Symbol.dispose]();
   }
 
+  #prefillTile(heads: HeadLayout): PrefillTile | null {
+    const { capability, sharedBytes } = this.#device.properties;
+    return prefillTiles(heads, capability).find((tile) => tile.sharedBytes <= sharedBytes) ?? null;
+  }
+
   #packOptions(plan: BatchPlan): PackOptions {
-    const { spec } = this.#live.state;
+    const { state: { spec }, prefill } = this.#live;
     const sequences = bucket(plan.row.length), { multiprocessors } = this.#device.properties;
     // In a decode step groups of sampled rows begin at the same place for all sizes of a bucket.
     const room = Math.max(headerWords + 5 * sequences, headerWords + sampleWords * sequences);
@@ -267,8 +278,8 @@ export class CudaBackend implements Backend {
       state: spec,
       alignWords: 2 ** Math.ceil(Math.log2(Math.max(64, room))),
       maxGroup: Math.max(1, Math.floor(mostLogitsBytes / (4 * spec.vocabSize))),
-      tileTokens: 1,
-      decodeTokens: Infinity,
+      tileTokens: prefill?.tokens ?? 1,
+      decodeTokens: prefill === null ? Infinity : mostDecodeTokens,
       cut: (lengths) => cutKeys(lengths, spec.heads, multiprocessors),
     };
   }

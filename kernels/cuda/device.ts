@@ -211,7 +211,11 @@ export class CudaDevice implements Disposable {
 
   /** Launches a kernel as its own module describes it. */
   start(launch: KernelLaunch): void {
-    const { module, kernel, grid, threads, sharedBytes, cluster, programmatic, parameters } = launch;
+    const { kernel, grid, threads, sharedBytes, cluster, parameters } = launch;
+    // Not every module has a build of its own for kernels that may begin early.
+    const missing = !(launch.module in modules);
+    const module = missing ? launch.module.replace(/_sm90$/, "") : launch.module;
+    const programmatic = launch.programmatic && !missing;
     this.#launch(
       this.#find(module as ModuleName, kernel, sharedBytes, programmatic),
       grid,

@@ -3,6 +3,7 @@
 import type { Collective } from "../ops.ts";
 import type { ForwardShape } from "../webgpu/plan/pack.ts";
 import type { SamplingNeeds } from "../webgpu/plan/pack_sampling.ts";
+import type { PrefillTile } from "./attention/attention.ts";
 import type { CudaDevice, DeviceBuffer } from "./device.ts";
 import type { PinnedBuffer } from "./pinned.ts";
 import type { CudaState, Scratch, ScratchRole } from "./memory.ts";
@@ -17,6 +18,8 @@ export interface Context {
   readonly scratch: Scratch;
   /** Null for a single rank. */
   readonly collective: Collective | null;
+  /** How prompts attend; null where every query goes over the pages by itself. */
+  readonly prefill: PrefillTile | null;
   /** Elements of a matrix from which on its products run on the matrix units. */
   readonly halfFrom: number;
 }

@@ -59,6 +59,10 @@ export type ScratchRole =
   | "plan"
   | "wide"
   | "prepared"
+  | "converted"
+  | "expanded"
+  | "partials"
+  | "counters"
   | "query"
   | "partial"
   | "sampled"
@@ -74,6 +78,7 @@ export type ScratchRole =
   | "routes"
   | "expertOrder"
   | "expertTiles"
+  | "otherTiles"
   | "expertGated"
   | "expertResults";
 

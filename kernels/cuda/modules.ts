@@ -9,30 +9,17 @@ import attention_4 from "./ptx/attention_4.txt" with { type: "text" };
 import attention_4_sm90 from "./ptx/attention_4_sm90.txt" with { type: "text" };
 import attention_8 from "./ptx/attention_8.txt" with { type: "text" };
 import attention_8_sm90 from "./ptx/attention_8_sm90.txt" with { type: "text" };
-import decode_bf16 from "./ptx/decode_bf16.txt" with { type: "text" };
-import decode_bf16_sm90 from "./ptx/decode_bf16_sm90.txt" with { type: "text" };
-import decode_f16 from "./ptx/decode_f16.txt" with { type: "text" };
-import decode_f16_sm90 from "./ptx/decode_f16_sm90.txt" with { type: "text" };
 import embed from "./ptx/embed.txt" with { type: "text" };
 import embed_sm90 from "./ptx/embed_sm90.txt" with { type: "text" };
 import expand_bf16 from "./ptx/expand_bf16.txt" with { type: "text" };
 import expand_bf16_sm90 from "./ptx/expand_bf16_sm90.txt" with { type: "text" };
-import expand_f16 from "./ptx/expand_f16.txt" with { type: "text" };
-import expand_f16_sm90 from "./ptx/expand_f16_sm90.txt" with { type: "text" };
 import merge from "./ptx/merge.txt" with { type: "text" };
 import merge_sm90 from "./ptx/merge_sm90.txt" with { type: "text" };
 import mma_bf16 from "./ptx/mma_bf16.txt" with { type: "text" };
-import mma_bf16_sm90 from "./ptx/mma_bf16_sm90.txt" with { type: "text" };
 import mma_f16 from "./ptx/mma_f16.txt" with { type: "text" };
-import mma_f16_sm90 from "./ptx/mma_f16_sm90.txt" with { type: "text" };
 import mma_q8_bf16 from "./ptx/mma_q8_bf16.txt" with { type: "text" };
-import mma_q8_bf16_sm90 from "./ptx/mma_q8_bf16_sm90.txt" with { type: "text" };
-import mma_q8_f16 from "./ptx/mma_q8_f16.txt" with { type: "text" };
-import mma_q8_f16_sm90 from "./ptx/mma_q8_f16_sm90.txt" with { type: "text" };
 import moe from "./ptx/moe.txt" with { type: "text" };
 import moe_sm90 from "./ptx/moe_sm90.txt" with { type: "text" };
-import narrow_bf16 from "./ptx/narrow_bf16.txt" with { type: "text" };
-import narrow_f16 from "./ptx/narrow_f16.txt" with { type: "text" };
 import own_16 from "./ptx/own_16.txt" with { type: "text" };
 import own_16_sm90 from "./ptx/own_16_sm90.txt" with { type: "text" };
 import own_32 from "./ptx/own_32.txt" with { type: "text" };
@@ -49,17 +36,9 @@ import plain_f32 from "./ptx/plain_f32.txt" with { type: "text" };
 import plain_f32_sm90 from "./ptx/plain_f32_sm90.txt" with { type: "text" };
 import plain_q8 from "./ptx/plain_q8.txt" with { type: "text" };
 import plain_q8_sm90 from "./ptx/plain_q8_sm90.txt" with { type: "text" };
-import prefill_bf16 from "./ptx/prefill_bf16.txt" with { type: "text" };
-import prefill_bf16_sm90 from "./ptx/prefill_bf16_sm90.txt" with { type: "text" };
 import prefill_f16 from "./ptx/prefill_f16.txt" with { type: "text" };
-import prefill_f16_sm90 from "./ptx/prefill_f16_sm90.txt" with { type: "text" };
-import prefill_wide_bf16 from "./ptx/prefill_wide_bf16.txt" with { type: "text" };
 import prefill_wide_f16 from "./ptx/prefill_wide_f16.txt" with { type: "text" };
 import prepare from "./ptx/prepare.txt" with { type: "text" };
-import prepare_bf16 from "./ptx/prepare_bf16.txt" with { type: "text" };
-import prepare_bf16_sm90 from "./ptx/prepare_bf16_sm90.txt" with { type: "text" };
-import prepare_f16 from "./ptx/prepare_f16.txt" with { type: "text" };
-import prepare_f16_sm90 from "./ptx/prepare_f16_sm90.txt" with { type: "text" };
 import prepare_sm90 from "./ptx/prepare_sm90.txt" with { type: "text" };
 import rope from "./ptx/rope.txt" with { type: "text" };
 import rope_sm90 from "./ptx/rope_sm90.txt" with { type: "text" };
@@ -96,30 +75,17 @@ export const modules = {
   attention_4_sm90,
   attention_8,
   attention_8_sm90,
-  decode_bf16,
-  decode_bf16_sm90,
-  decode_f16,
-  decode_f16_sm90,
   embed,
   embed_sm90,
   expand_bf16,
   expand_bf16_sm90,
-  expand_f16,
-  expand_f16_sm90,
   merge,
   merge_sm90,
   mma_bf16,
-  mma_bf16_sm90,
   mma_f16,
-  mma_f16_sm90,
   mma_q8_bf16,
-  mma_q8_bf16_sm90,
-  mma_q8_f16,
-  mma_q8_f16_sm90,
   moe,
   moe_sm90,
-  narrow_bf16,
-  narrow_f16,
   own_16,
   own_16_sm90,
   own_32,
@@ -136,17 +102,9 @@ export const modules = {
   plain_f32_sm90,
   plain_q8,
   plain_q8_sm90,
-  prefill_bf16,
-  prefill_bf16_sm90,
   prefill_f16,
-  prefill_f16_sm90,
-  prefill_wide_bf16,
   prefill_wide_f16,
   prepare,
-  prepare_bf16,
-  prepare_bf16_sm90,
-  prepare_f16,
-  prepare_f16_sm90,
   prepare_sm90,
   rope,
   rope_sm90,

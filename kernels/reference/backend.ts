@@ -66,7 +66,7 @@ class ReferenceRope implements RopeTable {
 const data = (vector: Vector) => (vector as ReferenceVector).data;
 const normalize = (x: Float64Array, norm: Norm) => rmsNorm(x, data(norm.weight), norm.epsilon);
 
-/** Plain-TypeScript backend; as slow as it is simple. */
+/** Plain-TypeScript backend; simple and slow. */
 export class ReferenceBackend implements Backend {
   /** See `Backend`. */
   readonly info: DeviceInfo = {
@@ -308,7 +308,7 @@ class ReferenceOps implements Ops {
     this.result = this.#plan.returnLogits ? { ...result, logits: Float32Array.from(all) } : result;
   }
 
-  /** Takes what `choose` gives for a position, or looks up what is scored; a drawn token goes into the pool. */
+  /** The token that `choose` gives for a position, or the one that is to be scored. A drawn one goes into the pool. */
   #settle(sampled: SampledRow, choose: (position: number) => number): number {
     const { row, position } = this.#tokens[sampled.token]!;
     const pool = this.#state.spec.contextLength * row + position + 1;

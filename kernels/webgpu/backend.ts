@@ -1,7 +1,7 @@
 // The WebGPU backend: owns device, weights and state, and turns batch plans into recorded steps.
 
 import type { BatchPlan } from "../plan.ts";
-import { warmUpPlans } from "./warm_up.ts";
+import { warmUpPlans } from "./plan/warm_up.ts";
 import type {
   Activation,
   ActivationKind,
@@ -21,24 +21,24 @@ import { matrixBytes } from "../ops.ts";
 import { cacheBytes } from "./attention/cache.ts";
 import { decodeCut } from "./attention/cut.ts";
 import { prefillTile } from "./attention/prefill.ts";
-import { BufferAllocator, type DeviceBuffer } from "./buffers.ts";
-import { type Context, DeviceActivation, DispatchMemory } from "./context.ts";
-import { GpuDevice } from "./device.ts";
-import { computesHalf, type DeviceCaps, elementBytes } from "./kernel.ts";
+import { BufferAllocator, type DeviceBuffer } from "./device/buffers.ts";
+import { type Context, DeviceActivation } from "./record/context.ts";
+import { GpuDevice } from "./device/device.ts";
+import { computesHalf, type DeviceCaps, elementBytes } from "./shader/kernel.ts";
 import { DeviceOps } from "./operations.ts";
-import { probeMemory } from "./memory.ts";
-import { PipelineCache } from "./pipelines.ts";
+import { probeMemory } from "./device/memory.ts";
+import { PipelineCache } from "./device/pipelines.ts";
 import { type PackOptions, packPlan } from "./plan/pack.ts";
 import { Word } from "./plan/words.ts";
 import { PlanSlot } from "./plan/slot.ts";
-import { Readback } from "./readback.ts";
-import { regionsOf, tapeKey, Tapes } from "./tape.ts";
-import { prepare, Recorder } from "./recorder.ts";
-import { resultBytes } from "./sample_operation.ts";
-import { scatter } from "./scatter/scatter.ts";
-import { DeviceState, SharedBuffers } from "./state.ts";
-import { DeviceStep, serialWords } from "./step.ts";
-import { DeviceMatrix, DeviceRope, DeviceVector } from "./weights.ts";
+import { Readback } from "./device/readback.ts";
+import { tapeKey, Tapes } from "./record/tapes.ts";
+import { prepare, Recorder } from "./record/recorder.ts";
+import { historyLength, resultBytes } from "./sample/operation.ts";
+import { scatter } from "./plan/scatter.ts";
+import { DeviceState, SharedBuffers } from "./state/state.ts";
+import { DeviceStep, serialWords } from "./record/step.ts";
+import { DeviceMatrix, DeviceRope, DeviceVector } from "./state/weights.ts";
 
 /** Bytes uploaded between two waits for the device, so that copies in flight do not fill the host's memory. */
 const uploadWindow = 256 * 2 ** 20;
@@ -75,8 +75,7 @@ export class WebGpuBackend implements Backend {
   readonly #collective: Collective | null;
   readonly #tiledPrefill: boolean;
   readonly #plans: PlanSlot;
-  readonly #tapes = new Tapes();
-  #context: Context | null = null;
+  #context: (Context & { readonly tapes: Tapes }) | null = null;
   #weightBytes = 0;
   #uploaded = 0;
   #serial = 0;
@@ -98,7 +97,7 @@ export class WebGpuBackend implements Backend {
     return this.#weightBytes;
   }
 
-  get #live(): Context {
+  get #live() {
     if (this.#context === null) throw new Error("createState has not been called");
     return this.#context;
   }
@@ -140,14 +139,14 @@ export class WebGpuBackend implements Backend {
 
   createState(spec: StateSpec): void {
     const state = new DeviceState(spec, this.#allocator);
+    const shared = new SharedBuffers(this.#allocator, this.#pipelines);
     this.#context = {
       gpu: this.#gpu,
-      allocator: this.#allocator,
       pipelines: this.#pipelines,
       state,
-      shared: new SharedBuffers(this.#allocator, this.#pipelines),
+      shared,
       collective: this.#collective,
-      memory: new DispatchMemory(),
+      tapes: new Tapes(shared),
     };
   }
 
@@ -187,31 +186,28 @@ export class WebGpuBackend implements Backend {
     }
     const returned = logits === 0 ? null : { staging: staging.buffer, offset: 4 * serialWords + rows };
     packed.forwards.forEach((shape, step) => {
-      const regions = regionsOf(shape);
-      const key = returned === null ? tapeKey(shape, needs, topCount, results.id) : null;
-      const { shared } = context, { generation } = shared;
-      const tape = key === null ? null : this.#tapes.get(forward, key, generation);
-      if (tape !== null) return recorder.replay(tape, regions);
-      if (key !== null) recorder.begin();
-      forward(new DeviceOps({ ...common, shape, step, logits: returned, handover: null }));
-      const made = key === null ? null : recorder.taped(regions);
-      if (key !== null && made !== null && shared.generation === generation) {
-        this.#tapes.set(forward, key, generation, made);
-      }
+      const run = () => forward(new DeviceOps({ ...common, shape, step, logits: returned, handover: null }));
+      // The logits go to a buffer of this step alone.
+      if (returned !== null) return run();
+      const history = historyLength(needs, step, context.state.spec.contextLength);
+      const key = tapeKey(shape, needs, history, topCount, results.id);
+      context.tapes.record(recorder, forward, key, shape, run);
     });
     recorder.copy(slot.buffer, 4 * Word.Serial, staging.buffer, 0, 4);
     if (rows > 0) recorder.copy(results.gpu, 0, staging.buffer, 4 * serialWords, rows);
-    const layout = { staging, serial, rows: rows / 4, logits };
-    return new DeviceStep(
-      this.#gpu,
-      this.#readback,
+    return new DeviceStep({
+      gpu: this.#gpu,
+      readback: this.#readback,
       plan,
       packed,
-      slot.buffer,
-      recorder.finish(),
-      layout,
-      (done) => context.shared.release(done),
-    );
+      planBuffer: slot.buffer,
+      segments: recorder.finish(),
+      staging,
+      serial,
+      rows: rows / 4,
+      logits,
+      done: (serial) => context.shared.release(serial),
+    });
   }
 
   warmUpPlans(): Iterable<BatchPlan> {

@@ -1,15 +1,15 @@
 // The decoder's operations, each turned into dispatches.
 
 import type { Activation, AttentionArgs, LinearArgs, Matrix, MoeArgs, Ops, SampleArgs } from "../ops.ts";
-import { recordAttention } from "./attention_operation.ts";
-import { recordAllReduce } from "./collective_operation.ts";
-import { DeviceActivation, type Forward, look, recordOperation } from "./context.ts";
-import { embed } from "./embed/embed.ts";
-import { PlanWord } from "./kernel.ts";
-import { recordLinear } from "./linear_operation.ts";
-import { recordMoe } from "./moe_operation.ts";
-import { recordSample } from "./sample_operation.ts";
-import { DeviceMatrix, DeviceVector } from "./weights.ts";
+import { recordAttention } from "./attention/operation.ts";
+import { recordAllReduce } from "./collective/operation.ts";
+import { recordEmbed } from "./embed/embed.ts";
+import { recordLinear } from "./linear/operation.ts";
+import { recordMoe } from "./moe/operation.ts";
+import { Word } from "./plan/words.ts";
+import type { DeviceActivation, Forward } from "./record/context.ts";
+import { recordSample } from "./sample/operation.ts";
+import type { DeviceMatrix, DeviceVector } from "./state/weights.ts";
 
 const activation = (a: Activation) => a as DeviceActivation;
 
@@ -24,42 +24,18 @@ export class DeviceOps implements Ops {
   }
 
   embed(table: Matrix, output: Activation): void {
-    const { context: { state }, shape: { tokens } } = this.#forward;
-    const { spec, parts } = table as DeviceMatrix;
-    const target = activation(output);
-    recordOperation(
-      this.#forward,
-      `embed ${parts[0]!.buffer.id} ${target.buffer.id} ${tokens}`,
-      () =>
-        parts.map((part, i) =>
-          look(
-            this.#forward,
-            embed({
-              columns: spec.columns,
-              dtype: spec.dtype,
-              firstId: state.spec.vocabStart + part.first,
-              rows: part.count,
-              contextLength: state.spec.contextLength,
-              zeroOthers: i === 0,
-              output: target.element,
-            }, tokens),
-            { table: part.buffer, tokenPool: state.tokenPool, output: target.buffer },
-          )
-        ),
-    );
+    recordEmbed(this.#forward, table as DeviceMatrix, activation(output));
   }
 
-  linear({ input, norm, weight, bias, output, epilogue, next }: LinearArgs): void {
+  linear(args: LinearArgs): void {
     recordLinear(this.#forward, {
-      input: activation(input),
-      norm: norm ?? null,
-      weight: weight as DeviceMatrix,
-      bias: bias as DeviceVector | undefined ?? null,
-      output: activation(output),
-      epilogue,
-      next: next ? { norm: next.norm ?? null, weight: next.weight as DeviceMatrix } : null,
+      ...args,
+      input: activation(args.input),
+      weight: args.weight as DeviceMatrix,
+      bias: args.bias as DeviceVector | undefined,
+      output: activation(args.output),
       rows: this.#forward.shape.tokens,
-      countWord: PlanWord.Tokens,
+      countWord: Word.Tokens,
     });
   }
 
@@ -77,7 +53,7 @@ export class DeviceOps implements Ops {
     recordAllReduce(this.#forward, collective, activation(partial), activation(output), epilogue);
   }
 
-  sample({ input, norm, head }: SampleArgs): void {
-    recordSample(this.#forward, activation(input), norm, head as DeviceMatrix);
+  sample(args: SampleArgs): void {
+    recordSample(this.#forward, args);
   }
 }

@@ -40,9 +40,7 @@ export function chatRoutes(service: Service): Hono<AppEnv> {
 
     const tools = toolUse(request, service);
     const conversation = chatInput(tools.offered ? request : { ...request, tools: null }, engine.model);
-    const input: PromptInput = tools.start === ""
-      ? conversation
-      : await promptWithStart(service, conversation, tools.start);
+    const input: PromptInput = tools.start === "" ? conversation : promptWithStart(conversation, tools.start);
     const count = request.n ?? 1;
     const { id } = c.get("record");
     const run = new Run(service, service.readyEngine, [{

@@ -5,7 +5,6 @@ import type { ModelInfo } from "../../engine/options.ts";
 import type { ChatMessage, PromptInput } from "../../engine/messages.ts";
 import { ApiError } from "./errors.ts";
 import type { ChatMessageInput, ChatRequest } from "./schemas/chat.ts";
-import type { Service } from "./service.ts";
 
 /** A conversation as the engine takes it. */
 export type ChatInput = PromptInput & { readonly type: "chat" };
@@ -55,14 +54,8 @@ export function chatInput(request: ConversationRequest, model: ModelInfo): ChatI
  * A prompt whose answer already begins with `start`: the model has to go on from there. This is how a tool call is
  * forced without constrained decoding.
  */
-export async function promptWithStart(
-  service: Service,
-  input: ChatInput,
-  start: string,
-): Promise<PromptInput> {
-  const { rendered } = await service.ask(service.engine.encode(input));
-  // A conversation always has a rendering.
-  return { type: "text", text: rendered! + start, addSpecialTokens: false };
+export function promptWithStart(input: ChatInput, start: string): PromptInput {
+  return { ...input, answerStart: start };
 }
 
 function templateMessage(message: ChatMessageInput): ChatMessage {

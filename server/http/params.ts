@@ -3,25 +3,12 @@
 
 import type { ModelInfo } from "../../engine/options.ts";
 import { defaultSamplingParams, type SamplingParams } from "../../engine/params.ts";
+import { samplerOf } from "../../engine/sampler_fields.ts";
 import { ApiError } from "./errors.ts";
 import { httpLimits } from "./limits.ts";
 
-/** What every API family has in common, under OpenAI's names. */
+/** What every API family has in common, under OpenAI's names; those of `samplerFields` come on top. */
 export interface SamplingFields {
-  /** 0 is greedy. */
-  readonly temperature?: number | null | undefined;
-  /** 1 keeps all. */
-  readonly top_p?: number | null | undefined;
-  /** 0 and −1 keep all. */
-  readonly top_k?: number | null | undefined;
-  /** 0 keeps all. */
-  readonly min_p?: number | null | undefined;
-  /** −2 to 2. */
-  readonly presence_penalty?: number | null | undefined;
-  /** −2 to 2. */
-  readonly frequency_penalty?: number | null | undefined;
-  /** 1 is none. */
-  readonly repetition_penalty?: number | null | undefined;
   /** Token ids, in decimal, to biases. */
   readonly logit_bias?: Readonly<Record<string, number>> | null | undefined;
   /** One string or several. */
@@ -84,13 +71,7 @@ export function samplingParams(
   return {
     maxTokens,
     minTokens,
-    temperature: fields.temperature ?? base.temperature,
-    topK: Math.max(0, fields.top_k ?? base.topK),
-    topP: fields.top_p ?? base.topP,
-    minP: fields.min_p ?? base.minP,
-    presencePenalty: fields.presence_penalty ?? base.presencePenalty,
-    frequencyPenalty: fields.frequency_penalty ?? base.frequencyPenalty,
-    repetitionPenalty: fields.repetition_penalty ?? base.repetitionPenalty,
+    ...samplerOf({ ...fields }, model.generationDefaults),
     logitBias: Object.entries(fields.logit_bias ?? {})
       .map(([token, bias]) => [requireToken(Number(token), "logit_bias", model), bias] as const),
     seed: lengths.seed === null ? base.seed : normalSeed(lengths.seed),

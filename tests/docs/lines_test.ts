@@ -1,7 +1,15 @@
 // Line counts in the documents are true, and no file is long without a reason.
 
 import assert from "node:assert/strict";
-import { codeLines, countPath, withCounts } from "../../tools/count_lines.ts";
+import {
+  codeLines,
+  coreBound,
+  corePaths,
+  countCore,
+  countPath,
+  layersOfEngine,
+  withCounts,
+} from "../../tools/count_lines.ts";
 import { programFiles } from "../../tools/program_files.ts";
 import { root } from "../../tools/contents.ts";
 import { readDocuments } from "./markdown.ts";
@@ -38,5 +46,21 @@ Deno.test("a source of more than 350 lines says in its header why it is one file
     if (lines.length <= 350) continue;
     const header = lines.slice(0, lines.findIndex((line) => !line.startsWith("//"))).join("\n");
     assert.match(header, /one file/, `${path} has ${lines.length} lines`);
+  }
+});
+
+Deno.test("the core is no longer than what a person reads in an afternoon", async () => {
+  const count = await countCore();
+  assert.ok(count <= coreBound, `the core has ${count} lines of code, ${coreBound} are allowed`);
+});
+
+Deno.test("everything in the engine is core, or one of the layers that are named", async () => {
+  for await (const { name, isDirectory } of Deno.readDir(`${root}/engine`)) {
+    const path = `engine/${name}`;
+    const covered = isDirectory ? [path] : ["engine/*.ts"];
+    assert.ok(
+      [...corePaths, ...layersOfEngine].some((known) => covered.includes(known)),
+      `${path} is neither`,
+    );
   }
 });

@@ -2,11 +2,11 @@
 // by the test files beside it.
 
 import assert from "node:assert/strict";
-import type { Register } from "../gpu.ts";
 import { Engine } from "../../engine/engine.ts";
 import { openModel } from "../../engine/model/open.ts";
 import { defaultEngineOptions, type EngineOptions } from "../../engine/options.ts";
 import { defaultSamplingParams, type SamplingParams, type TokenLogprob } from "../../engine/params.ts";
+import { testOn } from "../gpu.ts";
 import { readReference } from "../models/harness.ts";
 
 const references = new URL("../data/reference/", import.meta.url).pathname;
@@ -68,67 +68,58 @@ export function testTensorParallel(
     readonly longest: number;
     readonly maxTokens: number;
   },
-  register: Register = Deno.test,
 ): void {
+  const test = testOn(device);
   for (const directory of models) {
-    register(
-      `${device}: ${name(directory)} gives the same tokens with 1, 2 and 4 ranks, alone and batched`,
-      async () => {
-        const { config } = await openModel(directory);
-        const prompts = (await readReference(`${directory}/reference.safetensors`)).slice(0, 3)
-          .map(({ prompt }) => prompt.slice(0, longest));
-        let expected: unknown = null;
-        for (const tp of [1, 2, 4].filter((n) => config.numHeads % n === 0)) {
-          await using engine = await startRanks(device, directory, tp);
-          const found = await continuations(engine, prompts, maxTokens);
-          expected ??= found;
-          assert.deepEqual(found, expected, `${tp} ranks`);
-        }
-      },
-    );
+    test(`${device}: ${name(directory)} gives the same tokens with 1, 2 and 4 ranks, alone and batched`, async () => {
+      const { config } = await openModel(directory);
+      const prompts = (await readReference(`${directory}/reference.safetensors`)).slice(0, 3)
+        .map(({ prompt }) => prompt.slice(0, longest));
+      let expected: unknown = null;
+      for (const tp of [1, 2, 4].filter((n) => config.numHeads % n === 0)) {
+        await using engine = await startRanks(device, directory, tp);
+        const found = await continuations(engine, prompts, maxTokens);
+        expected ??= found;
+        assert.deepEqual(found, expected, `${tp} ranks`);
+      }
+    });
   }
 
-  register(
-    `${device}: pocket and the experts with int8 give the same tokens with 1, 2 and 4 ranks`,
-    async () => {
-      for (const directory of models.filter((path) => /pocket|qwen3-moe/.test(path))) {
-        const prompts = (await readReference(`${directory}/reference.safetensors`)).slice(0, 2)
-          .map(({ prompt }) => prompt.slice(0, 12));
-        let expected: unknown = null;
-        for (const tp of [1, 2, 4]) {
-          await using engine = await startRanks(device, directory, tp, { dtype: "int8" });
-          const found = await continuations(engine, prompts, maxTokens);
-          expected ??= found;
-          assert.deepEqual(found, expected, `${directory}, ${tp} ranks`);
-        }
-      }
-    },
-  );
-
-  register(
-    `${device}: sampled, penalised, biased and scored rows are the same with 1, 2 and 4 ranks, beside greedy ones`,
-    async () => {
-      const prompts = (await readReference(`${pocket}/reference.safetensors`))
+  test(`${device}: pocket and the experts with int8 give the same tokens with 1, 2 and 4 ranks`, async () => {
+    for (const directory of models.filter((path) => /pocket|qwen3-moe$/.test(path))) {
+      const prompts = (await readReference(`${directory}/reference.safetensors`)).slice(0, 2)
         .map(({ prompt }) => prompt.slice(0, 12));
-      let expected: Outcome[] | null = null;
+      let expected: unknown = null;
       for (const tp of [1, 2, 4]) {
-        await using engine = await startRanks(device, pocket, tp);
-        const found = await Promise.all(
-          sampled.map((changes, i) => run(engine, prompts[i % prompts.length]!, changes, maxTokens)),
-        );
+        await using engine = await startRanks(device, directory, tp, { dtype: "int8" });
+        const found = await continuations(engine, prompts, maxTokens);
         expected ??= found;
-        for (const [i, { tokens, logprobs }] of found.entries()) {
-          assert.deepEqual(
-            tokens,
-            expected[i]!.tokens,
-            `${tp} ranks, ${JSON.stringify(sampled[i])}`,
-          );
-          assert.equal(logprobs.length, expected[i]!.logprobs.length);
-          logprobs.forEach((entry, t) => sameLogprobs(entry, expected![i]!.logprobs[t]!));
-        }
+        assert.deepEqual(found, expected, `${directory}, ${tp} ranks`);
       }
-    },
-  );
+    }
+  });
+
+  test(`${device}: sampled, penalised, biased and scored rows are the same with 1, 2 and 4 ranks, beside greedy ones`, async () => {
+    const prompts = (await readReference(`${pocket}/reference.safetensors`))
+      .map(({ prompt }) => prompt.slice(0, 12));
+    let expected: Outcome[] | null = null;
+    for (const tp of [1, 2, 4]) {
+      await using engine = await startRanks(device, pocket, tp);
+      const found = await Promise.all(
+        sampled.map((changes, i) => run(engine, prompts[i % prompts.length]!, changes, maxTokens)),
+      );
+      expected ??= found;
+      for (const [i, { tokens, logprobs }] of found.entries()) {
+        assert.deepEqual(
+          tokens,
+          expected[i]!.tokens,
+          `${tp} ranks, ${JSON.stringify(sampled[i])}`,
+        );
+        assert.equal(logprobs.length, expected[i]!.logprobs.length);
+        logprobs.forEach((entry, t) => sameLogprobs(entry, expected![i]!.logprobs[t]!));
+      }
+    }
+  });
 }
 
 /** What to ask beside what; every way to choose a token. */

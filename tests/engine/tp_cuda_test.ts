@@ -1,4 +1,3 @@
-import { cudaTest } from "../cuda.ts";
 import { testTensorParallel } from "./tp.ts";
 
-testTensorParallel("cuda", { longest: 120, maxTokens: 8 }, cudaTest);
+testTensorParallel("cuda", { longest: 120, maxTokens: 8 });

@@ -1,4 +1,4 @@
-import type { DeviceCaps } from "../../kernels/webgpu/kernel.ts";
+import type { DeviceCaps } from "../../kernels/webgpu/shader/kernel.ts";
 
 /** As an NVIDIA card describes itself. */
 export const largeGpu: DeviceCaps = {

@@ -2,7 +2,7 @@
 
 import type { DType } from "../../kernels/formats/mod.ts";
 import { decode as decodeRows, encode as encodeRows } from "./numbers.ts";
-import type { ElementType } from "../../kernels/webgpu/kernel.ts";
+import type { ElementType } from "../../kernels/webgpu/shader/kernel.ts";
 import type { LinearRole, LinearShape } from "../../kernels/webgpu/linear/linear.ts";
 
 /** Mulberry32: a small seeded generator of numbers in [0, 1). */

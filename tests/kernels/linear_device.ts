@@ -2,7 +2,7 @@
 // group for the plan, one for the buffers, as `kernels/webgpu/kernel.ts` says.
 
 import assert from "node:assert/strict";
-import type { DeviceCaps, KernelCall } from "../../kernels/webgpu/kernel.ts";
+import type { DeviceCaps, KernelCall } from "../../kernels/webgpu/shader/kernel.ts";
 import type { LinearPlan, LinearRole } from "../../kernels/webgpu/linear/linear.ts";
 
 /** A device for the tests of one file; close it at the end. */

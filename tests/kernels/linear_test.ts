@@ -3,7 +3,7 @@
 import { gpuTest } from "../gpu.ts";
 import assert from "node:assert/strict";
 import type { DType } from "../../kernels/formats/mod.ts";
-import type { DeviceCaps } from "../../kernels/webgpu/kernel.ts";
+import type { DeviceCaps } from "../../kernels/webgpu/shader/kernel.ts";
 import { type LinearPlan, type LinearShape, noScratch } from "../../kernels/webgpu/linear/linear.ts";
 import type { GemmTile } from "../../kernels/webgpu/linear/gemm_tile.ts";
 import { matvecCall, type MatvecTile } from "../../kernels/webgpu/linear/matvec.ts";
@@ -121,15 +121,15 @@ gpuTest("every matrix–vector division of the work gives the same product", asy
     rowLanes: 1,
     subgroups: true,
     units: 1,
-    teams: 1,
+    rowSubgroups: 1,
     split: 1,
     unroll: 1,
   };
   const divisions: readonly MatvecTile[] = [
-    { ...base2, units: 2, teams: 2, split: 2, unroll: 2 },
+    { ...base2, units: 2, rowSubgroups: 2, split: 2, unroll: 2 },
     { ...base2, sumLanes: lanes / 2, rowLanes: 2, split: 4, unroll: 4 },
-    { ...base2, sumLanes: lanes / 4, rowLanes: 4, teams: 2, units: 4, tokens: 4 },
-    { ...base2, sumLanes: 16, subgroups: false, teams: 2, unroll: 2 },
+    { ...base2, sumLanes: lanes / 4, rowLanes: 4, rowSubgroups: 2, units: 4, tokens: 4 },
+    { ...base2, sumLanes: 16, subgroups: false, rowSubgroups: 2, unroll: 2 },
     { ...base2, sumLanes: 8, rowLanes: 2, subgroups: false, units: 2, split: 2 },
   ];
   for (const tile of divisions) {

@@ -2,6 +2,7 @@
 
 import { z } from "zod";
 import type { GenerationConfig } from "../../model/config.ts";
+import { samplerFields, samplerOf } from "../../sampler_fields.ts";
 import { checked, field, optional } from "../../model/json.ts";
 
 /** A parsed file. */
@@ -19,13 +20,12 @@ const endsOf = (vocabSize: number) => {
   return field.object({ eos_token_id: optional(z.union([id, field.list(id, 256)], { error })) });
 };
 
+/** What the makers may say about sampling. Some write the excluded 0 for "off". */
 const sampling = field.object({
   do_sample: optional(field.boolean),
-  temperature: optional(field.number(0, 100)),
-  top_k: optional(field.integer(-1, 1 << 30)),
-  top_p: optional(field.number(0, 1)),
-  min_p: optional(field.number(0, 1)),
-  repetition_penalty: optional(field.number(1e-3, 100)),
+  ...Object.fromEntries(samplerFields.map(({ jsonName, min, max, integer }) => {
+    return [jsonName, optional(integer ? field.integer(min, max) : field.number(min, max))];
+  })),
 });
 
 /**
@@ -40,17 +40,13 @@ export function parseGenerationConfig(
   const ends = ({ json, path }: JsonFile) =>
     [checked(endsOf(vocabSize), json, path).eos_token_id ?? []].flat();
   if (!generation) return { eosIds: ends(config) };
-  const given = checked(sampling, generation.json, generation.path);
   const eosIds = [...new Set([...ends(generation), ...ends(config)])];
+  const given = checked(sampling, generation.json, generation.path) as Readonly<Record<string, unknown>>;
   // Without sampling the makers mean greedy, whatever else stands there.
   if (given.do_sample === false) return { eosIds, temperature: 0 };
-  const advice = {
-    temperature: given.temperature,
-    topK: given.top_k === undefined ? undefined : Math.max(0, given.top_k),
-    topP: given.top_p === 0 ? undefined : given.top_p,
-    minP: given.min_p,
-    repetitionPenalty: given.repetition_penalty,
-  };
-  const said = Object.entries(advice).filter(([, value]) => value !== undefined);
-  return { eosIds, ...Object.fromEntries(said) };
+  const said = samplerFields.filter(({ jsonName, min, open }) =>
+    given[jsonName] !== undefined && !(open && given[jsonName] === min)
+  );
+  const sampler = samplerOf(given);
+  return { eosIds, ...Object.fromEntries(said.map(({ name }) => [name, sampler[name]])) };
 }

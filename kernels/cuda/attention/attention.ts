@@ -2,7 +2,7 @@
 // and values are in their pages already. What changes from step to step is read from the plan on the device.
 
 import type { HeadLayout } from "../../ops.ts";
-import { divideUp, type KernelLaunch, overlapping, packParameters } from "../gemm/launch.ts";
+import { divideUp, type KernelLaunch, mostSharedBytes, overlapping, packParameters } from "../gemm/launch.ts";
 
 /** What attention works on. */
 export interface AttentionBuffers {
@@ -99,8 +99,8 @@ export function decodeCounters({ heads }: AttentionLayout, queries: number): num
 }
 
 /**
- * Splits that `queries` queries should have room for: two workgroups on each multiprocessor, of at least 64 keys of the
- * longest. The plan's words then say how many keys a split has: at least longest / splits, a multiple of 16.
+ * Splits that `queries` queries should have room for: two workgroups on each multiprocessor, of at least 128 keys of
+ * the longest. The plan's words then say how many keys a split has: at least longest / splits, a multiple of 16.
  */
 export function decodeSplits(
   heads: HeadLayout,
@@ -110,7 +110,7 @@ export function decodeSplits(
 ): number {
   const workgroups = queries * heads.numKvHeads * headBlocks(heads);
   const wanted = Math.floor(2 * multiprocessors / workgroups);
-  return Math.max(1, Math.min(wanted, mostDecodeSplits, divideUp(longest, 64)));
+  return Math.max(1, Math.min(wanted, mostDecodeSplits, divideUp(longest, 128)));
 }
 
 /** Attention of the plan's decode queries, at most `queries`, with room for `splits` splits each. */
@@ -150,7 +150,7 @@ export interface PrefillTile {
   readonly tokens: number;
 }
 
-/** The tiles that can compute these heads, the best first; none where heads are wider than 256 (decode takes those, too). */
+/** The tiles that can compute these heads, the best first; none where heads are too wide for it (every query can go through decode). */
 export function prefillTiles(
   { numHeads, numKvHeads, headDim }: HeadLayout,
   capability: number,
@@ -160,14 +160,16 @@ export function prefillTiles(
   const tiles: PrefillTile[] = [];
   const wide = (width: number, keys: number, stages: number): PrefillTile => ({
     kind: "wide",
-    kernel: `prefill_wide_${width}_${keys}`,
+    kernel: `prefill_wide_${width}`,
     rows: 128,
     threads: 384,
     sharedBytes: 2 * width * (128 + 2 * stages * keys) + 1024,
     tokens: tokens(128),
   });
-  if (capability === 90 && headDim <= 64) tiles.push(wide(64, 64, 4));
-  if (capability === 90 && headDim > 64 && headDim <= 128) tiles.push(wide(128, 96, 3), wide(128, 64, 4));
+  if (capability === 90 && headDim <= 64) tiles.push(wide(64, 128, 3));
+  if (capability === 90 && headDim > 64 && headDim <= 128) {
+    tiles.push(wide(128, 96, 3));
+  }
   const width = [64, 80, 96, 128, 256].find((d) => d >= headDim);
   if (width !== undefined) {
     const rows = width === 128 ? 128 : 64;
@@ -180,7 +182,7 @@ export function prefillTiles(
       tokens: tokens(rows),
     });
   }
-  return tiles;
+  return tiles.filter((tile) => tile.sharedBytes <= mostSharedBytes(capability));
 }
 
 /** Attention of the plan's tiles, at most `tiles`, of `tile.tokens` tokens each. */

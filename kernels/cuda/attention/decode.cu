@@ -103,7 +103,7 @@ __device__ __forceinline__ void decode(const Attention& p) {
     max0 = top0, max1 = top1;
     s[0] = exp2Fast(s[0] - top0), s[1] = exp2Fast(s[1] - top1), s[2] = exp2Fast(s[2] - top0), s[3] = exp2Fast(s[3] - top1);
     sum0 = sum0 * less0 + s[0] + s[2], sum1 = sum1 * less1 + s[1] + s[3];
-    const u32 b0 = turned(E::pack(s[0], s[1])), b1 = turned(E::pack(s[2], s[3]));
+    const u32 b0 = turned(E::packUnit(s[0], s[1])), b1 = turned(E::packUnit(s[2], s[3]));
 #pragma unroll
     for (int v = 0; v < VS; v++)
 #pragma unroll

@@ -1,12 +1,13 @@
 // Attention of a layer. Where every sequence computes one token, one kernel does it all. Otherwise later tokens of a
-// sequence see earlier ones, so norm, rotation and store come first, for all; then every query goes over the pages. Splits
-// of long contexts are merged at the end.
+// sequence see earlier ones, so norm, rotation and store come first, for all; then prompts go over the pages in tiles, other
+// queries one by one. Splits of long contexts are merged at the end.
 
 import type { AttentionArgs, HeadLayout, Norm } from "../../ops.ts";
 import type { AttentionCut } from "../../webgpu/plan/pack.ts";
 import { Float } from "../arguments.ts";
 import { divideUp, type Forward, scratch } from "../forward.ts";
-import { type CudaActivation, type CudaRope, type CudaVector, ElementType } from "../memory.ts";
+import { type CudaActivation, type CudaRope, type CudaVector, elementBytes, ElementType } from "../memory.ts";
+import { launchPrefill } from "./attention.ts";
 
 /** Most splits of a sequence's keys. */
 const mostSplits = 64;
@@ -97,7 +98,9 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
       ],
     );
   } else {
-    const query = scratch(forward, "query", 4 * shape.tokens * numHeads * headDim);
+    const tile = forward.context.prefill;
+    const type = tile === null ? "f32" : "f16";
+    const query = scratch(forward, "query", elementBytes(type) * shape.tokens * numHeads * headDim);
     device.launch(
       device.kernel("rope", "rope_store"),
       [numHeads + 2 * numKvHeads, shape.tokens],
@@ -113,7 +116,7 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
         keys,
         values,
         query,
-        ElementType.f32,
+        ElementType[type],
         ...sizes,
       ],
     );
@@ -121,7 +124,7 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
       device.launch(device.kernel(`attention_${lanes}`, `attention_h${block}`), grid, 128, 0, [
         plan,
         query,
-        ElementType.f32,
+        ElementType[type],
         state.pageTable.address,
         keys,
         values,
@@ -131,8 +134,33 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
         span,
       ]);
     }
+    if (tile !== null && shape.tiles > 0) {
+      const { pageSize } = state.spec;
+      const layout = {
+        heads,
+        element: "f16",
+        output: output.type,
+        pageSize,
+        pagesPerRow: state.pagesPerRow,
+        strides: { page: numKvHeads * pageSize * headDim, head: pageSize * headDim, slot: headDim },
+        window,
+        scale,
+      } as const;
+      const buffers = {
+        plan,
+        queries: query,
+        queryStride: numHeads * headDim,
+        keys,
+        values,
+        pageTable: state.pageTable.address,
+        output: output.buffer.address,
+        partials: 0n,
+        counters: 0n,
+      };
+      device.start(launchPrefill(layout, buffers, tile, shape.tiles, device.properties.capability));
+    }
   }
-  if (shape.splits === 1) return;
+  if (shape.splits === 1 || shape.decodes === 0) return;
   device.launch(
     device.kernel("merge", "attention_merge"),
     [numHeads, shape.decodes],

@@ -124,8 +124,8 @@ __device__ __forceinline__ void prefill(const Attention& p) {
     for (int d = 0; d < D / 8; d++) o[d][0] *= less0, o[d][1] *= less0, o[d][2] *= less1, o[d][3] *= less1;
 #pragma unroll
     for (int k = 0; k < KEYS / 16; k++) {
-      const u32 a[4] = {E::pack(s[2 * k][0], s[2 * k][1]), E::pack(s[2 * k][2], s[2 * k][3]), E::pack(s[2 * k + 1][0], s[2 * k + 1][1]),
-                        E::pack(s[2 * k + 1][2], s[2 * k + 1][3])};
+      const u32 a[4] = {E::packUnit(s[2 * k][0], s[2 * k][1]), E::packUnit(s[2 * k][2], s[2 * k][3]), E::packUnit(s[2 * k + 1][0], s[2 * k + 1][1]),
+                        E::packUnit(s[2 * k + 1][2], s[2 * k + 1][3])};
 #pragma unroll
       for (int d = 0; d < D / 16; d++) {
         u32 b[4];

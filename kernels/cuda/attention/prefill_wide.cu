@@ -14,11 +14,16 @@
 __device__ __forceinline__ u64 rowDescriptor(u32 shared, int half) {
   return (u64)((shared & 0x3ffff) >> 4) | ((u64)(half >> 4) << 16) | (64ull << 32) | (1ull << 62);
 }
+// The barrier counts this thread when all its copies so far are done.
+__device__ __forceinline__ void copiesArrive(u32 barrier) {
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
+}
+// What cp.async wrote is there for wgmma.
 __device__ __forceinline__ void fenceForCopies() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
 template <class E, int D, int KEYS, int STAGES>
 __device__ __forceinline__ void prefillWide(const Attention& p) {
-  const int ROWS = 128, HALVES = D / 64, blockBytes = KEYS * D * 2;
+  const int ROWS = 128, blockBytes = KEYS * D * 2;
   extern __shared__ __align__(1024) unsigned char memory[];
   __shared__ u32 slots[2][KEYS];
   __shared__ __align__(8) u64 barriers[4 * STAGES + 1];
@@ -53,46 +58,28 @@ __device__ __forceinline__ void prefillWide(const Attention& p) {
       const u16* from = p.queries + (size_t)(token + r / heads) * p.queryStride + (head + r % heads) * p.headDim + piece * 8;
       copy16(queriesAt + column * (ROWS * 128) + place128(r, at), used ? from : p.queries, used ? 16 : 0);
     }
-    copiesCommit();
-    auto bring = [&](u32 to, const u16* from, int which) {
+    copiesArrive(queryFull);
+    auto bring = [&](u32 to, const u16* from, int which, u32 barrier) {
       from += inside ? piece * 8 : 0, to += column * (KEYS * 128);
 #pragma unroll 4
       for (int r = c / (D / 8); r < KEYS; r += step) copy16(to + place128(r, at), from + (size_t)slots[which][r] * 8, inside ? 16 : 0);
-      copiesCommit();
+      copiesArrive(barrier);
     };
     if (c < KEYS) slots[0][c] = slotOf(p, row, minimum(firstKey + c, last), kvHead);
     asm volatile("bar.sync 1, 128;" ::: "memory");
-    // What was asked for is announced two groups later: the queries, then keys and values in turn.
-    u32 waiting[2] = {queryFull, 0};
-    auto announce = [&](u32 next) {
-      if (waiting[1] != 0) {
-        copiesWait<2>();
-        fenceForCopies();
-        barrierArrive(waiting[0]);
-        waiting[0] = waiting[1], waiting[1] = next;
-      } else {
-        waiting[1] = next;
-      }
-    };
     int stage = 0;
     u32 phase = 0;
     for (int i = 0; i < count; i++) {
       u32 next = 0;
       if (c < KEYS && i + 1 < count) next = slotOf(p, row, minimum(firstKey + (i + 1) * KEYS + c, last), kvHead);
       barrierWait(keyFree + 8 * stage, phase ^ 1);
-      bring(keysAt + stage * blockBytes, p.keys, i & 1);
-      announce(keyFull + 8 * stage);
+      bring(keysAt + stage * blockBytes, p.keys, i & 1, keyFull + 8 * stage);
       barrierWait(valueFree + 8 * stage, phase ^ 1);
-      bring(valuesAt + stage * blockBytes, p.values, i & 1);
-      announce(valueFull + 8 * stage);
+      bring(valuesAt + stage * blockBytes, p.values, i & 1, valueFull + 8 * stage);
       if (c < KEYS) slots[(i + 1) & 1][c] = next;
       asm volatile("bar.sync 1, 128;" ::: "memory");
       if (++stage == STAGES) stage = 0, phase ^= 1;
     }
-    copiesWait<0>();
-    fenceForCopies();
-    barrierArrive(waiting[0]);
-    barrierArrive(waiting[1]);
   } else {
     const int group = warp >> 2, r0 = warp * 16 + g;
     const int position0 = position + r0 / heads, position1 = position + (r0 + 8) / heads;
@@ -142,12 +129,13 @@ __device__ __forceinline__ void prefillWide(const Attention& p) {
     auto pack = [&]() {
 #pragma unroll
       for (int k = 0; k < KEYS / 16; k++) {
-        a[k][0] = E::pack(s[8 * k], s[8 * k + 1]), a[k][1] = E::pack(s[8 * k + 2], s[8 * k + 3]);
-        a[k][2] = E::pack(s[8 * k + 4], s[8 * k + 5]), a[k][3] = E::pack(s[8 * k + 6], s[8 * k + 7]);
+        a[k][0] = E::packUnit(s[8 * k], s[8 * k + 1]), a[k][1] = E::packUnit(s[8 * k + 2], s[8 * k + 3]);
+        a[k][2] = E::packUnit(s[8 * k + 4], s[8 * k + 5]), a[k][3] = E::packUnit(s[8 * k + 6], s[8 * k + 7]);
       }
     };
     barrierWait(queryFull, 0);
     barrierWait(keyFull, 0);
+    fenceForCopies();
     warpGroupFence();
     scores(0);
     warpGroupWait<0>();
@@ -167,6 +155,7 @@ __device__ __forceinline__ void prefillWide(const Attention& p) {
       const u32 nextPhase = next == 0 ? phase ^ 1 : phase;
       barrierWait(keyFull + 8 * next, nextPhase);
       barrierWait(valueFull + 8 * stage, phase);
+      fenceForCopies();
       warpGroupFence();
       scores(next);
       weighted();
@@ -175,12 +164,16 @@ __device__ __forceinline__ void prefillWide(const Attention& p) {
       softmax(firstKey + i * KEYS);
       warpGroupWait<0>();
       if (lane == 0) barrierArrive(valueFree + 8 * stage);
+      // Most blocks hold no row's greatest score.
+      if (__any_sync(~0u, less0 < 1 || less1 < 1)) {
 #pragma unroll
-      for (int d = 0; d < D / 8; d++) o[4 * d] *= less0, o[4 * d + 1] *= less0, o[4 * d + 2] *= less1, o[4 * d + 3] *= less1;
+        for (int d = 0; d < D / 8; d++) o[4 * d] *= less0, o[4 * d + 1] *= less0, o[4 * d + 2] *= less1, o[4 * d + 3] *= less1;
+      }
       pack();
       stage = next, phase = nextPhase;
     }
     barrierWait(valueFull + 8 * stage, phase);
+    fenceForCopies();
     warpGroupFence();
     weighted();
     warpGroupWait<0>();
@@ -201,11 +194,10 @@ __device__ __forceinline__ void prefillWide(const Attention& p) {
   }
 }
 
-#define PREFILL_WIDE(D, KEYS, STAGES)                                                                                                \
-  extern "C" __global__ void __launch_bounds__(384, 1) prefill_wide_##D##_##KEYS(const __grid_constant__ Attention p) {              \
-    prefillWide<ELEMENT, D, KEYS, STAGES>(p);                                                                                         \
+#define PREFILL_WIDE(D, KEYS, STAGES)                                                                                   \
+  extern "C" __global__ void __launch_bounds__(384, 1) prefill_wide_##D(const __grid_constant__ Attention p) {          \
+    prefillWide<ELEMENT, D, KEYS, STAGES>(p);                                                                            \
   }
 // Heads of up to D numbers.
-PREFILL_WIDE(64, 64, 4)
-PREFILL_WIDE(128, 64, 4)
+PREFILL_WIDE(64, 128, 3)
 PREFILL_WIDE(128, 96, 3)

@@ -21,6 +21,15 @@ const kinds = ["bf16", "f16", "q8"] as const;
 const each = <T extends string>(values: readonly T[], make: (value: T) => [string, Recipe]) =>
   Object.fromEntries(values.map(make));
 
+/**
+ * Keys and values are f16, q8 is expanded to bf16, and inputs are prepared by `linear/prepare.cu`. What compute
+ * capability 9.0 has better kernels for needs no build of its own for it.
+ */
+function isUsed(name: string): boolean {
+  return !/^(decode|prepare|narrow)_|^prefill_(wide_)?bf16|^(mma_q8|expand)_f16|^(prefill|mma|mma_q8)_.*_sm90$/
+    .test(name);
+}
+
 /** Modules whose kernels may begin before the kernel in front of them has ended, on compute capability 9.0. */
 const overlapping: Readonly<Record<string, Recipe>> = {
   embed: { source: "embed/embed.cu" },
@@ -61,7 +70,9 @@ const overlapping: Readonly<Record<string, Recipe>> = {
 /** By module. */
 export const recipes: Readonly<Record<string, Recipe>> = {
   ...Object.fromEntries(
-    [...productModules, ...attentionModules].map(({ name, source, architecture, defines }) => [
+    [...productModules, ...attentionModules].filter(({ name }) => isUsed(name)).map((
+      { name, source, architecture, defines },
+    ) => [
       name,
       { source, architecture: architecture.slice("compute_".length) as Architecture, defines },
     ]),

@@ -12,6 +12,7 @@ struct Bf16 {
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
     return r;
   }
+  static __device__ __forceinline__ u32 packUnit(float low, float high) { return pack(low, high); }
   static __device__ __forceinline__ float low(u32 v) { return __uint_as_float(v << 16); }
   static __device__ __forceinline__ float high(u32 v) { return __uint_as_float(v & 0xffff0000u); }
   static __device__ __forceinline__ void mma(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
@@ -26,6 +27,12 @@ struct F16 {
   static __device__ __forceinline__ u32 pack(float low, float high) {
     u32 r;
     low = fminf(fmaxf(low, -65504.0f), 65504.0f), high = fminf(fmaxf(high, -65504.0f), 65504.0f);
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+    return r;
+  }
+  // Numbers that are known to be within its range.
+  static __device__ __forceinline__ u32 packUnit(float low, float high) {
+    u32 r;
     asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
     return r;
   }

@@ -81,5 +81,11 @@ export function packParameters(
   return bytes;
 }
 
+/** Most shared memory of a workgroup. */
+export function mostSharedBytes(capability: number): number {
+  if (capability === 86 || capability === 89 || capability >= 120) return 99 << 10;
+  return (capability < 90 ? 163 : 227) << 10;
+}
+
 /** Rounded up. */
 export const divideUp = (a: number, b: number): number => Math.ceil(a / b);

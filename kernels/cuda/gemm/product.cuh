@@ -27,7 +27,6 @@ struct Product {
   int splits;
   int perToken;      // gathers input row order[i] / perToken when positive, input row i when 0
   int scatter;       // output row order[i] when 1, i when 0
-  int band;          // wide.cu: tiles of activation rows that are taken together, even
 };
 
 // A tile's rows: activation rows first … first + count − 1 (places in `order` for experts), weight rows from `weightRow`.

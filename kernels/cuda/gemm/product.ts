@@ -76,8 +76,6 @@ export interface ProductPlan {
   readonly tile: ProductTile;
   /** Workgroups that share the sums of a tile. */
   readonly splits: number;
-  /** Whether two workgroups share what they fetch of the weight. */
-  readonly pair: boolean;
   /** Most pairs of an expert's tile. */
   readonly tileTokens: number;
   /** Tiles along the activations; for experts the most that there can be. */
@@ -97,7 +95,7 @@ export function mostExpertTiles(pairs: number, experts: number, tileTokens: numb
 export function planProduct(
   shape: ProductShape,
   device: ProductDevice,
-  forced?: { readonly tile: ProductTile; readonly splits: number; readonly pair?: boolean },
+  forced?: { readonly tile: ProductTile; readonly splits: number },
 ): ProductPlan {
   const { tile, splits } = forced ?? chooseTile(shape, device);
   const tilesTokens = shape.experts
@@ -108,7 +106,6 @@ export function planProduct(
     shape,
     tile,
     splits,
-    pair: tile.kind === "wide" && !shape.experts && tilesTokens > 1 && (forced?.pair ?? true),
     tileTokens: tile.tokens,
     tilesTokens,
     partialBytes: splits > 1 && tile.kind !== "narrow" ? 4 * tiles * splits * tile.tokens * tile.rows : 0,
@@ -125,8 +122,6 @@ export function launchProduct(
   const { shape, tile, splits, tilesTokens } = plan;
   const { tokens, rows, columns, dtype, element, mode } = shape;
   const { experts } = buffers;
-  const pair = plan.pair ? 2 : 1;
-  const band = tilesTokens <= 16 ? 16 : 8;
   const parameters = packParameters(
     [
       buffers.weight,
@@ -149,7 +144,6 @@ export function launchProduct(
       splits,
       experts?.perToken ?? 0,
       experts?.scatter ? 1 : 0,
-      band,
     ],
   );
   const tilesRows = divideUp(rows, tile.rows);
@@ -163,15 +157,15 @@ export function launchProduct(
       parameters: [parameters],
     };
   }
-  const items = tilesRows * pair * divideUp(tilesTokens, pair) * splits;
+  const items = tilesRows * tilesTokens * splits;
   const weightRows = rows * (shape.experts?.count ?? 1);
   return {
     module: `${tile.kind}_${element}`,
     ...fixed,
     grid: tile.kind === "narrow"
       ? [splits * tilesRows, tilesTokens, 1]
-      : [pair * Math.min(divideUp(items, pair), Math.floor(device.multiprocessors / pair)), 1, 1],
-    cluster: tile.kind === "narrow" ? splits : pair,
+      : [Math.min(items, device.multiprocessors), 1, 1],
+    cluster: tile.kind === "narrow" ? splits : 1,
     programmatic: true,
     parameters: [
       { address: buffers.input, rows: experts?.inputRows ?? tokens, columns, boxRows: tile.tokens, element },

@@ -1,7 +1,7 @@
 // The tiles that mma.cu, wide.cu and narrow.cu are compiled for, and which one a product takes: the one for which a simple account
 // of rounds and steps comes out least. The account's constants are fitted to `bench/cuda_kernels.ts` on an H100.
 
-import { divideUp } from "./launch.ts";
+import { divideUp, mostSharedBytes } from "./launch.ts";
 import type { ProductDevice, ProductShape } from "./product.ts";
 
 /** A compiled tile. */
@@ -114,7 +114,9 @@ export function chooseTile(
   for (const tile of candidates) {
     const tiles = divideUp(tokens, tile.tokens) * divideUp(rows, tile.rows);
     const most = tile.kind === "narrow" ? mostClusterSplits : mostSplits;
-    for (let splits = 1; splits <= Math.min(most, steps); splits++) {
+    // Splits are for devices that would stand idle.
+    const idle = tile.kind === "narrow" || 1.4 * tiles < device.multiprocessors;
+    for (let splits = 1; splits <= (idle ? Math.min(most, steps) : 1); splits++) {
       const cost = account(tile, tiles, steps, splits, device, memory);
       if (cost < least) {
         least = cost;
@@ -130,7 +132,7 @@ export function tilesFor(
   { tokens, dtype, experts }: ProductShape,
   { capability }: ProductDevice,
 ): readonly ProductTile[] {
-  if (dtype === "q8") return mmaQ8Tiles;
+  if (dtype === "q8") return mmaQ8Tiles.filter((tile) => tile.sharedBytes <= mostSharedBytes(capability));
   if (capability !== 90 || experts?.gather) return mmaTiles;
   if (experts) return [...mmaTiles, ...wideTiles];
   // Few rows take the least of the narrow tiles that holds them all; many take the last of them at most.
@@ -161,7 +163,8 @@ function account(
     // The memory's time for the weights and a multiprocessor's for its share, of which the longer counts most. Large
     // clusters do not fit everywhere.
     const places = (splits > 3 ? 0.8 : 1) * multiprocessors * blocks;
-    const share = Math.ceil(groups / multiprocessors) * each * (rows + tokens) * 128 / 55e3;
+    const held = groups / multiprocessors;
+    const share = (blocks > 1 ? Math.max(1, held) : Math.ceil(held)) * each * (rows + tokens) * 128 / 65e3;
     return Math.hypot(memory, share) * (splits > 1 && groups > places ? 1.4 : 1) + (splits > 1 ? 1 : 0);
   }
   // Splits leave their sums in memory, and one workgroup reads them all.
@@ -169,7 +172,7 @@ function account(
   if (kind === "wide") {
     // A step of 64 columns on a full device, and the tile's end.
     const step = 0.12 + rows * 0.0022;
-    return Math.max(memory, divideUp(groups, multiprocessors) * (each * step + 0.8)) + sums;
+    return Math.hypot(memory, divideUp(groups, multiprocessors) * (each * step + 0.8)) + sums;
   }
   const products = tokens * rows * 64 * blocks / 1.25e6, bytes = (rows * 128 + tokens * 64) * blocks / 20e3;
   return divideUp(groups, multiprocessors * blocks) * (each * Math.max(products, bytes) + 1.5) + sums;

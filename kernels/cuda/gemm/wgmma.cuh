@@ -51,29 +51,6 @@ __device__ __forceinline__ float4 clusterLoad16(u32 own, u32 rank) {
   return v;
 }
 
-__device__ __forceinline__ u32 clusterRank() {
-  u32 r;
-  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(r));
-  return r;
-}
-__device__ __forceinline__ u32 clusterSize() {
-  u32 r;
-  asm("mov.u32 %0, %%cluster_nctarank;" : "=r"(r));
-  return r;
-}
-// Arrives at the same barrier of another workgroup of the cluster.
-__device__ __forceinline__ void barrierArriveAt(u32 barrier, u32 rank) {
-  asm volatile(
-      "{ .reg .u32 a; mapa.shared::cluster.u32 a, %0, %1; mbarrier.arrive.release.cluster.shared::cluster.b64 _, [a]; }" ::"r"(barrier),
-      "r"(rank) : "memory");
-}
-// A box for several workgroups of the cluster, at the same place in each, and their barriers.
-__device__ __forceinline__ void copyTileToAll(u32 to, const void* map, int x, int y, u32 barrier, u16 ranks) {
-  asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4}], [%2], %5;" ::"r"(to),
-      "l"(map), "r"(barrier), "r"(x), "r"(y), "h"(ranks) : "memory");
-}
-
 // d += A · Bᵀ for 64 rows of A, N rows of B and 16 columns, both in shared memory; d[4 j + …] as mma.sync's C.
 template <class E, int N>
 struct WarpGroup;

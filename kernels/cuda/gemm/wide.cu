@@ -1,12 +1,13 @@
 // Products on wgmma (compute capability 9.0): prompts.
 //
 // Grid: at most one workgroup per place on the device, each takes every gridDim.x-th tile of 128 activation rows × BN
-// weight rows (and split of K); tiles that run together lie in bands of `band` × all columns, so that they share operands in
-// the second-level cache. In clusters of two, workgroups share what they fetch of the weight. Workgroup: two warp groups multiply 64 rows each, a ninth warp has the copy engine (TMA) bring
+// weight rows (and split of K); tiles that run together lie in bands of BAND × all columns, so that they share operands in
+// the second-level cache. Workgroup: two warp groups multiply 64 rows each, a ninth warp has the copy engine (TMA) bring
 // steps of 64 columns into STAGES buffers and runs ahead into the next tile. A buffer is handed over by a pair of
 // barriers (full, free). Memory: operands row-major, seen through tensor maps with boxes of 64 columns and 128 (input) or
 // BN / 2 (weight) rows and the 128-byte exchange; columns behind K read as zeros. Sums are staged in shared memory by
-// each warp for itself, so that rows are stored in runs of CHUNK bytes. Bound by wgmma.
+// each warp for itself, so that rows are stored in runs of CHUNK bytes. Bound by wgmma and
+// the card's power. (Clusters of two that share the weight's tiles by multicast were no faster.)
 // After CUTLASS's warp-specialised persistent kernels (NVIDIA 2022).
 #include "product.cuh"
 #include "wgmma.cuh"
@@ -17,7 +18,7 @@ struct __align__(64) TensorMap {
 
 template <class E, int BN, int STAGES>
 struct Wide {
-  static const int BM = 128, CHUNK = 128, stageBytes = (BM + BN) * 128, STRIDE = CHUNK + 16;
+  static const int BM = 128, CHUNK = 128, BAND = 16, stageBytes = (BM + BN) * 128, STRIDE = CHUNK + 16;
   static const int stagedBytes = 16 * STRIDE;  // of a warp
 
   static __device__ __forceinline__ void run(const TensorMap& input, const TensorMap& weight, const Product& p) {
@@ -26,31 +27,27 @@ struct Wide {
     __shared__ u32 arrived;
     const u32 base = (sharedAddress(memory) + 1023) & ~1023u, full = sharedAddress(barriers), free = full + 8 * STAGES;
     const int t = threadIdx.x, lane = t & 31, warp = t >> 5;
-    // Two workgroups of a cluster take neighbouring tiles of activation rows and fetch half of the weight's rows for both.
-    const int pair = clusterSize(), rank = pair == 1 ? 0 : clusterRank();
     if (t == 0) {
-      for (int s = 0; s < STAGES; s++) barrierInit(full + 8 * s, 1), barrierInit(free + 8 * s, 8 * pair);
+      for (int s = 0; s < STAGES; s++) barrierInit(full + 8 * s, 1), barrierInit(free + 8 * s, 8);
       asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     }
     __syncthreads();
-    if (pair > 1) clusterBarrier();
     letLaterBegin();
     afterEarlier();
     const int tilesN = (p.N + BN - 1) / BN, tilesM = p.tiles == nullptr ? (p.T + BM - 1) / BM : (int)p.tiles[0];
-    const int bandRows = (tilesM + pair - 1) / pair, bandMost = p.band / pair;
-    const int total = bandRows * tilesN * p.splits, steps = (p.K + 63) / 64, each = (steps + p.splits - 1) / p.splits;
+    const int total = tilesM * tilesN * p.splits, steps = (p.K + 63) / 64, each = (steps + p.splits - 1) / p.splits;
     int stage = 0;
     u32 phase = 0;
     // Work item → tile and its share of the steps.
     auto item = [&](int w, int& m, int& n, int& begin, int& end) {
-      const int tile = w / p.splits, split = w % p.splits, band = tile / (bandMost * tilesN), in = tile % (bandMost * tilesN);
-      const int rows = minimum(bandMost, bandRows - band * bandMost);
-      m = (band * bandMost + in % rows) * pair + rank, n = in / rows;
+      const int tile = w / p.splits, split = w % p.splits, band = tile / (BAND * tilesN), in = tile % (BAND * tilesN);
+      const int rows = minimum(BAND, tilesM - band * BAND);
+      m = band * BAND + in % rows, n = in / rows;
       begin = minimum(split * each, steps), end = minimum(begin + each, steps);
     };
     if (warp == 8) {
       if (lane == 0) {
-        for (int w = blockIdx.x / pair; w < total; w += gridDim.x / pair) {
+        for (int w = blockIdx.x; w < total; w += gridDim.x) {
           int m, n, begin, end;
           item(w, m, n, begin, end);
           TileRows rows;
@@ -63,25 +60,16 @@ struct Wide {
             const u32 to = base + stage * stageBytes, barrier = full + 8 * stage;
             barrierExpect(barrier, stageBytes);
             copyTile(to, &input, step * 64, rows.first, barrier);
-            if (pair == 1) {
-              copyTile(to + BM * 128, &weight, step * 64, y0, barrier);
-              copyTile(to + BM * 128 + BN * 64, &weight, step * 64, y1, barrier);
-            } else {
-              copyTileToAll(to + BM * 128 + rank * BN * 64, &weight, step * 64, rank ? y1 : y0, barrier, 3);
-            }
+            copyTile(to + BM * 128, &weight, step * 64, y0, barrier);
+            copyTile(to + BM * 128 + BN * 64, &weight, step * 64, y1, barrier);
             if (++stage == STAGES) stage = 0, phase ^= 1;
           }
         }
       }
-      __syncwarp();
     } else {
       const int group = warp >> 2;
       const u32 staged = base + STAGES * stageBytes + warp * stagedBytes;
-      auto release = [&](int of) {
-        if (pair == 1) barrierArrive(free + 8 * of);
-        else barrierArriveAt(free + 8 * of, 0), barrierArriveAt(free + 8 * of, 1);
-      };
-      for (int w = blockIdx.x / pair; w < total; w += gridDim.x / pair) {
+      for (int w = blockIdx.x; w < total; w += gridDim.x) {
         int m, n, begin, end;
         item(w, m, n, begin, end);
         float d[BN / 2];
@@ -97,22 +85,20 @@ struct Wide {
           warpGroupCommit();
           // The step before this one is done: its buffer is free.
           warpGroupWait<1>();
-          if (step > begin && lane == 0) release(before);
+          if (step > begin && lane == 0) barrierArrive(free + 8 * before);
           before = stage;
           if (++stage == STAGES) stage = 0, phase ^= 1;
         }
         warpGroupWait<0>();
-        if (end > begin && lane == 0) release(before);
+        if (end > begin && lane == 0) barrierArrive(free + 8 * before);
 #pragma unroll
         for (int i = 0; i < BN / 2; i++) asm volatile("" : "+f"(d[i])::"memory");
         TileRows rows;
         tileRows(p, m, BM, rows);
-        if (rows.count <= 0 || (p.splits > 1 && !addSplits(p, m * tilesN + n, w % p.splits, d, arrived))) continue;
+        if (p.splits > 1 && !addSplits(p, w / p.splits, w % p.splits, d, arrived)) continue;
         store(p, rows, group * 64 + (warp & 3) * 16, n, d, staged);
       }
     }
-    // The other workgroup may still write here.
-    if (pair > 1) clusterBarrier();
   }
 
   // Sums of a warp: 16 rows × BN columns, finished in registers, then turned into runs of CHUNK bytes in shared memory.

@@ -13,6 +13,8 @@ import {
   ElementType,
   paddedRows,
 } from "../memory.ts";
+import { launchExpand } from "../gemm/prepare.ts";
+import { launchProduct, planProduct } from "../gemm/product.ts";
 import type { ModuleName } from "../modules.ts";
 
 /** The kernels' numbers of what happens behind a product. */
@@ -58,14 +60,11 @@ const squareRun = 256, mostRuns = 32;
 /** Most shared memory of a block: two of them should fit a multiprocessor, so that one may begin early. */
 const mostSkinnyBytes = 112 * 1024;
 
-/** Widths of a block in features, and tiles of eight weight rows that each makes. */
-const widths = { pair: [24, 16, 8], n: [32, 16, 8] } as const;
+/** Widths of a block in features. */
+const widths = [16, 8] as const;
 
 /** Warps of a block that share a sum. */
 const mostWarps = 8;
-
-/** Shared memory of a block of the tiled kernel: its results in float32, rows padded. */
-const tiledBytes = 128 * 132 * 4;
 
 /** Whether products with a weight run on the matrix units. */
 export function usesMatrixUnits({ spec: { rows, columns, dtype } }: CudaMatrix, halfFrom: number): boolean {
@@ -108,8 +107,21 @@ export function prepare(
   role: "prepared" | "wide" | "sampled",
   group = 0n,
 ): bigint {
-  const { device } = forward.context;
   const to = scratch(forward, role, elementBytes(type) * paddedRows(rows) * columns);
+  convert(forward, input, norm, type, rows, columns, to, group);
+  return to;
+}
+
+function convert(
+  { context: { device } }: Forward,
+  input: Pick<CudaActivation, "type" | "buffer">,
+  norm: Norm | null,
+  type: ActivationType,
+  rows: number,
+  columns: number,
+  to: bigint,
+  group: bigint,
+): void {
   device.launch(device.kernel("prepare", "prepare"), [rows, 1], 128, 0, [
     group,
     input.buffer.address,
@@ -120,7 +132,6 @@ export function prepare(
     ElementType[type],
     columns,
   ]);
-  return to;
 }
 
 function launchPlain(forward: Forward, product: Product): void {
@@ -196,11 +207,9 @@ export function launchSkinny(
       32 * warps * 16 * Math.max(slots, tile / 16 * count);
   };
   const limit = Math.min(mostSkinnyBytes, sharedBytes);
-  // The width with which the fullest multiprocessor has least to do, rather a large one than a small one.
+  // The width with which the fullest multiprocessor has least to do; of equal ones the first.
   const load = (width: number) => divideUp(divideUp(features, width), multiprocessors) * width;
-  const fitting = widths[paired ? "pair" : "n"].filter((width) =>
-    width === 8 || bytes(width) <= limit && (width !== 24 || input !== "global")
-  );
+  const fitting: readonly number[] = widths.filter((width) => width === 8 || bytes(width) <= limit);
   const width = fitting.reduce((best, other) => load(other) < load(best) ? other : best);
   device.launch(
     device.kernel(
@@ -231,28 +240,65 @@ export function launchSkinny(
   );
 }
 
+/** A product for many rows; `x` is of the weights' type, or bfloat16 for q8. */
 function launchTiled(forward: Forward, product: Product, x: bigint): void {
+  const { context: { device, scratch: buffers } } = forward;
   const { weight, bias, output, epilogue, rows } = product;
-  const { device } = forward.context;
-  const { columns, dtype } = weight.spec;
-  const paired = epilogue === "silu-mul";
-  const features = paired ? weight.spec.rows / 2 : weight.spec.rows;
-  device.launch(
-    device.kernel(`tiled_${dtype}` as ModuleName, paired ? "tiled_pair" : "tiled", tiledBytes),
-    [divideUp(features, paired ? 64 : 128), divideUp(rows, 128)],
-    256,
-    tiledBytes,
-    [
-      x,
-      weight.buffer.address,
-      vector(bias),
-      output.buffer.address,
-      ElementType[output.type],
-      rows,
-      features,
+  const { columns } = weight.spec, { capability, multiprocessors } = device.properties;
+  const gpu = { capability, multiprocessors }, element = inputType(weight);
+  const features = epilogue === "silu-mul" ? weight.spec.rows / 2 : weight.spec.rows;
+  const stride = product.stride ?? features;
+  const mode = epilogue === "silu-mul"
+    ? "silu-mul"
+    : epilogue === "add"
+    ? "add-f32"
+    : output.type === "f32"
+    ? "store-f32"
+    : "store";
+  // Products store numbers of their own kind: another one takes a conversion.
+  const direct = mode === "store-f32" || mode === "add-f32" || output.type === element;
+  const target = direct ? output.buffer.address : scratch(forward, "converted", 2 * rows * stride);
+  const expanded = expand(forward, weight, rows, element);
+  const plan = planProduct(
+    {
+      tokens: rows,
+      rows: weight.spec.rows,
       columns,
-      product.stride ?? features,
-      Epilogue[epilogue],
-    ],
+      dtype: expanded === null ? weight.spec.dtype : element,
+      element,
+      mode,
+    },
+    gpu,
   );
+  device.start(launchProduct(plan, gpu, {
+    weight: expanded ?? weight.buffer.address,
+    input: x,
+    output: target,
+    outputStride: stride,
+    bias: bias?.buffer.address ?? null,
+    rowScale: null,
+    partials: plan.partialBytes === 0 ? 0n : scratch(forward, "partials", plan.partialBytes),
+    counters: plan.counters === 0 ? 0n : scratch(forward, "counters", 4 * plan.counters),
+  }));
+  if (direct) return;
+  const input = { type: element, buffer: buffers.get("converted", 0) };
+  convert(forward, input, null, output.type, rows, stride, output.buffer.address, 0n);
+}
+
+/** From so many rows on weights of q8 are expanded once rather than in every tile, if they are no larger than this. */
+const expandedRows = 512, mostExpandedBytes = 256 * 2 ** 20;
+
+/** Where weights of q8 stand as 16-bit numbers, if that is worth it; else null. */
+function expand(
+  forward: Forward,
+  { spec: { rows: features, columns, dtype }, buffer }: CudaMatrix,
+  rows: number,
+  element: "bf16" | "f16",
+): bigint | null {
+  const bytes = 2 * features * columns, { device } = forward.context;
+  const { capability } = device.properties;
+  if (dtype !== "q8" || capability !== 90 || rows < expandedRows || bytes > mostExpandedBytes) return null;
+  const to = scratch(forward, "expanded", bytes);
+  device.start(launchExpand(buffer.address, to, features, columns, element, device.properties));
+  return to;
 }

@@ -1,7 +1,7 @@
 // Products for few tokens (1 to 64) on the matrix units: the weights are streamed from memory to the operands of
 // mma.sync, once, whatever the number of tokens.
 //
-// A block makes 8 to 32 output features (of a paired matrix up to 24 gate rows and their up rows); its warps share the
+// A block makes 8 or 16 output features (of a paired matrix 8 or 16 gate rows and their up rows); its warps share the
 // sum. A piece is 32 columns: each lane takes 16 bytes of one weight row (8 columns) and the same columns of its token
 // rows. Which column stands where in an operand does not matter as long as both operands agree, so no exchange is needed
 // before the end, where the warps' sums meet. A thread's weights are on their way before the input is there (cp.async
@@ -10,7 +10,7 @@
 // rounds it, and scales its results by the root of the mean square. Weights of q8 become bf16 numbers; each block of 32
 // columns is one piece, whose sum is scaled.
 //
-// Grid: (features / 8, 16, 24 or 32, 1), or with experts (…, tiles of up to 16 rows); rows then go through `order`.
+// Grid: (features / 8 or 16, 1), or with experts (…, tiles of up to 16 rows); rows then go through `order`.
 // Bound by reading the weights.
 
 #include "kernel.cuh"
@@ -292,15 +292,12 @@ template <int D, int MT, int NT, bool PAIRED, int X> DEVICE void skinny(const Sk
 #define SKINNY_WIDTHS(name, X)           \
   SKINNY(name##_n8, 1, false, X)         \
   SKINNY(name##_n16, 2, false, X)        \
-  SKINNY(name##_n32, 4, false, X)        \
   SKINNY(name##_pair8, 2, true, X)       \
   SKINNY(name##_pair16, 4, true, X)
 #if ROWS == 16
 SKINNY_WIDTHS(skinny_shared, X_SHARED)
-SKINNY(skinny_shared_pair24, 6, true, X_SHARED)
 #ifdef NORM
 SKINNY_WIDTHS(skinny_norm, X_NORM)
-SKINNY(skinny_norm_pair24, 6, true, X_NORM)
 #endif
 #endif
 SKINNY_WIDTHS(skinny_global, X_GLOBAL)

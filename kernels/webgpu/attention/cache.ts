@@ -40,11 +40,11 @@ export function slotFunction({ numKvHeads, headDim, pageSize, pagesPerRow }: Cac
 }`;
 }
 
-/** WGSL type of a buffer of keys or values: octets of elements. */
-export const cacheType = "array<vec4<u32>>";
+/** WGSL type of the elements of a buffer of keys or values: eight numbers each. */
+export const cacheElement = "vec4<u32>";
 
-/** Elements 0–3 and 4–7 of a loaded octet. */
-export const octetHalf = (octet: string, half: 0 | 1): string =>
-  half === 0
-    ? `vec4<f32>(unpack2x16float(${octet}.x), unpack2x16float(${octet}.y))`
-    : `vec4<f32>(unpack2x16float(${octet}.z), unpack2x16float(${octet}.w))`;
+/** Elements 0–3 and 4–7 of a loaded vec. */
+export function vecHalf(vec: string, half: 0 | 1): string {
+  const [low, high] = half === 0 ? "xy" : "zw";
+  return `vec4<f32>(unpack2x16float(${vec}.${low}), unpack2x16float(${vec}.${high}))`;
+}

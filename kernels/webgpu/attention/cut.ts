@@ -1,28 +1,27 @@
 // How the keys of decode sequences are divided over workgroups, and how wide these are.
 //
 // Short contexts take one workgroup for each sequence and block of heads: a merge would take longer to start than it
-// saves. Time goes by latency there, so a workgroup holds as many threads as see all keys in one round, if the device
-// has registers for so many; and where it would stand idle, query heads that share a key/value head are spread over
-// workgroups that each read it (the second from the cache). Longer contexts are split, enough to fill the device, not
-// more.
+// saves. Latency decides there. So a workgroup has enough threads to see all keys in one round, if the device has the
+// registers. Where the device would be idle, query heads that share a key/value head are spread over workgroups, and
+// each reads it (the second from the cache). Longer contexts are split until the device is full.
 
 import type { HeadLayout } from "../../ops.ts";
-import type { DeviceCaps } from "../kernel.ts";
+import type { DeviceCaps } from "../shader/kernel.ts";
 import type { AttentionCut } from "../plan/pack.ts";
-import { divideUp, powerOfTwo } from "../wgsl.ts";
+import { divideUp, powerOfTwo } from "../shader/wgsl.ts";
 import { mostSplits } from "./merge.ts";
 import { headBlocks, tune } from "./tuning.ts";
 
 /** Splits are multiples of this many keys. */
 const granularity = 32;
 
-/** Up to so many keys, times query heads of a workgroup, one workgroup is as fast as several and a merge. */
+/** Most keys, times query heads of a workgroup, for which one workgroup is as fast as several and a merge. */
 const mostWholeKeys = 512;
 
 /** The same for any number of heads: a full device gains nothing from splits. */
 const leastWholeKeys = 256;
 
-/** Up to so many keys count as few. Two classes are enough, and each is kernels to warm up. */
+/** Contexts of at most this many keys count as short. Two classes are enough, and each is kernels to warm up. */
 const fewKeys = 128;
 
 /** Most threads of such a workgroup: with 1,024, which have too few registers each, it was no faster. */

@@ -1,22 +1,24 @@
 // Attention of single queries over paged keys and values (Dao et al., "Flash-Decoding", 2023): the keys of a
 // sequence are split over workgroups, and all query heads of a key/value head sit in one, so K and V are read once.
 //
-// Grid: (splits, kvHeads · head blocks, queries). Workgroup: threads in gangs of L lanes; a gang takes every n-th
-// batch of keys, its lanes share a key's elements (16 bytes a load) and keep the running maximum, sum and output of
+// Grid: (splits, kvHeads · head blocks, queries). Workgroup: threads in groups of L lanes. A lane group takes every n-th
+// batch of keys. Its lanes share a key's elements (16 bytes a load) and keep the running maximum, sum and output of
 // an online softmax (Milakov & Gimelshein 2018) in registers. All loads of a batch are issued before the first is
-// used, and the next batch's page-table entries with them; the first batch's even before the queries are ready, which
-// takes as long again where the kernel rotates and stores its own token (`own_token.ts`). Gangs meet by shuffles
-// within a subgroup, then through workgroup memory. A sequence with a single split writes its output at once, others
-// leave partial results for `merge`. Bound by reading K and V.
+// used, together with those of the next batch's page-table entries. The first batch's are issued before the queries are
+// ready: where the kernel rotates and stores its own token (`own_token.ts`), that takes as long as the loads. Lane groups
+// add up by shuffles within a subgroup, then subgroups through workgroup memory (`subgroups.ts`). A sequence with a
+// single split writes its output at once, others leave partial results for `merge.ts`. Bound by reading K and V.
 
-import type { DeviceCaps, KernelCall } from "../kernel.ts";
 import { contentAt, Word } from "../plan/words.ts";
-import { divideUp, float, input, kernelSource, lines, output, range } from "../wgsl.ts";
-import { cacheType, octetHalf, slotFunction } from "./cache.ts";
-import { meeting } from "./meeting.ts";
-import { ownToken, ownTokenBindings, type OwnTokenRole } from "./own_token.ts";
-import { type AttentionShape, firstKey, type HeadNorms, loadQuad } from "./shape.ts";
-import { type DecodeLayout, headBlocks, meetingBytes, tune, type Tuning } from "./tuning.ts";
+import { type DeviceCaps, kernel, type KernelCall, read, write } from "../shader/kernel.ts";
+import { plainMain } from "../shader/reduce.ts";
+import { divideUp, float, load, range, wgsl } from "../shader/wgsl.ts";
+import { cacheElement, slotFunction, vecHalf } from "./cache.ts";
+import { ownToken } from "./own_token.ts";
+import { rotationBuffers } from "./rotation.ts";
+import { type AttentionRole, type AttentionShape, firstKey, type HeadNorms } from "./shape.ts";
+import { addSubgroups } from "./subgroups.ts";
+import { type DecodeLayout, headBlocks, sharedBytes, tune, type Tuning } from "./tuning.ts";
 
 /**
  * Attention of `queries` single queries with room for `splits` splits each, laid out as `wanted`. With `own` the kernel
@@ -29,43 +31,42 @@ export function decodeAttention(
   splits: number,
   wanted: DecodeLayout,
   caps: DeviceCaps,
-): KernelCall<"qkv" | OwnTokenRole | "pageTable" | "keys" | "values" | "partial" | "output"> {
-  const { heads, cache, window } = shape;
+): KernelCall<AttentionRole> {
+  const { heads, cache } = shape;
   const tuning = tune(heads, wanted, caps);
-  const extra = own === null ? { roles: [], bindings: [] } : ownTokenBindings(own);
-  const source = kernelSource(
-    `attention-decode${own === null ? "" : `-own ${own.qNorm} ${own.kNorm}`} ` +
+  const pages = (own === null ? read : write)(cacheElement);
+  return kernel({
+    key: `attention-decode${own === null ? "" : `-own ${own.qNorm} ${own.kNorm}`} ` +
       `${heads.numHeads}/${heads.numKvHeads}x${heads.headDim} ` +
       `${tuning.threads} ${tuning.headBlock} ${tuning.batch} ${cache.key} ` +
-      `${shape.scale} ${window} ${shape.qkv} ${shape.output}`,
-    [
-      input("qkv", `array<vec4<${shape.qkv}>>`),
-      ...extra.bindings,
-      input("pageTable", "array<u32>"),
-      ...["keys", "values"].map((name) => (own === null ? input : output)(name, cacheType)),
-      output("partials", "array<f32>"),
-      output("result", `array<vec4<${shape.output}>>`),
-    ],
-    () => code(shape, own, tuning),
-  );
-  return {
-    source,
-    bindings: ["qkv", ...extra.roles, "pageTable", "keys", "values", "partial", "output"],
+      `${shape.scale} ${shape.window} ${shape.qkv} ${shape.output}`,
+    buffers: {
+      qkv: read(`vec4<${shape.qkv}>`),
+      ...(own === null ? {} : rotationBuffers(own)),
+      pageTable: read("u32"),
+      keys: pages,
+      values: pages,
+      partials: write("f32"),
+      output: write(`vec4<${shape.output}>`),
+    },
     workgroups: [splits, headBlocks(heads, tuning.headBlock), queries],
-  };
+    code: () => code(shape, own, tuning),
+  });
 }
 
 function code(shape: AttentionShape, norms: HeadNorms | null, tuning: Tuning): string {
   const { heads: { numHeads, numKvHeads, headDim }, cache } = shape;
-  const { lanes, chunks, headBlock, threads, batch, bundle } = tuning;
-  const gangs = threads / lanes, bundles = threads / bundle;
+  const { lanes, chunks, headBlock, threads, batch, subgroup } = tuning;
+  const subgroups = threads / subgroup;
   const group = numHeads / numKvHeads;
   const blocks = divideUp(group, headBlock);
   const width = numHeads + 2 * numKvHeads;
+  const stride = threads / lanes * batch;
   const H = range(headBlock), C = range(chunks), J = range(batch);
-  const sides = ["a", "b"] as const;
+  const sides = [["a", 0], ["b", 1]] as const;
   const partial = chunks * lanes * 8 !== headDim;
   const own = norms === null ? null : ownToken(shape, norms, tuning);
+  const inHead = (c: number) => `part + ${c * lanes}u < ${headDim / 8}u`;
   // Lanes past the end of a head repeat its first chunk with a query of zeros, and drop their output.
   const chunkOf = (c: number) => {
     const at = c === 0 ? "part" : `part + ${c * lanes}u`;
@@ -74,21 +75,24 @@ function code(shape: AttentionShape, norms: HeadNorms | null, tuning: Tuning): s
   const query = (h: number, c: number, half: 0 | 1) => {
     const quad = `2u * chunk${c} + ${half}u`;
     if (own !== null) return own.query(h, quad);
-    return loadQuad(shape, `(token * ${width}u + head + ${h}u) * ${headDim / 4}u + ${quad}`);
+    return load(shape.qkv, `qkv[(token * ${width}u + head + ${h}u) * ${headDim / 4}u + ${quad}]`, 4);
   };
   const slots = (at: string) =>
-    lines(J.map((i) => `slot${i} = slotOf(row, min(${at} + ${i}u, last), kvHead) >> 3u;`));
-  const outputBytes = 4 * bundles * headDim;
-  const meetingHeads = Math.max(1, Math.min(headBlock, Math.floor(meetingBytes(threads) / outputBytes)));
-  return `${slotFunction(cache)}
+    J.map((i) => `slot${i} = slotOf(row, min(${at} + ${i}u, last), kvHead) >> 3u;`);
+  const loads = (keyword: "var " | "") =>
+    ["key", "value"].map((name) =>
+      J.flatMap((i) => C.map((c) => `${keyword}${name[0]}${i}_${c} = ${name}s[slot${i} + chunk${c}];`))
+    );
+  const outputBytes = 4 * subgroups * headDim;
+  const sharedHeads = Math.max(1, Math.min(headBlock, Math.floor(sharedBytes(threads) / outputBytes)));
+  return wgsl`${slotFunction(cache)}
 // Scores are in units of log2, so that the softmax uses exp2.
 const least = -1e30;
 ${own?.declarations ?? ""}
-var<workgroup> meetingOutput: array<vec4<f32>, ${meetingHeads * bundles * headDim / 4}>;
-var<workgroup> meetingMaximum: array<f32, ${bundles * headBlock}>;
-var<workgroup> meetingSum: array<f32, ${bundles * headBlock}>;
-@compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32) {
+var<workgroup> sharedOutput: array<vec4<f32>, ${sharedHeads * subgroups * headDim / 4}>;
+var<workgroup> sharedMaximum: array<f32, ${subgroups * headBlock}>;
+var<workgroup> sharedSum: array<f32, ${subgroups * headBlock}>;
+${plainMain(threads)} {
   let entry = ${contentAt}u + 3u * group.z;
   let token = plan[entry];
   let row = plan[entry + 1u];
@@ -107,132 +111,107 @@ var<workgroup> meetingSum: array<f32, ${bundles * headBlock}>;
   let head = kvHead * ${group}u + min((group.y % ${blocks}u) * ${headBlock}u, ${group - headBlock}u);
   let part = thread % ${lanes}u;
   let begin = first + (thread / ${lanes}u) * ${batch}u;
-${lines(J.map((i) => `  var slot${i} = 0u;`))}
+  ${J.map((i) => `var slot${i} = 0u;`)}
   ${slots("begin")}
-${
-    lines(C.map((c) =>
-      `  let chunk${c} = ${chunkOf(c)};
-  let factor${c} = ${partial ? `select(0.0, 1.0, part + ${c * lanes}u < ${headDim / 8}u) * ` : ""}${
-        float(shape.scale * Math.LOG2E)
-      };`
-    ))
+  ${
+    C.map((c) =>
+      `let chunk${c} = ${chunkOf(c)};
+  let factor${c} = ${partial ? `select(0.0, 1.0, ${inHead(c)}) * ` : ""}${float(shape.scale * Math.LOG2E)};`
+    )
   }
-${own?.loads ?? ""}
-${lines(J.flatMap((i) => C.map((c) => `  var k${i}_${c} = keys[slot${i} + chunk${c}];`)))}
-${lines(J.flatMap((i) => C.map((c) => `  var v${i}_${c} = values[slot${i} + chunk${c}];`)))}
-${own?.rotation ?? ""}
-${
-    lines(H.flatMap((h) =>
-      C.flatMap((c) =>
-        sides.map((side, half) =>
-          `  let q${h}_${c}${side} = factor${c} * ${query(h, c, half as 0 | 1)};
+  ${own?.loads ?? ""}
+  ${loads("var ")}
+  ${own?.rotation ?? ""}
+  ${
+    H.map((h) =>
+      C.map((c) =>
+        sides.map(([side, half]) =>
+          `let q${h}_${c}${side} = factor${c} * ${query(h, c, half)};
   var o${h}_${c}${side} = vec4<f32>(0.0);`
         )
       )
-    ))
-  }
-${
-    lines(H.map((h) =>
-      `  var m${h} = least;
-  var l${h} = 0.0;`
-    ))
-  }
-${own?.begin ?? ""}
-  for (var j = begin; j < end; j += ${gangs * batch}u) {
-    ${slots(`j + ${gangs * batch}u`)}
-${
-    lines(J.flatMap((i) => [
-      ...C.map((c) =>
-        `    let k${i}_${c}a = ${octetHalf(`k${i}_${c}`, 0)};
-    let k${i}_${c}b = ${octetHalf(`k${i}_${c}`, 1)};`
-      ),
-      ...H.map((h) =>
-        `    var s${i}_${h} = ${
-          C.map((c) => `dot(q${h}_${c}a, k${i}_${c}a) + dot(q${h}_${c}b, k${i}_${c}b)`).join(" + ")
-        };`
-      ),
-    ]))
-  }
-${
-    lines(
-      range(Math.log2(lanes)).flatMap((step) =>
-        J.flatMap((i) => H.map((h) => `    s${i}_${h} += subgroupShuffleXor(s${i}_${h}, ${1 << step}u);`))
-      ),
     )
   }
-${
-    lines(
-      J.slice(1).map((i) =>
-        `    if (j + ${i}u >= end) {\n${lines(H.map((h) => `      s${i}_${h} = -3e38;`))}\n    }`
+  ${H.map((h) => `var m${h} = least;\n  var l${h} = 0.0;`)}
+  ${own?.begin ?? ""}
+  for (var j = begin; j < end; j += ${stride}u) {
+    ${slots(`j + ${stride}u`)}
+    ${
+    J.map((i) => [
+      ...C.flatMap((c) =>
+        sides.map(([side, half]) => `let k${i}_${c}${side} = ${vecHalf(`k${i}_${c}`, half)};`)
       ),
+      ...H.map((h) => {
+        const dots = C.map((c) => `dot(q${h}_${c}a, k${i}_${c}a) + dot(q${h}_${c}b, k${i}_${c}b)`);
+        return `var s${i}_${h} = ${dots.join(" + ")};`;
+      }),
+    ])
+  }
+    ${
+    range(Math.log2(lanes)).map((step) =>
+      J.map((i) => H.map((h) => `s${i}_${h} += subgroupShuffleXor(s${i}_${h}, ${1 << step}u);`))
     )
   }
-${
-    lines(H.map((h) =>
-      `    let n${h} = ${J.reduce((text, i) => `max(${text}, s${i}_${h})`, `m${h}`)};
+    ${J.slice(1).map((i) => wgsl`if (j + ${i}u >= end) { ${H.map((h) => `s${i}_${h} = -3e38;`)} }`)}
+    ${
+    H.map((h) =>
+      wgsl`let n${h} = ${J.reduce((text, i) => `max(${text}, s${i}_${h})`, `m${h}`)};
     let r${h} = exp2(m${h} - n${h});
     m${h} = n${h};
-${lines(J.map((i) => `    let p${i}_${h} = exp2(s${i}_${h} - n${h});`))}
+    ${J.map((i) => `let p${i}_${h} = exp2(s${i}_${h} - n${h});`)}
     l${h} = l${h} * r${h} + ${J.map((i) => `p${i}_${h}`).join(" + ")};
-${lines(C.flatMap((c) => sides.map((side) => `    o${h}_${c}${side} *= r${h};`)))}`
-    ))
+    ${C.map((c) => sides.map(([side]) => `o${h}_${c}${side} *= r${h};`))}`
+    )
   }
-${
-    lines(J.flatMap((i) =>
-      C.flatMap((c) =>
-        sides.map((side, half) =>
-          `    let v${i}_${c}${side} = ${octetHalf(`v${i}_${c}`, half as 0 | 1)};
-${
-            lines(H.map((h) => `    o${h}_${c}${side} += p${i}_${h} * v${i}_${c}${side};`))
-          }`
-        )
+    ${
+    J.map((i) =>
+      C.map((c) =>
+        sides.map(([side, half]) => [
+          `let v${i}_${c}${side} = ${vecHalf(`v${i}_${c}`, half)};`,
+          ...H.map((h) => `o${h}_${c}${side} += p${i}_${h} * v${i}_${c}${side};`),
+        ])
       )
-    ))
+    )
   }
-    if (j + ${gangs * batch}u < end) {
-${lines(J.flatMap((i) => C.map((c) => `      k${i}_${c} = keys[slot${i} + chunk${c}];`)))}
-${lines(J.flatMap((i) => C.map((c) => `      v${i}_${c} = values[slot${i} + chunk${c}];`)))}
+    if (j + ${stride}u < end) {
+      ${loads("")}
     }
   }
-${
-    lines(
-      range(Math.log2(bundle / lanes)).flatMap((step) => {
-        const mask = `${lanes << step}u`;
-        return H.map((h) =>
-          `  {
-    let n = max(m${h}, subgroupShuffleXor(m${h}, ${mask}));
+  ${
+    range(Math.log2(subgroup / lanes)).map((step) => {
+      const other = (value: string) => `subgroupShuffleXor(${value}, ${lanes << step}u)`;
+      return H.map((h) =>
+        wgsl`{
+    let n = max(m${h}, ${other(`m${h}`)});
     let r = exp2(m${h} - n);
     m${h} = n;
     l${h} *= r;
-    l${h} += subgroupShuffleXor(l${h}, ${mask});
-${
-            lines(C.flatMap((c) =>
-              sides.map((side) => {
-                const o = `o${h}_${c}${side}`;
-                return `    ${o} *= r;\n    ${o} += subgroupShuffleXor(${o}, ${mask});`;
-              })
-            ))
-          }
+    l${h} += ${other(`l${h}`)};
+    ${
+          C.map((c) =>
+            sides.map(([side]) => {
+              const o = `o${h}_${c}${side}`;
+              return `${o} *= r;\n    ${o} += ${other(o)};`;
+            })
+          )
+        }
   }`
-        );
-      }),
+      );
+    })
+  }
+  let lead = thread % ${subgroup}u < ${lanes}u;
+  let ownSubgroup = thread / ${subgroup}u;
+  if (lead && part == 0u) {
+    ${
+    H.map((h) =>
+      `sharedMaximum[ownSubgroup * ${headBlock}u + ${h}u] = m${h};
+    sharedSum[ownSubgroup * ${headBlock}u + ${h}u] = l${h};`
     )
   }
-  let lead = thread % ${bundle}u < ${lanes}u;
-  let ownBundle = thread / ${bundle}u;
-  if (lead && part == 0u) {
-${
-    lines(H.map((h) =>
-      `    meetingMaximum[ownBundle * ${headBlock}u + ${h}u] = m${h};
-    meetingSum[ownBundle * ${headBlock}u + ${h}u] = l${h};`
-    ))
   }
-  }
-${
-    lines(
-      range(divideUp(headBlock, meetingHeads)).map((i) =>
-        meeting(shape, tuning, i * meetingHeads, meetingHeads)
-      ),
+  ${
+    range(divideUp(headBlock, sharedHeads)).map((i) =>
+      addSubgroups(shape, tuning, i * sharedHeads, sharedHeads)
     )
   }
 }`;

@@ -4,11 +4,11 @@
 // splits' factors are found once, a split per thread, then every thread adds up its columns, four splits in flight.
 // Only recorded when some sequence has several splits; those with one have been written already. Bound by latency.
 
-import type { DeviceCaps, KernelCall } from "../kernel.ts";
 import { contentAt, Word } from "../plan/words.ts";
-import { laneArguments, laneParameters, workgroupReduction } from "../reduce.ts";
-import { input, kernelSource, output, store } from "../wgsl.ts";
-import { type AttentionShape, firstKey, partialWords } from "./shape.ts";
+import { type DeviceCaps, kernel, type KernelCall, read, write } from "../shader/kernel.ts";
+import { laneArguments, laneMain, workgroupReduction } from "../shader/reduce.ts";
+import { store } from "../shader/wgsl.ts";
+import { type AttentionRole, type AttentionShape, firstKey, partialWords } from "./shape.ts";
 
 /** Most splits of a sequence. */
 export const mostSplits = 256;
@@ -18,19 +18,19 @@ export function mergeSplits(
   shape: AttentionShape,
   queries: number,
   caps: DeviceCaps,
-): KernelCall<"partial" | "output"> {
+): KernelCall<AttentionRole> {
   const { heads: { numHeads, headDim }, window } = shape;
   const threads = caps.software ? 32 : Math.max(64, headDim);
   const words = partialWords(headDim);
-  const source = kernelSource(
-    `attention-merge ${numHeads}x${headDim} ${window} ${shape.output}`,
-    [input("partials", "array<f32>"), output("result", `array<${shape.output}>`)],
-    () =>
+  return kernel({
+    key: `attention-merge ${numHeads}x${headDim} ${window} ${shape.output}`,
+    buffers: { partials: read("f32"), output: write(shape.output) },
+    workgroups: [numHeads, queries, 1],
+    code: () =>
       `${workgroupReduction("largest", "max", threads, caps)}
 ${workgroupReduction("total", "add", threads, caps)}
 var<workgroup> factors: array<f32, ${mostSplits + 4}>;
-@compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32, ${laneParameters}) {
+${laneMain(threads)} {
   let entry = ${contentAt}u + 3u * group.y;
   let position = plan[entry + 2u];
   let splitKeys = plan[${Word.SplitKeys}];
@@ -62,9 +62,8 @@ var<workgroup> factors: array<f32, ${mostSplits + 4}>;
       let e = partials[base + min(s + 3u, splits - 1u) * ${words}u + d];
       value += (a * factors[s] + b * factors[s + 1u]) + (c * factors[s + 2u] + e * factors[s + 3u]);
     }
-    result[(plan[entry] * ${numHeads}u + group.x) * ${headDim}u + d] = ${store(shape.output, "value / sum")};
+    output[(plan[entry] * ${numHeads}u + group.x) * ${headDim}u + d] = ${store(shape.output, "value / sum")};
   }
 }`,
-  );
-  return { source, bindings: ["partial", "output"], workgroups: [numHeads, queries, 1] };
+  });
 }

@@ -10,11 +10,12 @@
 // by workgroup memory and arithmetic. Large models take `prefill_half.ts` where the device can.
 
 import type { HeadLayout } from "../../ops.ts";
-import { type DeviceCaps, halfFrom, type KernelCall } from "../kernel.ts";
-import { divideUp, float, input, kernelSource, lines, load, output, range, store } from "../wgsl.ts";
-import { cacheType, octetHalf, slotFunction } from "./cache.ts";
-import { halfCode, halfTile, halfTypes } from "./prefill_half.ts";
-import { type AttentionShape, firstKey, tileEntry } from "./shape.ts";
+import { type DeviceCaps, halfFrom, kernel, type KernelCall, read, write } from "../shader/kernel.ts";
+import { plainMain } from "../shader/reduce.ts";
+import { divideUp, float, load, range, store, wgsl, xyzw } from "../shader/wgsl.ts";
+import { cacheElement, slotFunction, vecHalf } from "./cache.ts";
+import { halfCode, halfElements, halfTile } from "./prefill_half.ts";
+import { type AttentionRole, type AttentionShape, firstKey, tileEntry } from "./shape.ts";
 import { onlineSoftmax, strided, sumAcrossLanes } from "./softmax.ts";
 
 /** How a workgroup is laid out. */
@@ -62,28 +63,24 @@ export function prefillAttention(
   shape: AttentionShape,
   tile: PrefillTile,
   tiles: number,
-): KernelCall<"qkv" | "pageTable" | "keys" | "values" | "output"> {
-  const { heads, cache, window } = shape;
+): KernelCall<AttentionRole> {
+  const { heads, cache } = shape;
   const blocks = divideUp(heads.numHeads / heads.numKvHeads, tile.heads);
-  const { kernel } = tile;
-  const types = kernel === "half" ? halfTypes(shape) : { qkv: `array<${shape.qkv}>`, cache: cacheType };
-  const source = kernelSource(
-    `attention-prefill ${kernel} ${heads.numHeads}/${heads.numKvHeads}x${heads.headDim} ${tile.rows}x${tile.lanes} ` +
-      `${cache.key} ${shape.scale} ${window} ${shape.qkv} ${shape.output}`,
-    [
-      input("qkv", types.qkv),
-      input("pageTable", "array<u32>"),
-      input("keys", types.cache),
-      input("values", types.cache),
-      output("result", `array<${shape.output}>`),
-    ],
-    () => kernel === "half" ? halfCode(shape, tile.heads, blocks) : code(shape, tile, blocks),
-  );
-  return {
-    source,
-    bindings: ["qkv", "pageTable", "keys", "values", "output"],
+  const isHalf = tile.kernel === "half";
+  const elements = isHalf ? halfElements(shape) : { qkv: shape.qkv, cache: cacheElement };
+  return kernel({
+    key: `attention-prefill ${tile.kernel} ${heads.numHeads}/${heads.numKvHeads}x${heads.headDim} ` +
+      `${tile.rows}x${tile.lanes} ${cache.key} ${shape.scale} ${shape.window} ${shape.qkv} ${shape.output}`,
+    buffers: {
+      qkv: read(elements.qkv),
+      pageTable: read("u32"),
+      keys: read(elements.cache),
+      values: read(elements.cache),
+      output: write(shape.output),
+    },
     workgroups: [heads.numKvHeads * blocks, tiles, 1],
-  };
+    code: () => isHalf ? halfCode(shape, tile.heads, blocks) : code(shape, tile, blocks),
+  });
 }
 
 function code(shape: AttentionShape, tile: PrefillTile, blocks: number): string {
@@ -91,45 +88,44 @@ function code(shape: AttentionShape, tile: PrefillTile, blocks: number): string 
   const { rows, lanes } = tile;
   const threads = rows / 4 * lanes;
   const width = (numHeads + 2 * numKvHeads) * headDim;
-  const quads = headDim / 4, octets = headDim / 8;
+  const quads = headDim / 4, vecs = headDim / 8;
   const stride = stagedStride(headDim);
   const keys = 4 * lanes;
   const N = range(divideUp(quads, lanes));
-  // Octets of K or V that a thread stages; the last round may be a partial one.
-  const M = range(divideUp(keys * octets, threads));
+  // Vecs of K or V that a thread stages; the last round may be a partial one.
+  const M = range(divideUp(keys * vecs, threads));
   const I = range(4);
   // Lanes beyond the head's columns repeat the first column and do not write it.
   const column = (n: number) => (n + 1) * lanes > quads ? `select(0u, c${n}, c${n} < ${quads}u)` : `c${n}`;
   const elements = range(4).map((e) => load(shape.qkv, `qkv[at + ${e}u]`)).join(", ");
   const slots = (block: string) =>
-    lines(M.map((m) => `slot${m} = (slotOf(row, min(${block} + j${m}, last), kvHead) >> 3u) + octet${m};`));
-  const stage = lines(M.map((m) => {
-    const writes = `staged[place${m}] = ${octetHalf(`octets${m}`, 0)};
-    staged[place${m} + 1u] = ${octetHalf(`octets${m}`, 1)};`;
-    return (m + 1) * threads > keys * octets
-      ? `    if (thread < ${keys * octets - m * threads}u) {\n    ${writes}\n    }`
-      : `    ${writes}`;
-  }));
-  return `${slotFunction(cache)}
+    M.map((m) => `slot${m} = (slotOf(row, min(${block} + j${m}, last), kvHead) >> 3u) + part${m};`);
+  const stage = M.map((m) => {
+    const writes = `staged[place${m}] = ${vecHalf(`loaded${m}`, 0)};
+    staged[place${m} + 1u] = ${vecHalf(`loaded${m}`, 1)};`;
+    return (m + 1) * threads > keys * vecs
+      ? `if (thread < ${keys * vecs - m * threads}u) {\n    ${writes}\n    }`
+      : writes;
+  });
+  return wgsl`${slotFunction(cache)}
 var<workgroup> queries: array<vec2<u32>, ${rows * stride}>;
 var<workgroup> staged: array<vec4<f32>, ${keys * stride}>;
 var<workgroup> weights: array<vec4<f32>, ${rows * lanes}>;
-@compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32) {
-${tileEntry(shape, tile.heads, blocks)}
+${plainMain(threads)} {
+  ${tileEntry(shape, tile.heads, blocks)}
   let lane = thread % ${lanes}u;
   let rowAt = 4u * (thread / ${lanes}u);
   let start = ${firstKey(window, "position")};
-${
-    lines(M.map((m) =>
-      `  let j${m} = min((thread + ${m * threads}u) / ${octets}u, ${keys - 1}u);
-  let octet${m} = (thread + ${m * threads}u) % ${octets}u;
-  let place${m} = j${m} * ${stride}u + 2u * octet${m};
+  ${
+    M.map((m) =>
+      `let j${m} = min((thread + ${m * threads}u) / ${vecs}u, ${keys - 1}u);
+  let part${m} = (thread + ${m * threads}u) % ${vecs}u;
+  let place${m} = j${m} * ${stride}u + 2u * part${m};
   var slot${m} = 0u;`
-    ))
+    )
   }
   ${slots("start")}
-${lines(M.map((m) => `  var octets${m} = keys[slot${m}];`))}
+  ${M.map((m) => `var loaded${m} = keys[slot${m}];`)}
   // Row r is head r % heads of token r / heads of the tile.
   for (var i = thread; i < ${rows * quads}u; i += ${threads}u) {
     let r = i / ${quads}u;
@@ -141,32 +137,32 @@ ${lines(M.map((m) => `  var octets${m} = keys[slot${m}];`))}
     }
     queries[r * ${stride}u + quad] = vec2<u32>(pack2x16float(q.xy), pack2x16float(q.zw));
   }
-${
-    lines(I.map((i) =>
-      `  let p${i} = position + (rowAt + ${i}u) / ${tile.heads}u;
+  ${
+    I.map((i) =>
+      wgsl`let p${i} = position + (rowAt + ${i}u) / ${tile.heads}u;
   var m${i} = -1e30;
   var l${i} = 0.0;
-${lines(N.map((n) => `  var o${i}_${n} = vec4<f32>(0.0);`))}`
-    ))
+  ${N.map((n) => `var o${i}_${n} = vec4<f32>(0.0);`)}`
+    )
   }
-${lines(N.map((n) => `  let c${n} = lane + ${n * lanes}u;\n  let q${n} = ${column(n)};`))}
+  ${N.map((n) => `let c${n} = lane + ${n * lanes}u;\n  let q${n} = ${column(n)};`)}
   for (var block = start; block <= last; block += ${keys}u) {
     workgroupBarrier();
-${stage}
+    ${stage}
     workgroupBarrier();
-${lines(M.map((m) => `    octets${m} = values[slot${m}];`))}
-${lines(I.map((i) => `    var s${i}_0 = vec4<f32>(0.0);`))}
+    ${M.map((m) => `loaded${m} = values[slot${m}];`)}
+    ${I.map((i) => `var s${i}_0 = vec4<f32>(0.0);`)}
     for (var d = 0u; d < ${quads}u; d++) {
-${lines(I.map((j) => `      let k${j} = staged[(lane + ${j * lanes}u) * ${stride}u + d];`))}
-${
-    lines(I.map((i) =>
-      `      let y${i} = queries[(rowAt + ${i}u) * ${stride}u + d];
+      ${I.map((j) => `let k${j} = staged[(lane + ${j * lanes}u) * ${stride}u + d];`)}
+      ${
+    I.map((i) =>
+      `let y${i} = queries[(rowAt + ${i}u) * ${stride}u + d];
       let x${i} = vec4<f32>(unpack2x16float(y${i}.x), unpack2x16float(y${i}.y));
       s${i}_0 += vec4<f32>(dot(x${i}, k0), dot(x${i}, k1), dot(x${i}, k2), dot(x${i}, k3));`
-    ))
+    )
   }
     }
-${
+    ${
     onlineSoftmax({
       rows: I.length,
       lanes,
@@ -175,42 +171,42 @@ ${
       outputs: (i) => N.map((n) => `o${i}_${n}`),
     })
   }
-${lines(I.map((i) => `    weights[(rowAt + ${i}u) * ${lanes}u + lane] = w${i}_0;`))}
+    ${I.map((i) => `weights[(rowAt + ${i}u) * ${lanes}u + lane] = w${i}_0;`)}
     workgroupBarrier();
-${stage}
+    ${stage}
     workgroupBarrier();
     ${slots(`block + ${keys}u`)}
-${lines(M.map((m) => `    octets${m} = keys[slot${m}];`))}
+    ${M.map((m) => `loaded${m} = keys[slot${m}];`)}
     for (var j = 0u; j < ${lanes}u; j++) {
-${lines(I.map((i) => `      let y${i} = weights[(rowAt + ${i}u) * ${lanes}u + j];`))}
-${
-    lines(["x", "y", "z", "w"].flatMap((e, k) =>
-      N.map((n) =>
-        `      let v${k}_${n} = staged[(j + ${k * lanes}u) * ${stride}u + q${n}];
-${lines(I.map((i) => `      o${i}_${n} += y${i}.${e} * v${k}_${n};`))}`
-      )
-    ))
+      ${I.map((i) => `let y${i} = weights[(rowAt + ${i}u) * ${lanes}u + j];`)}
+      ${
+    xyzw.map((e, k) =>
+      N.map((n) => [
+        `let v${k}_${n} = staged[(j + ${k * lanes}u) * ${stride}u + q${n}];`,
+        ...I.map((i) => `o${i}_${n} += y${i}.${e} * v${k}_${n};`),
+      ])
+    )
   }
     }
   }
-${sumAcrossLanes(I.length, lanes)}
-${
-    lines(I.map((i) =>
-      `  if (rowAt + ${i}u < tokens * ${tile.heads}u) {
+  ${sumAcrossLanes(I.length, lanes)}
+  ${
+    I.map((i) =>
+      wgsl`if (rowAt + ${i}u < tokens * ${tile.heads}u) {
     let r = rowAt + ${i}u;
     let base = ((token + r / ${tile.heads}u) * ${numHeads}u + head + r % ${tile.heads}u) * ${headDim}u;
-${
-        lines(N.map((n) => {
-          const writes = lines(
-            ["x", "y", "z", "w"].map((e, k) =>
-              `    result[base + 4u * c${n} + ${k}u] = ${store(shape.output, `o${i}_${n}.${e} / l${i}`)};`
-            ),
-          );
-          return (n + 1) * lanes > quads ? `    if (c${n} < ${quads}u) {\n${writes}\n    }` : writes;
-        }))
+    ${
+        N.map((n) => {
+          const writes = wgsl`${
+            xyzw.map((e, k) =>
+              `output[base + 4u * c${n} + ${k}u] = ${store(shape.output, `o${i}_${n}.${e} / l${i}`)};`
+            )
+          }`;
+          return (n + 1) * lanes > quads ? `if (c${n} < ${quads}u) {\n${writes}\n    }` : writes;
+        })
       }
   }`
-    ))
+    )
   }
 }`;
 }

@@ -1,29 +1,32 @@
 // Attention of prompt chunks with operands in half precision, for heads of 32, 64 and 128: the flash attention of
 // `prefill.ts` with Q, K, V and the weights of the softmax in f16.
 //
-// Scores are float32 products: a score's error is a relative error of its weight, and sums in f16 lose more there than
-// they gain in time (bench/NOTES.md). Outputs are packed f16 products, which weights in [0, 1] suit, added to float32
+// Scores are float32 products: an error of a score is a relative error of its weight, and sums in f16 lose more there
+// than they gain in time (bench/NOTES.md). Outputs are packed f16 products (weights lie in [0, 1]), added to float32
 // every 32 keys.
 //
 // Grid: (kvHeads · head blocks, tiles), the last tiles first because they see the most keys. With L = headDim / 8 lanes:
 // L² threads, 4 L (token, head) rows, blocks of 8 L keys. A thread owns 4 rows × 8 keys of the scores, then the same
 // rows × 8 columns of the output; L neighbouring lanes share its rows, so that maximum and sum of the online softmax
 // need shuffles only.
-// Packed multiply–adds reach their full rate only where no operand needs a half picked out of it. So outputs are summed
-// over pairs along the keys, (w₀, w₁) · (v₀, v₁), for which V is transposed on its way into workgroup memory.
-// Layout in workgroup memory, in units of eight f16: Q as [octet of the head][row], and one region for K as [octet of
-// the head][key], then for the weights as [octet of keys][row] beside half of V as [octet of keys][column]. Arrays are
+//
+// A packed multiply–add has its full rate only if no operand is a single half of a register. So outputs are summed over
+// pairs along the keys, (w₀, w₁) · (v₀, v₁), and V is transposed on its way into workgroup memory.
+//
+// Layout in workgroup memory, in units of eight f16: Q as [vec of the head][row], and one region for K as [vec of
+// the head][key], then for the weights as [vec of keys][row] beside half of V as [vec of keys][column]. Arrays are
 // nested so that the indices which differ between unrolled statements are constants (every dynamic index is clamped);
 // indices are xor-ed against bank conflicts. The next operand travels to registers while the one before it is
 // multiplied. Bound by arithmetic; registers and workgroup memory leave eight warps on a multiprocessor to hide its
 // latency.
 
-import { computesHalf, type DeviceCaps } from "../kernel.ts";
-import { float, lines, range } from "../wgsl.ts";
+import { computesHalf, type DeviceCaps } from "../shader/kernel.ts";
+import { plainMain } from "../shader/reduce.ts";
+import { float, load, range, wgsl, xyzw } from "../shader/wgsl.ts";
 import { slotFunction } from "./cache.ts";
-import { element, floatSums, pairSums, threadColumns, threadRows } from "./octet_sums.ts";
-import { type AttentionShape, firstKey, loadQuad, tileEntry } from "./shape.ts";
+import { type AttentionShape, firstKey, tileEntry } from "./shape.ts";
 import { onlineSoftmax, sumAcrossLanes } from "./softmax.ts";
+import { element, floatSums, pairSums, threadColumns, threadRows } from "./vec_sums.ts";
 
 /** A tile for heads of this width: rows, and lanes that share a row. Null where the device has no room or no f16. */
 export function halfTile(
@@ -38,14 +41,13 @@ export function halfTile(
   return fits ? { rows: threadRows * lanes, lanes } : null;
 }
 
-/** Types of the buffers of q|k|v and of keys and values. */
-export const halfTypes = ({ qkv }: AttentionShape): { readonly qkv: string; readonly cache: string } => ({
-  qkv: `array<vec4<${qkv}>>`,
-  cache: "array<mat2x4<f16>>",
+/** Elements of the buffers of q|k|v and of keys and values. */
+export const halfElements = ({ qkv }: AttentionShape): { readonly qkv: string; readonly cache: string } => ({
+  qkv: `vec4<${qkv}>`,
+  cache: "mat2x4<f16>",
 });
 
-const xyzw = "xyzw";
-const I = range(threadRows), J = range(threadColumns), M = range(8);
+const I = range(threadRows), J = range(threadColumns);
 
 /** The shader; `heads` query heads of a key/value head sit in a workgroup, in `blocks` blocks. */
 export function halfCode(shape: AttentionShape, heads: number, blocks: number): string {
@@ -60,61 +62,55 @@ export function halfCode(shape: AttentionShape, heads: number, blocks: number): 
   const scale = float(shape.scale * Math.LOG2E);
   const fetch = (buffer: "keys" | "values", from: string) => {
     const [unit, count] = buffer === "keys" ? ["key", 8] : ["value", 4];
-    return aligned
-      ? `{
-      let near = min(${from} + ${count}u * own, last & ${2 ** 32 - count}u);
-      let slot = (slotOf(row, near, kvHead) >> 3u) + lane;
-${
-        lines(
-          range(count).map((m) =>
-            `      ${unit}${m} = ${buffer}[slot + min(${m}u, last - near) * ${lanes}u];`
-          ),
+    const at = (m: number) => aligned ? `slot + min(${m}u, last - near) * ${lanes}u` : `slot${m}`;
+    return wgsl`{
+      ${
+      aligned
+        ? `let near = min(${from} + ${count}u * own, last & ${2 ** 32 - count}u);
+      let slot = (slotOf(row, near, kvHead) >> 3u) + lane;`
+        : range(count).map((m) =>
+          `let slot${m} = (slotOf(row, min(${from} + ${count}u * own + ${m}u, last), kvHead) >> 3u) + lane;`
         )
-      }
-    }`
-      : lines(
-        range(count).map((m) =>
-          `    ${unit}${m} = ${buffer}[(slotOf(row, min(${from} + ${count}u * own + ${m}u, last), kvHead) >> 3u) + lane];`
-        ),
-      );
+    }
+      ${range(count).map((m) => `${unit}${m} = ${buffer}[${at(m)}];`)}
+    }`;
   };
   const scores = floatSums({
-    octets: lanes,
+    vecs: lanes,
     left: (b, i) => `queries[u][${b}][${i}][own]`,
     right: (b, j) => `staged[u][${b}][${j}][at ^ ${b}u]`,
     at: "lane ^ ((2u * u) & 7u)",
     total: (i, j) => `s${i}_${j >> 2}.${xyzw[j & 3]}`,
   });
   const outputs = pairSums({
-    octets: lanes / 2,
+    vecs: lanes / 2,
     left: (b, i) => `staged[u][${b}][4u * part + ${i}u][at ^ ${b}u]`,
     right: (b, j) => `staged[${lanes / 4}u + u][${b}][${j}][lane]`,
     at: `own ^ ((${lanes / 2}u * part + 2u * u) & 7u)`,
     total: (i, j) => `o${i}_${j >> 2}.${xyzw[j & 3]}`,
   });
-  return `${slotFunction(cache)}
+  return wgsl`${slotFunction(cache)}
 var<workgroup> queries: array<array<array<array<mat2x4<f16>, ${lanes}>, ${threadRows}>, 2>, ${lanes / 2}>;
 var<workgroup> staged: array<array<array<array<mat2x4<f16>, ${lanes}>, 8>, 2>, ${lanes / 2}>;
-@compute @workgroup_size(${lanes * lanes}) fn main(@builtin(workgroup_id) group: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32) {
-${tileEntry(shape, heads, blocks)}
-  // A thread stages one octet of the head: of four rows of Q, eight keys, four keys of V.
+${plainMain(lanes * lanes)} {
+  ${tileEntry(shape, heads, blocks)}
+  // A thread stages one vec of the head: of four rows of Q, eight keys, four keys of V.
   let lane = thread % ${lanes}u;
   let own = thread / ${lanes}u;
   let start = ${window !== null && aligned ? `(${first}) & ${2 ** 32 - 8}u` : first};
-${lines(M.map((m) => `  var key${m} = mat2x4<f16>();`))}
+  ${range(8).map((m) => `var key${m} = mat2x4<f16>();`)}
   ${fetch("keys", "start")}
   // Row r is head r % heads of token r / heads of the tile; a thread multiplies rows that lie ${lanes} apart.
-${
-    lines(I.map((i) =>
-      `  {
+  ${
+    I.map((i) =>
+      `{
     let r = own + ${i * lanes}u;
     var low = vec4<f32>(0.0);
     var high = vec4<f32>(0.0);
     if (r < tokens * ${heads}u) {
       let at = ((token + r / ${heads}u) * ${width}u + (head + r % ${heads}u) * ${headDim}u) / 4u + 2u * lane;
-      low = ${scale} * ${loadQuad(shape, "at")};
-      high = ${scale} * ${loadQuad(shape, "at + 1u")};
+      low = ${scale} * ${load(shape.qkv, "qkv[at]", 4)};
+      high = ${scale} * ${load(shape.qkv, "qkv[at + 1u]", 4)};
     }
     queries[lane >> 1u][lane & 1u][${i}][own] = mat2x4<f16>(vec4<f16>(low), vec4<f16>(high));
   }
@@ -123,17 +119,17 @@ ${
   var l${i} = 0.0;
   var o${i}_0 = vec4<f32>();
   var o${i}_1 = vec4<f32>();`
-    ))
+    )
   }
   for (var block = start; block <= last; block += ${keys}u) {
     workgroupBarrier();
-${lines(M.map((m) => `    staged[lane >> 1u][lane & 1u][${m}][own ^ (lane & 7u)] = key${m};`))}
+    ${range(8).map((m) => `staged[lane >> 1u][lane & 1u][${m}][own ^ (lane & 7u)] = key${m};`)}
     workgroupBarrier();
-${lines(I.map((i) => `    var s${i}_0 = vec4<f32>();\n    var s${i}_1 = vec4<f32>();`))}
+    ${I.map((i) => `var s${i}_0 = vec4<f32>(); var s${i}_1 = vec4<f32>();`)}
     ${scores}
-${lines(range(4).map((m) => `    var value${m} = mat2x4<f16>();`))}
+    ${range(4).map((m) => `var value${m} = mat2x4<f16>();`)}
     ${fetch("values", "block")}
-${
+    ${
     onlineSoftmax({
       rows: threadRows,
       lanes,
@@ -146,13 +142,12 @@ ${
     })
   }
     workgroupBarrier();
-    let octet = lane % ${lanes / 2}u;
-${
-    lines(I.map((i) =>
-      `    staged[octet >> 1u][octet & 1u][4u * (lane / ${
-        lanes / 2
-      }u) + ${i}u][own ^ (lane & 7u)] = mat2x4<f16>(vec4<f16>(w${i}_0), vec4<f16>(w${i}_1));`
-    ))
+    let vec = lane % ${lanes / 2}u;
+    ${
+    I.map((i) =>
+      `staged[vec >> 1u][vec & 1u][4u * (lane / ${lanes / 2}u) + ${i}u][own ^ (lane & 7u)] =
+      mat2x4<f16>(vec4<f16>(w${i}_0), vec4<f16>(w${i}_1));`
+    )
   }
     // Halves of the block behind the last key are not multiplied.
     let parts = select(2u, 1u, block + ${partKeys}u > last);
@@ -160,47 +155,39 @@ ${
       if (part > 0u) {
         workgroupBarrier();
       }
-${
-    lines(J.map((e) =>
-      `      let place${e} = 8u * lane + ((lane & 7u) ^ ${e}u);
-      staged[${
-        lanes / 4
-      }u + (own >> 2u)][(own >> 1u) & 1u][place${e} / ${lanes}u][place${e} % ${lanes}u][own & 1u] = vec4<f16>(${
-        range(4).map((m) => element(`value${m}`, e)).join(", ")
-      });`
-    ))
+      ${
+    J.map((e) => {
+      const own = `${lanes / 4}u + (own >> 2u)`;
+      const values = range(4).map((m) => element(`value${m}`, e)).join(", ");
+      return `let place${e} = 8u * lane + ((lane & 7u) ^ ${e}u);
+      staged[${own}][(own >> 1u) & 1u][place${e} / ${lanes}u][place${e} % ${lanes}u][own & 1u] = vec4<f16>(${values});`;
+    })
   }
       workgroupBarrier();
       if (part + 1u < parts) {
-    ${fetch("values", `block + ${partKeys}u`)}
+        ${fetch("values", `block + ${partKeys}u`)}
       } else {
-    ${fetch("keys", `block + ${keys}u`)}
+        ${fetch("keys", `block + ${keys}u`)}
       }
       ${outputs}
     }
   }
-${sumAcrossLanes(threadRows, lanes)}
-  // V's columns were permuted within octets when they were staged.
-${
-    lines(J.map((j) =>
-      `  let at${j} = lane + ${j * lanes}u;
+  ${sumAcrossLanes(threadRows, lanes)}
+  // V's columns were permuted within vecs when they were staged.
+  ${
+    J.map((j) =>
+      `let at${j} = lane + ${j * lanes}u;
   let column${j} = (at${j} & ~7u) | ((at${j} & 7u) ^ ((at${j} >> 3u) & 7u));`
-    ))
+    )
   }
-${
-    lines(I.map((i) =>
-      `  if (own + ${i * lanes}u < tokens * ${heads}u) {
+  ${
+    I.map((i) =>
+      wgsl`if (own + ${i * lanes}u < tokens * ${heads}u) {
     let r = own + ${i * lanes}u;
     let base = ((token + r / ${heads}u) * ${numHeads}u + head + r % ${heads}u) * ${headDim}u;
-${
-        lines(
-          J.map((j) =>
-            `    result[base + column${j}] = ${shape.output}(o${i}_${j >> 2}.${xyzw[j & 3]} / l${i});`
-          ),
-        )
-      }
+    ${J.map((j) => `output[base + column${j}] = ${shape.output}(o${i}_${j >> 2}.${xyzw[j & 3]} / l${i});`)}
   }`
-    ))
+    )
   }
 }`;
 }

@@ -1,9 +1,14 @@
 // What the attention kernels have in common.
 
 import type { HeadLayout } from "../../ops.ts";
-import type { ElementType } from "../kernel.ts";
+import type { ElementType } from "../shader/kernel.ts";
 import { Word } from "../plan/words.ts";
 import type { CacheLayout } from "./cache.ts";
+
+/** Buffers of a layer's kernels: what it is given, its angles and norms, its pages, its splits' results, its result. */
+export type AttentionRole =
+  | ("qkv" | "cosine" | "sine" | "qNorm" | "kNorm")
+  | ("pageTable" | "keys" | "values" | "partials" | "output");
 
 /** Fixed properties of a layer's attention. */
 export interface AttentionShape {
@@ -35,10 +40,6 @@ export const partialWords = (headDim: number): number => headDim + 2;
 /** First key a query at `position` sees. */
 export const firstKey = (window: number | null, position: string): string =>
   window === null ? "0u" : `select(0u, ${position} - ${window - 1}u, ${position} >= ${window}u)`;
-
-/** WGSL of four elements of q|k|v in f32; needs a buffer `qkv` of vec4s. */
-export const loadQuad = (shape: AttentionShape, at: string): string =>
-  shape.qkv === "f16" ? `vec4<f32>(qkv[${at}])` : `qkv[${at}]`;
 
 /**
  * WGSL of a tile's place, for a workgroup that takes `heads` query heads of a key/value head, in one of `blocks`

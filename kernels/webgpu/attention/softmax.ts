@@ -1,8 +1,8 @@
 // The online softmax of tiled attention (Milakov & Gimelshein 2018; Dao et al. 2022): a thread holds the scores of some
-// rows for one or two quads of keys each, `lanes` neighbouring lanes hold the keys of a block, and what has been added
-// up so far is scaled whenever a larger score turns up.
+// rows for one or two quads of keys each, and `lanes` neighbouring lanes hold the keys of a block. Sums are scaled down
+// whenever a larger score turns up.
 
-import { lines, range } from "../wgsl.ts";
+import { range, wgsl, xyzw } from "../shader/wgsl.ts";
 
 /** How the scores of a block are spread. */
 export interface SoftmaxLayout {
@@ -35,12 +35,8 @@ export function onlineSoftmax({ rows, lanes, window, quads, outputs, whole }: So
     window === null
       ? `column${q} <= vec4<u32>(p${i})`
       : `(column${q} <= vec4<u32>(p${i})) & (column${q} + vec4<u32>(${window}u) > vec4<u32>(p${i}))`;
-  const mask = `${lines(quads.map((keys, q) => `    let column${q} = ${keys};`))}
-${
-    lines(
-      I.flatMap((i) => Q.map((q) => `    s${i}_${q} = select(vec4<f32>(-3e38), s${i}_${q}, ${seen(i, q)});`)),
-    )
-  }`;
+  const mask = wgsl`${quads.map((keys, q) => `let column${q} = ${keys};`)}
+    ${I.map((i) => Q.map((q) => `s${i}_${q} = select(vec4<f32>(-3e38), s${i}_${q}, ${seen(i, q)});`))}`;
   const largest = (i: number) => {
     const parts = Q.flatMap((q) => [
       `max(s${i}_${q}.x, s${i}_${q}.y)`,
@@ -48,20 +44,20 @@ ${
     ]);
     return parts.reduce((a, b) => `max(${a}, ${b})`);
   };
-  const summed = (i: number) => Q.flatMap((q) => [..."xyzw"].map((e) => `w${i}_${q}.${e}`)).join(" + ");
-  return `${whole === undefined ? mask : `    if (!(${whole})) {\n${mask}\n    }`}
-${lines(I.map((i) => `    var t${i} = ${largest(i)};`))}
-${acrossLanes(rows, lanes, (i, other) => `    t${i} = max(t${i}, ${other(`t${i}`)});`)}
-${
-    lines(I.map((i) =>
-      `    let n${i} = max(m${i}, t${i});
+  const summed = (i: number) => Q.flatMap((q) => xyzw.map((e) => `w${i}_${q}.${e}`)).join(" + ");
+  return wgsl`${whole === undefined ? mask : `if (!(${whole})) {\n${mask}\n    }`}
+    ${I.map((i) => `var t${i} = ${largest(i)};`)}
+    ${acrossLanes(rows, lanes, (i, other) => `t${i} = max(t${i}, ${other(`t${i}`)});`)}
+    ${
+    I.map((i) =>
+      wgsl`let n${i} = max(m${i}, t${i});
     let r${i} = exp2(m${i} - n${i});
     m${i} = n${i};
-${lines(Q.map((q) => `    let w${i}_${q} = exp2(s${i}_${q} - vec4<f32>(n${i}));`))}
-    // Each lane sums its own keys; the lanes meet after the last block.
+    ${Q.map((q) => `let w${i}_${q} = exp2(s${i}_${q} - vec4<f32>(n${i}));`)}
+    // Each lane sums its own keys; the lanes add up after the last block.
     l${i} = l${i} * r${i} + ${summed(i)};
-${lines(outputs(i).map((output) => `    ${output} *= r${i};`))}`
-    ))
+    ${outputs(i).map((output) => `${output} *= r${i};`)}`
+    )
   }`;
 }
 
@@ -70,15 +66,15 @@ export function sumAcrossLanes(rows: number, lanes: number): string {
   return acrossLanes(rows, lanes, (i, other) => `  l${i} += ${other(`l${i}`)};`);
 }
 
-/** Statements for each row and each of the steps in which `lanes` lanes meet. */
+/** Statements for each row and each of the steps in which `lanes` lanes add up. */
 function acrossLanes(
   rows: number,
   lanes: number,
   statement: (row: number, other: (value: string) => string) => string,
 ): string {
-  return lines(
-    range(Math.log2(lanes)).flatMap((step) =>
+  return wgsl`${
+    range(Math.log2(lanes)).map((step) =>
       range(rows).map((i) => statement(i, (value) => `subgroupShuffleXor(${value}, ${1 << step}u)`))
-    ),
-  );
+    )
+  }`;
 }

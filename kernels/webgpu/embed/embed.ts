@@ -1,12 +1,16 @@
 // Embedding: gathers each token's row of the table, by the id that stands in the token pool.
 //
-// Grid: (columns / 64, T), a thread per element. Memory: table row-major in its own type, output [T, columns].
-// Bound by memory, but small: T rows of the table.
+// Grid: (columns / 512, T), a thread for each eight elements. Memory: table row-major in its own format, output
+// [T, columns]. Bound by memory, but small: T rows of the table.
 
 import type { DType } from "../../formats/mod.ts";
-import type { ElementType, KernelCall } from "../kernel.ts";
+import { element, formatFunctions, loadVec, rowVecs, vecHalves } from "../formats/mod.ts";
 import { Word } from "../plan/words.ts";
-import { divideUp, elementReader, input, kernelSource, output, store } from "../wgsl.ts";
+import { type DeviceActivation, dispatch, type Forward } from "../record/context.ts";
+import { type ElementType, kernel, type KernelCall, read, write } from "../shader/kernel.ts";
+import { elementMain } from "../shader/reduce.ts";
+import { divideUp, store, wgsl } from "../shader/wgsl.ts";
+import type { DeviceMatrix } from "../state/weights.ts";
 
 const threads = 64;
 
@@ -16,7 +20,7 @@ export interface EmbedShape {
   readonly columns: number;
   /** Type of the table. */
   readonly dtype: DType;
-  /** First token id of the part, and number of its rows. */
+  /** First token id of the part. */
   readonly firstId: number;
   /** Rows of the part. */
   readonly rows: number;
@@ -31,35 +35,50 @@ export interface EmbedShape {
 /** output[t] = part[id(t) − firstId] for `tokens` tokens. */
 export function embed(shape: EmbedShape, tokens: number): KernelCall<"table" | "tokenPool" | "output"> {
   const { columns, dtype, firstId, rows, contextLength, zeroOthers } = shape;
-  const key = `embed ${dtype} ${columns} ${firstId}+${rows} ${contextLength} ${zeroOthers} ${shape.output}`;
-  const source = kernelSource(
-    key,
-    [
-      input("table", "array<u32>"),
-      input("tokenPool", "array<u32>"),
-      output("result", `array<${shape.output}>`),
-    ],
-    () =>
-      `${elementReader("element", "table", dtype, columns)}
-@compute @workgroup_size(${threads}) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let column = id.x;
-  let token = id.y;
-  if (column >= ${columns}u || token >= plan[${Word.Tokens}]) { return; }
-  let at = plan[${Word.TokensAt}] + 2u * token;
-  let row = tokenPool[plan[at] * ${contextLength}u + plan[at + 1u]] - ${firstId}u;
+  const vecs = columns / 8;
+  const put = (low: string, high: string) =>
+    `output[at] = ${store(shape.output, low, 4)}; output[at + 1u] = ${store(shape.output, high, 4)};`;
+  const zero = "vec4<f32>(0.0)";
+  return kernel({
+    key: `embed ${dtype} ${columns} ${firstId}+${rows} ${contextLength} ${zeroOthers} ${shape.output}`,
+    buffers: {
+      table: read(element(dtype)),
+      tokenPool: read("u32"),
+      output: write(`vec4<${shape.output}>`),
+    },
+    workgroups: [divideUp(vecs, threads), tokens, 1],
+    code: () =>
+      wgsl`${formatFunctions([[dtype, "table", columns]])}
+${elementMain(threads)} {
+  if (id.x >= ${vecs}u || id.y >= plan[${Word.Tokens}]) { return; }
+  let entry = plan[${Word.TokensAt}] + 2u * id.y;
+  let token = tokenPool[plan[entry] * ${contextLength}u + plan[entry + 1u]] - ${firstId}u;
+  let at = 2u * (id.y * ${vecs}u + id.x);
   // An id below firstId wraps around to a large number.
-  if (row < ${rows}u) {
-    result[token * ${columns}u + column] = ${store(shape.output, "element(row, column)")};
-  }${
-        zeroOthers
-          ? ` else {\n    result[token * ${columns}u + column] = ${store(shape.output, "0.0")};\n  }`
-          : ""
-      }
+  if (token < ${rows}u) {
+    let row = token * ${rowVecs(dtype, columns)}u;
+    ${loadVec(dtype, "x", { buffer: "table", row: "row", vec: "id.x" })}
+    ${put(...vecHalves(dtype, "x"))}
+  }
+  ${zeroOthers && `else { ${put(zero, zero)} }`}
 }`,
-  );
-  return {
-    source,
-    bindings: ["table", "tokenPool", "output"],
-    workgroups: [divideUp(columns, threads), tokens, 1],
-  };
+  });
+}
+
+/** Gathers the rows of the step's tokens. */
+export function recordEmbed(forward: Forward, { spec, parts }: DeviceMatrix, output: DeviceActivation): void {
+  const { context: { state }, shape: { tokens } } = forward;
+  parts.forEach((part, i) => {
+    const shape = {
+      columns: spec.columns,
+      dtype: spec.dtype,
+      firstId: state.spec.vocabStart + part.first,
+      rows: part.count,
+      contextLength: state.spec.contextLength,
+      zeroOthers: i === 0,
+      output: output.element,
+    };
+    const buffers = { table: part.buffer, tokenPool: state.tokenPool, output: output.buffer };
+    dispatch(forward, embed(shape, tokens), buffers);
+  });
 }

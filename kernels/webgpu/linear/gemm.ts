@@ -1,69 +1,83 @@
-// Tiled matrix product for many activation rows: output tile [tileTokens, tileRows] per workgroup. How it is laid out
-// in workgroup memory is told in `gemm_side.ts`.
+// Tiled matrix product (GEMM) for many activation rows: an output tile [tileTokens, tileRows] per workgroup. Its layout
+// in workgroup memory is in `gemm_side.ts`.
 //
 // Grid: (tiles of the weight's rows, tiles of tokens, parts of the sum). Workgroup: one thread per `threadTokens ×
-// threadRows` results, which lie apart so that neighbours read neighbouring rows; with few tokens `slices` sets of
-// threads own the same results and different octets of each step, and meet at the end. The next tile travels to
-// registers while this one is multiplied. In f16 a `vec2<f16>` sums even and odd terms of a few octets, which are then
+// threadRows` results, which lie apart so that neighbouring threads read neighbouring rows. With few tokens, `slices`
+// sets of threads have the same results and different vecs of each step, and add up at the end. With stacked experts a
+// tile's rows are pairs (token, expert) of one expert, found through the lists `order` and `tiles`. The next tile travels to
+// registers while this one is multiplied. In f16 a `vec2<f16>` sums even and odd terms of a few vecs, which are then
 // added in float32. Activations come prepared (`linear.ts`). Bound by: arithmetic. Register blocking as in the usual SGEMM
 // ladder (S. Boehm, "How to optimize a CUDA matmul kernel"); the f16 sums with a float32 flush are ours.
 
-import type { KernelCall } from "../kernel.ts";
+import { element, formatFunctions, rowVecs } from "../formats/mod.ts";
+import { kernel, type KernelCall, read, write } from "../shader/kernel.ts";
+import { plainMain } from "../shader/reduce.ts";
+import { divideUp, range, repeat, wgsl, xyzw } from "../shader/wgsl.ts";
+import { finishFunction, outputWidth } from "./finish.ts";
 import { Side } from "./gemm_side.ts";
-import { type GemmInput, type GemmTile, partColumns, SLICE_BYTES, threadCount } from "./gemm_tile.ts";
-import type { LinearRole, LinearShape } from "./linear.ts";
-import {
-  declareBuffers,
-  finishFunction,
-  outputWidth,
-  repeat,
-  rowOctets,
-  scaleFunction,
-  unpackFunctions,
-} from "./wgsl.ts";
+import { type GemmInput, type GemmTile, partColumns, sliceBytes, threadCount } from "./gemm_tile.ts";
+import { expertKey, type LinearRole, type LinearShape, outputKey } from "./linear.ts";
 
-/** The product for up to `tokens` activation rows. */
+/** The product for up to `tokens` activation rows; with experts, for `tokens` tiles of pairs. */
 export function gemmCall(
   shape: LinearShape,
   tokens: number,
   tile: GemmTile,
   input: GemmInput,
 ): KernelCall<LinearRole> {
+  const { experts, bias } = shape;
   const partial = tile.split > 1;
-  const bindings: LinearRole[] = [input.role, "weight"];
-  if (input.scaled) bindings.push("rowScales");
-  if (shape.bias && !partial) bindings.push("bias");
-  bindings.push(partial ? "parts" : "output");
   const tileColumns = shape.epilogue === "silu-mul" ? tile.tileRows / 2 : tile.tileRows;
-  const key = [
-    "gemm",
-    `${shape.rows}x${shape.columns}`,
-    shape.dtype,
-    shape.epilogue,
-    shape.bias ? "bias" : "",
-    `${input.type}${input.scaled ? "scaled" : ""}-${partial ? "partial" : shape.output}`,
-    `s${shape.outputStride}+${shape.outputOffset}`,
-    `n${shape.countWord}`,
-    `${tile.arithmetic}:${tile.tileTokens}x${tile.tileRows}x${tile.step}`,
-    `${tile.threadTokens}x${tile.threadRows}x${tile.lanesX}b${tile.buffers}n${tile.unroll}f${tile.flush}s${tile.slices}k${tile.split}`,
-  ].join("/");
-  return {
-    source: {
-      key,
-      code: () => gemmCode(shape, tile, input),
-      access: bindings.map((role) => role === "output" || role === "parts" ? "read_write" : "read"),
+  return kernel({
+    key: `gemm/${shape.rows}x${shape.columns}/${shape.dtype}/${input.type}${input.scaled ? "scaled" : ""}/` +
+      `${outputKey(shape)}/${tile.arithmetic}:${tile.tileTokens}x${tile.tileRows}x${tile.step}/` +
+      `${tile.threadTokens}x${tile.threadRows}x${tile.lanesX}b${tile.buffers}n${tile.unroll}f${tile.flush}` +
+      `s${tile.slices}k${tile.split}${expertKey(shape)}`,
+    buffers: {
+      [input.role]: read(element(input.type)),
+      weight: read(element(shape.dtype)),
+      rowScales: input.scaled && read("f32"),
+      bias: bias && !partial && read("f32"),
+      order: experts !== undefined && read("u32"),
+      tiles: experts !== undefined && read("u32"),
+      ...(partial ? { parts: write("f32") } : { output: write(shape.output) }),
     },
-    bindings,
     workgroups: [
-      Math.ceil(outputWidth(shape) / tileColumns),
-      Math.ceil(tokens / tile.tileTokens),
+      divideUp(outputWidth(shape), tileColumns),
+      experts === undefined ? divideUp(tokens, tile.tileTokens) : tokens,
       tile.split,
     ],
-  };
+    code: () => gemmCode(shape, tile, input),
+  });
+}
+
+/** Activations and weight of a tile. */
+function sides(shape: LinearShape, tile: GemmTile, input: GemmInput): readonly [a: Side, b: Side] {
+  const { experts } = shape;
+  const width = outputWidth(shape);
+  const token = (row: string) => `min(token0 + ${row}, tokens - 1u)`;
+  const tileColumns = tile.tileRows / 2;
+  const weightRow = shape.epilogue === "silu-mul"
+    ? (row: string) =>
+      `min(column0 + ${row} % ${tileColumns}u, ${width - 1}u) + ${row} / ${tileColumns}u * ${width}u`
+    : (row: string) => `min(column0 + ${row}, ${width - 1}u)`;
+  if (experts === undefined) {
+    return [
+      new Side("a", input.role, input.type, tile, token),
+      new Side("b", "weight", shape.dtype, tile, weightRow),
+    ];
+  }
+  const { perToken, firstPair } = experts;
+  const inputRow = experts.input === "token" ? `/ ${perToken}u` : `- ${firstPair}u`;
+  return [
+    new Side("a", input.role, input.type, tile, (row) => `order[first + ${token(row)}] ${inputRow}`),
+    new Side("b", "weight", shape.dtype, tile, (row) => `expert * ${shape.rows}u + ${weightRow(row)}`),
+  ];
 }
 
 function gemmCode(shape: LinearShape, tile: GemmTile, input: GemmInput): string {
-  const { columns, dtype } = shape;
+  const [a, b] = sides(shape, tile, input);
+  const { columns, dtype, experts } = shape;
   const { tileTokens, tileRows, step, threadTokens, threadRows, lanesX, slices } = tile;
   const half = tile.arithmetic === "f16";
   const paired = shape.epilogue === "silu-mul";
@@ -71,34 +85,16 @@ function gemmCode(shape: LinearShape, tile: GemmTile, input: GemmInput): string 
   const width = outputWidth(shape);
   const threadsX = tileRows / threadRows;
   const threadsY = tileTokens / threadTokens;
-  const stepOctets = step / 8;
+  const stepVecs = step / 8;
   const perPart = partColumns(columns, tile);
   const whole = perPart * tile.split === columns;
   const tileColumns = paired ? tileRows / 2 : tileRows;
 
-  const a = new Side(
-    "a",
-    "input",
-    input.type,
-    tile,
-    (row) => `min(token0 + ${row}, tokens - 1u)`,
-  );
-  const b = new Side(
-    "b",
-    "weight",
-    dtype,
-    tile,
-    (row) =>
-      paired
-        ? `min(column0 + ${row} % ${tileColumns}u, ${width - 1}u) + ${row} / ${tileColumns}u * ${width}u`
-        : `min(column0 + ${row}, ${width - 1}u)`,
-  );
-
   const results = (line: (token: number, row: number) => string) =>
-    repeat(threadTokens, (m) => Array.from({ length: threadRows }, (_, n) => line(m, n)).join(" "));
-  const multiplyOctet = (octet: string): string =>
+    repeat(threadTokens, (m) => range(threadRows).map((n) => line(m, n)).join(" "));
+  const multiplyVec = (vec: string): string =>
     half
-      ? `{ ${a.read(octet, 0)} ${b.read(octet, 0)}
+      ? `{ ${a.read(vec, 0)} ${b.read(vec, 0)}
       ${
         repeat(4, (p) => {
           const pair = `[${p >> 1}].${p & 1 ? "zw" : "xy"}`;
@@ -106,41 +102,42 @@ function gemmCode(shape: LinearShape, tile: GemmTile, input: GemmInput): string 
         })
       } }`
       : repeat(2, (unit) =>
-        `{ ${a.read(octet, unit)} ${b.read(octet, unit)}
+        `{ ${a.read(vec, unit)} ${b.read(vec, unit)}
       ${
           repeat(4, (k) => {
-            const e = "xyzw"[k];
+            const e = xyzw[k];
             return results((m, n) => `sum${m}_${n} = fma(a${m}.${e}, b${n}.${e}, sum${m}_${n});`);
           })
         } }`);
-  const sliceOctets = stepOctets / slices;
-  const unroll = Math.min(tile.unroll, sliceOctets);
-  const own = slices === 1 ? "" : `slice * ${sliceOctets}u + `;
+  const sliceVecs = stepVecs / slices;
+  const unroll = Math.min(tile.unroll, sliceVecs);
+  const own = slices === 1 ? "" : `slice * ${sliceVecs}u + `;
   const flush = results((m, n) => {
     const part = `f32(part${m}_${n}.x) + f32(part${m}_${n}.y)`;
     return `sum${m}_${n} += ${part};`;
   });
-  /** The products of `count` octets, the first of them numbered `octet(0)`. */
-  const octetRun = (count: number, octet: (i: number) => string): string => {
-    if (!half) return repeat(count, (i) => multiplyOctet(octet(i)));
+  /** The products of `count` vecs, the first of them numbered `vec(0)`. */
+  const vecRun = (count: number, vec: (i: number) => string): string => {
+    if (!half) return repeat(count, (i) => multiplyVec(vec(i)));
     const length = Math.min(tile.flush, count);
     return repeat(count / length, (run) =>
       `{ ${results((m, n) => `var part${m}_${n} = vec2<f16>();`)}
-      ${repeat(length, (i) => multiplyOctet(octet(run * length + i)))}
+      ${repeat(length, (i) => multiplyVec(vec(run * length + i)))}
       ${flush} }`);
   };
-  const multiply = unroll === sliceOctets
-    ? octetRun(sliceOctets, (o) => `(${own}${o}u)`)
-    : `for (var o = 0u; o < ${sliceOctets}u; o += ${unroll}u) {
-      ${octetRun(unroll, (u) => `(${own}o + ${u}u)`)}
+  const multiply = unroll === sliceVecs
+    ? vecRun(sliceVecs, (o) => `(${own}${o}u)`)
+    : `for (var o = 0u; o < ${sliceVecs}u; o += ${unroll}u) {
+      ${vecRun(unroll, (u) => `(${own}o + ${u}u)`)}
     }`;
 
+  const outputRow = experts === undefined ? "token" : `order[first + token] - ${experts.firstPair}u`;
   const write = (gate: string, up: string) => {
     if (partial) {
       const at = `(group.z * tokens + token) * ${shape.rows}u + column`;
       return `parts[${at}] = ${gate}; ${paired ? `parts[${at} + ${width}u] = ${up};` : ""}`;
     }
-    return paired ? `finish(token, column, ${gate}, ${up});` : `finish(token, column, ${gate});`;
+    return `finish(${outputRow}, column, ${gate}${paired ? `, ${up}` : ""});`;
   };
   const scale = (token: string) => `let scale = ${input.scaled ? `rowScales[${token}]` : "1.0"};`;
   /** Results of one slice, straight from registers. */
@@ -153,10 +150,9 @@ function gemmCode(shape: LinearShape, tile: GemmTile, input: GemmInput): string 
     ${repeat(paired ? threadRows / 2 : threadRows, one)} } }`;
   };
   /** Results of several slices meet in workgroup memory, `batch` of a thread's tokens at a time. */
-  const batch = Math.max(1, Math.min(threadTokens, SLICE_BYTES / (4 * slices * threadsY * tileRows)));
+  const batch = Math.max(1, Math.min(threadTokens, sliceBytes / (4 * slices * threadsY * tileRows)));
   const meet = (first: number) => {
-    const total = (column: string) =>
-      Array.from({ length: slices }, (_, i) => `slabs[${i}][local][${column}]`).join(" + ");
+    const total = (column: string) => range(slices).map((i) => `slabs[${i}][local][${column}]`).join(" + ");
     return `${first === 0 ? "" : "workgroupBarrier();"}
   ${
       repeat(batch, (m) =>
@@ -184,46 +180,38 @@ function gemmCode(shape: LinearShape, tile: GemmTile, input: GemmInput): string 
   const lanesY = 32 / lanesX;
   const groupsX = threadsX / lanesX;
   const twice = tile.buffers === 2;
-  const needsF16 = half || input.type === "f16" || (!partial && shape.output === "f16");
-  return `${needsF16 ? "enable f16;" : ""}
-${
-    declareBuffers([
-      { name: "input", element: a.element },
-      { name: "weight", element: b.element },
-      ...(input.scaled ? [{ name: "rowScales", element: "f32" }] : []),
-      ...(shape.bias && !partial ? [{ name: "bias", element: "f32" }] : []),
-      partial
-        ? { name: "parts", element: "f32", write: true }
-        : { name: "output", element: shape.output, write: true },
-    ])
-  }
-const COLUMN_OCTETS = ${columns / 8}u;
-const WEIGHT_OCTETS = ${rowOctets(dtype, columns)}u;
+  const place = experts === undefined
+    ? `let tokens = plan[${shape.countWord}];
+  let token0 = group.y * ${tileTokens}u;`
+    : `if (group.y >= tiles[0]) { return; }
+  let expert = tiles[1u + 3u * group.y] - ${experts.first}u;
+  if (expert >= ${experts.count}u) { return; }
+  let first = tiles[2u + 3u * group.y];
+  let tokens = tiles[3u + 3u * group.y];
+  let token0 = 0u;`;
+  return wgsl`const COLUMN_VECS = ${columns / 8}u;
+const WEIGHT_VECS = ${rowVecs(dtype, columns)}u;
 ${a.declaration}
 ${b.declaration}
 ${
-    slices > 1
-      ? `var<workgroup> slabs: array<array<array<f32, ${tileRows}>, ${batch * threadsY}>, ${slices}>;`
-      : ""
+    slices > 1 &&
+    `var<workgroup> slabs: array<array<array<f32, ${tileRows}>, ${batch * threadsY}>, ${slices}>;`
   }
-${unpackFunctions([dtype, input.type])}
-${scaleFunction(dtype, "weight", columns)}
-${partial ? "" : finishFunction(shape)}
-@compute @workgroup_size(${threadCount(tile)})
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let tokens = plan[${shape.countWord}];
-  let token0 = group.y * ${tileTokens}u;
+${formatFunctions([[dtype, "weight", columns], [input.type, input.role, columns]])}
+${!partial && finishFunction(shape)}
+${plainMain(threadCount(tile))} {
+  ${place}
   let column0 = group.x * ${tileColumns}u;
   // Uniform for the workgroup: all of it leaves before the first barrier.
   if (token0 >= tokens) { return; }
   let tx = thread / 32u % ${groupsX}u * ${lanesX}u + thread % ${lanesX}u;
   let ty = thread / ${32 * groupsX}u % ${threadsY / lanesY}u * ${lanesY}u + thread / ${lanesX}u % ${lanesY}u;
-  ${slices > 1 ? `let slice = thread / ${threadsX * threadsY}u;` : ""}
+  ${slices > 1 && `let slice = thread / ${threadsX * threadsY}u;`}
   ${a.preparation}
   ${b.preparation}
   ${results((m, n) => `var sum${m}_${n} = 0.0;`)}
   var at = group.z * ${perPart / 8}u;
-  let end = min(at + ${perPart / 8}u, COLUMN_OCTETS);
+  let end = min(at + ${perPart / 8}u, COLUMN_VECS);
   ${a.fetch(whole)}
   ${b.fetch(whole)}
   ${twice ? "var buffer = 0u;" : "let buffer = 0u;"}
@@ -231,7 +219,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     ${a.commit()}
     ${b.commit()}
     workgroupBarrier();
-    at += ${stepOctets}u;
+    at += ${stepVecs}u;
     if (at < end) {
       ${a.fetch(whole)}
       ${b.fetch(whole)}
@@ -240,6 +228,5 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     ${twice ? "buffer = buffer ^ 1u;" : "workgroupBarrier();"}
   }
   ${ending}
-}
-`;
+}`;
 }

@@ -18,11 +18,11 @@ export interface GemmTile {
   readonly lanesX: number;
   /** Copies of the tiles in workgroup memory: 2 needs one barrier a step, 1 needs two. */
   readonly buffers: 1 | 2;
-  /** Sets of threads that divide a step's octets among them. */
+  /** Sets of threads that divide a step's vecs among them. */
   readonly slices: number;
-  /** Octets of a slice's step whose code is written out; the rest is a loop. */
+  /** Vecs of a slice's step whose code is written out; the rest is a loop. */
   readonly unroll: number;
-  /** Octets whose products are summed in f16 before they are added to the float32 sums: more is less exact. */
+  /** Vecs whose products are summed in f16 before they are added to the float32 sums: more is less exact. */
   readonly flush: number;
   /** Parts the sum is divided into; with more than one, partial sums go to `parts` as [part][token][row]. */
   readonly split: number;
@@ -39,7 +39,7 @@ export interface GemmInput {
 }
 
 /** Workgroup memory in which slices meet. */
-export const SLICE_BYTES = 8192;
+export const sliceBytes = 8192;
 
 /** Threads of a workgroup. */
 export function threadCount(tile: GemmTile): number {

@@ -1,20 +1,20 @@
 // Matrix products of the decoder: which kernels compute output = epilogue(norm(input) · weightᵀ + bias) for a given
 // number of activation rows.
 //
-// A tiled product takes its activations *prepared*: normalised, and in the type of its arithmetic. Whoever wrote them
-// last may have prepared them on the way (`reduce.ts`), else a kernel of its own does (`prepare.ts`); never the product,
-// in which every tile along the weight's rows would do it again.
+// A tiled product takes its activations *prepared*: normalised, and in the type of its arithmetic. The kernel that wrote
+// them may have prepared them on the way (`reduce.ts`); otherwise a kernel of its own does it (`prepare.ts`). The product
+// does not, because every tile along the weight's rows would do it again.
 
 import type { DType } from "../../formats/mod.ts";
-import type { DeviceCaps, ElementType, KernelCall } from "../kernel.ts";
+import type { ElementType, KernelCall } from "../shader/kernel.ts";
 
 /** What is done to the input of a tiled product beforehand. */
 export interface Preparation {
   /** Epsilon of the RMS norm, or null. */
   readonly normEpsilon: number | null;
   /**
-   * Type of the result. Without a norm, which bounds them, f16 numbers are scaled by a power of two per row, so that
-   * neither they nor sums of products leave its range, whatever their size.
+   * Type of the result. A norm bounds the numbers. Without one, f16 numbers are scaled by a power of two per row, so
+   * that neither they nor sums of products leave the range of f16.
    */
   readonly type: ElementType;
 }
@@ -55,23 +55,48 @@ export interface LinearShape {
   readonly prepared?: boolean;
   /** How to leave the input of the next product prepared; null if not at all. Only where the sum is divided. */
   readonly next?: Preparation | null;
+  /** The weight is a stack of experts, each with `rows` rows. */
+  readonly experts?: ExpertRows;
+}
+
+/**
+ * How the rows of a product with stacked experts go together. One of a token's chosen experts is a pair, number
+ * token · perToken + rank; it has a row of its own in what lies between an expert's two products.
+ */
+export interface ExpertRows {
+  /** What an activation row belongs to: a token (gate/up), or a pair (down). */
+  readonly input: "token" | "pair";
+  /** Experts that a token goes through. */
+  readonly perToken: number;
+  /** First of the experts whose weights are bound. */
+  readonly first: number;
+  /** How many are bound; pairs of others are left out. */
+  readonly count: number;
+  /** First pair that has a row in the buffers of pairs. */
+  readonly firstPair: number;
+}
+
+/** Part of pipeline keys: what becomes of a product's results, if a kernel finishes them. */
+export function outputKey(
+  { epilogue, bias, output, outputStride, outputOffset, countWord }: LinearShape,
+): string {
+  return `${epilogue}/${bias ? "bias" : ""}/${output}/s${outputStride}+${outputOffset}/n${countWord}`;
+}
+
+/** Part of pipeline keys. */
+export function expertKey({ experts: e }: LinearShape): string {
+  return e === undefined ? "" : `/${e.input}k${e.perToken}e${e.first}+${e.count}p${e.firstPair}`;
 }
 
 /** Buffers a product's kernels bind. Scratch is shared by all products of a step. */
 export type LinearRole =
-  | "input"
-  | "normWeight"
-  | "weight"
-  | "bias"
-  | "output"
-  /** Prepared input, and the scales of its rows. */
-  | "prepared"
-  | "rowScales"
-  /** Partial sums, [part][token][row]. */
-  | "parts"
+  | ("input" | "normWeight" | "weight" | "bias" | "output")
+  /** Prepared input, and the scales of its rows; partial sums, [part][token][row]. */
+  | ("prepared" | "rowScales" | "parts")
   /** For the next product: the weight of its norm, and its prepared input. */
-  | "nextNormWeight"
-  | "nextPrepared";
+  | ("nextNormWeight" | "nextPrepared")
+  /** The experts of each token with their weights; pairs by expert, and the tiles of them. */
+  | ("routes" | "order" | "tiles");
 
 /** The kernels for `tokens` activation rows, in order, and the scratch they need. */
 export interface LinearPlan {
@@ -86,6 +111,3 @@ export type ScratchRole = "prepared" | "rowScales" | "parts" | "nextPrepared";
 
 /** No scratch. */
 export const noScratch: LinearPlan["scratch"] = { prepared: 0, rowScales: 0, parts: 0, nextPrepared: 0 };
-
-/** Chooses the kernels of a product. */
-export type PlanLinear = (shape: LinearShape, tokens: number, caps: DeviceCaps) => LinearPlan;

@@ -1,42 +1,28 @@
 // Which kernels compute a product, for a number of activation rows and a device: matrix–vector kernels up to eight
 // rows, tiled products beyond, with the sum divided where the grid would leave the device idle.
 
-import { type DeviceCaps, elementBytes, type ElementType } from "../kernel.ts";
+import { type DeviceCaps, elementBytes, type ElementType } from "../shader/kernel.ts";
 import { gemmTile, matvecTile } from "./divide.ts";
 import { gemmCall } from "./gemm.ts";
 import type { GemmInput, GemmTile } from "./gemm_tile.ts";
-import {
-  isScaled,
-  type LinearPlan,
-  type LinearShape,
-  noScratch,
-  type PlanLinear,
-  type Preparation,
-} from "./linear.ts";
+import { isScaled, type LinearPlan, type LinearShape, noScratch, type Preparation } from "./linear.ts";
 import { matvecCall } from "./matvec.ts";
 import { prepareCall } from "./prepare.ts";
 import { canPrepareNext, reduceCall } from "./reduce.ts";
-import { outputWidth } from "./wgsl.ts";
+import { outputWidth } from "./finish.ts";
 
 /** Most activation rows of a matrix–vector kernel. */
-const MATVEC_TOKENS = 8;
+export const mostMatvecTokens = 8;
 
 /** The kernels that compute `shape` for `tokens` activation rows on a device. */
-export const planLinear: PlanLinear = (shape, tokens, caps): LinearPlan => {
-  if (tokens <= MATVEC_TOKENS) {
-    const calls = [matvecCall(shape, matvecTile(shape, tokens, caps))];
-    return { calls, scratch: noScratch };
-  }
-  return planGemm(shape, tokens, gemmTile(shape, tokens, caps));
-};
+export function planLinear(shape: LinearShape, tokens: number, caps: DeviceCaps): LinearPlan {
+  if (tokens > mostMatvecTokens) return planGemm(shape, tokens, gemmTile(shape, tokens, caps));
+  return { calls: [matvecCall(shape, matvecTile(shape, tokens, caps))], scratch: noScratch };
+}
 
 /** How a product wants its input prepared; null where it takes it as it is. */
-export function preparation(
-  shape: LinearShape,
-  tokens: number,
-  caps: DeviceCaps,
-): Preparation | null {
-  return tokens <= MATVEC_TOKENS ? null : tilePreparation(shape, gemmTile(shape, tokens, caps));
+export function preparation(shape: LinearShape, tokens: number, caps: DeviceCaps): Preparation | null {
+  return tokens <= mostMatvecTokens ? null : tilePreparation(shape, gemmTile(shape, tokens, caps));
 }
 
 /** How a product leaves the input of `next` prepared; null where it does not. */
@@ -46,7 +32,7 @@ export function nextPreparation(
   tokens: number,
   caps: DeviceCaps,
 ): Preparation | null {
-  if (tokens <= MATVEC_TOKENS || gemmTile(shape, tokens, caps).split === 1 || !canPrepareNext(shape)) {
+  if (tokens <= mostMatvecTokens || gemmTile(shape, tokens, caps).split === 1 || !canPrepareNext(shape)) {
     return null;
   }
   return preparation(next, tokens, caps);

@@ -1,29 +1,37 @@
-// Adds the partial sums of a product whose sum was divided (split-K), and finishes it: bias, residual, SiLU·mul; and,
-// where the next product is known, prepares its input on the way (norm or scale, conversion to f16), as serving engines
-// fuse the residual's addition with the norm behind it.
+// Adds the partial sums of a product whose sum was divided (split-K), and finishes it: bias, residual, SiLU·mul. Where
+// the next product is known, it prepares that one's input on the way (norm or scale, conversion to f16), as serving
+// engines fuse the residual's addition with the norm behind it.
 //
 // Grid: (blocks of output columns, tokens); one block where the next input is prepared, because that takes the whole
 // row. Workgroup: 256 threads, four columns each at a time where rows are multiples of four. Layout: parts
-// [part][token][row] float32 in; the sum runs over parts in order, so results do not depend on timing. Bound by:
+// [part][token][row] float32 in. The sum runs over parts in order, so results do not depend on timing. Bound by:
 // latency; the partial sums are in the last-level cache.
 
-import type { KernelCall } from "../kernel.ts";
-import { laneParameters } from "../reduce.ts";
-import { isScaled, type LinearRole, type LinearShape, type Preparation, preparationKey } from "./linear.ts";
-import { factorBuffer, find, meet, meetingFunctions } from "./prepare.ts";
-import { declareBuffers, finishFunction, outputWidth, repeat } from "./wgsl.ts";
+import { kernel, type KernelCall, read, write } from "../shader/kernel.ts";
+import { laneMain, plainMain } from "../shader/reduce.ts";
+import { divideUp, range, wgsl, xyzw } from "../shader/wgsl.ts";
+import { finishFunction, outputWidth } from "./finish.ts";
+import {
+  isScaled,
+  type LinearRole,
+  type LinearShape,
+  outputKey,
+  type Preparation,
+  preparationKey,
+} from "./linear.ts";
+import { addFour, factorBuffers, rowScale, scaleFunctions } from "./prepare.ts";
 
-const THREADS = 256;
+const threads = 256;
 
 /** Most columns of a row whose results fit the registers of a workgroup. */
-const MOST_PREPARED = 8 * 4 * THREADS;
+const mostPrepared = 8 * 4 * threads;
 
 /** Columns that a thread takes at a time. */
 const vectorWidth = (shape: LinearShape): 1 | 4 => outputWidth(shape) % 4 === 0 ? 4 : 1;
 
 /** Whether {@link reduceCall} can prepare the input of the next product. */
 export function canPrepareNext(shape: LinearShape): boolean {
-  return vectorWidth(shape) === 4 && outputWidth(shape) <= MOST_PREPARED;
+  return vectorWidth(shape) === 4 && outputWidth(shape) <= mostPrepared;
 }
 
 /** output = epilogue(Σ parts), and nextPrepared as `next` says. */
@@ -33,102 +41,81 @@ export function reduceCall(
   split: number,
   next: Preparation | null,
 ): KernelCall<LinearRole> {
-  const bindings: LinearRole[] = ["parts"];
-  if (shape.bias) bindings.push("bias");
-  bindings.push("output");
-  if (next !== null) bindings.push(isScaled(next) ? "rowScales" : "nextNormWeight", "nextPrepared");
-  const written: readonly LinearRole[] = ["output", "rowScales", "nextPrepared"];
-  const blocks = next === null ? Math.ceil(outputWidth(shape) / (vectorWidth(shape) * THREADS)) : 1;
-  return {
-    source: {
-      key: [
-        `reduce/${shape.rows}/${shape.epilogue}/${shape.bias ? "bias" : ""}/${shape.output}`,
-        `s${shape.outputStride}+${shape.outputOffset}/n${shape.countWord}/k${split}`,
-        next === null ? "" : preparationKey(next),
-      ].join("/"),
-      code: () => reduceCode(shape, split, next),
-      access: bindings.map((role) => written.includes(role) ? "read_write" : "read"),
-    },
-    bindings,
-    workgroups: [blocks, tokens, 1],
-  };
-}
-
-function reduceCode(shape: LinearShape, split: number, next: Preparation | null): string {
+  const { rows, epilogue, bias, output, countWord } = shape;
   const width = outputWidth(shape);
-  const paired = shape.epilogue === "silu-mul";
-  const lanes = vectorWidth(shape);
-  const type = lanes === 4 ? "vec4<f32>" : "f32";
-  const rounds = next === null ? 1 : Math.ceil(width / (lanes * THREADS));
-  const total = (column: string, offset: number) =>
-    Array.from(
-      { length: split },
-      (_, i) => `parts[(${i}u * tokens + token) * ${shape.rows / lanes}u + ${column} + ${offset / lanes}u]`,
-    ).join(" + ");
-  const element = (name: string, e: number) => lanes === 4 ? `${name}.${"xyzw"[e]}` : name;
+  const paired = epilogue === "silu-mul";
+  const size = vectorWidth(shape);
+  const type = size === 4 ? "vec4<f32>" : "f32";
+  const rounds = range(next === null ? 1 : divideUp(width, size * threads));
+  const one = (name: string, e: number) => size === 4 ? `${name}.${xyzw[e]}` : name;
   const finish = (round: number) => {
-    const column = `(group.x * ${THREADS}u + thread + ${round * THREADS}u)`;
-    return `if (${column} < ${width / lanes}u) {
-    let gate = ${total(column, 0)};
-    ${paired ? `let up = ${total(column, width)};` : ""}
-    let column = ${column} * ${lanes}u;
+    const own = `(group.x * ${threads}u + thread + ${round * threads}u)`;
+    const total = (offset: number) =>
+      range(split).map((i) =>
+        `parts[(${i}u * tokens + token) * ${rows / size}u + ${own} + ${offset / size}u]`
+      )
+        .join(" + ");
+    return wgsl`if (${own} < ${width / size}u) {
+    let gate = ${total(0)};
+    ${paired && `let up = ${total(width)};`}
+    let column = ${own} * ${size}u;
     ${
-      repeat(lanes, (e) => {
-        const values = [element("gate", e), ...(paired ? [element("up", e)] : [])].join(", ");
-        return `${element(`y${round}`, e)} = finish(token, column + ${e}u, ${values});`;
+      range(size).map((e) => {
+        const values = [one("gate", e), ...(paired ? [one("up", e)] : [])].join(", ");
+        return `${one(`y${round}`, e)} = finish(token, column + ${e}u, ${values});`;
       })
     }
   }`;
   };
-  return `${shape.output === "f16" || next?.type === "f16" ? "enable f16;" : ""}
-${
-    declareBuffers([
-      { name: "parts", element: type },
-      ...(shape.bias ? [{ name: "bias", element: "f32" }] : []),
-      { name: "output", element: shape.output, write: true },
-      ...(next === null ? [] : [
-        factorBuffer(next),
-        { name: "result", element: `vec4<${next.type}>`, write: true },
-      ]),
-    ])
-  }
-${next === null ? "" : meetingFunctions(next, THREADS)}
+  return kernel({
+    key: `reduce/${rows}/${outputKey(shape)}/k${split}/${next === null ? "" : preparationKey(next)}`,
+    buffers: {
+      parts: read(type),
+      bias: bias && read("f32"),
+      output: write(output),
+      ...(next === null ? {} : {
+        ...factorBuffers(next, "nextNormWeight"),
+        nextPrepared: write(`vec4<${next.type}>`),
+      }),
+    },
+    workgroups: [next === null ? divideUp(width, size * threads) : 1, tokens, 1],
+    code: () =>
+      wgsl`${next !== null && scaleFunctions(next, threads)}
 ${finishFunction(shape)}
-@compute @workgroup_size(${THREADS})
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32${
-    next === null ? "" : `, ${laneParameters}`
-  }) {
-  let tokens = plan[${shape.countWord}];
+${next === null ? plainMain(threads) : laneMain(threads)} {
+  let tokens = plan[${countWord}];
   let token = group.y;
   // Uniform for the workgroup: all of it leaves before the first barrier.
   if (token >= tokens) { return; }
-  ${repeat(rounds, (i) => `var y${i} = ${type}();`)}
-  ${repeat(rounds, finish)}
-  ${next === null ? "" : prepareNext(width, rounds, next)}
-}
-`;
+  ${rounds.map((i) => `var y${i} = ${type}();`)}
+  ${rounds.map(finish)}
+  ${next !== null && prepareNext(width, rounds, next)}
+}`,
+  });
 }
 
 /**
- * The results of a row are in registers `y0…`, zeros behind its end. The norm's weights are loaded before they meet, so
- * that nothing waits for memory afterwards.
+ * The results of a row are in registers `y0…`, zeros behind its end. The norm's weights are loaded before the row's
+ * sum is known, so that nothing waits for memory afterwards.
  */
-function prepareNext(width: number, rounds: number, next: Preparation): string {
+function prepareNext(width: number, rounds: readonly number[], next: Preparation): string {
   const scaled = isScaled(next);
-  const column = (round: number) => `thread + ${round * THREADS}u`;
-  return `var found = 0.0;
+  const column = (round: number) => `thread + ${round * threads}u`;
+  return wgsl`var found = 0.0;
   ${
-    repeat(rounds, (i) =>
-      `${find(next, `y${i}`)}
-  ${scaled ? "" : `let g${i} = normWeight[min(${column(i)}, ${width / 4 - 1}u)];`}`)
+    rounds.map((i) =>
+      wgsl`${addFour(next, `y${i}`)}
+  ${!scaled && `let g${i} = nextNormWeight[min(${column(i)}, ${width / 4 - 1}u)];`}`
+    )
   }
-  ${meet(next, width)}
+  ${rowScale(next, width)}
   ${
-    repeat(rounds, (i) =>
+    rounds.map((i) =>
       `if (${column(i)} < ${width / 4}u) {
-    result[token * ${width / 4}u + ${column(i)}] = vec4<${next.type}>(y${i} * scale${
+    nextPrepared[token * ${width / 4}u + ${column(i)}] = vec4<${next.type}>(y${i} * scale${
         scaled ? "" : ` * g${i}`
       });
-  }`)
+  }`
+    )
   }`;
 }

@@ -1,9 +1,10 @@
-// Adds up a token's experts after the grouped products: output[t] = or += Σ weight · result[pair].
+// Adds up a token's experts after the tiled products: output[t] = or += Σ weight · result[pair].
 //
 // Grid: (H / 256, T), a thread per element; experts in the order of their ranks. Bound by reading the results.
 
-import type { ElementType, KernelCall } from "../kernel.ts";
-import { divideUp, input, kernelSource, load, output, store } from "../wgsl.ts";
+import { type ElementType, kernel, type KernelCall, read, write } from "../shader/kernel.ts";
+import { elementMain } from "../shader/reduce.ts";
+import { divideUp, load, store } from "../shader/wgsl.ts";
 
 /** Fixed properties. */
 export interface CombineShape {
@@ -26,16 +27,13 @@ export function combineExperts(
 ): KernelCall<"expertResults" | "routes" | "output"> {
   const { width, expertsPerToken: k, epilogue, firstToken } = shape;
   const threads = Math.min(256, 32 * divideUp(width, 32));
-  const place = `result[token * ${width}u + id.x]`;
-  const source = kernelSource(
-    `expert-combine ${width} k${k} ${epilogue} from ${firstToken} ${shape.output}`,
-    [
-      input("expertResults", "array<f32>"),
-      input("routes", "array<vec2<u32>>"),
-      output("result", `array<${shape.output}>`),
-    ],
-    () =>
-      `@compute @workgroup_size(${threads}) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  const place = `output[token * ${width}u + id.x]`;
+  return kernel({
+    key: `expert-combine ${width} k${k} ${epilogue} from ${firstToken} ${shape.output}`,
+    buffers: { expertResults: read("f32"), routes: read("vec2<u32>"), output: write(shape.output) },
+    workgroups: [divideUp(width, threads), tokens, 1],
+    code: () =>
+      `${elementMain(threads)} {
   if (id.x >= ${width}u) { return; }
   let token = id.y + ${firstToken}u;
   var sum = ${epilogue === "add" ? load(shape.output, place) : "0.0"};
@@ -45,10 +43,5 @@ export function combineExperts(
   }
   ${place} = ${store(shape.output, "sum")};
 }`,
-  );
-  return {
-    source,
-    bindings: ["expertResults", "routes", "output"],
-    workgroups: [divideUp(width, threads), tokens, 1],
-  };
+  });
 }

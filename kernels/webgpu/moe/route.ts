@@ -3,9 +3,8 @@
 // Grid: a workgroup per token. Memory: logits [T, experts]; routes [T, k] of (expert, weight as bits). The lowest
 // expert wins a tie. Bound by launch.
 
-import type { DeviceCaps, KernelCall } from "../kernel.ts";
-import { laneArguments, laneParameters, oneSubgroup, workgroupReduction } from "../reduce.ts";
-import { input, kernelSource, output } from "../wgsl.ts";
+import { type DeviceCaps, kernel, type KernelCall, read, write } from "../shader/kernel.ts";
+import { laneArguments, laneMain, oneSubgroup, workgroupReduction } from "../shader/reduce.ts";
 
 /** Fixed properties. */
 export interface RouteShape {
@@ -21,16 +20,16 @@ export interface RouteShape {
 export function route(shape: RouteShape, tokens: number, caps: DeviceCaps): KernelCall<"logits" | "routes"> {
   const { experts, expertsPerToken: k, renormalize } = shape;
   const threads = oneSubgroup(caps);
-  const source = kernelSource(
-    `route ${experts} k${k} ${renormalize}`,
-    [input("logits", "array<f32>"), output("routes", "array<vec2<u32>>")],
-    () =>
+  return kernel({
+    key: `route ${experts} k${k} ${renormalize}`,
+    buffers: { logits: read("f32"), routes: write("vec2<u32>") },
+    workgroups: [tokens, 1, 1],
+    code: () =>
       `${workgroupReduction("largest", "max", threads, caps)}
 ${workgroupReduction("total", "add", threads, caps)}
 ${workgroupReduction("first", "minU32", threads, caps)}
 var<workgroup> chosen: array<vec2<u32>, ${k}>;
-@compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32, ${laneParameters}) {
+${laneMain(threads)} {
   let base = group.x * ${experts}u;
   var lastValue = 3.4e38;
   var lastId = 0u;
@@ -61,6 +60,5 @@ ${
     routes[group.x * ${k}u + n] = vec2<u32>(entry.x, bitcast<u32>(bitcast<f32>(entry.y) / sum));
   }
 }`,
-  );
-  return { source, bindings: ["logits", "routes"], workgroups: [tokens, 1, 1] };
+  });
 }

@@ -1,12 +1,12 @@
-// Sorts the pairs of many tokens by expert (a counting sort) and lists the tiles of the grouped product.
+// Sorts the pairs of many tokens by expert (a counting sort) and lists the tiles of the tiled products.
 //
 // Grid: one workgroup. It counts each expert's pairs in workgroup memory, adds up the counts, writes the list of
 // (expert, first, count) tiles and puts every pair in its place. Pairs of an expert stand in any order: each pair's
 // result is computed on its own, so the order does not show. Memory: order [pairs]; tiles [1 + 3 · tiles], their
 // number first. Bound by two passes over the routes.
 
-import type { DeviceCaps, KernelCall } from "../kernel.ts";
-import { divideUp, input, kernelSource, output } from "../wgsl.ts";
+import { type DeviceCaps, kernel, type KernelCall, read, write } from "../shader/kernel.ts";
+import { divideUp } from "../shader/wgsl.ts";
 
 /** Fixed properties. */
 export interface TileShape {
@@ -16,7 +16,7 @@ export interface TileShape {
   readonly expertsPerToken: number;
   /** Pairs of a tile. */
   readonly tilePairs: number;
-  /** The tokens that are sorted: from this one on, at most so many. */
+  /** First of the tokens that are sorted. */
   readonly firstToken: number;
   /** Most tokens that are sorted. */
   readonly mostTokens: number;
@@ -37,14 +37,11 @@ export function listTiles(
   const { experts, expertsPerToken: k, tilePairs, firstToken, mostTokens } = shape;
   const threads = caps.software ? 32 : 256;
   const perThread = divideUp(experts, threads);
-  const source = kernelSource(
-    `expert-tiles ${experts} k${k} ${tilePairs} ${firstToken}+${mostTokens}`,
-    [
-      input("routes", "array<vec2<u32>>"),
-      output("order", "array<u32>"),
-      output("tiles", "array<u32>"),
-    ],
-    () =>
+  return kernel({
+    key: `expert-tiles ${experts} k${k} ${tilePairs} ${firstToken}+${mostTokens}`,
+    buffers: { routes: read("vec2<u32>"), order: write("u32"), tiles: write("u32") },
+    workgroups: [1, 1, 1],
+    code: () =>
       `var<workgroup> counts: array<atomic<u32>, ${experts}>;
 var<workgroup> pairsBefore: array<u32, ${threads}>;
 var<workgroup> tilesBefore: array<u32, ${threads}>;
@@ -102,6 +99,5 @@ var<workgroup> tilesBefore: array<u32, ${threads}>;
     order[atomicAdd(&counts[routes[pair].x], 1u)] = pair;
   }
 }`,
-  );
-  return { source, bindings: ["routes", "order", "tiles"], workgroups: [1, 1, 1] };
+  });
 }

@@ -26,7 +26,7 @@ export interface AttentionCut extends DecodeLayout {
   readonly splits: number;
 }
 
-/** What one forward looks like to whoever records it. */
+/** What one forward looks like to the operations that record it. */
 export interface ForwardShape extends AttentionCut {
   /** Tokens that it computes. */
   readonly tokens: number;
@@ -72,7 +72,7 @@ export interface PackOptions {
   readonly maxGroup: number;
   /** Query tokens in a tile. */
   readonly tileTokens: number;
-  /** Sequences that compute at most so many tokens go through the decode kernel, token by token. */
+  /** Sequences that compute at most this many tokens go through the decode kernel, token by token. */
   readonly decodeTokens: number;
   /** How decode attention over sequences of these lengths is cut, and whether they are all there is. */
   readonly cut: (lengths: readonly number[], decodeOnly: boolean) => AttentionCut;
@@ -152,7 +152,6 @@ function packForward(regions: Regions, plan: BatchPlan, step: number, options: P
   const sequences = plan.row.length;
   const offset = 4 * regions.begin(alignWords);
   regions.header(Word.Tokens, tokens);
-  regions.header(Word.Sequences, sequences);
   regions.header(Word.Samples, sampleCount(plan.sampling));
   const decodeLengths: number[] = [];
   let tiles = 0;

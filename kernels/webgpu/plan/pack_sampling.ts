@@ -1,7 +1,7 @@
 // The sampling part of a packed plan: a record per sampled row, its biases, and which parts of the sampler are needed.
 
 import type { BatchPlan } from "../../plan.ts";
-import { isPenalized, rowWords, sampledRows } from "../../sampling.ts";
+import { isFiltered, isPenalized, rowWords, sampledRows } from "../../sampling.ts";
 import { needsWholeRow } from "../../vocabulary.ts";
 import type { Regions } from "./regions.ts";
 import { contentAt, Sample, sampleWords, Word } from "./words.ts";
@@ -41,7 +41,7 @@ export function samplingNeeds(
       history = Math.max(history, cachedLength[row.sequence]! + extendLength[row.sequence]!);
     }
     biases = Math.max(biases, bias.get(s)?.size ?? 0);
-    limits ||= row.temperature > 0 && (row.topK > 0 || row.topP < 1 || row.minP > 0);
+    limits ||= isFiltered(row);
     logprobs ||= row.logprobs > 0;
     wholeRows ||= needsWholeRow(row);
   }

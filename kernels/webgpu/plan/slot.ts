@@ -1,9 +1,9 @@
 // The buffer that plans are written to, and the bind group through which kernels see one region of it at a time.
 
-import type { GpuDevice } from "../device.ts";
-import type { PipelineCache } from "../pipelines.ts";
+import type { GpuDevice } from "../device/device.ts";
+import type { PipelineCache } from "../device/pipelines.ts";
 import type { PackedPlan } from "./pack.ts";
-import { powerOfTwo } from "../wgsl.ts";
+import { powerOfTwo } from "../shader/wgsl.ts";
 
 /** Where a plan goes. */
 export interface Slot {

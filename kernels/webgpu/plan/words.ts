@@ -2,11 +2,13 @@
 // that kernels see one at a time; positions inside a region are words from its beginning.
 
 import { RowWord, rowWords } from "../../sampling.ts";
-import { PlanWord } from "../kernel.ts";
 
 /** Words of a region's header. */
 export const Word = {
-  ...PlanWord,
+  /** Tokens in this forward (T). */
+  Tokens: 0,
+  /** Sampled rows (S). */
+  Samples: 2,
   /** Where the tokens' (row, position) pairs begin. */
   TokensAt: 3,
   /** Queries of the decode kernel. */

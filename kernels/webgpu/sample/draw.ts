@@ -5,11 +5,12 @@
 // (rows): the best of all; writes the token pool and the result. The lowest id wins a tie. Bound by reading the
 // logits.
 
+import type { DeviceBuffer } from "../device/buffers.ts";
 import { SampleFlag } from "../../sampling.ts";
-import type { DeviceCaps, KernelCall } from "../kernel.ts";
 import { contentAt, Sample, sampleWords, Word } from "../plan/words.ts";
-import { laneArguments, laneParameters, workgroupReduction } from "../reduce.ts";
-import { divideUp, input, kernelSource, output } from "../wgsl.ts";
+import { type DeviceCaps, kernel, type KernelCall, read, write } from "../shader/kernel.ts";
+import { laneArguments, laneMain, workgroupReduction } from "../shader/reduce.ts";
+import { divideUp, wgsl, xyzw } from "../shader/wgsl.ts";
 
 /** Logits [rows, stride] and how they are cut. */
 export interface LogitsShape {
@@ -17,6 +18,26 @@ export interface LogitsShape {
   readonly vocabSize: number;
   /** Elements from row to row. */
   readonly stride: number;
+}
+
+/** Buffers of the sampling kernels. */
+export type SampleRole =
+  | "logits"
+  | "tokenPool"
+  | "counts"
+  | "limits"
+  | "candidates"
+  | "chunkStats"
+  | "results";
+/** A dispatch of one of them. */
+export type SampleCall = KernelCall<SampleRole>;
+
+/** Logits of some rows on the device; the stride is a multiple of four, so that rows can be read in fours. */
+export interface Logits {
+  /** [rows, stride] */
+  readonly logits: DeviceBuffer;
+  /** How they are cut. */
+  readonly shape: LogitsShape;
 }
 
 /** Tokens of a chunk. */
@@ -63,24 +84,20 @@ export function drawChunks(
   filtered: boolean,
   rows: number,
   caps: DeviceCaps,
-): KernelCall<"logits" | "limits" | "candidates"> {
+): SampleCall {
   const threads = threadsOf(caps);
   const chunk = chunkTokens(caps);
   const chunks = divideUp(vocabSize, chunk);
-  const source = kernelSource(
-    `draw-chunks ${vocabSize}/${stride} ${filtered}`,
-    [
-      input("logits", "array<vec4<f32>>"),
-      ...(filtered ? [input("limits", "array<f32>")] : []),
-      output("candidates", "array<vec2<u32>>"),
-    ],
-    () =>
-      `${workgroupReduction("largest", "max", threads, caps)}
+  return kernel({
+    key: `draw-chunks ${vocabSize}/${stride} ${filtered}`,
+    buffers: { logits: read("vec4<f32>"), limits: filtered && read("f32"), candidates: write("vec2<u32>") },
+    workgroups: [chunks, rows, 1],
+    code: () =>
+      wgsl`${workgroupReduction("largest", "max", threads, caps)}
 ${workgroupReduction("first", "minU32", threads, caps)}
 ${sampleRecord}
 ${noise}
-@compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32, ${laneParameters}) {
+${laneMain(threads)} {
   let row = group.y;
   let start = group.x * ${chunk}u;
   let end = min(start + ${chunk}u, ${vocabSize}u);
@@ -93,23 +110,19 @@ ${noise}
   if (temperature == 0.0) {
     for (var i = start + 4u * thread; i < end; i += ${4 * threads}u) {
       let four = logits[base + (i >> 2u)];
-${
-        ["x", "y", "z", "w"].map((e, n) =>
-          `      if (four.${e} > best && i + ${n}u < end) { best = four.${e}; id = i + ${n}u; }`
-        ).join("\n")
-      }
+      ${xyzw.map((e, n) => `if (four.${e} > best && i + ${n}u < end) { best = four.${e}; id = i + ${n}u; }`)}
     }
   } else {
     let limit = ${filtered ? "limits[row]" : lowest};
     for (var i = start + 4u * thread; i < end; i += ${4 * threads}u) {
       let four = logits[base + (i >> 2u)];
-${
-        ["x", "y", "z", "w"].map((e, n) =>
-          `      if (four.${e} >= limit && i + ${n}u < end) {
+      ${
+        xyzw.map((e, n) =>
+          `if (four.${e} >= limit && i + ${n}u < end) {
         let noisy = four.${e} / temperature + gumbel(mixBits((i + ${n}u) ^ key));
         if (noisy > best) { best = noisy; id = i + ${n}u; }
       }`
-        ).join("\n")
+        )
       }
     }
   }
@@ -117,9 +130,7 @@ ${
   let winner = first(select(${noToken}, id, best == top), ${laneArguments});
   if (thread == 0u) { candidates[row * ${chunks}u + group.x] = vec2<u32>(bitcast<u32>(top), winner); }
 }`,
-  );
-  const bindings = ["logits" as const, ...(filtered ? ["limits" as const] : []), "candidates" as const];
-  return { source, bindings, workgroups: [chunks, rows, 1] };
+  });
 }
 
 /** Stage two, over `chunks` candidates a row. */
@@ -128,21 +139,17 @@ export function drawFinish(
   contextLength: number,
   rows: number,
   caps: DeviceCaps,
-): KernelCall<"candidates" | "tokenPool" | "results"> {
+): SampleCall {
   const threads = caps.software ? 16 : 64;
-  const source = kernelSource(
-    `draw-finish ${chunks} ${contextLength}`,
-    [
-      input("candidates", "array<vec2<u32>>"),
-      output("tokenPool", "array<u32>"),
-      output("results", "array<u32>"),
-    ],
-    () =>
+  return kernel({
+    key: `draw-finish ${chunks} ${contextLength}`,
+    buffers: { candidates: read("vec2<u32>"), tokenPool: write("u32"), results: write("u32") },
+    workgroups: [rows, 1, 1],
+    code: () =>
       `${workgroupReduction("largest", "max", threads, caps)}
 ${workgroupReduction("first", "minU32", threads, caps)}
 ${sampleRecord}
-@compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32, ${laneParameters}) {
+${laneMain(threads)} {
   let row = group.x;
   var best = ${lowest};
   var id = ${noToken};
@@ -168,6 +175,5 @@ ${sampleRecord}
   results[result] = token;
   results[result + 1u] = ${nanBits};
 }`,
-  );
-  return { source, bindings: ["candidates", "tokenPool", "results"], workgroups: [rows, 1, 1] };
+  });
 }

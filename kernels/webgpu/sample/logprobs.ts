@@ -4,11 +4,19 @@
 // tokens, each found as the best one after the one before it. Stage two, grid (rows): the same over the chunks'
 // lists. Rows that ask for nothing leave at once. Bound by reading the logits, n + 1 times from the cache.
 
-import type { DeviceCaps, KernelCall } from "../kernel.ts";
 import { Sample, Word } from "../plan/words.ts";
-import { laneArguments, laneParameters, workgroupReduction } from "../reduce.ts";
-import { divideUp, input, kernelSource, output } from "../wgsl.ts";
-import { chunkTokens, type LogitsShape, lowest, nanBits, noToken, sampleRecord } from "./draw.ts";
+import { type DeviceCaps, kernel, read, write } from "../shader/kernel.ts";
+import { laneArguments, laneMain, workgroupReduction } from "../shader/reduce.ts";
+import { divideUp } from "../shader/wgsl.ts";
+import {
+  chunkTokens,
+  type LogitsShape,
+  lowest,
+  nanBits,
+  noToken,
+  type SampleCall,
+  sampleRecord,
+} from "./draw.ts";
 
 /** Words of a chunk's results: maximum and sum, then (value, id) pairs. */
 export const chunkWords = (topCount: number): number => 2 + 2 * topCount;
@@ -31,17 +39,17 @@ export function logprobChunks(
   { vocabSize, stride }: LogitsShape,
   rows: number,
   caps: DeviceCaps,
-): KernelCall<"logits" | "chunkStats"> {
+): SampleCall {
   const threads = threadsOf(caps);
   const chunk = chunkTokens(caps);
   const chunks = divideUp(vocabSize, chunk);
-  const source = kernelSource(
-    `logprob-chunks ${vocabSize}/${stride}`,
-    [input("logits", "array<f32>"), output("chunkStats", "array<u32>")],
-    () =>
+  return kernel({
+    key: `logprob-chunks ${vocabSize}/${stride}`,
+    buffers: { logits: read("f32"), chunkStats: write("u32") },
+    workgroups: [chunks, rows, 1],
+    code: () =>
       `${reductions(threads, caps)}
-@compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32, ${laneParameters}) {
+${laneMain(threads)} {
   let row = group.y;
   let wanted = field(row, ${Sample.logprobs}u);
   if (wanted == 0u) { return; }
@@ -76,8 +84,7 @@ export function logprobChunks(
     }
   }
 }`,
-  );
-  return { source, bindings: ["logits", "chunkStats"], workgroups: [chunks, rows, 1] };
+  });
 }
 
 /** Stage two, after the draw. */
@@ -85,20 +92,16 @@ export function logprobFinish(
   { vocabSize, stride }: LogitsShape,
   rows: number,
   caps: DeviceCaps,
-): KernelCall<"logits" | "chunkStats" | "results"> {
+): SampleCall {
   const threads = caps.software ? 32 : 64;
   const chunks = divideUp(vocabSize, chunkTokens(caps));
-  const source = kernelSource(
-    `logprob-finish ${vocabSize}/${stride}`,
-    [
-      input("logits", "array<f32>"),
-      input("chunkStats", "array<u32>"),
-      output("results", "array<u32>"),
-    ],
-    () =>
+  return kernel({
+    key: `logprob-finish ${vocabSize}/${stride}`,
+    buffers: { logits: read("f32"), chunkStats: read("u32"), results: write("u32") },
+    workgroups: [rows, 1, 1],
+    code: () =>
       `${reductions(threads, caps)}
-@compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32, ${laneParameters}) {
+${laneMain(threads)} {
   let row = group.x;
   let wanted = field(row, ${Sample.logprobs}u);
   let topCount = plan[${Word.TopCount}];
@@ -146,6 +149,5 @@ export function logprobFinish(
     }
   }
 }`,
-  );
-  return { source, bindings: ["logits", "chunkStats", "results"], workgroups: [rows, 1, 1] };
+  });
 }

@@ -2,15 +2,16 @@
 //
 // A row's history stands in the token pool. One kernel counts it, a thread per position, into an array of
 // [rows, vocabulary] words (top bit: occurs at all; rest: how often in the output); a second one goes through the
-// same positions, and whoever takes a token's count, putting zero back, applies it. So the array is clean again for
-// the next step, and no pass over the vocabulary is needed. Biases come last, a thread per entry.
+// same positions: the first thread to exchange a token's count for zero applies it. So the array is clean again for the
+// next step, and no pass over the vocabulary is needed. Biases come last, a thread per entry.
 // Grid: (positions / 128, rows) and (biases / 64, rows). Bound by launch.
 
 import { SampleFlag } from "../../sampling.ts";
-import type { KernelCall } from "../kernel.ts";
 import { Sample } from "../plan/words.ts";
-import { divideUp, input, kernelSource, output } from "../wgsl.ts";
-import { type LogitsShape, sampleRecord } from "./draw.ts";
+import { kernel, read, write } from "../shader/kernel.ts";
+import { elementMain } from "../shader/reduce.ts";
+import { divideUp } from "../shader/wgsl.ts";
+import { type LogitsShape, type SampleCall, sampleRecord } from "./draw.ts";
 
 const threads = 128;
 const biasThreads = 64;
@@ -27,27 +28,25 @@ const historyEntry = (vocabSize: number, contextLength: number) =>
   if (token >= ${vocabSize}u) { return; }
   let at = row * ${vocabSize}u + token;`;
 
-const parameters = "@builtin(global_invocation_id) id: vec3<u32>";
-
 /** Counts the history of `rows` rows of at most `positions` tokens. */
 export function countHistory(
   { vocabSize }: LogitsShape,
   contextLength: number,
   positions: number,
   rows: number,
-): KernelCall<"tokenPool" | "counts"> {
-  const source = kernelSource(
-    `penalty-count ${vocabSize} ${contextLength}`,
-    [input("tokenPool", "array<u32>"), output("counts", "array<atomic<u32>>")],
-    () =>
+): SampleCall {
+  return kernel({
+    key: `penalty-count ${vocabSize} ${contextLength}`,
+    buffers: { tokenPool: read("u32"), counts: write("atomic<u32>") },
+    workgroups: [divideUp(positions, threads), rows, 1],
+    code: () =>
       `${sampleRecord}
-@compute @workgroup_size(${threads}) fn main(${parameters}) {
+${elementMain(threads)} {
 ${historyEntry(vocabSize, contextLength)}
   atomicOr(&counts[at], 0x80000000u);
   if (id.x >= field(row, ${Sample.promptLength}u)) { atomicAdd(&counts[at], 1u); }
 }`,
-  );
-  return { source, bindings: ["tokenPool", "counts"], workgroups: [divideUp(positions, threads), rows, 1] };
+  });
 }
 
 /** Applies the counts to the logits and clears them. */
@@ -56,17 +55,14 @@ export function applyPenalties(
   contextLength: number,
   positions: number,
   rows: number,
-): KernelCall<"tokenPool" | "counts" | "logits"> {
-  const source = kernelSource(
-    `penalty-apply ${vocabSize}/${stride} ${contextLength}`,
-    [
-      input("tokenPool", "array<u32>"),
-      output("counts", "array<atomic<u32>>"),
-      output("logits", "array<f32>"),
-    ],
-    () =>
+): SampleCall {
+  return kernel({
+    key: `penalty-apply ${vocabSize}/${stride} ${contextLength}`,
+    buffers: { tokenPool: read("u32"), counts: write("atomic<u32>"), logits: write("f32") },
+    workgroups: [divideUp(positions, threads), rows, 1],
+    code: () =>
       `${sampleRecord}
-@compute @workgroup_size(${threads}) fn main(${parameters}) {
+${elementMain(threads)} {
 ${historyEntry(vocabSize, contextLength)}
   let taken = atomicExchange(&counts[at], 0u);
   if (taken == 0u) { return; }
@@ -75,26 +71,21 @@ ${historyEntry(vocabSize, contextLength)}
   let repeated = select(logit * repetition, logit / repetition, logit > 0.0);
   logits[row * ${stride}u + token] = repeated - frequency * f32(count) - select(0.0, presence, count > 0u);
 }`,
-  );
-  return {
-    source,
-    bindings: ["tokenPool", "counts", "logits"],
-    workgroups: [divideUp(positions, threads), rows, 1],
-  };
+  });
 }
 
 /** Adds the biases of `rows` rows with at most `entries` each. */
-export function applyBias({ stride }: LogitsShape, entries: number, rows: number): KernelCall<"logits"> {
-  const source = kernelSource(
-    `bias ${stride}`,
-    [output("logits", "array<f32>")],
-    () =>
+export function applyBias({ stride }: LogitsShape, entries: number, rows: number): SampleCall {
+  return kernel({
+    key: `bias ${stride}`,
+    buffers: { logits: write("f32") },
+    workgroups: [divideUp(entries, biasThreads), rows, 1],
+    code: () =>
       `${sampleRecord}
-@compute @workgroup_size(${biasThreads}) fn main(${parameters}) {
+${elementMain(biasThreads)} {
   if (id.x >= field(id.y, ${Sample.biasCount}u)) { return; }
   let entry = field(id.y, ${Sample.biasAt}u) + 2u * id.x;
   logits[id.y * ${stride}u + plan[entry]] += bitcast<f32>(plan[entry + 1u]);
 }`,
-  );
-  return { source, bindings: ["logits"], workgroups: [divideUp(entries, biasThreads), rows, 1] };
+  });
 }

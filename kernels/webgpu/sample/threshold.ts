@@ -7,11 +7,11 @@
 // After "Qrita" (arXiv 2602.01518) and FlashInfer's sorting-free samplers, in that they search for a pivot.
 // Bound by three or four passes of one workgroup over its row of logits.
 
-import type { DeviceCaps, KernelCall } from "../kernel.ts";
 import { Sample } from "../plan/words.ts";
-import { laneArguments, laneParameters, workgroupReduction } from "../reduce.ts";
-import { divideUp, float, input, kernelSource, output } from "../wgsl.ts";
-import { type LogitsShape, lowest, sampleRecord } from "./draw.ts";
+import { type DeviceCaps, kernel, read, write } from "../shader/kernel.ts";
+import { laneArguments, laneMain, workgroupReduction } from "../shader/reduce.ts";
+import { divideUp, float, range, wgsl, xyzw } from "../shader/wgsl.ts";
+import { type LogitsShape, lowest, type SampleCall, sampleRecord } from "./draw.ts";
 
 const bins = 2048;
 const listLength = 1536;
@@ -23,18 +23,14 @@ const wholeMass = 2 ** 30;
 const listUnit = 2 ** 20;
 
 /** limits[row] for `rows` rows; the lowest float where a row keeps everything. */
-export function sampleLimits(
-  { vocabSize, stride }: LogitsShape,
-  rows: number,
-  caps: DeviceCaps,
-): KernelCall<"logits" | "limits"> {
+export function sampleLimits({ vocabSize, stride }: LogitsShape, rows: number, caps: DeviceCaps): SampleCall {
   const threads = caps.software ? 64 : Math.min(1024, caps.maxWorkgroupThreads);
-  const source = kernelSource(
-    `sample-limits ${vocabSize}/${stride}`,
-    [input("logits", "array<vec4<f32>>"), output("limits", "array<f32>")],
-    () => code(vocabSize, stride, threads, caps),
-  );
-  return { source, bindings: ["logits", "limits"], workgroups: [rows, 1, 1] };
+  return kernel({
+    key: `sample-limits ${vocabSize}/${stride}`,
+    buffers: { logits: read("vec4<f32>"), limits: write("f32") },
+    workgroups: [rows, 1, 1],
+    code: () => code(vocabSize, stride, threads, caps),
+  });
 }
 
 /** Loads in flight per thread: with a single workgroup per row, latency is what a pass costs. */
@@ -45,30 +41,31 @@ function eachLogit(vocabSize: number, threads: number, loads: number, body: stri
   const whole = Math.floor(vocabSize / 4);
   const rest = vocabSize % 4;
   const each = (name: string, count: number) =>
-    ["x", "y", "z", "w"].slice(0, count).map((e) => `{ let x = ${name}.${e}; ${body} }`).join("\n        ");
-  const numbers = Array.from({ length: loads }, (_, n) => n);
-  const tail = rest === 0
-    ? ""
-    : `\n    if (thread == 0u) {\n        let four = logits[base + ${whole}u];\n        ${
-      each("four", rest)
-    }\n    }`;
-  return `for (var i = thread; i < ${whole}u; i += ${loads * threads}u) {
-${
-    numbers.map((n) =>
-      `      let four${n} = logits[base + min(i + ${n * threads}u, ${Math.max(0, whole - 1)}u)];`
-    ).join("\n")
+    xyzw.slice(0, count).map((e) => `{ let x = ${name}.${e}; ${body} }`);
+  return wgsl`for (var i = thread; i < ${whole}u; i += ${loads * threads}u) {
+      ${
+    range(loads).map((n) =>
+      `let four${n} = logits[base + min(i + ${n * threads}u, ${Math.max(0, whole - 1)}u)];`
+    )
   }
-${
-    numbers.map((n) =>
-      `      if (i + ${n * threads}u < ${whole}u) {\n        ${each(`four${n}`, 4)}\n      }`
-    ).join("\n")
-  }
-    }${tail}`;
+      ${range(loads).map((n) => wgsl`if (i + ${n * threads}u < ${whole}u) { ${each(`four${n}`, 4)} }`)}
+    }
+    ${
+    rest > 0 && wgsl`if (thread == 0u) {
+      let four = logits[base + ${whole}u];
+      ${each("four", rest)}
+    }`
+  }`;
 }
 
 function code(vocabSize: number, stride: number, threads: number, caps: DeviceCaps): string {
   const each = (body: string) => eachLogit(vocabSize, threads, unroll(caps), body);
   const perThread = divideUp(bins, threads);
+  // Counts a logit (or its mass) in the histogram of the bits of its key that `selectKey` looks at.
+  const count = `let key = keyOf(x);
+        if (x >= limit && (level == 0u || (key >> (shift + width)) == prefix)) {
+          atomicAdd(&histogram[(key >> shift) & mask], select(1u, massOf(x, maximum, rate, scale), byMass));
+        }`;
   return `${workgroupReduction("largest", "max", threads, caps)}
 ${workgroupReduction("sumFloat", "add", threads, caps)}
 ${workgroupReduction("sumInteger", "addU32", threads, caps)}
@@ -125,8 +122,7 @@ fn massOf(x: f32, maximum: f32, rate: f32, scale: f32) -> u32 {
   return u32(exp2((x - maximum) * rate) * scale + 0.5);
 }
 
-@compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3<u32>,
-  @builtin(local_invocation_index) thread: u32, ${laneParameters}) {
+${laneMain(threads)} {
   let row = group.x;
   let base = row * ${stride / 4}u;
   let temperature = fieldFloat(row, ${Sample.temperature}u);
@@ -223,18 +219,10 @@ fn selectKey(byMass: bool, goal: u32, limit: f32, inList: bool, listEnd: u32, ma
     if (inList) {
       for (var i = thread; i < listEnd; i += ${threads}u) {
         let x = list[i];
-        let key = keyOf(x);
-        if (x >= limit && (level == 0u || (key >> (shift + width)) == prefix)) {
-          atomicAdd(&histogram[(key >> shift) & mask], select(1u, massOf(x, maximum, rate, scale), byMass));
-        }
+        ${count}
       }
     } else {
-    ${
-    each(`let key = keyOf(x);
-      if (x >= limit && (level == 0u || (key >> (shift + width)) == prefix)) {
-        atomicAdd(&histogram[(key >> shift) & mask], select(1u, massOf(x, maximum, rate, scale), byMass));
-      }`)
-  }
+      ${each(count)}
     }
     findBin(remaining, true, thread, lane, subgroup);
     if (foundBin == ${bins}u) { return 0u; }

@@ -3,6 +3,7 @@
 
 import { z } from "zod";
 import { limits } from "../../../engine/params.ts";
+import { samplerFields } from "../../../engine/sampler_fields.ts";
 import { httpLimits } from "../limits.ts";
 
 /** One stop string or several. */
@@ -27,13 +28,11 @@ const unsupportedSwitch = z.literal(false, { error: "not supported" }).nullish()
 
 /** Ranges of SGLang's native `sampling_params` as well. */
 export const sharedSampling = {
-  temperature: z.number().min(0).max(2).nullish().describe("0 is greedy."),
-  top_p: z.number().gt(0).max(1).nullish(),
-  top_k: z.int().min(-1).max(2 ** 31 - 1).nullish().describe("-1 and 0 keep all tokens."),
-  min_p: z.number().min(0).max(1).nullish(),
-  presence_penalty: z.number().min(-2).max(2).nullish(),
-  frequency_penalty: z.number().min(-2).max(2).nullish(),
-  repetition_penalty: z.number().gt(0).max(2).nullish(),
+  ...Object.fromEntries(samplerFields.map(({ jsonName, min, open, max, integer, help }) => {
+    const number = integer ? z.int() : z.number();
+    const bounded = (open ? number.gt(min) : number.min(min)).max(max);
+    return [jsonName, bounded.nullish().describe(`${help[0]!.toUpperCase()}${help.slice(1)}.`)];
+  })),
   logit_bias: logitBiasSchema,
   stop: stopSchema,
   stop_token_ids: z.array(tokenIdSchema).max(limits.stopTokenIds).nullish(),

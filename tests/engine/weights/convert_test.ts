@@ -2,14 +2,14 @@
 
 import assert from "node:assert/strict";
 import { formats } from "../../../kernels/formats/mod.ts";
-import { convert, toFloat32 } from "../../../engine/weights/convert.ts";
+import { convert, storedTypes } from "../../../engine/weights/convert.ts";
 import { decode } from "../../kernels/numbers.ts";
 import { Random } from "../../random.ts";
 
 const all16 = new Uint8Array(Uint16Array.from({ length: 65536 }, (_, i) => i).buffer);
 
 Deno.test("every bfloat16 survives the way to float32 and back", () => {
-  const wide = toFloat32(all16, "BF16");
+  const wide = storedTypes.get("BF16")!.decode(all16);
   const back = new Uint16Array(formats.bf16.encode(wide, 65536).buffer);
   for (let i = 0; i < 65536; i++) {
     if (Number.isNaN(wide[i])) assert.ok((back[i]! & 0x7fff) > 0x7f80);
@@ -24,7 +24,7 @@ Deno.test("float32 rounds to the nearest bfloat16, ties to even", () => {
     () => (random.next() - 0.5) * 2 ** random.int(-40, 40),
   );
   values.set([1 + 2 ** -8, 1 + 3 * 2 ** -8, -(1 + 2 ** -8), 0, -0, Infinity, 3.4e38]);
-  const rounded = toFloat32(formats.bf16.encode(values, 10_000), "BF16");
+  const rounded = storedTypes.get("BF16")!.decode(formats.bf16.encode(values, 10_000));
   assert.deepEqual([...rounded.slice(0, 7)], [1, 1 + 2 ** -6, -1, 0, -0, Infinity, Infinity]);
   for (let i = 7; i < values.length; i++) {
     const step = 2 ** (Math.floor(Math.log2(Math.abs(values[i]!))) - 7);
@@ -38,7 +38,7 @@ Deno.test("what float16 cannot hold becomes its largest number, not infinity", (
 });
 
 Deno.test("every bfloat16 becomes the nearest float16, or the largest of its sign", () => {
-  const wide = toFloat32(all16, "BF16");
+  const wide = storedTypes.get("BF16")!.decode(all16);
   const halves = new Float16Array(convert(all16, "BF16", "f16", 65536).buffer);
   const nearest = new Float16Array(wide);
   for (let i = 0; i < 65536; i++) {
@@ -48,7 +48,7 @@ Deno.test("every bfloat16 becomes the nearest float16, or the largest of its sig
 });
 
 Deno.test("fp8 e4m3 spans ±448 with subnormals and has no infinity", () => {
-  const values = toFloat32(Uint8Array.from({ length: 256 }, (_, i) => i), "F8_E4M3");
+  const values = storedTypes.get("F8_E4M3")!.decode(Uint8Array.from({ length: 256 }, (_, i) => i));
   assert.deepEqual(
     [values[0], values[1], values[8], values[0x38], values[0x7e], values[0xfe], values[0x7f], values[0xff]],
     [0, 2 ** -9, 2 ** -6, 1, 448, -448, NaN, NaN],
@@ -124,13 +124,13 @@ Deno.test("every stored type becomes the eight-bit rows of its float32 values", 
   for (const [stored, type] of [["BF16", "bf16"], ["F16", "f16"], ["F32", "f32"]] as const) {
     const bytes = formats[type].encode(values, columns);
     const rows = convert(bytes, stored, "q8", columns);
-    assert.deepEqual(rows, formats.q8.encode(toFloat32(bytes, stored), columns));
+    assert.deepEqual(rows, formats.q8.encode(storedTypes.get(stored)!.decode(bytes), columns));
     const back = decode(rows, "q8", columns);
     assert.ok(values.every((value, i) => Math.abs(value - back[i]!) < 0.03), stored);
   }
   const codes = Uint8Array.from({ length: 2 * columns }, () => random.int(0, 0x7e));
   assert.deepEqual(
     convert(codes, "F8_E4M3", "q8", columns),
-    formats.q8.encode(toFloat32(codes, "F8_E4M3"), columns),
+    formats.q8.encode(storedTypes.get("F8_E4M3")!.decode(codes), columns),
   );
 });

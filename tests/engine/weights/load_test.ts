@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import type { DecoderWeights } from "../../../engine/model/decoder.ts";
 import { loadDecoderWeights } from "../../../engine/model/load.ts";
-import { deviceType, estimateWeightBytes, type Model, openModel } from "../../../engine/model/open.ts";
+import type { Model } from "../../../engine/model/model.ts";
+import { deviceType, estimateWeightBytes, openModel } from "../../../engine/model/open.ts";
 import { ModelError } from "../../../engine/model/json.ts";
 import { convert } from "../../../engine/weights/convert.ts";
 import { vocabRange, wholeModel } from "../../../engine/weights/shard.ts";

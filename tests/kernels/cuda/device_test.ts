@@ -21,7 +21,8 @@ Deno.test("from compute capability 9.0 on kernels that wait for themselves are l
     const fake = new FakeDriver();
     using device = new CudaDevice(fake.driver, { ...fakeProperties, capability });
     device.launch(device.kernel("embed", "embed"), [5, 4, 3], 96, 0, [7, 8n]);
-    device.launch(device.kernel("tiled_bf16", "tiled"), [1, 1], 32, 0, []);
+    const described = { threads: 64, sharedBytes: 0, cluster: 1, programmatic: true, parameters: [] };
+    device.start({ ...described, module: "prefill_f16_sm90", kernel: "prefill_64_64", grid: [2, 1, 1] });
     const [first, second] = fake.launches as [FakeDriver["launches"][0], FakeDriver["launches"][0]];
     assert.deepEqual([first.early, second.early], [early, false]);
     assert.deepEqual([first.grid, first.threads], [[5, 4, 3], 96]);

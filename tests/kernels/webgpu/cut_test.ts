@@ -3,7 +3,7 @@ import type { HeadLayout } from "../../../kernels/ops.ts";
 import { decodeCut } from "../../../kernels/webgpu/attention/cut.ts";
 import { headBlocks } from "../../../kernels/webgpu/attention/tuning.ts";
 import { largeGpu } from "../large_gpu.ts";
-import type { DeviceCaps } from "../../../kernels/webgpu/kernel.ts";
+import type { DeviceCaps } from "../../../kernels/webgpu/shader/kernel.ts";
 
 const devices: DeviceCaps[] = [
   largeGpu,

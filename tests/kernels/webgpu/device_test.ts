@@ -7,7 +7,7 @@ import {
   isSoftware,
   NoAdapterError,
   probeWebGpu,
-} from "../../../kernels/webgpu/device.ts";
+} from "../../../kernels/webgpu/device/device.ts";
 import { plan } from "../plans.ts";
 
 const named = (description: string, vendor = "") => ({

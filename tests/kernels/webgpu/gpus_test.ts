@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { hasDeviceSelectLayer, listGpus, placeRanks } from "../../../kernels/webgpu/gpus.ts";
+import { hasDeviceSelectLayer, listGpus, placeRanks } from "../../../kernels/webgpu/device/gpus.ts";
 
 /** A file system as a machine with GPUs shows it. */
 async function machine(files: Readonly<Record<string, string>>): Promise<AsyncDisposable & { root: string }> {

@@ -11,15 +11,15 @@ import { decodeAttention } from "../../../kernels/webgpu/attention/decode.ts";
 import { mergeSplits } from "../../../kernels/webgpu/attention/merge.ts";
 import type { DecodeLayout } from "../../../kernels/webgpu/attention/tuning.ts";
 import { type HeadNorms, partialWords } from "../../../kernels/webgpu/attention/shape.ts";
-import { BufferAllocator } from "../../../kernels/webgpu/buffers.ts";
-import { GpuDevice } from "../../../kernels/webgpu/device.ts";
-import type { DeviceCaps } from "../../../kernels/webgpu/kernel.ts";
-import { PipelineCache } from "../../../kernels/webgpu/pipelines.ts";
+import { BufferAllocator } from "../../../kernels/webgpu/device/buffers.ts";
+import { GpuDevice } from "../../../kernels/webgpu/device/device.ts";
+import type { DeviceCaps } from "../../../kernels/webgpu/shader/kernel.ts";
+import { PipelineCache } from "../../../kernels/webgpu/device/pipelines.ts";
 import { packPlan } from "../../../kernels/webgpu/plan/pack.ts";
-import { Readback } from "../../../kernels/webgpu/readback.ts";
-import { prepare, type Prepared, Recorder } from "../../../kernels/webgpu/recorder.ts";
-import { ropeStore } from "../../../kernels/webgpu/rope/rope_store.ts";
-import { DeviceState } from "../../../kernels/webgpu/state.ts";
+import { Readback } from "../../../kernels/webgpu/device/readback.ts";
+import { prepare, type Prepared, Recorder } from "../../../kernels/webgpu/record/recorder.ts";
+import { ropeStore } from "../../../kernels/webgpu/attention/rope_store.ts";
+import { DeviceState } from "../../../kernels/webgpu/state/state.ts";
 import { Random, relativeError } from "../../random.ts";
 import { plan, scatteredPages, smallState } from "../plans.ts";
 
@@ -150,8 +150,8 @@ async function run(
     pageTable: state.pageTable,
     keys: state.keys[0]!,
     values: state.values[0]!,
-    partial: filled(
-      "partial",
+    partials: filled(
+      "partials",
       new Float32Array(queries * numHeads * splits * partialWords(headDim)).fill(NaN),
     ),
     output: filled("output", new Float32Array(queries * numHeads * headDim).fill(NaN)),
@@ -160,7 +160,7 @@ async function run(
   const shape = { heads, cache, scale: headDim ** -0.5, window, qkv: "f32", output: "f32" } as const;
   const dispatches: Prepared[] = [];
   if (!together) {
-    const call = ropeStore({ heads, cache, ...norms, qkv: "f32" }, queries, gpu.caps);
+    const call = ropeStore(shape, norms, queries, gpu.caps);
     dispatches.push(prepare(pipelines, call, buffers));
   }
   const attention = decodeAttention(shape, together ? norms : null, queries, splits, layout, gpu.caps);

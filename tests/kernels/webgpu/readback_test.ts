@@ -1,7 +1,7 @@
 import { gpuTest } from "../../gpu.ts";
 import assert from "node:assert/strict";
-import { GpuDevice } from "../../../kernels/webgpu/device.ts";
-import { Readback, type Staging } from "../../../kernels/webgpu/readback.ts";
+import { GpuDevice } from "../../../kernels/webgpu/device/device.ts";
+import { Readback, type Staging } from "../../../kernels/webgpu/device/readback.ts";
 
 /** Copies words to a staging buffer by way of the device. */
 function send(

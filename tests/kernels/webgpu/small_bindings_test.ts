@@ -7,7 +7,7 @@ import type { Activation, Backend, Matrix, MatrixSpec, Ops } from "../../../kern
 import { ReferenceBackend } from "../../../kernels/reference/backend.ts";
 import { encode } from "../numbers.ts";
 import { createWebGpuBackend } from "../../../kernels/webgpu/backend.ts";
-import type { DeviceCaps } from "../../../kernels/webgpu/kernel.ts";
+import type { DeviceCaps } from "../../../kernels/webgpu/shader/kernel.ts";
 import { Random, relativeError } from "../../random.ts";
 import { plan, samplingRows, type TestSequence } from "../plans.ts";
 

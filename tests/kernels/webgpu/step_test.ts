@@ -4,7 +4,7 @@
 
 import { gpuTest } from "../../gpu.ts";
 import assert from "node:assert/strict";
-import { warmUpPlans } from "../../../kernels/webgpu/warm_up.ts";
+import { warmUpPlans } from "../../../kernels/webgpu/plan/warm_up.ts";
 import type { ModelConfig } from "../../../engine/model/config.ts";
 import { Decoder, type StateSizes } from "../../../engine/model/decoder.ts";
 import { loadDecoderWeights } from "../../../engine/model/load.ts";

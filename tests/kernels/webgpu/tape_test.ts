@@ -8,7 +8,7 @@ import { loadDecoderWeights } from "../../../engine/model/load.ts";
 import { openModel } from "../../../engine/model/open.ts";
 import type { Ops } from "../../../kernels/ops.ts";
 import { createWebGpuBackend } from "../../../kernels/webgpu/backend.ts";
-import { plan, samplingRows } from "../plans.ts";
+import { plan, samplingRows, type TestSampling } from "../plans.ts";
 
 const state = { pageSize: 4, numPages: 160, maxRows: 12, contextLength: 48, maxTokens: 128, maxSamples: 12 };
 const pagesPerRow = state.contextLength / state.pageSize;
@@ -27,13 +27,19 @@ async function decode(oneFunction: boolean): Promise<{ tokens: number[]; runs: n
     decoder.forward(ops);
   };
   const tokens: number[] = [];
-  const step = async (rows: number, cached: number, extend: number, steps: number) => {
+  const step = async (
+    rows: number,
+    cached: number,
+    extend: number,
+    steps: number,
+    sampling: TestSampling = {},
+  ) => {
     const sequences = Array.from({ length: rows }, (_, row) => ({ row, cached, extend }));
-    const greedy = sequences.map(() => ({ temperature: 0 }));
+    const parameters = sequences.map(() => sampling);
     const recorded = backend.record(
       plan(++id, sequences, {
         steps,
-        sampling: samplingRows(sequences, greedy),
+        sampling: samplingRows(sequences, parameters),
         ...(id > 1 ? {} : {
           pages: Array.from(
             { length: state.maxRows * pagesPerRow },
@@ -50,7 +56,8 @@ async function decode(oneFunction: boolean): Promise<{ tokens: number[]; runs: n
     );
     forwards += steps;
     recorded.submit();
-    tokens.push(...(await recorded.read()).tokens);
+    const result = await recorded.read();
+    tokens.push(...result.tokens, ...result.topTokens);
   };
   await step(3, 0, 9, 1);
   await step(3, 9, 1, 4);
@@ -60,6 +67,10 @@ async function decode(oneFunction: boolean): Promise<{ tokens: number[]; runs: n
   await step(12, 9, 1, 3);
   await step(3, 12, 1, 4);
   await step(12, 16, 1, 2);
+  // Log-probabilities beside penalties need a copy of the logits: not everything on a tape is a dispatch.
+  for (const cached of [18, 22, 26]) {
+    await step(3, cached, 1, 4, { presencePenalty: 1.5, promptLength: 9, logprobs: 3 });
+  }
   return { tokens, runs, forwards };
 }
 
@@ -69,7 +80,7 @@ gpuTest(
     const fresh = await decode(false), taped = await decode(true);
     assert.deepEqual(taped.tokens, fresh.tokens);
     assert.ok(new Set(taped.tokens).size > 5, "the tokens tell steps apart");
-    assert.equal(taped.forwards, 19);
+    assert.equal(taped.forwards, 31);
     assert.ok(taped.runs < fresh.runs && fresh.runs < fresh.forwards, `${taped.runs}, ${fresh.runs}`);
   },
 );

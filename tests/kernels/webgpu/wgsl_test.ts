@@ -4,27 +4,28 @@ import { gpuTest } from "../../gpu.ts";
 import assert from "node:assert/strict";
 import type { DType } from "../../../kernels/formats/mod.ts";
 import type { HeadLayout } from "../../../kernels/ops.ts";
-import { addRows } from "../../../kernels/webgpu/add/add.ts";
+import { addRows } from "../../../kernels/webgpu/collective/add.ts";
 import { cacheLayout } from "../../../kernels/webgpu/attention/cache.ts";
 import { decodeAttention } from "../../../kernels/webgpu/attention/decode.ts";
 import { mergeSplits } from "../../../kernels/webgpu/attention/merge.ts";
 import { prefillAttention, prefillTile } from "../../../kernels/webgpu/attention/prefill.ts";
 import { embed } from "../../../kernels/webgpu/embed/embed.ts";
 import { largeGpu } from "../large_gpu.ts";
-import type { DeviceCaps, KernelSource } from "../../../kernels/webgpu/kernel.ts";
+import type { DeviceCaps, KernelSource } from "../../../kernels/webgpu/shader/kernel.ts";
+import { expertTile, matvecTile } from "../../../kernels/webgpu/linear/divide.ts";
+import { gemmCall } from "../../../kernels/webgpu/linear/gemm.ts";
+import { matvecCall } from "../../../kernels/webgpu/linear/matvec.ts";
+import { prepareCall } from "../../../kernels/webgpu/linear/prepare.ts";
 import { planLinear } from "../../../kernels/webgpu/linear/plan.ts";
 import { combineExperts } from "../../../kernels/webgpu/moe/combine.ts";
-import { groupedProduct, groupedTile } from "../../../kernels/webgpu/moe/grouped.ts";
-import { expertDown, expertGateUp } from "../../../kernels/webgpu/moe/matvec.ts";
 import { route } from "../../../kernels/webgpu/moe/route.ts";
 import { listTiles } from "../../../kernels/webgpu/moe/tiles.ts";
-import { gatherNorm } from "../../../kernels/webgpu/norm/gather_norm.ts";
-import { ropeStore } from "../../../kernels/webgpu/rope/rope_store.ts";
+import { ropeStore } from "../../../kernels/webgpu/attention/rope_store.ts";
 import { drawChunks, drawFinish } from "../../../kernels/webgpu/sample/draw.ts";
 import { logprobChunks, logprobFinish } from "../../../kernels/webgpu/sample/logprobs.ts";
 import { applyBias, applyPenalties, countHistory } from "../../../kernels/webgpu/sample/penalties.ts";
 import { sampleLimits } from "../../../kernels/webgpu/sample/threshold.ts";
-import { scatter } from "../../../kernels/webgpu/scatter/scatter.ts";
+import { scatter } from "../../../kernels/webgpu/plan/scatter.ts";
 
 const devices: DeviceCaps[] = [
   largeGpu,
@@ -79,7 +80,7 @@ function everyKernel(caps: DeviceCaps): KernelSource[] {
     }
     for (const [qNorm, kNorm] of [[null, null], [1e-6, 1e-6]] as const) {
       found.push(
-        ropeStore({ heads, cache, qNorm, kNorm, qkv: "f32" }, 3, caps),
+        ropeStore({ heads, cache, qkv: "f32" }, { qNorm, kNorm }, 3, caps),
       );
     }
   }
@@ -118,33 +119,30 @@ function everyKernel(caps: DeviceCaps): KernelSource[] {
         }
       }
     }
-    const expert = {
-      columns: 136,
-      dtype,
-      expertsPerToken: 3,
-      firstExpert: 4,
-      experts: 8,
-      output: "f32",
-    } as const;
-    const gateUp = { ...expert, kind: "gate-up", width: 72 } as const;
-    const down = { ...expert, kind: "down", width: 136, columns: 72 } as const;
-    found.push(expertGateUp(gateUp, 2, caps), expertDown(down, "add", 2, caps));
-    for (const pairs of [8, 100, 300, 800]) {
-      const tile = groupedTile(pairs, 8, caps);
-      found.push(
-        groupedProduct(gateUp, tile, 0, 5),
-        groupedProduct(down, tile, 0, 5),
-      );
+    for (const input of ["token", "pair"] as const) {
+      const shape = {
+        rows: input === "token" ? 144 : 136,
+        columns: input === "token" ? 136 : 72,
+        dtype,
+        epilogue: input === "token" ? "silu-mul" : "add",
+        normEpsilon: null,
+        bias: false,
+        input: "f32",
+        output: "f32",
+        outputStride: 136,
+        outputOffset: 0,
+        countWord: 0,
+        experts: { input, perToken: 3, first: 4, count: 8, firstPair: 6 },
+      } as const;
+      found.push(matvecCall(shape, matvecTile(shape, 1, caps), 2));
+      for (const each of [1, 12, 36, 100]) {
+        found.push(gemmCall(shape, 5, expertTile(each, caps), { role: "input", type: "f32", scaled: false }));
+      }
     }
   }
-  for (const rows of ["all", "sampled"] as const) {
-    found.push(
-      gatherNorm(
-        { rows, columns: 96, epsilon: 1e-6, input: "f32", output: "f32" },
-        3,
-        caps,
-      ),
-    );
+  for (const gather of [false, true]) {
+    const shape = { columns: 96, input: "f32", countWord: 0 } as const;
+    found.push(prepareCall(shape, 3, { normEpsilon: 1e-6, type: "f32" }, gather));
   }
   const logits = { vocabSize: 5003, stride: 5004 };
   found.push(

@@ -1,0 +1,18 @@
+// A model as it lies on the disk: what it is, and where its tensors are.
+
+import type { TensorIndex } from "../weights/tensor_index.ts";
+import type { GenerationConfig, ModelConfig } from "./config.ts";
+
+/** A model, checked. */
+export interface Model {
+  /** The folder or file, for messages. */
+  readonly directory: string;
+  /** Its shape. */
+  readonly config: ModelConfig;
+  /** Its makers' advice on sampling, and where texts end. */
+  readonly generation: GenerationConfig;
+  /** Null for dummy weights, which need no files. */
+  readonly tensors: TensorIndex | null;
+  /** Rows and columns that share a scale in an fp8 checkpoint. */
+  readonly fp8Block: readonly [rows: number, columns: number];
+}

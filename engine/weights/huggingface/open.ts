@@ -1,0 +1,30 @@
+// A model's folder in the Hugging Face layout: `config.json`, `generation_config.json`, safetensors.
+
+import type { Model } from "../../model/model.ts";
+import { ModelError } from "../../model/json.ts";
+import { readJson } from "../json_file.ts";
+import { readTensorIndex } from "../tensor_index.ts";
+import { fp8Block, parseModelConfig } from "./config.ts";
+import { parseGenerationConfig } from "./generation.ts";
+
+const mostConfigBytes = 4 << 20;
+
+/**
+ * Reads the configuration and, unless the weights are to be dummies, the headers of the weight files.
+ * @throws ModelError, one line that names the file
+ */
+export async function openFolder(directory: string, dummy: boolean): Promise<Model> {
+  const path = `${directory}/config.json`;
+  const json = await readJson(path, mostConfigBytes);
+  if (json === undefined) throw new ModelError(`${directory}: not a model's folder (no config.json)`);
+  const config = parseModelConfig(json, path);
+  const generationPath = `${directory}/generation_config.json`;
+  const generationJson = await readJson(generationPath, mostConfigBytes);
+  const generation = parseGenerationConfig(
+    generationJson === undefined ? undefined : { json: generationJson, path: generationPath },
+    { json, path },
+    config.vocabSize,
+  );
+  const tensors = dummy ? null : await readTensorIndex(directory);
+  return { directory, config, generation, tensors, fp8Block: fp8Block(json, path) };
+}

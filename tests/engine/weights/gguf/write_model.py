@@ -1,0 +1,123 @@
+"""Writes a model's folder in the Hugging Face layout as GGUF, with the gguf package.
+
+usage: write_model.py FOLDER OUT.gguf TYPE [again]    TYPE: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1
+
+With "again" the quantised values are expanded by the package itself and stored as float32.
+"""
+
+import json
+import sys
+
+import numpy as np
+from gguf import GGUFWriter
+from gguf.constants import GGMLQuantizationType
+from gguf.quants import dequantize, quantize
+
+folder, out, type_name = sys.argv[1:4]
+expanded = sys.argv[4:] == ["again"]
+config = json.load(open(f"{folder}/config.json"))
+kind = GGMLQuantizationType[type_name]
+names = {"LlamaForCausalLM": "llama", "MistralForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2",
+         "Qwen3ForCausalLM": "qwen3", "Qwen3MoeForCausalLM": "qwen3moe"}
+arch = names[config["architectures"][0]]
+heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
+head_dim = config.get("head_dim") or config["hidden_size"] // heads
+rope = config.get("rope_parameters") or {}
+
+
+def tensors():
+    """Name and float32 values of every tensor of a safetensors file."""
+    raw = open(f"{folder}/model.safetensors", "rb").read()
+    length = int.from_bytes(raw[:8], "little")
+    for name, entry in json.loads(raw[8 : 8 + length]).items():
+        if name == "__metadata__":
+            continue
+        begin, end = (8 + length + offset for offset in entry["data_offsets"])
+        data = raw[begin:end]
+        if entry["dtype"] == "BF16":
+            values = (np.frombuffer(data, np.uint16).astype(np.uint32) << 16).view(np.float32)
+        else:
+            values = np.frombuffer(data, {"F16": np.float16, "F32": np.float32}[entry["dtype"]]).astype(np.float32)
+        yield name, values.reshape(entry["shape"])
+
+
+def interleave(values, count):
+    """The row order of the architecture llama: the halves of each head take turns."""
+    rest = values.shape[1:]
+    return values.reshape(count, 2, head_dim // 2, *rest).swapaxes(1, 2).reshape(values.shape)
+
+
+writer = GGUFWriter(out, arch)
+writer.add_block_count(config["num_hidden_layers"])
+writer.add_context_length(config["max_position_embeddings"])
+writer.add_embedding_length(config["hidden_size"])
+writer.add_feed_forward_length(config["intermediate_size"])
+writer.add_head_count(heads)
+writer.add_head_count_kv(kv_heads)
+writer.add_key_length(head_dim)
+writer.add_value_length(head_dim)
+writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+writer.add_rope_freq_base(rope.get("rope_theta", config.get("rope_theta", 10000.0)))
+if rope.get("rope_type") == "yarn":
+    from gguf import RopeScalingType
+    writer.add_rope_scaling_type(RopeScalingType.YARN)
+    writer.add_rope_scaling_factor(rope["factor"])
+    writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+if rope.get("rope_type") == "llama3":
+    # As convert_hf_to_gguf's rule: the divisor of each pair's frequency.
+    base, factors = rope["rope_theta"], []
+    low, high, old = rope["low_freq_factor"], rope["high_freq_factor"], rope["original_max_position_embeddings"]
+    for frequency in 1.0 / base ** (np.arange(0, head_dim, 2) / head_dim):
+        wavelength = 2 * np.pi / frequency
+        if wavelength < old / high:
+            factors.append(1.0)
+        elif wavelength > old / low:
+            factors.append(rope["factor"])
+        else:
+            smooth = (old / wavelength - low) / (high - low)
+            factors.append(1 / ((1 - smooth) / rope["factor"] + smooth))
+    writer.add_tensor("rope_freqs.weight", np.array(factors, np.float32))
+if arch == "qwen3moe":
+    writer.add_expert_count(config.get("num_experts") or config["num_local_experts"])
+    writer.add_expert_used_count(config["num_experts_per_tok"])
+    writer.add_expert_feed_forward_length(config["moe_intermediate_size"])
+outer = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight",
+         "lm_head.weight": "output.weight"}
+inner = {"input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
+         "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm",
+         "self_attn.k_norm": "attn_k_norm", "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate",
+         "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "mlp.gate": "ffn_gate_inp"}
+experts = {}
+
+
+def add(name, values):
+    fits = values.ndim > 1 and values.shape[-1] % 32 == 0 and not name.endswith("gate_inp.weight")
+    if not fits or kind == GGMLQuantizationType.F32:
+        return writer.add_tensor(name, values.astype(np.float32))
+    if expanded:
+        return writer.add_tensor(name, dequantize(quantize(values, kind), kind).astype(np.float32))
+    if kind == GGMLQuantizationType.F16:
+        return writer.add_tensor(name, values.astype(np.float16))
+    writer.add_tensor(name, quantize(values, kind), raw_dtype=kind)
+
+
+for name, values in tensors():
+    if name in outer:
+        add(outer[name], values)
+        continue
+    _, _, layer, *rest, suffix = name.split(".")
+    part = ".".join(rest)
+    if "experts" in rest:
+        _, _, expert, projection = rest
+        key = f"blk.{layer}.ffn_{projection.removesuffix('_proj')}_exps.weight"
+        experts.setdefault(key, {})[int(expert)] = values
+        continue
+    if arch == "llama" and part in ("self_attn.q_proj", "self_attn.k_proj"):
+        values = interleave(values, heads if "q_proj" in part else kv_heads)
+    add(f"blk.{layer}.{inner[part]}.{suffix}", values)
+for key, parts in experts.items():
+    add(key, np.stack([parts[i] for i in range(len(parts))]))
+writer.write_header_to_file()
+writer.write_kv_data_to_file()
+writer.write_tensors_to_file()
+writer.close()
