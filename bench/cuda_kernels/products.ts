@@ -1,6 +1,6 @@
 // Products on the matrix units: every tile against float64, then times on the shapes of models.
 
-import { rowBytes } from "../../kernels/ops.ts";
+import { rowBytes } from "../../kernels/formats/mod.ts";
 import type { KernelLaunch } from "../../kernels/cuda/gemm/launch.ts";
 import {
   launchProduct,

@@ -1,6 +1,6 @@
 // The launches of prepare.cu and expand.cu: norm and rounding of a product's input, int8 weights to 16-bit floats.
 
-import { rowBytes } from "../../ops.ts";
+import { rowBytes } from "../../formats/mod.ts";
 import { type KernelLaunch, overlapping, packParameters } from "./launch.ts";
 
 /** What is prepared. */

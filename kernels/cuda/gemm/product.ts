@@ -3,8 +3,8 @@
 // output[t, n] = epilogue(rowScale[t] · Σ_k input[t, k] · weight[n, k] + bias[n]). Input and weight are 16-bit floats of
 // one kind ("element"); q8 weights are expanded to it. Experts' products take a list of tiles.
 
-import type { DType } from "../../ops.ts";
-import { rowBytes } from "../../ops.ts";
+import type { DType } from "../../formats/mod.ts";
+import { rowBytes } from "../../formats/mod.ts";
 import { divideUp, type KernelLaunch, overlapping, packParameters } from "./launch.ts";
 import { chooseTile, type ProductTile } from "./tiles.ts";
 
