@@ -1,16 +1,14 @@
 // Random numbers for kernels, the same on host and device, and how far results are from float64.
 
 import type { Gpu } from "./gpu.ts";
-import { formats } from "../../kernels/formats/mod.ts";
 
 /** Element types of products and attention. */
 export type Element = "bf16" | "f16";
 
 const table = (element: Element) => {
-  const values = new Float64Array(65536);
-  const halves = new Float16Array(Uint16Array.from(values, (_, i) => i).buffer);
-  for (let i = 0; i < 65536; i++) values[i] = element === "bf16" ? fromBf16(i) : halves[i]!;
-  return values;
+  const bits = Uint16Array.from({ length: 65536 }, (_, i) => i);
+  if (element === "f16") return Float64Array.from(new Float16Array(bits.buffer));
+  return Float64Array.from(new Float32Array(Uint32Array.from(bits, (b) => b * 65536).buffer));
 };
 const tables = new Map<Element, Float64Array>();
 /** The value of every bit pattern. */

@@ -1,18 +1,21 @@
-// Attention of single queries over paged keys and values: flash-decoding (Dao et al. 2023), the query heads that share a
-// key/value head in one workgroup, so that keys and values are read once.
+// Attention of single queries over paged keys and values: flash-decoding (Dao et al. 2023), the query heads that
+// share a key/value head in one workgroup, so that keys and values are read once.
 //
-// Grid: (splits, kvHeads · blocks of 8 heads, queries), fixed: lengths and the keys of a split are read from the plan and
-// workgroups behind the end leave. Workgroup: WARPS warps that take 16 keys each in turn and meet at the end. Memory: both
-// products run on mma.sync with operands straight from memory: keys (or values' columns) are the rows of A, the heads
-// the columns of B. Which number stands where in a sum does not matter as long as both operands agree, so a lane's 16
-// bytes of a key serve two products as they come; values are paired by two byte permutations, probabilities turned by
-// movmatrix. The next 16 keys are on their way during the softmax (online, Milakov & Gimelshein 2018). With several
-// splits, the last workgroup to arrive merges them in order. Bound by reading keys and values.
+// Grid: (splits, kvHeads · blocks of 8 heads, queries), fixed: lengths and the keys of a split are read from the plan
+// and workgroups behind the end leave. Workgroup: WARPS warps that take 16 keys each in turn and meet at the end.
+// Memory: both products run on mma.sync with operands straight from memory: keys (or values' columns) are the rows of
+// A, the heads the columns of B. Which number stands where in a sum does not matter as long as both operands agree,
+// so a lane's 16 bytes of a key serve two products as they come; values are paired by two byte permutations,
+// probabilities turned by movmatrix. The next 16 keys are on their way during the softmax (online, Milakov &
+// Gimelshein 2018). With several splits, the last workgroup to arrive merges them in order. Bound by reading keys and
+// values.
 #include "paged.cuh"
 
 __device__ __forceinline__ uint4 stream16(const u16* from) {
   uint4 v;
-  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from));
+  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(from));
   return v;
 }
 // Turns an 8 × 8 matrix of 16-bit numbers, a row in four lanes.
@@ -21,7 +24,9 @@ __device__ __forceinline__ u32 turned(u32 v) {
   asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(r) : "r"(v));
   return r;
 }
-__device__ __forceinline__ u32 wordOf(const uint4& v, int j) { return j == 0 ? v.x : j == 1 ? v.y : j == 2 ? v.z : v.w; }
+__device__ __forceinline__ u32 wordOf(const uint4& v, int j) {
+  return j == 0 ? v.x : j == 1 ? v.y : j == 2 ? v.z : v.w;
+}
 
 template <class E, int D, int WARPS>
 __device__ __forceinline__ void decode(const Attention& p) {
@@ -51,9 +56,10 @@ __device__ __forceinline__ void decode(const Attention& p) {
   uint4 query8[KB];
 #pragma unroll
   for (int b = 0; b < KB; b++)
-    query8[b] = g < heads && b * 4 + q < pieces
-                    ? *(const uint4*)(p.queries + (size_t)token * p.queryStride + (head + g) * p.headDim + b * 32 + q * 8)
-                    : none;
+    query8[b] =
+        g < heads && b * 4 + q < pieces
+            ? *(const uint4*)(p.queries + (size_t)token * p.queryStride + (head + g) * p.headDim + b * 32 + q * 8)
+            : none;
   // Lane i finds the place of the i-th of 16 keys.
   auto slots = [&](int from) { return slotOf(p, row, minimum(from + (lane & 15), end - 1), kvHead); };
   uint4 key0[KB], key1[KB];
@@ -84,7 +90,8 @@ __device__ __forceinline__ void decode(const Attention& p) {
     float s[4] = {};
 #pragma unroll
     for (int b = 0; b < KB; b++) {
-      const u32 low[4] = {key0[b].x, key1[b].x, key0[b].y, key1[b].y}, high[4] = {key0[b].z, key1[b].z, key0[b].w, key1[b].w};
+      const u32 low[4] = {key0[b].x, key1[b].x, key0[b].y, key1[b].y},
+                high[4] = {key0[b].z, key1[b].z, key0[b].w, key1[b].w};
       E::mma(s, low, query8[b].x, query8[b].y);
       E::mma(s, high, query8[b].z, query8[b].w);
     }
@@ -101,7 +108,8 @@ __device__ __forceinline__ void decode(const Attention& p) {
     top0 = fmaxf(top0, max0), top1 = fmaxf(top1, max1);
     const float less0 = exp2Fast(max0 - top0), less1 = exp2Fast(max1 - top1);
     max0 = top0, max1 = top1;
-    s[0] = exp2Fast(s[0] - top0), s[1] = exp2Fast(s[1] - top1), s[2] = exp2Fast(s[2] - top0), s[3] = exp2Fast(s[3] - top1);
+    s[0] = exp2Fast(s[0] - top0), s[1] = exp2Fast(s[1] - top1), s[2] = exp2Fast(s[2] - top0),
+    s[3] = exp2Fast(s[3] - top1);
     sum0 = sum0 * less0 + s[0] + s[2], sum1 = sum1 * less1 + s[1] + s[3];
     const u32 b0 = turned(E::packUnit(s[0], s[1])), b1 = turned(E::packUnit(s[2], s[3]));
 #pragma unroll
@@ -110,15 +118,19 @@ __device__ __forceinline__ void decode(const Attention& p) {
       for (int j = 0; j < 4; j++) {
         float(&c)[4] = o[v * 4 + j];
         c[0] *= less0, c[1] *= less1, c[2] *= less0, c[3] *= less1;
-        const u32 w0 = wordOf(value[v][0], j), w1 = wordOf(value[v][1], j), w2 = wordOf(value[v][2], j), w3 = wordOf(value[v][3], j);
+        const u32 w0 = wordOf(value[v][0], j), w1 = wordOf(value[v][1], j), w2 = wordOf(value[v][2], j),
+                  w3 = wordOf(value[v][3], j);
         // Columns 8 g + 2 j and 8 g + 2 j + 1 of keys 2 q, 2 q + 1 and 2 q + 8, 2 q + 9.
-        const u32 a[4] = {__byte_perm(w0, w1, 0x5410), __byte_perm(w0, w1, 0x7632), __byte_perm(w2, w3, 0x5410), __byte_perm(w2, w3, 0x7632)};
+        const u32 a[4] = {__byte_perm(w0, w1, 0x5410), __byte_perm(w0, w1, 0x7632), __byte_perm(w2, w3, 0x5410),
+                          __byte_perm(w2, w3, 0x7632)};
         E::mma(c, a, b0, b1);
       }
   }
 #pragma unroll
   for (int m = 4; m < 32; m *= 2) sum0 += __shfl_xor_sync(~0u, sum0, m), sum1 += __shfl_xor_sync(~0u, sum1, m);
-  if (g == 0) maxima[warp][2 * q] = max0, maxima[warp][2 * q + 1] = max1, sums[warp][2 * q] = sum0, sums[warp][2 * q + 1] = sum1;
+  if (g == 0)
+    maxima[warp][2 * q] = max0, maxima[warp][2 * q + 1] = max1, sums[warp][2 * q] = sum0,
+                     sums[warp][2 * q + 1] = sum1;
 #pragma unroll
   for (int v = 0; v < VS; v++)
 #pragma unroll
@@ -186,9 +198,9 @@ __device__ __forceinline__ void decode(const Attention& p) {
   }
 }
 
-#define DECODE(D, WARPS)                                                                                      \
+#define DECODE(D, WARPS)                                                                                     \
   extern "C" __global__ void __launch_bounds__(WARPS * 32) decode_##D(const __grid_constant__ Attention p) { \
-    decode<ELEMENT, D, WARPS>(p);                                                                             \
+    decode<ELEMENT, D, WARPS>(p);                                                                            \
   }
 // Heads of up to 64, 128 and 256 numbers, a multiple of 8.
 DECODE(64, 4)

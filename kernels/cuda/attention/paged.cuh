@@ -34,11 +34,15 @@ __device__ __forceinline__ u32 slotOf(const Attention& p, u32 row, int position,
 }
 
 __device__ __forceinline__ void storeOutput(const Attention& p, size_t at, float v) {
-  if (p.outputType == OUT_F32) ((float*)p.output)[at] = v;
-  else ((u16*)p.output)[at] = (u16)(p.outputType == OUT_BF16 ? Bf16::pack(v, 0) : F16::pack(v, 0));
+  if (p.outputType == OUT_F32)
+    ((float*)p.output)[at] = v;
+  else
+    ((u16*)p.output)[at] = (u16)(p.outputType == OUT_BF16 ? Bf16::pack(v, 0) : F16::pack(v, 0));
 }
 // at is even.
 __device__ __forceinline__ void storeOutputPair(const Attention& p, size_t at, float a, float b) {
-  if (p.outputType == OUT_F32) *(float2*)((float*)p.output + at) = make_float2(a, b);
-  else *(u32*)((u16*)p.output + at) = p.outputType == OUT_BF16 ? Bf16::pack(a, b) : F16::pack(a, b);
+  if (p.outputType == OUT_F32)
+    *(float2*)((float*)p.output + at) = make_float2(a, b);
+  else
+    *(u32*)((u16*)p.output + at) = p.outputType == OUT_BF16 ? Bf16::pack(a, b) : F16::pack(a, b);
 }

@@ -1,13 +1,13 @@
-// Attention of prompts over paged keys and values: FlashAttention-2 (Dao 2023, arXiv 2307.08691) on mma.sync, causal, with
-// the query heads that share a key/value head stacked as rows.
+// Attention of prompts over paged keys and values: FlashAttention-2 (Dao 2023, arXiv 2307.08691) on mma.sync, causal,
+// with the query heads that share a key/value head stacked as rows.
 //
-// Grid: (kvHeads · blocks of heads, tiles), the last tiles first because they see the most keys; how many tiles there are
-// is read from the plan. A tile is a few consecutive tokens of one sequence, ROWS (token, head) rows. Workgroup: a warp
-// has 16 rows: their queries, 64 scores each, and outputs in registers; the online softmax needs shuffles among four
-// lanes only. Blocks of 64 keys, then their values, are staged by cp.async page by page, one behind the other: values
-// arrive during q · k, the next keys during the second product. Places of the next keys are looked up a block ahead.
-// Rows in shared memory are padded to an odd number of 16-byte pieces against bank conflicts. Bound by mma.sync and by
-// reading shared memory.
+// Grid: (kvHeads · blocks of heads, tiles), the last tiles first because they see the most keys; how many tiles there
+// are is read from the plan. A tile is a few consecutive tokens of one sequence, ROWS (token, head) rows. Workgroup:
+// a warp has 16 rows: their queries, 64 scores each, and outputs in registers; the online softmax needs shuffles
+// among four lanes only. Blocks of 64 keys, then their values, are staged by cp.async page by page, one behind the
+// other: values arrive during q · k, the next keys during the second product. Places of the next keys are looked up a
+// block ahead. Rows in shared memory are padded to an odd number of 16-byte pieces against bank conflicts. Bound by
+// mma.sync and by reading shared memory.
 #include "paged.cuh"
 
 template <class E, int D, int ROWS>
@@ -44,13 +44,15 @@ __device__ __forceinline__ void prefill(const Attention& p) {
       const bool inside = piece < pieces;
       from += inside ? piece * 8 : 0, to += piece * 16;
 #pragma unroll 4
-      for (int r = t / (D / 8); r < KEYS; r += step) copy16(to + r * (P * 16), from + (size_t)slots[which][r] * 8, inside ? 16 : 0);
+      for (int r = t / (D / 8); r < KEYS; r += step)
+        copy16(to + r * (P * 16), from + (size_t)slots[which][r] * 8, inside ? 16 : 0);
     } else {
 #pragma unroll 2
       for (int i = t; i < KEYS * (D / 8); i += threads) {
         const int r = i / (D / 8), piece = i % (D / 8);
         const bool inside = piece < pieces;
-        copy16(to + (r * P + piece) * 16, from + (size_t)slots[which][r] * 8 + (inside ? piece * 8 : 0), inside ? 16 : 0);
+        copy16(to + (r * P + piece) * 16, from + (size_t)slots[which][r] * 8 + (inside ? piece * 8 : 0),
+               inside ? 16 : 0);
       }
     }
   };
@@ -74,7 +76,8 @@ __device__ __forceinline__ void prefill(const Attention& p) {
     if (t < KEYS) next = slotOf(p, row, minimum(key + KEYS + t, last), kvHead);
     if (D <= 128 && key == firstKey) {
 #pragma unroll
-      for (int k = 0; k < KK; k++) loadMatrix(query[k], queriesAt + ((warp * 16 + (lane & 15)) * P + k * 2 + (lane >> 4)) * 16);
+      for (int k = 0; k < KK; k++)
+        loadMatrix(query[k], queriesAt + ((warp * 16 + (lane & 15)) * P + k * 2 + (lane >> 4)) * 16);
     }
     float s[KEYS / 8][4] = {};
 #pragma unroll
@@ -124,8 +127,8 @@ __device__ __forceinline__ void prefill(const Attention& p) {
     for (int d = 0; d < D / 8; d++) o[d][0] *= less0, o[d][1] *= less0, o[d][2] *= less1, o[d][3] *= less1;
 #pragma unroll
     for (int k = 0; k < KEYS / 16; k++) {
-      const u32 a[4] = {E::packUnit(s[2 * k][0], s[2 * k][1]), E::packUnit(s[2 * k][2], s[2 * k][3]), E::packUnit(s[2 * k + 1][0], s[2 * k + 1][1]),
-                        E::packUnit(s[2 * k + 1][2], s[2 * k + 1][3])};
+      const u32 a[4] = {E::packUnit(s[2 * k][0], s[2 * k][1]), E::packUnit(s[2 * k][2], s[2 * k][3]),
+                        E::packUnit(s[2 * k + 1][0], s[2 * k + 1][1]), E::packUnit(s[2 * k + 1][2], s[2 * k + 1][3])};
 #pragma unroll
       for (int d = 0; d < D / 16; d++) {
         u32 b[4];
@@ -150,9 +153,10 @@ __device__ __forceinline__ void prefill(const Attention& p) {
   }
 }
 
-#define PREFILL(D, ROWS, BLOCKS)                                                                                             \
-  extern "C" __global__ void __launch_bounds__(ROWS * 2, BLOCKS) prefill_##D##_##ROWS(const __grid_constant__ Attention p) { \
-    prefill<ELEMENT, D, ROWS>(p);                                                                                            \
+#define PREFILL(D, ROWS, BLOCKS)                                  \
+  extern "C" __global__ void __launch_bounds__(ROWS * 2, BLOCKS)  \
+      prefill_##D##_##ROWS(const __grid_constant__ Attention p) { \
+    prefill<ELEMENT, D, ROWS>(p);                                 \
   }
 // Heads of up to D numbers, a multiple of 8; the chooser takes the least that fits.
 PREFILL(64, 64, 3)

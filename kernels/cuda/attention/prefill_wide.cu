@@ -1,12 +1,12 @@
-// Attention of prompts on wgmma (compute capability 9.0): what prefill.cu does, as FlashAttention-3 orders it (Shah et al.
-// 2024, arXiv 2407.08608).
+// Attention of prompts on wgmma (compute capability 9.0): what prefill.cu does, as FlashAttention-3 orders it (Shah
+// et al. 2024, arXiv 2407.08608).
 //
-// Grid as in prefill.cu, tiles of 128 rows. Workgroup: two warp groups have 64 (token, head) rows each; four more warps
-// bring blocks of KEYS keys and their values by cp.async, page by page, into STAGES buffers each, and run ahead. A warp
-// group asks for the scores of the next block before it multiplies the probabilities of this one with the values, so that
-// the softmax runs beside the matrix units; the two groups drift apart by themselves. Memory: queries, keys and values lie
-// in halves of 64 numbers a row, 128 bytes with the exchange that wgmma knows; values are read as rows of N. Bound by
-// wgmma and the exponentials.
+// Grid as in prefill.cu, tiles of 128 rows. Workgroup: two warp groups have 64 (token, head) rows each; four more
+// warps bring blocks of KEYS keys and their values by cp.async, page by page, into STAGES buffers each, and run
+// ahead. A warp group asks for the scores of the next block before it multiplies the probabilities of this one with
+// the values, so that the softmax runs beside the matrix units; the two groups drift apart by themselves. Memory:
+// queries, keys and values lie in halves of 64 numbers a row, 128 bytes with the exchange that wgmma knows; values
+// are read as rows of N. Bound by wgmma and the exponentials.
 #include "paged.cuh"
 #include "wgmma_attention.cuh"
 
@@ -38,16 +38,19 @@ __device__ __forceinline__ void prefillWide(const Attention& p) {
   const int perKv = p.numHeads / p.numKvHeads, heads = minimum(perKv, ROWS), headGroups = (perKv + heads - 1) / heads;
   const int kvHead = blockIdx.x / headGroups, pieces = p.headDim / 8;
   const int head = kvHead * perKv + minimum(blockIdx.x % headGroups * heads, perKv - heads), rows = tokens * heads;
-  const u32 queriesAt = (sharedAddress(memory) + 1023) & ~1023u, keysAt = queriesAt + ROWS * D * 2, valuesAt = keysAt + STAGES * blockBytes;
+  const u32 queriesAt = (sharedAddress(memory) + 1023) & ~1023u, keysAt = queriesAt + ROWS * D * 2,
+            valuesAt = keysAt + STAGES * blockBytes;
   const u32 keyFull = sharedAddress(barriers), keyFree = keyFull + 8 * STAGES, valueFull = keyFull + 16 * STAGES,
             valueFree = keyFull + 24 * STAGES, queryFull = keyFull + 32 * STAGES;
   if (t == 0) {
     for (int s = 0; s < STAGES; s++)
-      barrierInit(keyFull + 8 * s, 128), barrierInit(keyFree + 8 * s, 8), barrierInit(valueFull + 8 * s, 128), barrierInit(valueFree + 8 * s, 8);
+      barrierInit(keyFull + 8 * s, 128), barrierInit(keyFree + 8 * s, 8), barrierInit(valueFull + 8 * s, 128),
+          barrierInit(valueFree + 8 * s, 8);
     barrierInit(queryFull, 128);
   }
   __syncthreads();
-  const int firstKey = p.window > 0 ? maximum(0, position - p.window + 1) / KEYS * KEYS : 0, count = (last - firstKey) / KEYS + 1;
+  const int firstKey = p.window > 0 ? maximum(0, position - p.window + 1) / KEYS * KEYS : 0,
+            count = (last - firstKey) / KEYS + 1;
 
   if (warp >= 8) {
     const int c = t - 256, piece = c % (D / 8), step = 128 / (D / 8);
@@ -55,14 +58,16 @@ __device__ __forceinline__ void prefillWide(const Attention& p) {
     const u32 column = (piece >> 3), at = piece & 7;
     for (int r = c / (D / 8); r < ROWS; r += step) {
       const bool used = inside && r < rows;
-      const u16* from = p.queries + (size_t)(token + r / heads) * p.queryStride + (head + r % heads) * p.headDim + piece * 8;
+      const u16* from =
+          p.queries + (size_t)(token + r / heads) * p.queryStride + (head + r % heads) * p.headDim + piece * 8;
       copy16(queriesAt + column * (ROWS * 128) + place128(r, at), used ? from : p.queries, used ? 16 : 0);
     }
     copiesArrive(queryFull);
     auto bring = [&](u32 to, const u16* from, int which, u32 barrier) {
       from += inside ? piece * 8 : 0, to += column * (KEYS * 128);
 #pragma unroll 4
-      for (int r = c / (D / 8); r < KEYS; r += step) copy16(to + place128(r, at), from + (size_t)slots[which][r] * 8, inside ? 16 : 0);
+      for (int r = c / (D / 8); r < KEYS; r += step)
+        copy16(to + place128(r, at), from + (size_t)slots[which][r] * 8, inside ? 16 : 0);
       copiesArrive(barrier);
     };
     if (c < KEYS) slots[0][c] = slotOf(p, row, minimum(firstKey + c, last), kvHead);
@@ -93,7 +98,8 @@ __device__ __forceinline__ void prefillWide(const Attention& p) {
       const u32 from = queriesAt + group * 64 * 128, to = keysAt + stage * blockBytes;
 #pragma unroll
       for (int k = 0; k < D / 16; k++)
-        Score<E, KEYS>::product(s, descriptor(from + (k >> 2) * (ROWS * 128) + (k & 3) * 32), descriptor(to + (k >> 2) * (KEYS * 128) + (k & 3) * 32), k > 0);
+        Score<E, KEYS>::product(s, descriptor(from + (k >> 2) * (ROWS * 128) + (k & 3) * 32),
+                                descriptor(to + (k >> 2) * (KEYS * 128) + (k & 3) * 32), k > 0);
       warpGroupCommit();
     };
     // Turns scores into probabilities; the outputs so far are then to be multiplied by less0 and less1.
@@ -147,7 +153,8 @@ __device__ __forceinline__ void prefillWide(const Attention& p) {
     auto weighted = [&]() {
       const u32 values = valuesAt + stage * blockBytes;
 #pragma unroll
-      for (int k = 0; k < KEYS / 16; k++) Weighted<E, D>::product(o, a[k], rowDescriptor(values + k * 2048, KEYS * 128));
+      for (int k = 0; k < KEYS / 16; k++)
+        Weighted<E, D>::product(o, a[k], rowDescriptor(values + k * 2048, KEYS * 128));
       warpGroupCommit();
     };
     for (int i = 1; i < count; i++) {
@@ -167,7 +174,8 @@ __device__ __forceinline__ void prefillWide(const Attention& p) {
       // Most blocks hold no row's greatest score.
       if (__any_sync(~0u, less0 < 1 || less1 < 1)) {
 #pragma unroll
-        for (int d = 0; d < D / 8; d++) o[4 * d] *= less0, o[4 * d + 1] *= less0, o[4 * d + 2] *= less1, o[4 * d + 3] *= less1;
+        for (int d = 0; d < D / 8; d++)
+          o[4 * d] *= less0, o[4 * d + 1] *= less0, o[4 * d + 2] *= less1, o[4 * d + 3] *= less1;
       }
       pack();
       stage = next, phase = nextPhase;
@@ -194,9 +202,9 @@ __device__ __forceinline__ void prefillWide(const Attention& p) {
   }
 }
 
-#define PREFILL_WIDE(D, KEYS, STAGES)                                                                                   \
-  extern "C" __global__ void __launch_bounds__(384, 1) prefill_wide_##D(const __grid_constant__ Attention p) {          \
-    prefillWide<ELEMENT, D, KEYS, STAGES>(p);                                                                            \
+#define PREFILL_WIDE(D, KEYS, STAGES)                                                                          \
+  extern "C" __global__ void __launch_bounds__(384, 1) prefill_wide_##D(const __grid_constant__ Attention p) { \
+    prefillWide<ELEMENT, D, KEYS, STAGES>(p);                                                                  \
   }
 // Heads of up to D numbers.
 PREFILL_WIDE(64, 128, 3)

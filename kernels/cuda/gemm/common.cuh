@@ -51,8 +51,8 @@ struct F16 {
   }
 };
 
-// Programmatic dependent launch (9.0): what the kernels in front of this one wrote is there after `afterEarlier`, and the
-// next one may begin after `letLaterBegin`. Without the launch attribute, neither does anything.
+// Programmatic dependent launch (9.0): what the kernels in front of this one wrote is there after `afterEarlier`, and
+// the next one may begin after `letLaterBegin`. Without the launch attribute, neither does anything.
 __device__ __forceinline__ void afterEarlier() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
@@ -98,13 +98,18 @@ __device__ __forceinline__ void loadTransposed(u32 (&r)[4], u32 from) {
 }
 __device__ __forceinline__ uint4 sharedLoad16(u32 from) {
   uint4 v;
-  asm volatile("ld.shared.v4.b32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(from) : "memory");
+  asm volatile("ld.shared.v4.b32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "r"(from)
+               : "memory");
   return v;
 }
 __device__ __forceinline__ void sharedStore16(u32 to, uint4 v) {
   asm volatile("st.shared.v4.b32 [%0], {%1,%2,%3,%4};" ::"r"(to), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
 }
-__device__ __forceinline__ void sharedStore4(u32 to, u32 v) { asm volatile("st.shared.b32 [%0], %1;" ::"r"(to), "r"(v) : "memory"); }
+__device__ __forceinline__ void sharedStore4(u32 to, u32 v) {
+  asm volatile("st.shared.b32 [%0], %1;" ::"r"(to), "r"(v) : "memory");
+}
 __device__ __forceinline__ void sharedStore8(u32 to, float a, float b) {
   asm volatile("st.shared.v2.f32 [%0], {%1,%2};" ::"r"(to), "f"(a), "f"(b) : "memory");
 }
@@ -119,8 +124,8 @@ __device__ __forceinline__ int minimum(int a, int b) { return a < b ? a : b; }
 __device__ __forceinline__ int maximum(int a, int b) { return a > b ? a : b; }
 // 16-byte piece of a row of 128 bytes, exchanged so that eight rows fall into eight different banks.
 __device__ __forceinline__ u32 place128(int row, int piece) { return row * 128 + ((piece ^ (row & 7)) << 4); }
-// Eight int8 numbers times a float16 scale. Byte b + 128 stands in the low bits of 0x64__ (float16: 1,024 + b + 128) or of
-// 0x4b0000__ (float32: 2^23 + b + 128), so that a subtraction converts it; conversion instructions are slow.
+// Eight int8 numbers times a float16 scale. Byte b + 128 stands in the low bits of 0x64__ (float16: 1,024 + b + 128)
+// or of 0x4b0000__ (float32: 2^23 + b + 128), so that a subtraction converts it; conversion instructions are slow.
 template <class E>
 __device__ __forceinline__ uint4 expanded(u32 x, u32 y, u16 scale);
 template <>
@@ -139,7 +144,9 @@ template <>
 __device__ __forceinline__ uint4 expanded<Bf16>(u32 x, u32 y, u16 scale) {
   x ^= 0x80808080u, y ^= 0x80808080u;
   const float factor = F16::half(scale);
-  auto one = [&](u32 word, u32 which) { return (__uint_as_float(__byte_perm(word, 0x4b000000u, which)) - 8388736.0f) * factor; };
+  auto one = [&](u32 word, u32 which) {
+    return (__uint_as_float(__byte_perm(word, 0x4b000000u, which)) - 8388736.0f) * factor;
+  };
   auto two = [&](u32 word, u32 low, u32 high) { return Bf16::pack(one(word, low), one(word, high)); };
   return make_uint4(two(x, 0x7440, 0x7441), two(x, 0x7442, 0x7443), two(y, 0x7440, 0x7441), two(y, 0x7442, 0x7443));
 }

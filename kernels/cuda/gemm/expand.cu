@@ -1,11 +1,12 @@
-// Expands int8 weights to 16-bit floats in memory: for many rows a product of expanded weights is faster than expanding
-// a tile again for every tile of activation rows.
+// Expands int8 weights to 16-bit floats in memory: for many rows a product of expanded weights is faster than
+// expanding a tile again for every tile of activation rows.
 //
 // Grid: any number of workgroups of 256 threads, which stride over the matrix. Memory: rows of q8 (numbers, scales
 // behind them) to rows of K numbers; a thread takes 8. Bound by memory: 1 byte in, 2 out.
 #include "common.cuh"
 
-extern "C" __global__ void __launch_bounds__(256) expand(const unsigned char* weight, u16* output, u32 rows, u32 K, u32 stride) {
+extern "C" __global__ void __launch_bounds__(256)
+    expand(const unsigned char* weight, u16* output, u32 rows, u32 K, u32 stride) {
   letLaterBegin();
   afterEarlier();
   const u32 octets = K / 8;

@@ -1,12 +1,12 @@
 // Tiled products on mma.sync (compute capability 8.0 and later): few rows, prompts, experts, int8 weights.
 //
-// Grid: (tiles along the weight's rows, tiles along the activations' rows, splits of K). Workgroup: a warp computes WM
-// activation rows × WN weight rows. Memory: both operands row-major; steps of 64 columns are staged by cp.async in STAGES
-// buffers of rows of 128 bytes whose 16-byte pieces are exchanged, and read with ldmatrix; int8 weights are staged as
-// they are and expanded to the activations' type one step ahead of their use. Splits leave float32 partial sums; the
-// last workgroup of a tile to arrive adds them up in the order of the splits, so that the result is always the same.
-// Bound by the weights' bytes for few rows, by mma.sync and shared memory for many.
-// After CUTLASS's multistage pipeline (NVIDIA, 2020) and Stream-K's fix-up (Osama et al. 2023, arXiv 2301.03598).
+// Grid: (tiles along the weight's rows, tiles along the activations' rows, splits of K). Workgroup: a warp computes
+// WM activation rows × WN weight rows. Memory: both operands row-major; steps of 64 columns are staged by cp.async in
+// STAGES buffers of rows of 128 bytes whose 16-byte pieces are exchanged, and read with ldmatrix; int8 weights are
+// staged as they are and expanded to the activations' type one step ahead of their use. Splits leave float32 partial
+// sums; the last workgroup of a tile to arrive adds them up in the order of the splits, so that the result is always
+// the same. Bound by the weights' bytes for few rows, by mma.sync and shared memory for many. After CUTLASS's
+// multistage pipeline (NVIDIA, 2020) and Stream-K's fix-up (Osama et al. 2023, arXiv 2301.03598).
 #include "product.cuh"
 
 template <class E, int BM, int BN, int WM, int WN, int STAGES, bool Q8>
@@ -14,7 +14,7 @@ struct Tile {
   static const int threads = (BM / WM) * (BN / WN) * 32, MI = WM / 16, NI = WN / 8;
   static const int bytesA = BM * 128, bytesB = Q8 ? BN * 64 : BN * 128, bytesScale = Q8 ? BN * 4 : 0;
   static const int stageBytes = bytesA + bytesB + bytesScale;
-  static const int stagedStride = BN + 8;  // floats: eight rows of pairs fall into different banks
+  static const int stagedStride = BN + 8;             // floats: eight rows of pairs fall into different banks
   static const int expandedAt = STAGES * stageBytes;  // two buffers of expanded weights
 
   static __device__ __forceinline__ void run(const Product& p) {
@@ -46,7 +46,8 @@ struct Tile {
       fromB[i] = p.weight + row * p.weightStride + piece * (Q8 ? 8 : 16);
     }
     const unsigned char* fromScale = nullptr;
-    if (Q8 && t < BN) fromScale = p.weight + (size_t)(rows.weightRow + weightRowOf(p, n0, t, WN)) * p.weightStride + K;
+    if (Q8 && t < BN)
+      fromScale = p.weight + (size_t)(rows.weightRow + weightRowOf(p, n0, t, WN)) * p.weightStride + K;
 
     auto load = [&](int step, int stage) {
       const u32 a = base + stage * stageBytes, b = a + bytesA;
@@ -54,12 +55,16 @@ struct Tile {
 #pragma unroll
       for (int i = 0; i < countA; i++)
         if (BM * 8 % threads == 0 || t + i * threads < BM * 8)
-          copy16(a + place128((t + i * threads) >> 3, piece), inside ? fromA[i] + step * 64 : p.input, inside ? 16 : 0);
+          copy16(a + place128((t + i * threads) >> 3, piece), inside ? fromA[i] + step * 64 : p.input,
+                 inside ? 16 : 0);
 #pragma unroll
       for (int i = 0; i < countB; i++)
         if (BN * 8 % threads == 0 || t + i * threads < BN * 8) {
-          if (Q8) copy8(b + (t + i * threads) * 8, inside ? fromB[i] + step * 64 : p.weight, inside ? 8 : 0);
-          else copy16(b + place128((t + i * threads) >> 3, piece), inside ? fromB[i] + step * 128 : p.weight, inside ? 16 : 0);
+          if (Q8)
+            copy8(b + (t + i * threads) * 8, inside ? fromB[i] + step * 64 : p.weight, inside ? 8 : 0);
+          else
+            copy16(b + place128((t + i * threads) >> 3, piece), inside ? fromB[i] + step * 128 : p.weight,
+                   inside ? 16 : 0);
         }
       if (Q8 && t < BN) copy4(b + bytesB + t * 4, fromScale + step * 4);
     };
@@ -71,9 +76,15 @@ struct Tile {
         if (BN * 8 % threads == 0 || t + i * threads < BN * 8) {
           const int row = (t + i * threads) >> 3;
           u32 x, y;
-          asm volatile("ld.shared.v2.b32 {%0,%1}, [%2];" : "=r"(x), "=r"(y) : "r"(b + (t + i * threads) * 8) : "memory");
+          asm volatile("ld.shared.v2.b32 {%0,%1}, [%2];"
+                       : "=r"(x), "=r"(y)
+                       : "r"(b + (t + i * threads) * 8)
+                       : "memory");
           u16 half;
-          asm volatile("ld.shared.b16 %0, [%1];" : "=h"(half) : "r"(b + bytesB + row * 4 + (piece >> 2) * 2) : "memory");
+          asm volatile("ld.shared.b16 %0, [%1];"
+                       : "=h"(half)
+                       : "r"(b + bytesB + row * 4 + (piece >> 2) * 2)
+                       : "memory");
           sharedStore16(out + place128(row, piece), expanded<E>(x, y, half));
         }
     };
@@ -103,10 +114,12 @@ struct Tile {
       for (int kk = 0; kk < 4; kk++) {
         u32 a[MI][4], b[(NI + 1) / 2][4];
 #pragma unroll
-        for (int i = 0; i < MI; i++) loadMatrix(a[i], a0 + place128(wm * WM + i * 16 + (lane & 15), kk * 2 + (lane >> 4)));
+        for (int i = 0; i < MI; i++)
+          loadMatrix(a[i], a0 + place128(wm * WM + i * 16 + (lane & 15), kk * 2 + (lane >> 4)));
 #pragma unroll
         for (int j = 0; j < NI / 2; j++)
-          loadMatrix(b[j], b0 + place128(wn * WN + j * 16 + (lane & 7) + ((lane >> 4) << 3), kk * 2 + ((lane >> 3) & 1)));
+          loadMatrix(b[j],
+                     b0 + place128(wn * WN + j * 16 + (lane & 7) + ((lane >> 4) << 3), kk * 2 + ((lane >> 3) & 1)));
 #pragma unroll
         for (int i = 0; i < MI; i++)
 #pragma unroll
@@ -128,8 +141,10 @@ struct Tile {
       }
     __syncthreads();
     if (p.splits > 1 && !addSplits(p, staged, rows.count)) return;
-    if (p.mode == SILU_MUL) storeStaged<E, BN, WN, true>(p, rows, 0, BM, n0, staged, stagedStride, t, threads);
-    else storeStaged<E, BN, WN, false>(p, rows, 0, BM, n0, staged, stagedStride, t, threads);
+    if (p.mode == SILU_MUL)
+      storeStaged<E, BN, WN, true>(p, rows, 0, BM, n0, staged, stagedStride, t, threads);
+    else
+      storeStaged<E, BN, WN, false>(p, rows, 0, BM, n0, staged, stagedStride, t, threads);
   }
 
   // Leaves this split's sums; the last workgroup to arrive adds up the sums of all and returns true.
@@ -171,10 +186,10 @@ struct Tile {
   }
 };
 
-#define PRODUCT(BM, BN, WM, WN, STAGES, BLOCKS)                                                                    \
-  extern "C" __global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BLOCKS)                                 \
-      product_##BM##x##BN##_##STAGES(const __grid_constant__ Product p) {                                          \
-    Tile<ELEMENT, BM, BN, WM, WN, STAGES, WEIGHT_Q8>::run(p);                                                      \
+#define PRODUCT(BM, BN, WM, WN, STAGES, BLOCKS)                                    \
+  extern "C" __global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BLOCKS) \
+      product_##BM##x##BN##_##STAGES(const __grid_constant__ Product p) {          \
+    Tile<ELEMENT, BM, BN, WM, WN, STAGES, WEIGHT_Q8>::run(p);                      \
   }
 // Tiles (see choose.ts, which names the same): activation rows × weight rows.
 #if WEIGHT_Q8

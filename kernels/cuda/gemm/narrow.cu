@@ -1,18 +1,16 @@
 // Products of few rows on wgmma (compute capability 9.0): the weights are what streams.
 //
-// Grid: (splits · tiles of ROWS weight rows, tiles of TOKENS activation rows), in clusters of `splits` workgroups that
-// share the sums of a tile. Workgroup: ROWS / 64 warp groups multiply, one warp has the copy engine bring steps of 64
-// columns into STAGES buffers. Operands are exchanged: weight rows are the 64 rows of A, tokens the columns of B, so that
-// 16 tokens cost no more than they must. Sums meet in shared memory: each workgroup of the cluster adds up its share of the
-// tokens over all, in rank order, and stores it. The first weights are asked for before the kernels in front of this one
-// are done (programmatic dependent launch), which hides its start. Memory and tensor maps as in wide.cu, with boxes of
-// TOKENS and ROWS / 2 rows. Bound by reading the weights.
+// Grid: (splits · tiles of ROWS weight rows, tiles of TOKENS activation rows), in clusters of `splits` workgroups
+// that share the sums of a tile. Workgroup: ROWS / 64 warp groups multiply, one warp has the copy engine bring steps
+// of 64 columns into STAGES buffers. Operands are exchanged: weight rows are the 64 rows of A, tokens the columns of
+// B, so that 16 tokens cost no more than they must. Sums meet in shared memory: each workgroup of the cluster adds up
+// its share of the tokens over all, in rank order, and stores it. The first weights are asked for before the kernels
+// in front of this one are done (programmatic dependent launch), which hides its start. Memory and tensor maps as in
+// wide.cu, with boxes of TOKENS and ROWS / 2 rows. Bound by reading the weights.
 #include "product.cuh"
 #include "wgmma.cuh"
 
-struct __align__(64) TensorMap {
-  u64 words[16];
-};
+struct __align__(64) TensorMap { u64 words[16]; };
 
 template <class E, int ROWS, int TOKENS, int STAGES>
 struct Narrow {
@@ -22,7 +20,8 @@ struct Narrow {
   static __device__ __forceinline__ void run(const TensorMap& input, const TensorMap& weight, const Product& p) {
     extern __shared__ __align__(1024) unsigned char memory[];
     __shared__ __align__(8) u64 barriers[2 * STAGES];
-    const u32 base = (sharedAddress(memory) + 1023) & ~1023u, full = sharedAddress(barriers), free = full + 8 * STAGES;
+    const u32 base = (sharedAddress(memory) + 1023) & ~1023u, full = sharedAddress(barriers),
+              free = full + 8 * STAGES;
     const int t = threadIdx.x, lane = t & 31, warp = t >> 5;
     const int splits = p.splits, rank = blockIdx.x % splits, tile = blockIdx.x / splits, n0 = tile * ROWS;
     if (t == 0) {
@@ -36,7 +35,8 @@ struct Narrow {
     const TileRows rows = {(int)blockIdx.y * TOKENS, minimum(TOKENS, p.T - (int)blockIdx.y * TOKENS), 0};
     if (warp == groups * 4) {
       if (lane == 0) {
-        const int y0 = p.mode == SILU_MUL ? tile * (ROWS / 2) : n0, y1 = y0 + (p.mode == SILU_MUL ? p.N / 2 : ROWS / 2);
+        const int y0 = p.mode == SILU_MUL ? tile * (ROWS / 2) : n0,
+                  y1 = y0 + (p.mode == SILU_MUL ? p.N / 2 : ROWS / 2);
         auto weights = [&](int i, int stage) {
           const u32 to = base + stage * stageBytes;
           barrierExpect(full + 8 * stage, stageBytes);
@@ -46,7 +46,8 @@ struct Narrow {
         const int ahead = minimum(STAGES, count);
         for (int i = 0; i < ahead; i++) weights(i, i);
         afterEarlier();
-        for (int i = 0; i < ahead; i++) copyTile(base + i * stageBytes + ROWS * 128, &input, (begin + i) * 64, rows.first, full + 8 * i);
+        for (int i = 0; i < ahead; i++)
+          copyTile(base + i * stageBytes + ROWS * 128, &input, (begin + i) * 64, rows.first, full + 8 * i);
         int stage = 0;
         u32 phase = 0;
         for (int i = STAGES; i < count; i++) {
@@ -70,7 +71,8 @@ struct Narrow {
         const u32 a = base + stage * stageBytes + group * 64 * 128, b = base + stage * stageBytes + ROWS * 128;
         warpGroupFence();
 #pragma unroll
-        for (int kk = 0; kk < 4; kk++) WarpGroup<E, TOKENS>::product(d, descriptor(a + kk * 32), descriptor(b + kk * 32));
+        for (int kk = 0; kk < 4; kk++)
+          WarpGroup<E, TOKENS>::product(d, descriptor(a + kk * 32), descriptor(b + kk * 32));
         warpGroupCommit();
         warpGroupWait<1>();
         if (i > 0 && lane == 0) barrierArrive(free + 8 * before);
@@ -121,11 +123,11 @@ struct Narrow {
   }
 };
 
-#define NARROW(ROWS, TOKENS, STAGES, BLOCKS)                                                                         \
-  extern "C" __global__ void __launch_bounds__(ROWS * 2 + 32, BLOCKS)                                                 \
-      narrow_##ROWS##x##TOKENS(const __grid_constant__ TensorMap input, const __grid_constant__ TensorMap weight,     \
-                               const __grid_constant__ Product p) {                                                   \
-    Narrow<ELEMENT, ROWS, TOKENS, STAGES>::run(input, weight, p);                                                     \
+#define NARROW(ROWS, TOKENS, STAGES, BLOCKS)                                                                      \
+  extern "C" __global__ void __launch_bounds__(ROWS * 2 + 32, BLOCKS)                                             \
+      narrow_##ROWS##x##TOKENS(const __grid_constant__ TensorMap input, const __grid_constant__ TensorMap weight, \
+                               const __grid_constant__ Product p) {                                               \
+    Narrow<ELEMENT, ROWS, TOKENS, STAGES>::run(input, weight, p);                                                 \
   }
 // See tiles.ts, which names the same.
 NARROW(64, 8, 11, 2)

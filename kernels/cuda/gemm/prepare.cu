@@ -1,10 +1,10 @@
-// Prepares a product's input: root-mean-square norm of float32 rows (Zhang & Sennrich 2019, arXiv 1910.07467), or none,
-// rounded to 16-bit floats; rows of experts' pairs can be gathered on the way.
+// Prepares a product's input: root-mean-square norm of float32 rows (Zhang & Sennrich 2019, arXiv 1910.07467), or
+// none, rounded to 16-bit floats; rows of experts' pairs can be gathered on the way.
 //
 // Grid: one workgroup of 256 threads a row. Memory: input [T, K] float32 (or 16-bit floats of the same kind), output
-// [rows, K]. With rowScale, rows are divided by a power of two that brings their largest number under 16,384 (F16 ends at
-// 65,504); the product multiplies by it again. Bound by latency and by reading the rows (kept in registers, 8 numbers a
-// thread at a time, up to K = 16,384; beyond that they are read again).
+// [rows, K]. With rowScale, rows are divided by a power of two that brings their largest number under 16,384 (F16
+// ends at 65,504); the product multiplies by it again. Bound by latency and by reading the rows (kept in registers, 8
+// numbers a thread at a time, up to K = 16,384; beyond that they are read again).
 #include "common.cuh"
 
 struct Prepare {
@@ -15,7 +15,7 @@ struct Prepare {
   const u32* order;     // row i of the output is input row order[i] / perToken; null: row i
   int K, inputStride;   // numbers
   int perToken;
-  int narrow;           // input is 16-bit floats
+  int narrow;  // input is 16-bit floats
   float epsilon;
 };
 
@@ -26,7 +26,8 @@ __device__ __forceinline__ void load8(const Prepare& p, size_t at, float (&v)[8]
     v[0] = E::low(w.x), v[1] = E::high(w.x), v[2] = E::low(w.y), v[3] = E::high(w.y);
     v[4] = E::low(w.z), v[5] = E::high(w.z), v[6] = E::low(w.w), v[7] = E::high(w.w);
   } else {
-    const float4 a = *(const float4*)((const float*)p.input + at), b = *((const float4*)((const float*)p.input + at) + 1);
+    const float4 a = *(const float4*)((const float*)p.input + at),
+                 b = *((const float4*)((const float*)p.input + at) + 1);
     v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w, v[4] = b.x, v[5] = b.y, v[6] = b.z, v[7] = b.w;
   }
 }
@@ -73,7 +74,7 @@ extern "C" __global__ void __launch_bounds__(256) prepare(const __grid_constant_
   }
   float factor = 1;
   if (p.weight != nullptr) factor = rsqrtf(together<false>(squares) / p.K + p.epsilon);
-  auto normed = [&](int o, float (&x)[8]) {
+  auto normed = [&](int o, float(&x)[8]) {
     if (p.weight == nullptr) return;
     const float4 a = *(const float4*)(p.weight + o * 8), b = *(const float4*)(p.weight + o * 8 + 4);
     x[0] *= factor * a.x, x[1] *= factor * a.y, x[2] *= factor * a.z, x[3] *= factor * a.w;
@@ -103,11 +104,11 @@ extern "C" __global__ void __launch_bounds__(256) prepare(const __grid_constant_
     if (t == 0) p.rowScale[row] = scale;
     divisor = 1 / scale;
   }
-  auto store = [&](int o, float (&x)[8]) {
+  auto store = [&](int o, float(&x)[8]) {
 #pragma unroll
     for (int e = 0; e < 8; e++) x[e] *= divisor;
-    *(uint4*)(p.output + (size_t)row * p.K + o * 8) =
-        make_uint4(ELEMENT::pack(x[0], x[1]), ELEMENT::pack(x[2], x[3]), ELEMENT::pack(x[4], x[5]), ELEMENT::pack(x[6], x[7]));
+    *(uint4*)(p.output + (size_t)row * p.K + o * 8) = make_uint4(
+        ELEMENT::pack(x[0], x[1]), ELEMENT::pack(x[2], x[3]), ELEMENT::pack(x[4], x[5]), ELEMENT::pack(x[6], x[7]));
   };
 #pragma unroll
   for (int i = 0; i < held; i++) {

@@ -1,7 +1,8 @@
 // What every tiled product is given, and what it does with its sums.
 //
-// output[t, n] = epilogue(Σ_k input[t, k] · weight[n, k] · scale[t] + bias[n]); input and weight are 16-bit floats of one
-// kind, rows of K numbers (K a multiple of 8). Grouped products (experts) take a list of tiles instead of all rows.
+// output[t, n] = epilogue(Σ_k input[t, k] · weight[n, k] · scale[t] + bias[n]); input and weight are 16-bit floats of
+// one kind, rows of K numbers (K a multiple of 8). Grouped products (experts) take a list of tiles instead of all
+// rows.
 #pragma once
 #include "common.cuh"
 
@@ -17,7 +18,8 @@ struct Product {
   // at place i, its token is pair / perToken.
   const u32* tiles;
   const u32* order;
-  // Where several workgroups share a tile's sums: [tile][split][BM · BN] float32, and zeros that are zeros again after.
+  // Where several workgroups share a tile's sums: [tile][split][BM · BN] float32, and zeros that are zeros again
+  // after.
   float* partials;
   u32* counters;
   int T, N, K;
@@ -25,11 +27,12 @@ struct Product {
   int weightStride;  // bytes; of q8 rows numbers, scales behind them
   int mode;
   int splits;
-  int perToken;      // gathers input row order[i] / perToken when positive, input row i when 0
-  int scatter;       // output row order[i] when 1, i when 0
+  int perToken;  // gathers input row order[i] / perToken when positive, input row i when 0
+  int scatter;   // output row order[i] when 1, i when 0
 };
 
-// A tile's rows: activation rows first … first + count − 1 (places in `order` for experts), weight rows from `weightRow`.
+// A tile's rows: activation rows first … first + count − 1 (places in `order` for experts), weight rows from
+// `weightRow`.
 struct TileRows {
   int first, count, weightRow;
 };
@@ -45,8 +48,9 @@ __device__ __forceinline__ bool tileRows(const Product& p, int tile, int BM, Til
   return true;
 }
 
-// Weight row that stands at row r of a staged tile that begins at column n0 of the sums. For SiLU · mul, where weights
-// are N/2 gate rows and N/2 up rows, each `group` rows are half gate rows and half up rows of the same results.
+// Weight row that stands at row r of a staged tile that begins at column n0 of the sums. For SiLU · mul, where
+// weights are N/2 gate rows and N/2 up rows, each `group` rows are half gate rows and half up rows of the same
+// results.
 __device__ __forceinline__ int weightRowOf(const Product& p, int n0, int r, int group) {
   if (p.mode != SILU_MUL) return minimum(n0 + r, p.N - 1);
   const int half = group / 2, of = r / group, at = r % group, F = p.N / 2;
@@ -62,7 +66,8 @@ __device__ __forceinline__ void storeFour(const Product& p, int row, int n, int 
   if (p.mode == STORE || p.mode == SILU_MUL) {
     const u32 low = E::pack(v.x, v.y), high = E::pack(v.z, v.w);
     u16* o = (u16*)p.output + at;
-    if (wide) *(uint2*)o = make_uint2(low, high);
+    if (wide)
+      *(uint2*)o = make_uint2(low, high);
     else
       for (int e = 0; e < minimum(4, columns - n); e++) o[e] = (u16)((e < 2 ? low : high) >> (16 * (e & 1)));
     return;
@@ -86,8 +91,9 @@ __device__ __forceinline__ float4 biasFour(const Product& p, int n, int end) {
   return make_float4(n < end ? b[0] : 0, n + 1 < end ? b[1] : 0, n + 2 < end ? b[2] : 0, n + 3 < end ? b[3] : 0);
 }
 
-// Stores `count` rows of staged sums (float32 in shared memory, rows of `stride`): the sums of columns n0 … n0 + width − 1.
-// For SiLU · mul each `group` columns are half gate, half up. Called by `threads` threads; r0 is the rows' place in the tile.
+// Stores `count` rows of staged sums (float32 in shared memory, rows of `stride`): the sums of columns n0 … n0 +
+// width − 1. For SiLU · mul each `group` columns are half gate, half up. Called by `threads` threads; r0 is the rows'
+// place in the tile.
 template <class E, int WIDTH, int GROUP, bool paired>
 __device__ __forceinline__ void storeStaged(const Product& p, const TileRows& rows, int r0, int count, int n0,
                                             const float* staged, int stride, int thread, int threads) {
@@ -99,7 +105,8 @@ __device__ __forceinline__ void storeStaged(const Product& p, const TileRows& ro
     const int n = paired ? n0 / 2 + q : n0 + q;
     if (n >= columns) continue;
     const int place = rows.first + r0 + r, row = p.scatter ? (int)p.order[place] : place;
-    const float scale = p.rowScale == nullptr ? 1.0f : p.rowScale[p.perToken > 0 ? p.order[place] / p.perToken : place];
+    const float scale =
+        p.rowScale == nullptr ? 1.0f : p.rowScale[p.perToken > 0 ? p.order[place] / p.perToken : place];
     const float* from = staged + r * stride + (paired ? q / (GROUP / 2) * GROUP + q % (GROUP / 2) : q);
     float4 v = *(const float4*)from;
     v.x *= scale, v.y *= scale, v.z *= scale, v.w *= scale;

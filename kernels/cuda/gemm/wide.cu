@@ -1,20 +1,18 @@
 // Products on wgmma (compute capability 9.0): prompts.
 //
 // Grid: at most one workgroup per place on the device, each takes every gridDim.x-th tile of 128 activation rows × BN
-// weight rows (and split of K); tiles that run together lie in bands of BAND × all columns, so that they share operands in
-// the second-level cache. Workgroup: two warp groups multiply 64 rows each, a ninth warp has the copy engine (TMA) bring
-// steps of 64 columns into STAGES buffers and runs ahead into the next tile. A buffer is handed over by a pair of
-// barriers (full, free). Memory: operands row-major, seen through tensor maps with boxes of 64 columns and 128 (input) or
-// BN / 2 (weight) rows and the 128-byte exchange; columns behind K read as zeros. Sums are staged in shared memory by
-// each warp for itself, so that rows are stored in runs of CHUNK bytes. Bound by wgmma and
+// weight rows (and split of K); tiles that run together lie in bands of BAND × all columns, so that they share
+// operands in the second-level cache. Workgroup: two warp groups multiply 64 rows each, a ninth warp has the copy
+// engine (TMA) bring steps of 64 columns into STAGES buffers and runs ahead into the next tile. A buffer is handed
+// over by a pair of barriers (full, free). Memory: operands row-major, seen through tensor maps with boxes of 64
+// columns and 128 (input) or BN / 2 (weight) rows and the 128-byte exchange; columns behind K read as zeros. Sums are
+// staged in shared memory by each warp for itself, so that rows are stored in runs of CHUNK bytes. Bound by wgmma and
 // the card's power. (Clusters of two that share the weight's tiles by multicast were no faster.)
 // After CUTLASS's warp-specialised persistent kernels (NVIDIA 2022).
 #include "product.cuh"
 #include "wgmma.cuh"
 
-struct __align__(64) TensorMap {
-  u64 words[16];
-};
+struct __align__(64) TensorMap { u64 words[16]; };
 
 template <class E, int BN, int STAGES>
 struct Wide {
@@ -25,7 +23,8 @@ struct Wide {
     extern __shared__ __align__(1024) unsigned char memory[];
     __shared__ __align__(8) u64 barriers[2 * STAGES];
     __shared__ u32 arrived;
-    const u32 base = (sharedAddress(memory) + 1023) & ~1023u, full = sharedAddress(barriers), free = full + 8 * STAGES;
+    const u32 base = (sharedAddress(memory) + 1023) & ~1023u, full = sharedAddress(barriers),
+              free = full + 8 * STAGES;
     const int t = threadIdx.x, lane = t & 31, warp = t >> 5;
     if (t == 0) {
       for (int s = 0; s < STAGES; s++) barrierInit(full + 8 * s, 1), barrierInit(free + 8 * s, 8);
@@ -81,7 +80,8 @@ struct Wide {
           const u32 a = base + stage * stageBytes + group * 64 * 128, b = base + stage * stageBytes + BM * 128;
           warpGroupFence();
 #pragma unroll
-          for (int kk = 0; kk < 4; kk++) WarpGroup<E, BN>::product(d, descriptor(a + kk * 32), descriptor(b + kk * 32));
+          for (int kk = 0; kk < 4; kk++)
+            WarpGroup<E, BN>::product(d, descriptor(a + kk * 32), descriptor(b + kk * 32));
           warpGroupCommit();
           // The step before this one is done: its buffer is free.
           warpGroupWait<1>();
@@ -101,13 +101,15 @@ struct Wide {
     }
   }
 
-  // Sums of a warp: 16 rows × BN columns, finished in registers, then turned into runs of CHUNK bytes in shared memory.
-  static __device__ __forceinline__ void store(const Product& p, const TileRows& rows, int r0, int n, float (&d)[BN / 2],
-                                               u32 staged) {
+  // Sums of a warp: 16 rows × BN columns, finished in registers, then turned into runs of CHUNK bytes in shared
+  // memory.
+  static __device__ __forceinline__ void store(const Product& p, const TileRows& rows, int r0, int n,
+                                               float (&d)[BN / 2], u32 staged) {
     const int lane = threadIdx.x & 31, g = lane >> 2, q = lane & 3;
     if (r0 >= rows.count) return;
     const bool paired = p.mode == SILU_MUL;
-    const int width = paired ? BN / 2 : BN, n0 = n * width, half = p.N / 2, columns = minimum(paired ? half : p.N, n0 + width);
+    const int width = paired ? BN / 2 : BN, n0 = n * width, half = p.N / 2,
+              columns = minimum(paired ? half : p.N, n0 + width);
     if (p.rowScale != nullptr) {
 #pragma unroll
       for (int h = 0; h < 2; h++) {
@@ -159,8 +161,10 @@ struct Wide {
           const uint4 v = sharedLoad16(from + i * AT_ONCE * STRIDE);
           if (out[i] < 0 || at >= columns) continue;
           u16* o = (u16*)p.output + (size_t)out[i] * p.outputStride + at;
-          if (aligned && at + 8 <= columns) *(uint4*)o = v;
-          else storeSome(o, from + i * AT_ONCE * STRIDE, minimum(8, columns - at));
+          if (aligned && at + 8 <= columns)
+            *(uint4*)o = v;
+          else
+            storeSome(o, from + i * AT_ONCE * STRIDE, minimum(8, columns - at));
         }
         __syncwarp();
       }
@@ -182,11 +186,15 @@ struct Wide {
           const uint4 v = sharedLoad16(from + i * AT_ONCE * STRIDE);
           if (out[i] < 0 || at >= columns) continue;
           float* o = (float*)p.output + (size_t)out[i] * p.outputStride + at;
-          if (!aligned || at + 4 > columns) storeSomeF32(o, from + i * AT_ONCE * STRIDE, minimum(4, columns - at), p.mode == ADD_F32);
-          else if (p.mode == STORE_F32) *(uint4*)o = v;
+          if (!aligned || at + 4 > columns)
+            storeSomeF32(o, from + i * AT_ONCE * STRIDE, minimum(4, columns - at), p.mode == ADD_F32);
+          else if (p.mode == STORE_F32)
+            *(uint4*)o = v;
           // Each number is added to once, so this is as exact as reading and writing, and waits for nothing.
-          else asm volatile("red.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(o), "f"(__uint_as_float(v.x)), "f"(__uint_as_float(v.y)),
-                            "f"(__uint_as_float(v.z)), "f"(__uint_as_float(v.w)) : "memory");
+          else
+            asm volatile("red.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(o), "f"(__uint_as_float(v.x)),
+                         "f"(__uint_as_float(v.y)), "f"(__uint_as_float(v.z)), "f"(__uint_as_float(v.w))
+                         : "memory");
         }
         __syncwarp();
       }
@@ -211,12 +219,14 @@ struct Wide {
   }
 
   // As in mma.cu, with the sums in registers; by the 256 threads that multiply.
-  static __device__ __forceinline__ bool addSplits(const Product& p, int tile, int split, float (&d)[BN / 2], u32& arrived) {
+  static __device__ __forceinline__ bool addSplits(const Product& p, int tile, int split, float (&d)[BN / 2],
+                                                   u32& arrived) {
     const int t = threadIdx.x;
     float4* all = (float4*)p.partials + (size_t)tile * p.splits * (BM * BN / 4) + t;
     float4* own = all + split * (BM * BN / 4);
 #pragma unroll
-    for (int i = 0; i < BN / 8; i++) __stcg(own + i * 256, make_float4(d[4 * i], d[4 * i + 1], d[4 * i + 2], d[4 * i + 3]));
+    for (int i = 0; i < BN / 8; i++)
+      __stcg(own + i * 256, make_float4(d[4 * i], d[4 * i + 1], d[4 * i + 2], d[4 * i + 3]));
     __threadfence();
     asm volatile("bar.sync 1, 256;" ::: "memory");
     if (t == 0) arrived = atomicAdd(p.counters + tile, 1);
@@ -239,11 +249,11 @@ struct Wide {
   }
 };
 
-#define WIDE(BN, STAGES)                                                                                                 \
-  extern "C" __global__ void __launch_bounds__(288, 1)                                                                    \
-      wide_128x##BN(const __grid_constant__ TensorMap input, const __grid_constant__ TensorMap weight,                    \
-                    const __grid_constant__ Product p) {                                                                  \
-    Wide<ELEMENT, BN, STAGES>::run(input, weight, p);                                                                     \
+#define WIDE(BN, STAGES)                                                                               \
+  extern "C" __global__ void __launch_bounds__(288, 1)                                                 \
+      wide_128x##BN(const __grid_constant__ TensorMap input, const __grid_constant__ TensorMap weight, \
+                    const __grid_constant__ Product p) {                                               \
+    Wide<ELEMENT, BN, STAGES>::run(input, weight, p);                                                  \
   }
 // See tiles.ts, which names the same.
 WIDE(128, 6)
