@@ -15,7 +15,7 @@ enum Type { F32 = 0, BF16 = 1, F16 = 2, Q8 = 3 };
 
 // Words of the plan; see plan/words.ts.
 enum PlanWord {
-  TOKENS = 0, SEQUENCES = 1, SAMPLES = 2, TOKENS_AT = 3, DECODES = 4, SPLIT_KEYS = 5, TILES_AT = 6, TILES = 7,
+  TOKENS = 0, SAMPLES = 2, TOKENS_AT = 3, DECODES = 4, SPLIT_KEYS = 5, TILES_AT = 6, TILES = 7,
   PAGE_WRITES = 8, TOKEN_WRITES = 9, RESULTS_AT = 10, TOP_COUNT = 11, SPLITS = 12, CONTENT_AT = 16
 };
 // Words of a sampled row's record, whose first word is the token.
