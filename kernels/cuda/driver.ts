@@ -160,6 +160,7 @@ export const Code = {
   IllegalAddress: 700,
   LaunchOutOfResources: 701,
   LaunchTimeout: 702,
+  HostMemoryAlreadyRegistered: 712,
   IllegalInstruction: 715,
   MisalignedAddress: 716,
   LaunchFailed: 719,

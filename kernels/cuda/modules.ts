@@ -20,6 +20,8 @@ import mma_f16 from "./ptx/mma_f16.txt" with { type: "text" };
 import mma_q8_bf16 from "./ptx/mma_q8_bf16.txt" with { type: "text" };
 import moe from "./ptx/moe.txt" with { type: "text" };
 import moe_sm90 from "./ptx/moe_sm90.txt" with { type: "text" };
+import narrow_bf16 from "./ptx/narrow_bf16.txt" with { type: "text" };
+import narrow_f16 from "./ptx/narrow_f16.txt" with { type: "text" };
 import own_16 from "./ptx/own_16.txt" with { type: "text" };
 import own_16_sm90 from "./ptx/own_16_sm90.txt" with { type: "text" };
 import own_32 from "./ptx/own_32.txt" with { type: "text" };
@@ -86,6 +88,8 @@ export const modules = {
   mma_q8_bf16,
   moe,
   moe_sm90,
+  narrow_bf16,
+  narrow_f16,
   own_16,
   own_16_sm90,
   own_32,

@@ -1,6 +1,6 @@
 // Memory of the host that stays in its place, so that the device reads and writes it by itself.
 
-import type { Driver } from "./driver.ts";
+import { Code, type Driver } from "./driver.ts";
 
 /** Pinned memory. */
 export interface PinnedBuffer {
@@ -15,6 +15,9 @@ export interface PinnedBuffer {
  * system in whole pages.
  */
 const slabBytes = 36 * 2 ** 20;
+
+/** Pieces of memory that are tried. */
+const mostTries = 8;
 
 /** Pins memory, and hands it out. */
 export class PinnedMemory {
@@ -49,12 +52,29 @@ export class PinnedMemory {
     this.#slabs.length = 0;
   }
 
+  /**
+   * A worker that was ended left its memory pinned, as far as the driver knows; memory that comes to stand in the same
+   * place is unpinned first, or left alone where it overlaps only.
+   */
+  #pin(bytes: number): Uint8Array<ArrayBuffer> {
+    const aside: Uint8Array[] = [];
+    for (;;) {
+      const data = new Uint8Array(bytes);
+      let code = this.#driver.cuMemHostRegister_v2(data, BigInt(bytes), 0);
+      if (code === Code.HostMemoryAlreadyRegistered) {
+        this.#driver.cuMemHostUnregister(data);
+        code = this.#driver.cuMemHostRegister_v2(data, BigInt(bytes), 0);
+      }
+      if (code !== Code.HostMemoryAlreadyRegistered || aside.length === mostTries) {
+        this.#check(code, `cuMemHostRegister of ${bytes} bytes`);
+        return data;
+      }
+      aside.push(data);
+    }
+  }
+
   #register(bytes: number): PinnedBuffer {
-    const data = new Uint8Array(bytes), address = new BigUint64Array(1);
-    this.#check(
-      this.#driver.cuMemHostRegister_v2(data, BigInt(bytes), 0),
-      `cuMemHostRegister of ${bytes} bytes`,
-    );
+    const data = this.#pin(bytes), address = new BigUint64Array(1);
     const result = new Uint8Array(address.buffer);
     this.#check(this.#driver.cuMemHostGetDevicePointer_v2(result, data, 0), "cuMemHostGetDevicePointer");
     const slab = { address: address[0]!, data };

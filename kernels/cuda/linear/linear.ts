@@ -108,20 +108,7 @@ export function prepare(
   group = 0n,
 ): bigint {
   const to = scratch(forward, role, elementBytes(type) * paddedRows(rows) * columns);
-  convert(forward, input, norm, type, rows, columns, to, group);
-  return to;
-}
-
-function convert(
-  { context: { device } }: Forward,
-  input: Pick<CudaActivation, "type" | "buffer">,
-  norm: Norm | null,
-  type: ActivationType,
-  rows: number,
-  columns: number,
-  to: bigint,
-  group: bigint,
-): void {
+  const { device } = forward.context;
   device.launch(device.kernel("prepare", "prepare"), [rows, 1], 128, 0, [
     group,
     input.buffer.address,
@@ -132,6 +119,7 @@ function convert(
     ElementType[type],
     columns,
   ]);
+  return to;
 }
 
 function launchPlain(forward: Forward, product: Product): void {
@@ -242,7 +230,7 @@ export function launchSkinny(
 
 /** A product for many rows; `x` is of the weights' type, or bfloat16 for q8. */
 function launchTiled(forward: Forward, product: Product, x: bigint): void {
-  const { context: { device, scratch: buffers } } = forward;
+  const { context: { device } } = forward;
   const { weight, bias, output, epilogue, rows } = product;
   const { columns } = weight.spec, { capability, multiprocessors } = device.properties;
   const gpu = { capability, multiprocessors }, element = inputType(weight);
@@ -281,8 +269,14 @@ function launchTiled(forward: Forward, product: Product, x: bigint): void {
     counters: plan.counters === 0 ? 0n : scratch(forward, "counters", 4 * plan.counters),
   }));
   if (direct) return;
-  const input = { type: element, buffer: buffers.get("converted", 0) };
-  convert(forward, input, null, output.type, rows, stride, output.buffer.address, 0n);
+  const count = rows * stride, types = [ElementType[element], ElementType[output.type]] as const;
+  device.launch(device.kernel("prepare", "convert"), [Math.min(1024, divideUp(count, 256)), 1], 256, 0, [
+    target,
+    types[0],
+    output.buffer.address,
+    types[1],
+    count,
+  ]);
 }
 
 /** From so many rows on weights of q8 are expanded once rather than in every tile, if they are no larger than this. */

@@ -43,3 +43,11 @@ KERNEL __launch_bounds__(256) prepare(const u32* plan, const void* x, int xType,
     }
   }
 }
+
+// Numbers in another type, `count` of them.
+KERNEL convert(const void* from, int fromType, void* to, int toType, u32 count) {
+  letNextStart();
+  waitForPrevious();
+  for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x)
+    storeNumber(to, toType, i, loadNumber(from, fromType, i));
+}

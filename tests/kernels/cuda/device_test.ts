@@ -84,6 +84,16 @@ Deno.test("pinned memory does not overlap, and large pieces get memory of their 
   assert.notEqual(large.data.buffer, a.data.buffer);
 });
 
+Deno.test("memory that an ended worker left pinned is pinned anew, or other memory taken", () => {
+  for (const stale of [1, 2, 3]) {
+    const fake = new FakeDriver();
+    fake.stale = stale;
+    using device = new CudaDevice(fake.driver, fakeProperties);
+    assert.ok(device.pin(100).address > 0n);
+    assert.equal(fake.stale, 0);
+  }
+});
+
 Deno.test("a probe never throws, and gives GPUs or the reason why there is none", async () => {
   const { devices, problem } = await probeCuda();
   assert.ok(problem === null ? devices.length > 0 : problem.length > 10 && !problem.includes("\n"));

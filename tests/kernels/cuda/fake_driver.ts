@@ -22,6 +22,8 @@ export class FakeDriver {
   readonly launches: FakeLaunch[] = [];
   /** Codes to give instead of success, by call. */
   readonly fail = new Map<string, number>();
+  /** How many times memory is pinned already. */
+  stale = 0;
   /** Bytes that are left. */
   free = 2 ** 30;
   #next = 4096n;
@@ -70,6 +72,10 @@ export class FakeDriver {
         this.#out(args[0], BigInt(this.free));
         return this.#out(args[1], 2n ** 30n);
       case "cuMemHostRegister_v2":
+        if (this.stale > 0) {
+          this.stale--;
+          return 712;
+        }
         this.#pinned.push({ data: args[0] as Uint8Array<ArrayBuffer>, address: this.#next <<= 1n });
         return 0;
       case "cuMemHostGetDevicePointer_v2":
