@@ -21,7 +21,8 @@ import {
   timeExpand,
   timeProduct,
 } from "./cuda_kernels/products.ts";
-import { mostExpertTiles, planProduct, type ProductShape } from "../kernels/cuda/gemm/product.ts";
+import { mostExpertTiles, planProduct } from "../kernels/cuda/gemm/product.ts";
+import type { ProductShape } from "../kernels/cuda/gemm/shape.ts";
 
 const option = (name: string) => {
   const at = Deno.args.indexOf(name);

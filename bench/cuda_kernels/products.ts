@@ -7,8 +7,8 @@ import {
   planProduct,
   type ProductBuffers,
   type ProductPlan,
-  type ProductShape,
 } from "../../kernels/cuda/gemm/product.ts";
+import type { ProductShape } from "../../kernels/cuda/gemm/shape.ts";
 import {
   mmaQ8Tiles,
   mmaTiles,

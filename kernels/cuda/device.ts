@@ -4,7 +4,7 @@
 
 import { type Argument, argumentBytes, type Grid, LaunchArguments, type LaunchTraits } from "./arguments.ts";
 import { Code, type Driver, type Handle, maxDynamicSharedBytes } from "./driver.ts";
-import { CudaError, cudaError, isSticky } from "./errors.ts";
+import { type CudaError, cudaError, isSticky, outOfMemory } from "./errors.ts";
 import type { KernelLaunch } from "./gemm/launch.ts";
 import { type ModuleName, modules } from "./modules.ts";
 import { type PinnedBuffer, PinnedMemory } from "./pinned.ts";
@@ -86,15 +86,7 @@ export class CudaDevice implements Disposable {
     const address = new BigUint64Array(1);
     const code = this.driver.cuMemAlloc_v2(new Uint8Array(address.buffer), BigInt(size));
     if (code === Code.OutOfMemory) {
-      const { free } = this.memory();
-      throw new CudaError(
-        `${what} takes ${gib(size)}, but of the GPU's ${gib(this.properties.memoryBytes)} only ${
-          gib(free)
-        } are ` +
-          "free: give a smaller --memory or --num-pages, choose a smaller model or --dtype int8, or end the process " +
-          "that holds the memory (nvidia-smi lists them)",
-        code,
-      );
+      throw outOfMemory(what, size, this.memory().free, this.properties.memoryBytes);
     }
     this.check(code, `cuMemAlloc of ${size} bytes for ${what}`);
     const buffer = { id: this.#nextId++, address: address[0]!, bytes: size };
@@ -352,7 +344,5 @@ export class CudaDevice implements Disposable {
     return value[0]!;
   }
 }
-
-const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
 
 const text = (value: string) => new TextEncoder().encode(value + "\0");

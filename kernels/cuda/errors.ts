@@ -25,10 +25,13 @@ const sticky: readonly number[] = [
 /** Whether the device's context is lost. */
 export const isSticky = (code: number): boolean => sticky.includes(code);
 
+/** What to do when memory is used up. */
+const spareMemory =
+  "give a smaller --memory or --num-pages, choose a smaller model or --dtype int8, or end the " +
+  "process that holds the memory (nvidia-smi lists them)";
+
 const meanings: Readonly<Record<number, string>> = {
-  [Code.OutOfMemory]:
-    "the GPU's memory is used up: give a smaller --memory or --num-pages, choose a smaller model " +
-    "or --dtype int8, or end the process that holds the memory (nvidia-smi lists them)",
+  [Code.OutOfMemory]: `the GPU's memory is used up: ${spareMemory}`,
   [Code.NoDevice]:
     "there is no NVIDIA GPU that this process may use (see nvidia-smi and CUDA_VISIBLE_DEVICES)",
   [Code.DeviceUnavailable]:
@@ -49,3 +52,11 @@ export function cudaError(code: number, what: string): CudaError {
   const meaning = meanings[code] ?? "the CUDA driver reports an error";
   return new CudaError(`CUDA error ${code} (${what}): ${meaning}`, code);
 }
+
+/** The error for `size` bytes that are not free of the GPU's `total`. */
+export function outOfMemory(what: string, size: number, free: number, total: number): CudaError {
+  const message = `${what} takes ${gib(size)}, but of the GPU's ${gib(total)} only ${gib(free)} are free: `;
+  return new CudaError(message + spareMemory, Code.OutOfMemory);
+}
+
+const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(2)} GiB`;

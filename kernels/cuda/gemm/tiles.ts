@@ -2,7 +2,7 @@
 // of rounds and steps comes out least. The account's constants are fitted to `bench/cuda_kernels.ts` on an H100.
 
 import { divideUp, mostSharedBytes } from "./launch.ts";
-import type { ProductDevice, ProductShape } from "./product.ts";
+import type { ProductDevice, ProductShape } from "./shape.ts";
 
 /** A compiled tile. */
 export interface ProductTile {

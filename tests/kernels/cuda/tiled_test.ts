@@ -12,7 +12,8 @@ import {
 import { attentionModules } from "../../../kernels/cuda/attention/modules.ts";
 import { type KernelLaunch, mostSharedBytes, packParameters } from "../../../kernels/cuda/gemm/launch.ts";
 import { productModules } from "../../../kernels/cuda/gemm/modules.ts";
-import { launchProduct, planProduct, type ProductShape } from "../../../kernels/cuda/gemm/product.ts";
+import { launchProduct, planProduct } from "../../../kernels/cuda/gemm/product.ts";
+import type { ProductShape } from "../../../kernels/cuda/gemm/shape.ts";
 
 const modules = new Map([...productModules, ...attentionModules].map((module) => [module.name, module]));
 
