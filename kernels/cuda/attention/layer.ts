@@ -18,15 +18,23 @@ const granularity = 32;
 /** Widest head: its eighths are spread over a warp. */
 export const widestHead = 256;
 
-/** Query heads of a key/value head that one block handles. */
-function headBlock({ numHeads, numKvHeads }: HeadLayout): 1 | 2 | 4 {
+/**
+ * Query heads of a key/value head that one block handles: one where the GPU has room for all heads of all queries, though
+ * each then reads the keys.
+ */
+function headBlock(
+  { numHeads, numKvHeads }: HeadLayout,
+  queries: number,
+  multiprocessors: number,
+): 1 | 2 | 4 {
+  if (numHeads * queries <= multiprocessors) return 1;
   const group = numHeads / numKvHeads;
   return group >= 3 ? 4 : group === 2 ? 2 : 1;
 }
 
 /** Blocks for a query and split. */
-const headBlocks = (heads: HeadLayout) =>
-  heads.numKvHeads * divideUp(heads.numHeads / heads.numKvHeads, headBlock(heads));
+const headBlocks = (heads: HeadLayout, block: number) =>
+  heads.numKvHeads * divideUp(heads.numHeads / heads.numKvHeads, block);
 
 /** How the keys of queries that see so many are divided over blocks. */
 export function cutKeys(
@@ -36,7 +44,8 @@ export function cutKeys(
 ): AttentionCut {
   let longest = 1;
   for (const length of lengths) longest = Math.max(longest, length);
-  const blocks = Math.max(1, lengths.length * headBlocks(heads));
+  const block = headBlock(heads, lengths.length, multiprocessors);
+  const blocks = Math.max(1, lengths.length * headBlocks(heads, block));
   const wanted = Math.min(
     mostSplits,
     Math.floor(4 * multiprocessors / blocks),
@@ -45,7 +54,7 @@ export function cutKeys(
   // Powers of two, so that a growing context has few shapes.
   const splits = wanted < 2 ? 1 : 2 ** Math.floor(Math.log2(wanted));
   const splitKeys = divideUp(divideUp(longest, splits), granularity) * granularity;
-  return { splitKeys, splits, threads: 128, headBlock: headBlock(heads), batch: 4 };
+  return { splitKeys, splits, threads: 128, headBlock: block, batch: 4 };
 }
 
 /** Norms and rotation of q and k, store of k and v, and attention. */
@@ -69,13 +78,14 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
   const partialBytes = 4 * shape.decodes * numHeads * shape.splits * (headDim + 2);
   const partial = shape.splits > 1 ? scratch(forward, "partial", partialBytes) : 0n;
   const lanes = [4, 8, 16, 32].find((n) => 8 * n >= headDim) as 4 | 8 | 16 | 32;
-  const block = headBlock(heads), blocks = headBlocks(heads);
+  const { multiprocessors } = device.properties;
+  const block = headBlock(heads, shape.decodes, multiprocessors), blocks = headBlocks(heads, block);
   const grid = [shape.splits, blocks, shape.decodes] as const;
   const result = [partial, output.buffer.address, ElementType[output.type]];
   const [factor, span] = [new Float(scale * Math.LOG2E), window ?? 0];
   // A lane's eight elements of a head turn with eight others.
   if (shape.decodeOnly && headDim % 16 === 0) {
-    const all = ownThreads(blocks * shape.decodes * shape.splits, device.properties.multiprocessors);
+    const all = ownThreads(blocks * shape.decodes * shape.splits, multiprocessors);
     const threads = block === 4 ? Math.min(all, 256) : all;
     device.launch(
       device.kernel(`own_${lanes}`, `own_h${block}`),

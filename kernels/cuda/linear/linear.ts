@@ -60,8 +60,8 @@ const squareRun = 256, mostRuns = 32;
 /** Most shared memory of a block: two of them should fit a multiprocessor, so that one may begin early. */
 const mostSkinnyBytes = 112 * 1024;
 
-/** Widths of a block in features. */
-const widths = [16, 8] as const;
+/** From so many features on a block makes sixteen of them, else eight. */
+const leastWide = 1024;
 
 /** Warps of a block that share a sum. */
 const mostWarps = 8;
@@ -181,7 +181,7 @@ export function launchSkinny(
   const features = paired ? weight.spec.rows / 2 : weight.spec.rows;
   const tile = experts !== null || rows <= 16 ? 16 : rows <= 32 ? 32 : 64;
   const warps = Math.max(1, Math.min(mostWarps, Math.floor(divideUp(columns, 32) / 4)));
-  const { multiprocessors, sharedBytes } = device.properties;
+  const { sharedBytes } = device.properties;
   const tiles = (width: number) => width / 8 * (paired ? 2 : 1);
   const input = norm !== null
     ? "norm"
@@ -195,10 +195,8 @@ export function launchSkinny(
       32 * warps * 16 * Math.max(slots, tile / 16 * count);
   };
   const limit = Math.min(mostSkinnyBytes, sharedBytes);
-  // The width with which the fullest multiprocessor has least to do; of equal ones the first.
-  const load = (width: number) => divideUp(divideUp(features, width), multiprocessors) * width;
-  const fitting: readonly number[] = widths.filter((width) => width === 8 || bytes(width) <= limit);
-  const width = fitting.reduce((best, other) => load(other) < load(best) ? other : best);
+  // Measured: sixteen are better even where they leave half of the multiprocessors without work.
+  const width = features >= leastWide && bytes(16) <= limit ? 16 : 8;
   device.launch(
     device.kernel(
       `skinny_${dtype}_${tile}` as ModuleName,

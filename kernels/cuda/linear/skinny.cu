@@ -171,7 +171,9 @@ template <int D, int MT, int NT, bool PAIRED, int X> DEVICE void skinny(const Sk
                                    : (const u8*)p.x + 2 * (size_t)(order ? order[m] / p.perToken : m) * K;
     }
   const bool high = MT > 1 || M > 8;
-  float c[MT][NT][4] = {};
+  // Pieces take turns with two sets of sums where there is room: a product waits for the one before it on the same sums.
+  const int SETS = MT == 1 ? 2 : 1;
+  float c[MT][NT][4] = {}, odd[SETS == 2 ? MT : 1][NT][4] = {};
   // The tokens' operands of a piece; from global memory they are fetched a piece ahead.
   uint4 ahead[MT][2];
   const auto fetch = [&](int k) {
@@ -184,7 +186,7 @@ template <int D, int MT, int NT, bool PAIRED, int X> DEVICE void skinny(const Sk
   };
   if (X == X_GLOBAL) fetch(begin);
   // Adds a piece's products; `blockScales` are of q8 weights.
-  const auto multiply = [&](int k, const uint4 (&b)[NT], const u32 (&blockScales)[NT]) {
+  const auto multiply = [&](int k, const uint4 (&b)[NT], const u32 (&blockScales)[NT], float (&c)[MT][NT][4]) {
     if (X != X_GLOBAL) fetch(k);
     uint4 now[MT][2];
 #pragma unroll
@@ -213,18 +215,39 @@ template <int D, int MT, int NT, bool PAIRED, int X> DEVICE void skinny(const Sk
   };
   if (D != Q8) {
     int slot = 0;
-#pragma unroll 4
-    for (int k = begin; k - q * 8 < K; k += stride) {
-      asm volatile("cp.async.wait_group %0;" ::"n"(SLOTS > 0 ? SLOTS - 1 : 0));
-      uint4 b[NT];
-      const u32 none[NT] = {};
+    const u32 none[NT] = {};
+    const auto take = [&](uint4 (&b)[NT], int at) {
 #pragma unroll
-      for (int j = 0; j < NT; j++) b[j] = shared16(slots + (slot * NT + j) * slotBytes);
-      multiply(k, b, none);
+      for (int j = 0; j < NT; j++) b[j] = shared16(slots + (at * NT + j) * slotBytes);
+    };
+    const auto refill = [&](int k, int at) {
       const int next = k + SLOTS * stride;
-      if (next - q * 8 < K) load(next, slot);
+      if (next - q * 8 < K) load(next, at);
       asm volatile("cp.async.commit_group;");
-      slot = slot + 1 == SLOTS ? 0 : slot + 1;
+    };
+    if (SETS == 2) {
+      // Two pieces at a time; the number of slots is even.
+      for (int k = begin; k - q * 8 < K; k += 2 * stride) {
+        asm volatile("cp.async.wait_group %0;" ::"n"(SLOTS > 1 ? SLOTS - 2 : 0));
+        uint4 b[NT], d[NT];
+        take(b, slot);
+        take(d, slot + 1);
+        multiply(k, b, none, c);
+        if (k + stride - q * 8 < K) multiply(k + stride, d, none, (float (&)[MT][NT][4])odd);
+        refill(k, slot);
+        refill(k + stride, slot + 1);
+        slot = slot + 2 == SLOTS ? 0 : slot + 2;
+      }
+    } else {
+#pragma unroll 4
+      for (int k = begin; k - q * 8 < K; k += stride) {
+        asm volatile("cp.async.wait_group %0;" ::"n"(SLOTS > 0 ? SLOTS - 1 : 0));
+        uint4 b[NT];
+        take(b, slot);
+        multiply(k, b, none, c);
+        refill(k, slot);
+        slot = slot + 1 == SLOTS ? 0 : slot + 1;
+      }
     }
   } else {
     // Eight bytes a lane, and the scale of the lane's row, straight into registers.
@@ -244,7 +267,7 @@ template <int D, int MT, int NT, bool PAIRED, int X> DEVICE void skinny(const Sk
       }
 #pragma unroll
       for (int u = 0; u < ROUND; u++)
-        if (k0 - q * 8 + u * stride < K) multiply(k0 + u * stride, b[u], blockScales[u]);
+        if (k0 - q * 8 + u * stride < K) multiply(k0 + u * stride, b[u], blockScales[u], c);
     }
   }
 
@@ -255,7 +278,8 @@ template <int D, int MT, int NT, bool PAIRED, int X> DEVICE void skinny(const Sk
 #pragma unroll
     for (int j = 0; j < NT; j++)
 #pragma unroll
-      for (int r = 0; r < 4; r++) meeting[(warp * regs + (i * NT + j) * 4 + r) * 32 + lane] = c[i][j][r];
+      for (int r = 0; r < 4; r++)
+        meeting[(warp * regs + (i * NT + j) * 4 + r) * 32 + lane] = c[i][j][r] + (SETS == 2 ? odd[i][j][r] : 0.0f);
   __syncthreads();
   // Value v of the block: row m = i·16 + half·8 + g, feature n = j·8 + 2q + (r & 1); paired, only the gates' are gone
   // through.
