@@ -189,10 +189,12 @@ export function launchSkinny(
     ? "shared"
     : "global";
   const bytes = (width: number) => {
-    const count = tiles(width), slots = dtype === "q8" ? 0 : count === 1 ? 12 : count === 2 ? 16 : 4 * count;
+    const count = tiles(width), quantized = dtype === "q8";
+    const slots = (count === 1 ? 12 : count === 2 ? 16 : 4 * count) * (quantized ? 0.5 : 1);
+    const scales = quantized ? 16 * divideUp(8 * count * 8 * divideUp(divideUp(columns, 32), 4), 16) : 0;
     return (input === "norm" ? 4 * 16 * (mostRuns + 1) : 0) +
       (input === "global" ? 0 : rows * inputPitch(columns)) +
-      32 * warps * 16 * Math.max(slots, tile / 16 * count);
+      scales + 32 * warps * 16 * Math.max(slots, tile / 16 * count);
   };
   const limit = Math.min(mostSkinnyBytes, sharedBytes);
   // Measured: sixteen are better even where they leave half of the multiprocessors without work.
