@@ -107,7 +107,7 @@ if (only.includes("few")) {
   ]] as const;
   for (const dtype of ["bf16", "q8"] as const) {
     for (const [rows, columns, mode] of [...eight, ...(dtype === "bf16" ? small : [])]) {
-      for (const tokens of dtype === "q8" ? [16, 64] : [16, 32, 64, 128]) {
+      for (const tokens of dtype === "q8" ? [16, 64] : [1, 8, 16, 32, 64, 128]) {
         const shape = product(tokens, rows, columns, mode, dtype);
         const bytes = rows * columns * (dtype === "q8" ? 1.0625 : 2);
         const splits = [1, 2, 3, 4, 6, 8, 12, 16];

@@ -164,8 +164,10 @@ function account(
     // clusters do not fit everywhere.
     const places = (splits > 3 ? 0.8 : 1) * multiprocessors * blocks;
     const held = groups / multiprocessors;
-    const share = (blocks > 1 ? Math.max(1, held) : Math.ceil(held)) * each * (rows + tokens) * 128 / 65e3;
-    return Math.hypot(memory, share) * (splits > 1 && groups > places ? 1.4 : 1) + (splits > 1 ? 1 : 0);
+    const share = (blocks > 1 ? Math.max(1, 0.9 * held) : Math.ceil(held)) * each * (rows + tokens) * 128 /
+      65e3;
+    const crowded = splits > 1 && groups > places ? 1.4 : 1;
+    return Math.hypot(memory, share) * crowded + (splits > 1 ? 0.7 + 0.1 * splits : 0) + 0.02 * tokens;
   }
   // Splits leave their sums in memory, and one workgroup reads them all.
   const sums = splits > 1 ? 1.5 + splits * tokens * rows * 4 / 35e3 : 0;
