@@ -9,18 +9,14 @@
 // what the chooser takes only, `--every` checks each N-th case. The figures of cuBLAS and of PyTorch's flash attention
 // come from bench/cuda_kernels/torch_figures.py, to be run beside it: a card's clock falls with its temperature.
 
-import { checkAttention, timeDecode, timePrefill } from "./cuda_kernels/attention.ts";
+import { timeDecode, timePrefill } from "./cuda_kernels/attention.ts";
+import { checkAttention } from "./cuda_kernels/attention_checks.ts";
 import { prefillTiles } from "../kernels/cuda/attention/attention.ts";
 import { Pool } from "./cuda_kernels/data.ts";
 import { Gpu } from "./cuda_kernels/gpu.ts";
-import {
-  checkExpand,
-  checkPrepare,
-  checkProducts,
-  type Scratch,
-  timeExpand,
-  timeProduct,
-} from "./cuda_kernels/products.ts";
+import { checkExpand, checkPrepare } from "./cuda_kernels/preparation.ts";
+import { checkProducts } from "./cuda_kernels/product_checks.ts";
+import { type Scratch, timeExpand, timeProduct } from "./cuda_kernels/products.ts";
 import { mostExpertTiles, planProduct, type ProductShape } from "../kernels/cuda/gemm/product.ts";
 
 const option = (name: string) => {

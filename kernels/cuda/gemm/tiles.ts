@@ -142,12 +142,16 @@ export function tilesFor(
     : [...narrow, ...wideTiles];
 }
 
-/** Experts have uneven numbers of pairs; a tile should hold those of most. */
+/**
+ * Experts have uneven numbers of pairs; a tile should hold those of most. Both products of a layer take tiles of the same
+ * number of pairs, so that they can share their list.
+ */
 function expertTile({ tokens, experts }: ProductShape, candidates: readonly ProductTile[]): ProductTile {
   const wanted = 1.5 * tokens / experts!.count;
-  const wide = candidates.find((tile) => tile.kind === "wide" && tile.rows === 128);
-  if (wide && wanted > 64) return wide;
-  return candidates.find((tile) => tile.tokens >= wanted) ?? candidates.at(-1)!;
+  const pairs = [16, 32, 64].find((n) => n >= wanted) ?? 128;
+  const held = candidates.filter((tile) => tile.tokens === pairs);
+  if (held.length === 0) return candidates.at(-1)!;
+  return held.find((tile) => tile.kind === "wide" && tile.rows === 128) ?? held.at(-1)!;
 }
 
 /** Microseconds, roughly. */

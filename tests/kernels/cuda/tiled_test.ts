@@ -90,6 +90,30 @@ Deno.test("an expert's tiles are enough for any numbers of pairs", () => {
   );
 });
 
+Deno.test("both products of a layer of experts take tiles of the same number of pairs", () => {
+  for (const dtype of ["bf16", "q8"] as const) {
+    for (const capability of [80, 86, 90]) {
+      for (let tokens = 1; tokens < 1e5; tokens *= 3) {
+        const [gateUp, down] = [true, false].map((gather) =>
+          planProduct(
+            {
+              tokens,
+              rows: 1536,
+              columns: 2048,
+              dtype,
+              element: "bf16",
+              mode: "store-f32",
+              experts: { count: 128, gather },
+            },
+            { capability, multiprocessors: 132 },
+          )
+        );
+        assert.equal(gateUp!.tileTokens, down!.tileTokens);
+      }
+    }
+  }
+});
+
 Deno.test("attention has a launch for every head size up to 256", () => {
   const buffers: AttentionBuffers = {
     plan: 1n,
