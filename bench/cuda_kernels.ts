@@ -9,18 +9,14 @@
 // what the chooser takes only, `--every` checks each N-th case. The figures of cuBLAS and of PyTorch's flash attention
 // come from bench/cuda_kernels/torch_figures.py, to be run beside it: a card's clock falls with its temperature.
 
-import { checkAttention, timeDecode, timePrefill } from "./cuda_kernels/attention.ts";
+import { timeDecode, timePrefill } from "./cuda_kernels/attention.ts";
+import { checkAttention } from "./cuda_kernels/attention_checks.ts";
 import { prefillTiles } from "../kernels/cuda/attention/attention.ts";
 import { Pool } from "./cuda_kernels/data.ts";
 import { Gpu } from "./cuda_kernels/gpu.ts";
-import {
-  checkExpand,
-  checkPrepare,
-  checkProducts,
-  type Scratch,
-  timeExpand,
-  timeProduct,
-} from "./cuda_kernels/products.ts";
+import { checkExpand, checkPrepare } from "./cuda_kernels/preparation.ts";
+import { checkProducts } from "./cuda_kernels/product_checks.ts";
+import { type Scratch, timeExpand, timeProduct } from "./cuda_kernels/products.ts";
 import { mostExpertTiles, planProduct } from "../kernels/cuda/gemm/product.ts";
 import type { ProductShape } from "../kernels/cuda/gemm/shape.ts";
 
@@ -108,7 +104,7 @@ if (only.includes("few")) {
   ]] as const;
   for (const dtype of ["bf16", "q8"] as const) {
     for (const [rows, columns, mode] of [...eight, ...(dtype === "bf16" ? small : [])]) {
-      for (const tokens of dtype === "q8" ? [16, 64] : [16, 32, 64, 128]) {
+      for (const tokens of dtype === "q8" ? [16, 64] : [1, 8, 16, 32, 64, 128]) {
         const shape = product(tokens, rows, columns, mode, dtype);
         const bytes = rows * columns * (dtype === "q8" ? 1.0625 : 2);
         const splits = [1, 2, 3, 4, 6, 8, 12, 16];

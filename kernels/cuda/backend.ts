@@ -66,7 +66,7 @@ export interface CudaOptions {
   readonly collective?: Collective;
   /** Bus address of the GPU; the first that can be used where nothing is said. */
   readonly address?: string | null;
-  /** Instead of the size from which on products run on the matrix units. */
+  /** Instead of the size from which on products run on the matrix units; with 0 all attention does, too. */
   readonly halfFrom?: number;
   /** False launches every decode step kernel by kernel. */
   readonly graphs?: boolean;
@@ -154,7 +154,7 @@ export class CudaBackend implements Backend {
       scratch: new Scratch(this.#device),
       collective: this.#collective,
       // Small models keep to float32 queries, with which results hardly depend on how a prompt is cut.
-      prefill: this.#type === "f32" ? null : this.#prefillTile(spec.heads),
+      prefill: this.#type === "f32" && this.#halfFrom > 0 ? null : this.#prefillTile(spec.heads),
       halfFrom: this.#halfFrom,
     };
   }
@@ -271,6 +271,7 @@ export class CudaBackend implements Backend {
 
   #packOptions(plan: BatchPlan): PackOptions {
     const { state: { spec }, prefill } = this.#live;
+    const tensor = prefill === null ? "never" : this.#halfFrom === 0 ? "always" : "long";
     const sequences = bucket(plan.row.length), { multiprocessors } = this.#device.properties;
     // In a decode step groups of sampled rows begin at the same place for all sizes of a bucket.
     const room = Math.max(headerWords + 5 * sequences, headerWords + sampleWords * sequences);
@@ -280,7 +281,7 @@ export class CudaBackend implements Backend {
       maxGroup: Math.max(1, Math.floor(mostLogitsBytes / (4 * spec.vocabSize))),
       tileTokens: prefill?.tokens ?? 1,
       decodeTokens: prefill === null ? Infinity : mostDecodeTokens,
-      cut: (lengths) => cutKeys(lengths, spec.heads, multiprocessors),
+      cut: (lengths, decodeOnly) => cutKeys(lengths, decodeOnly, spec.heads, multiprocessors, tensor),
     };
   }
 

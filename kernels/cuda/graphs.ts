@@ -36,14 +36,14 @@ export function bucketShape(shape: ForwardShape, mostTokens: number): ForwardSha
 
 /** What the launches of a decode step depend on beside the function. */
 export function graphKey(
-  { tokens, decodes, splits, offset, groups }: ForwardShape,
+  { tokens, decodes, splits, headBlock, offset, groups }: ForwardShape,
   { history, biases, limits, logprobs }: SamplingNeeds,
   topCount: number,
   step: number,
 ): string {
   const sampled = groups.map((group) => `${group.offset - offset}+${group.count}`).join();
   const positions = history === 0 ? 0 : Math.ceil((history + step) / historyStep);
-  return `${tokens} ${decodes} ${splits} ${sampled} ${positions} ${
+  return `${tokens} ${decodes} ${splits} ${headBlock} ${sampled} ${positions} ${
     bucket(biases)
   } ${limits} ${logprobs} ${topCount}`;
 }

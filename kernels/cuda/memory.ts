@@ -64,6 +64,7 @@ export type ScratchRole =
   | "partials"
   | "counters"
   | "query"
+  | "attentionCounters"
   | "partial"
   | "sampled"
   | "logits"

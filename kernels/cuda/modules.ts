@@ -9,6 +9,8 @@ import attention_4 from "./ptx/attention_4.txt" with { type: "text" };
 import attention_4_sm90 from "./ptx/attention_4_sm90.txt" with { type: "text" };
 import attention_8 from "./ptx/attention_8.txt" with { type: "text" };
 import attention_8_sm90 from "./ptx/attention_8_sm90.txt" with { type: "text" };
+import decode_f16 from "./ptx/decode_f16.txt" with { type: "text" };
+import decode_f16_sm90 from "./ptx/decode_f16_sm90.txt" with { type: "text" };
 import embed from "./ptx/embed.txt" with { type: "text" };
 import embed_sm90 from "./ptx/embed_sm90.txt" with { type: "text" };
 import expand_bf16 from "./ptx/expand_bf16.txt" with { type: "text" };
@@ -77,6 +79,8 @@ export const modules = {
   attention_4_sm90,
   attention_8,
   attention_8_sm90,
+  decode_f16,
+  decode_f16_sm90,
   embed,
   embed_sm90,
   expand_bf16,

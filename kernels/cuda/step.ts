@@ -13,6 +13,8 @@ export class StepPool {
   readonly #device: CudaDevice;
   readonly #buffers = new Map<number, PinnedBuffer[]>();
   readonly #events: Handle[] = [];
+  /** When the last step was seen to be done. */
+  finished = 0;
 
   /** Nothing is allocated yet. */
   constructor(device: CudaDevice) {
@@ -95,7 +97,10 @@ export class CudaStep implements RecordedStep {
   read(): StepResult {
     const { input, output, logits, done, started } = this.#launched ??= this.#launch();
     this.#device.wait(done);
-    const result = this.#decode(output.data, logits, performance.now() - started);
+    // A step that was launched behind another one begins when that one ends.
+    const now = performance.now(), milliseconds = now - Math.max(started, this.#pool.finished);
+    this.#pool.finished = now;
+    const result = this.#decode(output.data, logits, milliseconds);
     this.#pool.release([input, output], done);
     return result;
   }

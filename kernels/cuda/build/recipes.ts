@@ -26,7 +26,7 @@ const each = <T extends string>(values: readonly T[], make: (value: T) => [strin
  * capability 9.0 has better kernels for needs no build of its own for it.
  */
 function isUsed(name: string): boolean {
-  return !/^(decode|prepare)_|^prefill_(wide_)?bf16|^(mma_q8|expand)_f16|^(prefill|mma|mma_q8)_.*_sm90$/
+  return !/^prepare_|^(decode|prefill|prefill_wide)_bf16|^(mma_q8|expand)_f16|^(prefill|mma|mma_q8)_.*_sm90$/
     .test(name);
 }
 

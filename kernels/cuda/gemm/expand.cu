@@ -7,7 +7,7 @@
 
 extern "C" __global__ void __launch_bounds__(256)
     expand(const unsigned char* weight, u16* output, u32 rows, u32 K, u32 stride) {
-  letLaterBegin();
+  // The product behind this kernel may fetch its weights before it waits: it must not begin earlier.
   afterEarlier();
   const u32 octets = K / 8;
   for (u64 i = blockIdx.x * 256 + threadIdx.x; i < (u64)rows * octets; i += gridDim.x * 256) {

@@ -15,6 +15,7 @@ struct __align__(64) TensorMap { u64 words[16]; };
 template <class E, int ROWS, int TOKENS, int STAGES>
 struct Narrow {
   static const int groups = ROWS / 64, threads = groups * 128 + 32, stageBytes = (ROWS + TOKENS) * 128;
+  static const int wanted = (TOKENS * ROWS / 4 + 2 * threads - 1) / (2 * threads), BATCH = wanted < 4 ? wanted : 4;
   static const int STRIDE = ROWS + 4;  // floats; eight rows of fragments fall into different banks
 
   static __device__ __forceinline__ void run(const TensorMap& input, const TensorMap& weight, const Product& p) {
@@ -99,18 +100,29 @@ struct Narrow {
       const int share = (rows.count + splits - 1) / splits;
       first = rank * share, tokens = maximum(0, minimum(share, rows.count - first));
       clusterBarrier();
-      for (int i = t; i < tokens * (ROWS / 4); i += threads) {
-        float* at = staged + (first + i / (ROWS / 4)) * STRIDE + i % (ROWS / 4) * 4;
-        const u32 address = base + (u32)((char*)at - (char*)staged);
-        float4 v[8];
+      // BATCH places at a time, everything asked for before the first is used.
+      const int places = tokens * (ROWS / 4);
+      for (int i0 = t; i0 < places; i0 += BATCH * threads) {
+        float4 v[BATCH][8];
+        u32 at[BATCH];
 #pragma unroll
-        for (int s = 0; s < 8; s++)
-          if (s < splits) v[s] = clusterLoad16(address, s);
-        float4 sum = v[0];
+        for (int u = 0; u < BATCH; u++) {
+          const int i = minimum(i0 + u * threads, places - 1);
+          at[u] = ((first + i / (ROWS / 4)) * STRIDE + i % (ROWS / 4) * 4) * 4;
 #pragma unroll
-        for (int s = 1; s < 8; s++)
-          if (s < splits) sum.x += v[s].x, sum.y += v[s].y, sum.z += v[s].z, sum.w += v[s].w;
-        *(float4*)at = sum;  // read by its own workgroup only
+          for (int s = 0; s < 8; s++)
+            if (s < splits && i0 + u * threads < places) v[u][s] = clusterLoad16(base + at[u], s);
+        }
+#pragma unroll
+        for (int u = 0; u < BATCH; u++) {
+          if (i0 + u * threads >= places) break;
+          float4 sum = v[u][0];
+#pragma unroll
+          for (int s = 1; s < 8; s++)
+            if (s < splits)
+              sum.x += v[u][s].x, sum.y += v[u][s].y, sum.z += v[u][s].z, sum.w += v[u][s].w;
+          *(float4*)((char*)staged + at[u]) = sum;  // read by its own workgroup only
+        }
       }
     }
     __syncthreads();
@@ -133,6 +145,6 @@ struct Narrow {
 NARROW(64, 8, 11, 2)
 NARROW(64, 16, 10, 2)
 NARROW(64, 32, 8, 2)
+NARROW(64, 64, 6, 2)
 NARROW(128, 64, 8, 1)
 NARROW(128, 128, 6, 1)
-NARROW(64, 64, 6, 2)

@@ -75,8 +75,13 @@ __device__ __forceinline__ void storeFour(const Product& p, int row, int n, int 
   float* o = (float*)p.output + at;
   if (wide) {
     if (p.mode == ADD_F32) {
+#if __CUDA_ARCH__ >= 900
+      addFour(o, v);
+      return;
+#else
       const float4 old = *(const float4*)o;
       v.x += old.x, v.y += old.y, v.z += old.z, v.w += old.w;
+#endif
     }
     *(float4*)o = v;
   } else {

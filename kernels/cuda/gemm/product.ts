@@ -8,10 +8,15 @@ import { divideUp, type KernelLaunch, overlapping, packParameters } from "./laun
 import { type ProductDevice, productModes, type ProductShape } from "./shape.ts";
 import { chooseTile, type ProductTile } from "./tiles.ts";
 
+export { productModes } from "./shape.ts";
+export type { ProductDevice, ProductShape } from "./shape.ts";
+
 /** Where things are. */
 export interface ProductBuffers {
   /** [experts][rows] rows of `rowBytes(dtype, columns)` bytes. */
   readonly weight: bigint;
+  /** The weight is written by a kernel right before: then nothing of it may be fetched ahead of the product's turn. */
+  readonly freshWeight?: boolean;
   /** [tokens, columns] */
   readonly input: bigint;
   /** [tokens, outputStride] */
@@ -137,7 +142,7 @@ export function launchProduct(
       ? [splits * tilesRows, tilesTokens, 1]
       : [Math.min(items, device.multiprocessors), 1, 1],
     cluster: tile.kind === "narrow" ? splits : 1,
-    programmatic: true,
+    programmatic: buffers.freshWeight !== true,
     parameters: [
       { address: buffers.input, rows: experts?.inputRows ?? tokens, columns, boxRows: tile.tokens, element },
       { address: buffers.weight, rows: weightRows, columns, boxRows: tile.rows / 2, element },

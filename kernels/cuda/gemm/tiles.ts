@@ -135,18 +135,23 @@ export function tilesFor(
   if (dtype === "q8") return mmaQ8Tiles.filter((tile) => tile.sharedBytes <= mostSharedBytes(capability));
   if (capability !== 90 || experts?.gather) return mmaTiles;
   if (experts) return [...mmaTiles, ...wideTiles];
-  // Few rows take the least of the narrow tiles that holds them all; many take the last of them at most.
-  const narrow = narrowTiles.filter((tile) => tile.tokens >= Math.min(tokens, 128));
-  const held = narrow.filter((tile) => tile.tokens === narrow[0]!.tokens);
-  return tokens <= 64 ? held : [...held, ...wideTiles];
+  // Few rows take the narrow tiles that hold them all and no more than they need.
+  const narrow = narrowTiles.filter((tile) => tile.tokens >= Math.min(tokens, 64));
+  return tokens <= 64
+    ? narrow.filter((tile) => tile.tokens === narrow[0]!.tokens)
+    : [...narrow, ...wideTiles];
 }
 
-/** Experts have uneven numbers of pairs; a tile should hold those of most. */
+/**
+ * Experts have uneven numbers of pairs; a tile should hold those of most. Both products of a layer take tiles of the same
+ * number of pairs, so that they can share their list.
+ */
 function expertTile({ tokens, experts }: ProductShape, candidates: readonly ProductTile[]): ProductTile {
   const wanted = 1.5 * tokens / experts!.count;
-  const wide = candidates.find((tile) => tile.kind === "wide" && tile.rows === 128);
-  if (wide && wanted > 64) return wide;
-  return candidates.find((tile) => tile.tokens >= wanted) ?? candidates.at(-1)!;
+  const pairs = [16, 32, 64].find((n) => n >= wanted) ?? 128;
+  const held = candidates.filter((tile) => tile.tokens === pairs);
+  if (held.length === 0) return candidates.at(-1)!;
+  return held.find((tile) => tile.kind === "wide" && tile.rows === 128) ?? held.at(-1)!;
 }
 
 /** Microseconds, roughly. */
@@ -164,11 +169,13 @@ function account(
     // clusters do not fit everywhere.
     const places = (splits > 3 ? 0.8 : 1) * multiprocessors * blocks;
     const held = groups / multiprocessors;
-    const share = (blocks > 1 ? Math.max(1, held) : Math.ceil(held)) * each * (rows + tokens) * 128 / 65e3;
-    return Math.hypot(memory, share) * (splits > 1 && groups > places ? 1.4 : 1) + (splits > 1 ? 1 : 0);
+    const share = (blocks > 1 ? Math.max(1, 0.9 * held) : Math.ceil(held)) * each * (rows + tokens) * 128 /
+      70e3;
+    const crowded = splits > 1 && groups > places ? 1.4 : 1;
+    return Math.hypot(memory, share) * crowded + (splits > 1 ? 0.7 + 0.1 * splits : 0) + 0.02 * tokens;
   }
   // Splits leave their sums in memory, and one workgroup reads them all.
-  const sums = splits > 1 ? 1.5 + splits * tokens * rows * 4 / 35e3 : 0;
+  const sums = splits > 1 ? 3 + splits * tokens * rows * 4 / 35e3 : 0;
   if (kind === "wide") {
     // A step of 64 columns on a full device, and the tile's end.
     const step = 0.12 + rows * 0.0022;

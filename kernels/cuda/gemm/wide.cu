@@ -190,11 +190,9 @@ struct Wide {
             storeSomeF32(o, from + i * AT_ONCE * STRIDE, minimum(4, columns - at), p.mode == ADD_F32);
           else if (p.mode == STORE_F32)
             *(uint4*)o = v;
-          // Each number is added to once, so this is as exact as reading and writing, and waits for nothing.
           else
-            asm volatile("red.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(o), "f"(__uint_as_float(v.x)),
-                         "f"(__uint_as_float(v.y)), "f"(__uint_as_float(v.z)), "f"(__uint_as_float(v.w))
-                         : "memory");
+            addFour(o, make_float4(__uint_as_float(v.x), __uint_as_float(v.y), __uint_as_float(v.z),
+                                   __uint_as_float(v.w)));
         }
         __syncwarp();
       }

@@ -69,6 +69,28 @@ Deno.test("the launch of any product covers it and fits the device", () => {
   }));
 });
 
+Deno.test("a weight that was just written is not fetched ahead", () => {
+  const device = { capability: 90, multiprocessors: 132 };
+  for (const tokens of [1, 64, 512, 4096]) {
+    const plan = planProduct(
+      { tokens, rows: 1024, columns: 3072, dtype: "bf16", element: "bf16", mode: "store" },
+      device,
+    );
+    const buffers = {
+      weight: 1n,
+      input: 2n,
+      output: 3n,
+      partials: 4n,
+      counters: 5n,
+      bias: null,
+      rowScale: null,
+    };
+    const launch = (freshWeight: boolean) =>
+      launchProduct(plan, device, { ...buffers, outputStride: 1024, freshWeight }).programmatic;
+    assert.deepEqual([launch(false), launch(true)], [true, false]);
+  }
+});
+
 Deno.test("an expert's tiles are enough for any numbers of pairs", () => {
   fc.assert(
     fc.property(fc.array(fc.nat(300), { minLength: 1, maxLength: 64 }), fc.boolean(), (counts, gather) => {
@@ -89,6 +111,30 @@ Deno.test("an expert's tiles are enough for any numbers of pairs", () => {
       assert.deepEqual(plan.splits, 1);
     }),
   );
+});
+
+Deno.test("both products of a layer of experts take tiles of the same number of pairs", () => {
+  for (const dtype of ["bf16", "q8"] as const) {
+    for (const capability of [80, 86, 90]) {
+      for (let tokens = 1; tokens < 1e5; tokens *= 3) {
+        const [gateUp, down] = [true, false].map((gather) =>
+          planProduct(
+            {
+              tokens,
+              rows: 1536,
+              columns: 2048,
+              dtype,
+              element: "bf16",
+              mode: "store-f32",
+              experts: { count: 128, gather },
+            },
+            { capability, multiprocessors: 132 },
+          )
+        );
+        assert.equal(gateUp!.tileTokens, down!.tileTokens);
+      }
+    }
+  }
 });
 
 Deno.test("attention has a launch for every head size up to 256", () => {
