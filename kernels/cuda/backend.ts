@@ -66,8 +66,13 @@ export interface CudaOptions {
   readonly collective?: Collective;
   /** Bus address of the GPU; the first that can be used where nothing is said. */
   readonly address?: string | null;
-  /** Instead of the size from which on products run on the matrix units; with 0 all attention does, too. */
+  /** Instead of the size from which on products run on the matrix units; with 0 prompts attend there, too. */
   readonly halfFrom?: number;
+  /**
+   * Whether decode steps go over the keys on the matrix units: never, where contexts are long, or always. Not the default
+   * until it has been tried on a GPU.
+   */
+  readonly tensorDecode?: "never" | "long" | "always";
   /** False launches every decode step kernel by kernel. */
   readonly graphs?: boolean;
 }
@@ -78,6 +83,7 @@ export class CudaBackend implements Backend {
   readonly #device: CudaDevice;
   readonly #collective: Collective | null;
   readonly #halfFrom: number;
+  readonly #tensorDecode: "never" | "long" | "always";
   readonly #graphs: Graphs | null;
   readonly #pool: StepPool;
   #context: Context | null = null;
@@ -91,6 +97,7 @@ export class CudaBackend implements Backend {
     const { collective } = options;
     this.#collective = collective !== undefined && collective.size > 1 ? collective : null;
     this.#halfFrom = options.halfFrom ?? defaultHalfFrom;
+    this.#tensorDecode = options.tensorDecode ?? "never";
     this.#graphs = options.graphs === false || this.#collective !== null ? null : new Graphs(device);
     this.#pool = new StepPool(device);
     this.info = {
@@ -271,7 +278,7 @@ export class CudaBackend implements Backend {
 
   #packOptions(plan: BatchPlan): PackOptions {
     const { state: { spec }, prefill } = this.#live;
-    const tensor = prefill === null ? "never" : this.#halfFrom === 0 ? "always" : "long";
+    const tensor = prefill === null ? "never" : this.#tensorDecode;
     const sequences = bucket(plan.row.length), { multiprocessors } = this.#device.properties;
     // In a decode step groups of sampled rows begin at the same place for all sizes of a bucket.
     const room = Math.max(headerWords + 5 * sequences, headerWords + sampleWords * sequences);
