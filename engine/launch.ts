@@ -1,27 +1,29 @@
 // Starts the workers, joins them by channels, and watches over them.
 //
 // Order: all workers are created at once; tokenizer and detokenizer load the tokenizer while the executors load
-// weights; the scheduler is configured last, when the executors have said how much fits. The first worker to fail
-// settles `dead`, breaks the ranks' group so that none waits for ever, and everything is torn down by `close`. What
-// can be refused from the configuration alone is refused before there is any worker.
+// weights; the scheduler is configured last, when the executors have said how much fits. The first executor or
+// scheduler to fail settles `dead`, breaks the ranks' group so that none waits for ever, and everything is torn down
+// by `close`; tokenizer and detokenizer are started again (`workers/text_workers.ts`). What can be refused from the
+// configuration alone is refused before there is any worker.
 
 import { breakGroup, createGroupMemory } from "./executor/collectives.ts";
 import type { Model } from "./model/model.ts";
-import type { EngineOptions, StartProgress } from "./options.ts";
+import type { EngineOptions, StartOptions } from "./options.ts";
 import type { SchedulerConfig, SchedulerCounters } from "./scheduler/config.ts";
 import { checkRanks } from "./weights/shard.ts";
 import { isGpu } from "../kernels/ops.ts";
 import { placeRanks } from "../kernels/backend.ts";
 import type {
-  DetokenizerAnswer,
   ExecutorAnswer,
   ExecutorReady,
   SchedulerAnswer,
-  TokenizerAnswer,
   TokenizerReady,
+  ToTokenizer,
 } from "./messages.ts";
-import { withDeadline } from "./workers/deadline.ts";
+import { SignsOfLife, unlessFailed, withDeadline } from "./workers/deadline.ts";
 import { WorkerHandle } from "./workers/handle.ts";
+import type { ProbeProgress } from "./workers/protocol.ts";
+import { attachThrough, injector, type TextListener, TextWorkers } from "./workers/text_workers.ts";
 
 /** A running set of workers, as the engine uses it. */
 export interface Launched {
@@ -31,24 +33,31 @@ export interface Launched {
   readonly rankWeightBytes: readonly number[];
   /** What the tokenizer turned out to be. */
   readonly tokenizer: TokenizerReady;
-  /** ToTokenizer / FromTokenizer */
-  readonly toTokenizer: MessagePort;
-  /** FromDetokenizer */
-  readonly fromDetokenizer: MessagePort;
-  /** Resolves when any worker fails; never rejects. */
+  /** Tokenizer and detokenizer. */
+  readonly text: TextWorkers;
+  /** Names of the ranks, and a question that each answers, in the middle of a long step after it. */
+  readonly ranks: readonly { readonly name: string; ping(): Promise<unknown> }[];
+  /** Resolves when a worker fails that is not started again; never rejects. */
   readonly dead: Promise<Error>;
-  /** The scheduler's counters. */
-  counters(): Promise<SchedulerCounters>;
+  /** Begins to read what the text workers send. */
+  connect(listener: TextListener): void;
+  /** To the tokenizer. */
+  send(message: ToTokenizer): void;
+  /** Ends the engine for a reason that no worker can tell itself. */
+  giveUp(reason: string): void;
+  /** The scheduler's counters, and how far probes have come. */
+  counters(): Promise<{ readonly counters: SchedulerCounters; readonly probes: ProbeProgress }>;
   /** Empties the prefix cache; false while requests run. */
   flush(): Promise<boolean>;
-  /** Every rank answers; a rank in the middle of a long step answers after it. */
-  ping(): Promise<void>;
   /** Lets the executors release their devices, then ends all workers. */
   close(): Promise<void>;
 }
 
 /** How long the workers that are left may take to become idle after one has failed. */
 const stuckMilliseconds = 2_000;
+
+/** A start without any progress for so long is given up. */
+const defaultSilenceSeconds = 600;
 
 /** A step of prompts alone stays near this where there is no GPU: on a CPU 500 tokens can take five seconds. */
 const slowStepMilliseconds = 1_000;
@@ -70,12 +79,12 @@ const schedulerDefaults = {
 export async function launch(
   model: Model,
   options: EngineOptions,
-  start: { readonly warmUp: boolean; readonly leaveDevices: boolean },
-  onProgress: (progress: StartProgress) => void,
+  start: StartOptions,
 ): Promise<Launched> {
   checkRanks(model.config, options.tp);
   const places = await placeRanks(options.device, options.tp, options.gpus);
   using stack = new DisposableStack();
+  using signs = new SignsOfLife((start.startSilenceSeconds ?? defaultSilenceSeconds) * 1000);
   const worker = <A extends { type: string; call?: number; message?: string }>(
     path: string,
     name: string,
@@ -87,109 +96,96 @@ export async function launch(
       "./executor/worker.ts",
       options.tp > 1 ? `executor of rank ${rank}` : "executor",
       (notice) => {
-        if (notice.type === "progress") onProgress(notice.progress);
+        signs.seen();
+        if (notice.type === "progress") start.onProgress?.(notice.progress);
       },
     ));
-  const tokenizer = stack.use(worker<TokenizerAnswer>("./tokenizer/worker.ts", "tokenizer"));
-  const detokenizer = stack.use(worker<DetokenizerAnswer>("./detokenizer/worker.ts", "detokenizer"));
+  const text = stack.use(
+    new TextWorkers({
+      modelDir: options.skipTokenizer ? null : options.modelDir,
+      contextLength: options.contextLength ?? model.config.maxPositions,
+      vocabSize: model.config.vocabSize,
+      allowSpecialTokens: options.allowSpecialTokens,
+    }),
+  );
   const scheduler = stack.use(worker<SchedulerAnswer>("./scheduler/worker.ts", "scheduler"));
   const group = options.tp > 1 ? createGroupMemory(options.tp) : null;
   let failed = false;
   const endRanks = async () => {
     if (group) breakGroup(group, "closed");
-    const release = !start.leaveDevices;
+    const release = start.leaveDevices !== true;
     const idle = Promise.allSettled(ranks.map((handle) => handle.ask({ type: "close", release })));
     // After a failure a rank may be stuck; before one, it only has something to finish.
     await (failed ? withDeadline(idle, stuckMilliseconds) : idle);
     if (release) { for (const handle of ranks) handle[Symbol.dispose](); }
   };
 
-  const dead = Promise.race([...ranks, tokenizer, detokenizer, scheduler].map((handle) => handle.dead));
+  const givenUp = Promise.withResolvers<Error>();
+  const dead = Promise.race([
+    ...ranks.map((handle) => handle.dead),
+    scheduler.dead,
+    text.dead,
+    givenUp.promise,
+  ]);
   void dead.then(() => {
     failed = true;
     if (group) breakGroup(group, "failed");
   });
 
-  const mainToTokenizer = new MessageChannel(), detokenizerToMain = new MessageChannel();
-  const tokenizerToScheduler = new MessageChannel(), schedulerToDetokenizer = new MessageChannel();
   const schedulerToRank = ranks.map(() => new MessageChannel());
-
-  const modelDir = options.skipTokenizer ? null : options.modelDir;
-  const contextLength = options.contextLength ?? model.config.maxPositions;
-  const init = { type: "init", modelDir, contextLength, vocabSize: model.config.vocabSize };
+  start.onWorkers?.(injector(text, [scheduler, ...ranks]));
   const started = Promise.all([
-    tokenizer.ask(
-      {
-        ...init,
-        allowSpecialTokens: options.allowSpecialTokens,
-        ports: { main: mainToTokenizer.port2, scheduler: tokenizerToScheduler.port1 },
-      },
-      [
-        mainToTokenizer.port2,
-        tokenizerToScheduler.port1,
-      ],
-    ),
-    detokenizer.ask({
-      ...init,
-      ports: { main: detokenizerToMain.port1, scheduler: schedulerToDetokenizer.port2 },
-    }, [
-      detokenizerToMain.port1,
-      schedulerToDetokenizer.port2,
-    ]),
+    text.start().finally(() => signs.seen()),
     ...ranks.map((handle, rank) => {
       const port = schedulerToRank[rank]!.port2;
       return handle.ask({
         type: "init",
-        setup: { options, rank, group, place: places[rank], port, warmUp: start.warmUp },
+        setup: { options, rank, group, place: places[rank], port, warmUp: start.warmUp === true },
       }, [
         port,
       ]);
     }),
   ]);
-  const [tokenizerAnswer, , ...executorAnswers] = await started.catch(async (error) => {
+  // Whatever fails first is the reason; what follows from it is not asked for any more.
+  const orFailure = unlessFailed([dead, text.failedToStart, signs.silent], async () => {
+    failed = true;
     await endRanks();
-    throw error;
   });
+  const [tokenizer, ...executorAnswers] = await orFailure(started);
   const executors = executorAnswers.flatMap((answer) => answer.type === "ready" ? [answer.ready] : []);
   const executor = executors[0];
-  if (tokenizerAnswer.type !== "ready" || executor === undefined) {
-    throw new Error("a worker answered its initialisation with something else");
-  }
+  if (executor === undefined) throw new Error("an executor answered its initialisation with something else");
   const config = schedulerConfig(model, options, executor);
   const ports = {
-    tokenizer: tokenizerToScheduler.port2,
-    detokenizer: schedulerToDetokenizer.port1,
+    ...text.schedulerPorts,
     executors: schedulerToRank.map((channel) => channel.port1),
   };
-  await scheduler.ask({ type: "init", config, ports }, [
-    ports.tokenizer,
-    ports.detokenizer,
-    ...ports.executors,
-  ]);
+  await orFailure(
+    scheduler.ask({ type: "init", config, ports }, [ports.tokenizer, ports.detokenizer, ...ports.executors]),
+  );
 
   const workers = stack.move();
   return {
     executor,
     rankWeightBytes: executors.map(({ weightBytes }) => weightBytes),
-    tokenizer: tokenizerAnswer.ready,
-    toTokenizer: mainToTokenizer.port1,
-    fromDetokenizer: detokenizerToMain.port2,
+    tokenizer,
+    text,
+    ranks: ranks.map((handle) => ({ name: handle.name, ping: () => handle.ask({ type: "ping" }) })),
     dead,
+    connect: (listener) =>
+      text.connect(listener, attachThrough((question, transfer) => scheduler.ask(question, transfer))),
+    send: (message) => text.send(message),
+    giveUp: (reason) => givenUp.resolve(new Error(reason)),
     async counters() {
       const answer = await scheduler.ask({ type: "counters" });
       if (answer.type !== "counters") throw new Error(`unexpected answer ${answer.type}`);
-      return answer.counters;
+      return answer;
     },
     async flush() {
       const answer = await scheduler.ask({ type: "flush" });
       return answer.type === "flushed" && answer.done;
     },
-    async ping() {
-      await Promise.all(ranks.map((handle) => handle.ask({ type: "ping" })));
-    },
     async close() {
-      mainToTokenizer.port1.close();
-      detokenizerToMain.port2.close();
       await endRanks();
       workers.dispose();
     },

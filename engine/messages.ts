@@ -8,12 +8,14 @@
 // progress, and questions that expect one answer. Aborts travel the same way as the requests they abort
 // (main → tokenizer → scheduler → detokenizer → main), so they can never overtake them.
 
-import type { FinishReason, SamplingParams, TokenLogprob } from "./params.ts";
+import type { DType } from "../kernels/formats/mod.ts";
+import type { ErrorCode, FinishReason, SamplingParams, TokenLogprob } from "./params.ts";
 import type { EngineOptions, StartProgress } from "./options.ts";
 import type { BatchPlan, StepResult } from "../kernels/plan.ts";
 import type { StateSizes } from "./model/decoder.ts";
 import type { DeviceInfo, DevicePlace } from "../kernels/ops.ts";
 import type { SchedulerConfig, SchedulerCounters } from "./scheduler/config.ts";
+import type { AttachQuestion, Probe, ProbeProgress } from "./workers/protocol.ts";
 
 /** Unique per engine. */
 export type RequestId = string;
@@ -48,13 +50,16 @@ export type PromptInput =
 export type ToTokenizer =
   | {
     readonly type: "generate";
-    readonly id: RequestId;
     readonly input: PromptInput;
-    readonly params: SamplingParams;
     /** Separates cached prefixes of different tenants; "" shares. */
     readonly salt: string;
+    /** Whose requests they are, for fairness. */
+    readonly client: string;
+    /** The generations that continue this prompt: it is encoded once for all of them. */
+    readonly requests: readonly { readonly id: RequestId; readonly params: SamplingParams }[];
   }
   | { readonly type: "abort"; readonly id: RequestId }
+  | Probe
   | { readonly type: "encode"; readonly call: number; readonly input: PromptInput }
   | {
     readonly type: "decode";
@@ -75,7 +80,12 @@ export type FromTokenizer =
     readonly rendered: string | null;
   }
   | { readonly type: "decoded"; readonly call: number; readonly text: string }
-  | { readonly type: "failed"; readonly call: number; readonly message: string };
+  | {
+    readonly type: "failed";
+    readonly call: number;
+    readonly code: ErrorCode;
+    readonly message: string;
+  };
 
 /** tokenizer → scheduler ("request", "abort") and detokenizer → scheduler ("stopped") */
 export type ToScheduler =
@@ -85,8 +95,10 @@ export type ToScheduler =
     readonly ids: Uint32Array;
     readonly params: SamplingParams;
     readonly salt: string;
+    readonly client: string;
   }
   | { readonly type: "abort"; readonly id: RequestId }
+  | Probe
   /** The detokenizer has seen a stop string and has already told the client; release what the request holds. */
   | { readonly type: "stopped"; readonly id: RequestId };
 
@@ -115,7 +127,8 @@ export type ToDetokenizer =
     readonly promptIds: Uint32Array;
     readonly params: SamplingParams;
   }
-  | { readonly type: "updates"; readonly updates: readonly TokenUpdate[] };
+  | { readonly type: "updates"; readonly updates: readonly TokenUpdate[] }
+  | Probe;
 
 /** A log-probability with its token's text and bytes, as OpenAI's API reports it. */
 export interface TextLogprob {
@@ -155,7 +168,7 @@ export interface Delta {
 }
 
 /** detokenizer → main */
-export type FromDetokenizer = { readonly type: "deltas"; readonly deltas: readonly Delta[] };
+export type FromDetokenizer = { readonly type: "deltas"; readonly deltas: readonly Delta[] } | Probe;
 
 /** scheduler → executor */
 export type ToExecutor =
@@ -163,10 +176,11 @@ export type ToExecutor =
   /** No plan will follow until results are seen: read what is in flight now. */
   | { readonly type: "drain" }
   /** For tests: fill these free pages with NaN. */
-  | { readonly type: "poison"; readonly pages: Uint32Array };
+  | { readonly type: "poison"; readonly pages: Uint32Array }
+  | Probe;
 
-/** executor → scheduler; only rank 0 answers. Results come in the order of their plans. */
-export type FromExecutor = { readonly type: "result"; readonly result: StepResult };
+/** executor → scheduler; of plans only rank 0 sends results, in their order. */
+export type FromExecutor = { readonly type: "result"; readonly result: StepResult } | Probe;
 
 /** Questions from the main process to a worker, each answered once with the same `call`. */
 export type SchedulerQuestion =
@@ -178,7 +192,8 @@ export type SchedulerQuestion =
   }
   | { readonly type: "counters"; readonly call: number }
   /** Empties the prefix cache; refused (false) while requests run. */
-  | { readonly type: "flush"; readonly call: number };
+  | { readonly type: "flush"; readonly call: number }
+  | AttachQuestion;
 
 /** The scheduler's ends of its channels. */
 export interface SchedulerPorts {
@@ -193,8 +208,15 @@ export interface SchedulerPorts {
 /** scheduler worker → main */
 export type SchedulerAnswer =
   | { readonly type: "ready"; readonly call: number }
-  | { readonly type: "counters"; readonly call: number; readonly counters: SchedulerCounters }
-  | { readonly type: "flushed"; readonly call: number; readonly done: boolean };
+  | {
+    readonly type: "counters";
+    readonly call: number;
+    readonly counters: SchedulerCounters;
+    readonly probes: ProbeProgress;
+  }
+  | { readonly type: "flushed"; readonly call: number; readonly done: boolean }
+  /** Those of `live` that will bring no more news. */
+  | { readonly type: "attached"; readonly call: number; readonly lost: readonly RequestId[] };
 
 /** What one rank's executor is started with. */
 export interface ExecutorSetup {
@@ -220,6 +242,8 @@ export interface ExecutorReady extends StateSizes {
   readonly reason: string;
   /** Bytes of this rank's weights. */
   readonly weightBytes: number;
+  /** Formats of its matrices, most bytes first. */
+  readonly weightFormats: readonly DType[];
 }
 
 /** main → executor worker */
@@ -267,6 +291,10 @@ export interface TokenizerReady {
   readonly bosId: number | null;
   /** The template's text. */
   readonly chatTemplate: string | null;
+  /** Why no conversation can be rendered, although there is a template. */
+  readonly templateProblem: string | null;
+  /** Most bytes of text that one token stands for; 0 without a tokenizer. */
+  readonly longestToken: number;
 }
 
 /** tokenizer worker → main */

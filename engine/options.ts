@@ -1,9 +1,11 @@
 // What an engine is started with, and what it turned out to be.
 
+import type { DType } from "../kernels/formats/mod.ts";
 import type { DeviceInfo } from "../kernels/ops.ts";
 import type { ModelConfig } from "./model/config.ts";
-import type { DTypeOption } from "./model/open.ts";
+import type { DTypeOption } from "./weights/device_types.ts";
 import type { SamplingParams } from "./params.ts";
+import type { Fault } from "./workers/fault.ts";
 
 /** Settings of one engine; null lets the engine choose for the model and the device. */
 export interface EngineOptions {
@@ -97,6 +99,8 @@ export interface ModelInfo {
   readonly hasChatTemplate: boolean;
   /** The template's text, for finding out what it can do (tools, reasoning). */
   readonly chatTemplate: string | null;
+  /** Why it cannot render a conversation; null if it can. */
+  readonly templateProblem: string | null;
   /** Tokens that end a text. */
   readonly eosIds: readonly number[];
   /** From `generation_config.json`. */
@@ -105,6 +109,8 @@ export interface ModelInfo {
   readonly device: DeviceInfo;
   /** On the first rank, and on each. */
   readonly weightBytes: number;
+  /** Formats of the first rank's matrices, most bytes first. */
+  readonly weightFormats: readonly DType[];
   /** Bytes of weights on each rank. */
   readonly rankWeightBytes: readonly number[];
   /** Pages of keys and values. */
@@ -125,4 +131,22 @@ export interface StartProgress {
   readonly message: string;
   /** 0 to 1. */
   readonly fraction: number;
+}
+
+/** How an engine is started. */
+export interface StartOptions {
+  /** Name for clients; the directory's name when absent. */
+  readonly modelId?: string;
+  /** Compile everything before the first request (for a server). */
+  readonly warmUp?: boolean;
+  /** Told how far starting is. */
+  readonly onProgress?: (progress: StartProgress) => void;
+  /** The process exits when this engine is disposed of: devices are left to the exit (see `launch`). */
+  readonly leaveDevices?: boolean;
+  /** Silence of scheduler or executor that ends the engine, in seconds; 30 when absent. */
+  readonly stallSeconds?: number;
+  /** A start without any progress for so many seconds is given up; 600 when absent. */
+  readonly startSilenceSeconds?: number;
+  /** For tests: given what makes workers fail, as soon as there are workers. */
+  readonly onWorkers?: (inject: (worker: string, fault: Fault) => void) => void;
 }

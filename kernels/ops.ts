@@ -252,6 +252,8 @@ export interface Collective {
 export interface Backend extends Disposable {
   /** What it runs on. */
   readonly info: DeviceInfo;
+  /** Formats that its matrices may have; q8 and the floats are always among them. */
+  readonly dtypes: readonly DType[];
   /** Bytes held by weights so far, and by everything else. */
   readonly weightBytes: number;
 

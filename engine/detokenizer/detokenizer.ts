@@ -5,6 +5,7 @@
 
 import type { FinishReason, TokenLogprob } from "../params.ts";
 import type { Delta, RequestId, TextLogprob, ToDetokenizer, TokenUpdate } from "../messages.ts";
+import type { Probe } from "../workers/protocol.ts";
 import type { Vocabulary } from "../tokenizer/vocabulary.ts";
 import { TextStream } from "./stream.ts";
 
@@ -27,7 +28,7 @@ export class Detokenizer {
   }
 
   /** Takes in a message of the scheduler. */
-  receive(message: ToDetokenizer): Detokenized {
+  receive(message: Exclude<ToDetokenizer, Probe>): Detokenized {
     switch (message.type) {
       case "start":
         this.#streams.set(message.id, new TextStream(this.#vocabulary, message.params));

@@ -1,6 +1,7 @@
 // The detokenizer worker: joins the scheduler's port to the main process's through a `Detokenizer`.
 
-import "../workers/death.ts";
+import { guardPort, notePort } from "../workers/death.ts";
+import "../workers/fault.ts";
 import { ModelError } from "../model/json.ts";
 import type {
   DetokenizerAnswer,
@@ -29,7 +30,9 @@ self.onmessage = async ({ data }: MessageEvent<DetokenizerQuestion>) => {
       try {
         const { modelDir, ports: { main, scheduler } } = data;
         const detokenizer = new Detokenizer(modelDir === null ? null : await loadVocabulary(modelDir));
-        scheduler.onmessage = ({ data }: MessageEvent<ToDetokenizer>) => {
+        notePort(main);
+        guardPort(scheduler).onmessage = ({ data }: MessageEvent<ToDetokenizer>) => {
+          if (data.type === "probe") return main.postMessage(data satisfies FromDetokenizer);
           const { deltas, stopped } = detokenizer.receive(data);
           if (deltas.length > 0) main.postMessage({ type: "deltas", deltas } satisfies FromDetokenizer);
           for (const id of stopped) scheduler.postMessage({ type: "stopped", id } satisfies ToScheduler);

@@ -20,7 +20,7 @@ export class Executor {
   readonly #backend: Backend;
   /** One function for all plans, so that a backend may know it again. */
   readonly #forward: (ops: Ops) => void;
-  readonly #post: (message: FromExecutor) => void;
+  readonly #post: (message: FromExecutor & { readonly type: "result" }) => void;
   readonly #onWork: () => void;
   #inFlight: RecordedStep | null = null;
   #last: Promise<void> = Promise.resolve();
@@ -32,7 +32,7 @@ export class Executor {
   constructor(
     backend: Backend,
     decoder: Forward,
-    post: (message: FromExecutor) => void,
+    post: (message: FromExecutor & { readonly type: "result" }) => void,
     onWork: () => void = () => {},
   ) {
     this.#backend = backend;

@@ -2,7 +2,8 @@
 // state, then runs plans as they come. An error in a step is fatal: it is thrown, the worker dies, and the launcher
 // fails the requests in flight.
 
-import "../workers/death.ts";
+import { guardPort } from "../workers/death.ts";
+import "../workers/fault.ts";
 import { createBackend } from "../../kernels/backend.ts";
 import type { Backend } from "../../kernels/ops.ts";
 import type {
@@ -14,9 +15,10 @@ import type {
   ToExecutor,
 } from "../messages.ts";
 import { Decoder } from "../model/decoder.ts";
-import { loadDecoderWeights } from "../model/load.ts";
-import { deviceType, estimateWeightBytes, openModel } from "../model/open.ts";
+import { loadDecoderWeights, planWeights } from "../model/load.ts";
+import { openModel } from "../model/open.ts";
 import type { StartProgress } from "../options.ts";
+import { planSize } from "../weights/plan.ts";
 import { headLayout } from "../weights/shard.ts";
 import { GroupClosed, SharedMemoryCollective } from "./collectives.ts";
 import { Executor } from "./executor.ts";
@@ -79,8 +81,8 @@ async function start(setup: ExecutorSetup): Promise<Running> {
   stack.use(backend);
   progress("device", backend.info.description, 1);
 
-  const weightBytes = estimateWeightBytes(config, deviceType(model, options.dtype), shard);
-  await checkWeightsFit(backend, weightBytes, options.memoryBytes);
+  const planned = planSize(planWeights(model, backend, { dtype: options.dtype, shard }));
+  await checkWeightsFit(backend, planned.bytes, options.memoryBytes);
   const weights = await loadDecoderWeights(model, backend, {
     dtype: options.dtype,
     shard,
@@ -115,7 +117,8 @@ async function start(setup: ExecutorSetup): Promise<Running> {
   );
   const dieAt = options.dieAtPlan?.rank === rank ? options.dieAtPlan.plan : Infinity;
   let plans = 0;
-  port.onmessage = ({ data: message }: MessageEvent<ToExecutor>) => {
+  guardPort(port).onmessage = ({ data: message }: MessageEvent<ToExecutor>) => {
+    if (message.type === "probe") return port.postMessage(message satisfies FromExecutor);
     if (message.type === "plan" && ++plans >= dieAt) {
       if (options.dieAtPlan?.stall) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
       throw new Error(`told to die at plan ${dieAt}`);
@@ -130,6 +133,7 @@ async function start(setup: ExecutorSetup): Promise<Running> {
     device: backend.info,
     reason: place.address === null ? reason : `${reason}, at ${place.address}`,
     weightBytes: backend.weightBytes,
+    weightFormats: planned.formats,
     ...sizes,
   };
   return { ready, backend, executor };

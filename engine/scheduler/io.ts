@@ -3,13 +3,22 @@
 
 import type { StepResult } from "../../kernels/plan.ts";
 import type { FromExecutor, SchedulerPorts, ToDetokenizer, ToExecutor, ToScheduler } from "../messages.ts";
+import type { Probe } from "../workers/protocol.ts";
+import { guardPort, notePort } from "../workers/death.ts";
+import { ProbeRelay } from "../workers/probe_relay.ts";
+
+/** What concerns requests. */
+export type SchedulerInput = Exclude<ToScheduler, Probe>;
+
+/** Ports of which those of the text workers are replaced when such a worker is started again. */
+export type ReplaceablePorts = SchedulerPorts & { tokenizer: MessagePort; detokenizer: MessagePort };
 
 /** The scheduler's way out. */
 export interface SchedulerIo {
   /** Every rank gets the same message. */
   toExecutors(message: ToExecutor): void;
   /** News of requests, in order. */
-  toDetokenizer(message: ToDetokenizer): void;
+  toDetokenizer(message: Exclude<ToDetokenizer, Probe>): void;
 }
 
 /** Sends over message ports. */
@@ -27,7 +36,7 @@ export function portIo(ports: Pick<SchedulerPorts, "executors" | "detokenizer">)
 /** What has come in since the last time. */
 export interface Received {
   /** From tokenizer and detokenizer, in order. */
-  readonly messages: readonly ToScheduler[];
+  readonly messages: readonly SchedulerInput[];
   /** From the executor, in order. */
   readonly results: readonly StepResult[];
 }
@@ -37,21 +46,27 @@ export interface Received {
  * held until the message that the inbox sends to itself has come: those that arrive together are batched together.
  */
 export class Inbox {
-  #messages: ToScheduler[] = [];
+  readonly #ports: ReplaceablePorts;
+  #messages: SchedulerInput[] = [];
   #results: StepResult[] = [];
   #wake = Promise.withResolvers<void>();
   readonly #later = new MessageChannel();
+  /** What passes by on its way through the workers. */
+  readonly probes: ProbeRelay;
 
   /** Listens to the ports. */
-  constructor(ports: SchedulerPorts) {
+  constructor(ports: ReplaceablePorts) {
+    this.#ports = ports;
+    this.probes = new ProbeRelay(ports.executors);
     this.#later.port2.onmessage = () => this.#wake.resolve();
-    for (const port of [ports.tokenizer, ports.detokenizer]) {
-      port.onmessage = ({ data }: MessageEvent<ToScheduler>) => {
-        if (this.#messages.push(data) === 1) this.#later.port1.postMessage(null);
-      };
-    }
+    this.#listen(ports.tokenizer);
+    this.#listen(ports.detokenizer);
     for (const port of ports.executors) {
-      port.onmessage = ({ data }: MessageEvent<FromExecutor>) => {
+      guardPort(port).onmessage = ({ data }: MessageEvent<FromExecutor>) => {
+        if (data.type === "probe") {
+          if (this.probes.back(port, data)) this.#ports.detokenizer.postMessage(data satisfies ToDetokenizer);
+          return;
+        }
         this.#results.push(data.result);
         this.#wake.resolve();
       };
@@ -66,5 +81,20 @@ export class Inbox {
     this.#messages = [];
     this.#results = [];
     return received;
+  }
+
+  /** A text worker was started again: what lies in its old port is lost. Returns the messages that had arrived. */
+  replace(worker: "tokenizer" | "detokenizer", port: MessagePort): readonly SchedulerInput[] {
+    this.#ports[worker].close();
+    this.#ports[worker] = port;
+    this.#listen(port);
+    return this.#messages.splice(0);
+  }
+
+  #listen(port: MessagePort): void {
+    notePort(port).onmessage = ({ data }: MessageEvent<ToScheduler>) => {
+      if (data.type === "probe") this.probes.forward(data);
+      else if (this.#messages.push(data) === 1) this.#later.port1.postMessage(null);
+    };
   }
 }

@@ -17,6 +17,9 @@ const firstChunk = 64;
 /** Several forwards per result take about so long at most: tokens still seem to flow, and a new request waits little. */
 const burstMilliseconds = 12;
 
+/** Milliseconds of a forward beside which the time between two steps does not count. */
+const slowStep = 20;
+
 /** Turns measured step times into the next step's size. */
 export class Pace {
   readonly #config: SchedulerConfig;
@@ -38,6 +41,11 @@ export class Pace {
       const added = Math.max(0, milliseconds - (this.#decode ?? 0));
       this.#prefill = average(this.#prefill, added / prefillTokens);
     }
+  }
+
+  /** Steps are so long that working ahead gains nothing, and only keeps those waiting that arrive. */
+  get slow(): boolean {
+    return (this.#decode ?? 0) > slowStep;
   }
 
   /** Most prompt tokens in a step that also decodes `decodes` sequences. */

@@ -9,6 +9,7 @@
 import type { SchedulerConfig } from "./config.ts";
 import type { Counters } from "./counters.ts";
 import type { CacheManager } from "./cache.ts";
+import { Fairness } from "../workers/fairness.ts";
 import type { ScheduleBatch } from "./schedule_batch.ts";
 import type { Request } from "./request.ts";
 import type { RowTable } from "./table.ts";
@@ -26,6 +27,8 @@ export interface PrefillBudget {
 
 /** Requests that wait and requests whose prompt is being computed. */
 export class PrefillManager {
+  /** The request that found no row or no pages in the last step; null if none did. */
+  blocked: Request | null = null;
   /** Ascending by arrival, so a retracted request comes back in front of those that arrived later. */
   readonly #queue: Request[] = [];
   /** Admitted, in order of admission. */
@@ -34,6 +37,7 @@ export class PrefillManager {
   readonly #counters: Counters;
   readonly #rows: RowTable;
   readonly #cache: CacheManager;
+  readonly #fairness = new Fairness();
 
   /** Takes rows and pages from `rows` and `cache`. */
   constructor(config: SchedulerConfig, counters: Counters, rows: RowTable, cache: CacheManager) {
@@ -53,6 +57,16 @@ export class PrefillManager {
     return this.#queue.length + this.#active.length > 0;
   }
 
+  /** Whether the next request should be computed without the decodes of a client that holds far more rows. */
+  get favours(): boolean {
+    return this.#fairness.favours(this.#queue, this.#rows);
+  }
+
+  /** The running request that has to make room for `blocked`, if fairness demands it. */
+  yielding(): Request | null {
+    return this.#fairness.yielding(this.blocked, this.#queue, this.#rows);
+  }
+
   /** Puts a request in its place by arrival. */
   enqueue(request: Request): void {
     let at = this.#queue.length;
@@ -62,6 +76,7 @@ export class PrefillManager {
 
   /** Forgets a request wherever it is here. */
   remove(request: Request): void {
+    if (this.blocked === request) this.blocked = null;
     for (const list of [this.#queue, this.#active]) {
       const at = list.indexOf(request);
       if (at >= 0) list.splice(at, 1);
@@ -86,23 +101,27 @@ export class PrefillManager {
 
   #admit(builder: ScheduleBatch, budget: PrefillBudget, computing: Request[]): void {
     let rows = this.#rows.freeRows;
-    for (let i = 0; i < this.#queue.length && rows > 0 && budget.tokens > 0 && budget.samples > 0;) {
-      const request = this.#queue[i]!;
+    this.blocked = null;
+    if (this.#queue.length === 0) return;
+    for (const request of this.#fairness.order(this.#queue, this.#rows.holders())) {
+      if (rows === 0) this.blocked = request;
+      if (rows === 0 || budget.tokens <= 0 || budget.samples <= 0) return;
       const prefix = this.#cache.match(request);
       rows--;
       const { shares, pageSize } = this.#cache;
       if (shares && computing.some((other) => worthWaiting(request, other, prefix.length, pageSize))) {
         prefix[Symbol.dispose]();
-        i++;
         continue;
       }
       if (this.#promised(request, prefix.pages.length) + this.#promisedToAll() > this.#cache.availablePages) {
         prefix[Symbol.dispose]();
+        this.blocked = request;
         return;
       }
-      this.#queue.splice(i, 1);
+      this.#queue.splice(this.#queue.indexOf(request), 1);
       this.#active.push(request);
       request.cachedLength = prefix.length;
+      this.#fairness.charge(request);
       if (request.cachedTokens === null) {
         request.cachedTokens = prefix.length;
         this.#counters.totals.cachedTokensTotal += prefix.length;

@@ -32,6 +32,8 @@ export interface RequestSpec {
   readonly params: SamplingParams;
   /** Requests share prefixes only with those of the same salt. */
   readonly salt: string;
+  /** Whose request it is, for fairness. */
+  readonly client: string;
 }
 
 /** State of one request. The scheduler's parts change it; this class only knows how its numbers relate. */
@@ -46,6 +48,8 @@ export class Request {
   readonly params: SamplingParams;
   /** Shares prefixes only with requests of the same salt. */
   readonly salt: string;
+  /** Whose request it is. */
+  readonly client: string;
   /** Two words; drawn once, so that a retracted request continues with the numbers it began with. */
   readonly seed: readonly [number, number];
   /** Output tokens it may have at most. */
@@ -89,6 +93,7 @@ export class Request {
     this.prompt = spec.ids;
     this.params = spec.params;
     this.salt = spec.salt;
+    this.client = spec.client;
     this.seed = seed;
     this.maxNewTokens = maxNewTokens;
     const stopIds = [...spec.params.stopTokenIds, ...(spec.params.ignoreEos ? [] : config.eosIds)];
@@ -164,11 +169,13 @@ export function checkRequest(spec: RequestSpec, config: SchedulerConfig): number
     }
   }
   const longest = longestSequence(config);
-  const limit = longest < config.contextLength ? "key/value pool holds" : "context length is";
+  const limit = longest < config.contextLength
+    ? "The key/value pool holds"
+    : "This model's maximum context length is";
   if (ids.length >= longest) {
     return refuse(
       "too_long",
-      `the prompt has ${ids.length} tokens; the ${limit} ${longest}, output included`,
+      `${limit} ${longest} tokens, output included, but the prompt has ${ids.length}`,
     );
   }
   if (params.maxTokens === null) return longest - ids.length;
@@ -178,7 +185,7 @@ export function checkRequest(spec: RequestSpec, config: SchedulerConfig): number
   if (ids.length + params.maxTokens > longest) {
     return refuse(
       "too_long",
-      `the prompt has ${ids.length} tokens and max_tokens is ${params.maxTokens}; the ${limit} ${longest}`,
+      `${limit} ${longest} tokens, but the prompt has ${ids.length} and max_tokens is ${params.maxTokens}`,
     );
   }
   return params.maxTokens;

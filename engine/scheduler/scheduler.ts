@@ -8,14 +8,14 @@
 // `cache` (pages and prefixes), `pace` (step sizes), `schedule_batch` and `batch_result` (to and from the executor).
 // This one moves requests between them; `eventLoop` is the whole of it.
 
-import type { TokenUpdate, ToScheduler } from "../messages.ts";
+import type { TokenUpdate } from "../messages.ts";
 import type { FinishReason } from "../params.ts";
 import type { StepResult } from "../../kernels/plan.ts";
 import { CacheManager } from "./cache.ts";
 import type { SchedulerConfig, SchedulerCounters } from "./config.ts";
 import { Counters } from "./counters.ts";
 import { DecodeManager } from "./decode.ts";
-import type { Inbox, SchedulerIo } from "./io.ts";
+import type { Inbox, SchedulerInput, SchedulerIo } from "./io.ts";
 import { Pace } from "./pace.ts";
 import { type LaunchedBatch, ScheduleBatch } from "./schedule_batch.ts";
 import { PrefillManager } from "./prefill.ts";
@@ -81,7 +81,7 @@ export class Scheduler {
 
   /** Launches batches while the executor has room for one and there is something to compute; then sends the news. */
   runNextBatches(): void {
-    const depth = this.#config.overlap ? overlapDepth : 1;
+    const depth = this.#config.overlap && !this.#pace.slow ? overlapDepth : 1;
     while (this.#inFlight.length < depth) {
       const batch = this.#getNextBatch();
       if (batch === null) break;
@@ -99,7 +99,7 @@ export class Scheduler {
   }
 
   /** Takes in a message from tokenizer or detokenizer. */
-  processInput(message: ToScheduler): void {
+  processInput(message: SchedulerInput): void {
     if (message.type === "request") return this.#arrive(message);
     const request = this.#requests.get(message.id);
     if (request === undefined) return; // it ended while the message was on its way
@@ -131,6 +131,24 @@ export class Scheduler {
     }
     this.#cache.reclaim(batch.id);
     this.#counters.finishStep(tokens, batch.steps, batch.prefillTokens, result.milliseconds);
+  }
+
+  /** After the tokenizer was lost: ends what is not in `live`. Returns those of `live` that never arrived. */
+  keepOnly(live: readonly string[]): string[] {
+    const wanted = new Set(live);
+    for (const request of [...this.#requests.values()]) if (!wanted.has(request.id)) this.#end(request);
+    return live.filter((id) => !this.#requests.has(id));
+  }
+
+  /** After the detokenizer was lost: begins again what has no text yet, ends the rest, and returns that of `live`. */
+  startAgain(live: readonly string[]): string[] {
+    this.#updates = [];
+    for (const request of [...this.#requests.values()]) {
+      const { id, prompt, params, output } = request;
+      if (output.length > 0) this.#end(request);
+      else this.#io.toDetokenizer({ type: "start", id, promptIds: prompt, params });
+    }
+    return live.filter((id) => !this.#requests.has(id));
   }
 
   /** Empties the prefix cache; refused (false) while there are requests. */
@@ -192,13 +210,18 @@ export class Scheduler {
 
   /** The next batch: every running request's next token, then chunks of prompts. Null if there is nothing to do. */
   #getNextBatch(): ScheduleBatch | null {
-    const ready = this.#decode.ready();
+    const yielding = this.#prefill.yielding();
+    if (yielding !== null) this.#retract(yielding);
+    return (this.#prefill.favours ? this.#makeBatch([]) : null) ?? this.#makeBatch(this.#decode.ready());
+  }
+
+  #makeBatch(ready: readonly Request[]): ScheduleBatch | null {
     const steps = this.#decode.steps(ready, this.#prefill.busy ? 1 : this.#pace.burst());
     const batch = new ScheduleBatch(this.#lastPlan + 1, steps);
     this.#decode.schedule(batch, ready, steps, () => this.#retractDecode());
     const { maxStepTokens, maxStepSamples } = this.#config;
     const budget = {
-      tokens: Math.min(this.#pace.chunk(batch.tokens), maxStepTokens - batch.tokens),
+      tokens: Math.min(this.#pace.chunk(this.#decode.ready().length), maxStepTokens - batch.tokens),
       samples: maxStepSamples - batch.samples,
     };
     for (const request of this.#prefill.schedule(batch, budget)) this.#decode.add(request);
@@ -221,12 +244,17 @@ export class Scheduler {
       if (!request.runnable) return false;
       if (youngest === undefined || request.arrival > youngest.arrival) youngest = request;
     }
-    this.#counters.totals.retractionsTotal++;
-    this.#prefill.remove(youngest!);
-    this.#decode.remove(youngest!);
-    youngest!.retracting = true;
-    this.#releaseIfDone(youngest!);
+    this.#retract(youngest!);
     return youngest!.allocation === null;
+  }
+
+  /** Takes a running request's row and pages, now or when nothing of it is in flight; it continues later. */
+  #retract(request: Request): void {
+    this.#counters.totals.retractionsTotal++;
+    this.#prefill.remove(request);
+    this.#decode.remove(request);
+    request.retracting = true;
+    this.#releaseIfDone(request);
   }
 
   /** The request's finish has been decided: nothing of it will be launched or told any more. */

@@ -64,7 +64,7 @@ export class ChatTemplate {
       steps: 2_000_000,
       stringLength: 1_000_000 + 4 * inputLength,
       elements: 1_000_000 + 4 * inputLength,
-      milliseconds: 10_000,
+      milliseconds: 2_000,
     };
     const program = tools ? this.#withTools : this.#plain;
     if (program instanceof TemplateError) throw program;

@@ -1,6 +1,7 @@
 // Checks of an encoded prompt against the model: nothing is clamped or dropped in silence.
 
 import type { FinishReason } from "../params.ts";
+import { tooLongMessage } from "../workers/length_limit.ts";
 
 /** The sizes that a prompt has to fit. */
 export interface PromptBounds {
@@ -20,11 +21,14 @@ export function promptProblem(
   if (ids.length === 0) return { type: "error", code: "invalid", message: "the prompt is empty" };
   const needed = ids.length + (maxTokens ?? 1);
   if (needed > contextLength) {
-    const message = maxTokens === null || ids.length >= contextLength
-      ? `the prompt has ${ids.length} tokens, but the context length is ${contextLength}`
-      : `the prompt has ${ids.length} tokens and up to ${maxTokens} are asked for, ` +
-        `but the context length is ${contextLength}`;
-    return { type: "error", code: "too_long", message };
+    const asked = maxTokens === null || ids.length >= contextLength
+      ? ""
+      : ` and up to ${maxTokens} are asked for`;
+    return {
+      type: "error",
+      code: "too_long",
+      message: tooLongMessage(`${ids.length}${asked}`, contextLength),
+    };
   }
   const stray = ids.find((id) => id >= vocabSize);
   if (stray !== undefined) {

@@ -91,18 +91,24 @@ export class Tokenizer {
 
   /**
    * Ids of whatever a request is to continue. In a conversation only the template makes special tokens, unless
-   * `allowSpecialTokens` lets messages do so too.
+   * `allowSpecialTokens` lets messages do so too. `check` sees the text before it is encoded, and may throw.
    * @throws TemplateError when the template objects, or there is none
    */
-  encodePrompt(input: PromptInput, allowSpecialTokens = false): EncodedPrompt {
+  encodePrompt(
+    input: PromptInput,
+    allowSpecialTokens = false,
+    check: (text: string) => void = () => {},
+  ): EncodedPrompt {
     switch (input.type) {
       case "ids":
         return { ids: input.ids, rendered: null };
       case "text":
+        check(input.text);
         return { ids: this.encode(input.text, input.addSpecialTokens ?? true), rendered: input.text };
       case "chat": {
         if (!this.chatTemplate) throw new TemplateError("this model has no chat template; send plain text");
         const rendered = this.chatTemplate.render(input.messages, input);
+        check(rendered.value);
         // The template writes the frame; only a missing beginning-of-text is added.
         const ids = this.encode(allowSpecialTokens ? rendered.value : rendered, false);
         const missesBos = this.bosId !== null && this.#prefix[0] === this.bosId && ids[0] !== this.bosId;

@@ -41,6 +41,12 @@ export class Vocabulary {
     return this.#tokens.length;
   }
 
+  /** Most UTF-16 units of text that one token stands for. */
+  get longestToken(): number {
+    // A token's spelling is at least as long as its text: a byte is spelled as one character or more.
+    return this.#tokens.reduce((longest, token) => Math.max(longest, token?.text.length ?? 0), 0);
+  }
+
   /** The id of an added token (special tokens are) by its text. */
   addedTokenId(text: string): number | undefined {
     const id = this.#tokens.findIndex((token) => token?.added && token.text === text);

@@ -3,7 +3,8 @@
 //
 // Without a model directory it has no tokenizer and takes token ids only.
 
-import "../workers/death.ts";
+import { guardPort, notePort } from "../workers/death.ts";
+import "../workers/fault.ts";
 import { ModelError } from "../model/json.ts";
 import type {
   FromTokenizer,
@@ -13,7 +14,10 @@ import type {
   ToScheduler,
   ToTokenizer,
 } from "../messages.ts";
+import type { ErrorCode } from "../params.ts";
 import { TemplateError } from "./chat_template.ts";
+import { lengthChecks, PromptTooLong } from "../workers/length_limit.ts";
+import { templateProblem } from "../workers/template_check.ts";
 import { promptProblem } from "./prompt_check.ts";
 import { type EncodedPrompt, Tokenizer } from "./tokenizer.ts";
 
@@ -27,11 +31,14 @@ type Setup = TokenizerQuestion & { type: "init" };
 class TokenizerWorker {
   readonly #setup: Setup;
   readonly #tokenizer: Tokenizer | null;
+  readonly #checks: ReturnType<typeof lengthChecks>;
 
   constructor(setup: Setup, tokenizer: Tokenizer | null) {
     this.#setup = setup;
     this.#tokenizer = tokenizer;
-    setup.ports.main.onmessage = ({ data }: MessageEvent<ToTokenizer>) => this.#receive(data);
+    this.#checks = lengthChecks(tokenizer, setup.contextLength);
+    notePort(setup.ports.scheduler);
+    guardPort(setup.ports.main).onmessage = ({ data }: MessageEvent<ToTokenizer>) => this.#receive(data);
   }
 
   #receive(message: ToTokenizer): void {
@@ -39,17 +46,20 @@ class TokenizerWorker {
       case "generate":
         return this.#generate(message);
       case "abort":
+      case "probe":
         return this.#toScheduler(message);
       case "encode":
         try {
-          const { ids, rendered } = this.#encode(message.input);
+          const { ids, rendered } = this.#encode(message.input, this.#checks.counted);
           return this.#toMain({ type: "encoded", call: message.call, ids, rendered });
         } catch (error) {
-          return this.#toMain({ type: "failed", call: message.call, message: messageOf(error) });
+          return this.#toMain({ type: "failed", call: message.call, ...problemOf(error) });
         }
       case "decode": {
         const { call, ids, skipSpecialTokens } = message;
-        if (!this.#tokenizer) return this.#toMain({ type: "failed", call, message: noTokenizer });
+        if (!this.#tokenizer) {
+          return this.#toMain({ type: "failed", call, code: "invalid", message: noTokenizer });
+        }
         return this.#toMain({ type: "decoded", call, text: this.#tokenizer.decode(ids, skipSpecialTokens) });
       }
       default:
@@ -57,26 +67,29 @@ class TokenizerWorker {
     }
   }
 
-  #generate({ id, input, params, salt }: ToTokenizer & { type: "generate" }): void {
+  #generate({ input, salt, client, requests }: ToTokenizer & { type: "generate" }): void {
     let ids: Uint32Array;
     try {
-      ({ ids } = this.#encode(input));
+      ({ ids } = this.#encode(input, this.#checks.prompt));
     } catch (error) {
-      const code = error instanceof TemplateError ? "invalid" as const : "internal" as const;
-      return this.#toMain({
-        type: "rejected",
-        id,
-        finish: { type: "error", code, message: messageOf(error) },
-      });
+      const finish = { type: "error", ...problemOf(error) } as const;
+      for (const { id } of requests) this.#toMain({ type: "rejected", id, finish });
+      return;
     }
-    const problem = promptProblem(ids, params.maxTokens, this.#setup);
-    if (problem) return this.#toMain({ type: "rejected", id, finish: problem });
-    this.#toMain({ type: "accepted", id, promptIds: ids });
-    this.#toScheduler({ type: "request", id, ids, params, salt });
+    for (const { id, params } of requests) {
+      const problem = promptProblem(ids, params.maxTokens, this.#setup);
+      if (problem) {
+        this.#toMain({ type: "rejected", id, finish: problem });
+      } else {
+        this.#toMain({ type: "accepted", id, promptIds: ids });
+        this.#toScheduler({ type: "request", id, ids, params, salt, client });
+      }
+    }
   }
 
-  #encode(input: PromptInput): EncodedPrompt {
-    if (this.#tokenizer) return this.#tokenizer.encodePrompt(input, this.#setup.allowSpecialTokens);
+  #encode(input: PromptInput, check: (text: string) => void): EncodedPrompt {
+    const { allowSpecialTokens } = this.#setup;
+    if (this.#tokenizer) return this.#tokenizer.encodePrompt(input, allowSpecialTokens, check);
     if (input.type === "ids") return { ids: input.ids, rendered: null };
     throw new TemplateError(noTokenizer);
   }
@@ -88,6 +101,12 @@ class TokenizerWorker {
   #toScheduler(message: ToScheduler): void {
     this.#setup.ports.scheduler.postMessage(message);
   }
+}
+
+function problemOf(error: unknown): { code: ErrorCode; message: string } {
+  const message = messageOf(error);
+  if (error instanceof PromptTooLong) return { code: "too_long", message };
+  return { code: error instanceof TemplateError ? "invalid" : "internal", message };
 }
 
 const noTokenizer = "there is no tokenizer: only token ids are taken";
@@ -110,6 +129,8 @@ self.onmessage = async ({ data }: MessageEvent<TokenizerQuestion>) => {
             vocabSize: tokenizer?.vocabulary.size ?? 0,
             bosId: tokenizer?.bosId ?? null,
             chatTemplate: tokenizer?.chatTemplate?.source ?? null,
+            templateProblem: templateProblem(tokenizer?.chatTemplate ?? null),
+            longestToken: tokenizer?.vocabulary.longestToken ?? 0,
           },
         });
       } catch (error) {

@@ -4,6 +4,7 @@
 // rejected and `dead` resolves with the reason; nothing waits for a worker that is gone.
 
 import type { Died } from "./death.ts";
+import type { Fault, FaultOrder } from "./fault.ts";
 
 /** What every answer of a worker has; `call` is absent from notices. */
 export interface Answer {
@@ -45,7 +46,7 @@ export class WorkerHandle<A extends Answer> implements Disposable {
     this.#worker.onmessageerror = () => this.#fail("a message could not be read");
     this.#worker.onerror = (event) => {
       event.preventDefault(); // otherwise it ends the whole program
-      this.#fail(event.message.replace(/^Uncaught (\\(in promise\\) )?(Error: )?/, ""));
+      this.#fail(event.message.replace(/^Uncaught (\(in promise\) )?(Error: )?/, ""));
     };
   }
 
@@ -60,6 +61,16 @@ export class WorkerHandle<A extends Answer> implements Disposable {
     this.#open.set(call, { resolve, reject });
     this.#worker.postMessage({ ...question, call }, transfer);
     return promise;
+  }
+
+  /** Declares the worker dead for a reason that it cannot tell itself. */
+  giveUp(reason: string): void {
+    this.#fail(reason);
+  }
+
+  /** For tests: makes something go wrong in the worker. */
+  inject(fault: Fault): void {
+    this.#worker.postMessage({ type: "fault", fault } satisfies FaultOrder);
   }
 
   /** Ends the worker; open questions are rejected. */

@@ -42,6 +42,7 @@ import {
   elementBytes,
   paddedRows,
   Scratch,
+  weightTypes,
 } from "./memory.ts";
 import { CudaOps } from "./operations.ts";
 import { resultBytes } from "./sample/sample.ts";
@@ -80,6 +81,7 @@ export interface CudaOptions {
 /** A backend on an NVIDIA GPU. */
 export class CudaBackend implements Backend {
   readonly info: DeviceInfo;
+  readonly dtypes = weightTypes;
   readonly #device: CudaDevice;
   readonly #collective: Collective | null;
   readonly #halfFrom: number;

@@ -3,9 +3,16 @@
 import type { Activation, ActivationKind, Matrix, MatrixSpec, RopeTable, StateSpec, Vector } from "../ops.ts";
 import { matrixBytes } from "../ops.ts";
 import type { CudaDevice, DeviceBuffer } from "./device.ts";
+import { CudaError } from "./errors.ts";
 
 /** Types of elements; the kernels' numbers of them. */
 export const ElementType = { f32: 0, bf16: 1, f16: 2, q8: 3 } as const;
+
+/** Formats of weights that there are kernels for; the loader makes q8 of others. */
+export type WeightType = keyof typeof ElementType;
+
+/** The same as a list. */
+export const weightTypes = Object.keys(ElementType) as WeightType[];
 
 /** What an activation can hold. */
 export type ActivationType = "f32" | "bf16" | "f16";
@@ -23,9 +30,16 @@ export const paddedRows = (tokens: number): number => Math.ceil(tokens / rowTile
 export class CudaMatrix implements Matrix {
   /** Rows of `rowBytes`, of all experts one after the other. */
   readonly buffer: DeviceBuffer;
+  /** How they are stored. */
+  readonly type: WeightType;
 
   /** Allocates it. */
   constructor(readonly spec: MatrixSpec, device: CudaDevice) {
+    const type = weightTypes.find((type) => type === spec.dtype);
+    if (type === undefined) {
+      throw new CudaError(`${spec.name}: there are no kernels for ${spec.dtype} on CUDA`);
+    }
+    this.type = type;
     this.buffer = device.alloc(matrixBytes(spec), spec.name);
   }
 }

@@ -19,11 +19,11 @@ export class CudaOps implements Ops {
 
   embed(table: Matrix, output: Activation): void {
     const { context: { device, state }, shape, plan } = this.#forward;
-    const { spec, buffer } = table as CudaMatrix, to = output as CudaActivation;
+    const { spec, type, buffer } = table as CudaMatrix, to = output as CudaActivation;
     device.launch(device.kernel("embed", "embed"), [shape.tokens, 1], 128, 0, [
       plan,
       buffer.address,
-      ElementType[spec.dtype],
+      ElementType[type],
       state.tokenPool.address,
       to.buffer.address,
       ElementType[to.type],

@@ -59,10 +59,7 @@ export const serveOptions = (all: boolean) => {
     own: object("Server (each also from the environment: RADISH_HOST …)", {
       host: value("--host", text("ADDR"), "address to listen on", { ...often, fallback: "127.0.0.1" }),
       port: value("-p --port", whole("N", 0, 65535), "0 picks a free one", { ...often, fallback: 1919 }),
-      apiKey: value("--api-key", text("KEY"), "required of every request but /health", {
-        ...often,
-        fallback: null,
-      }),
+      apiKeys: list("--api-key", "KEY", "one is required of every request but /health", often),
       servedModelName: value("--served-model-name", text("NAME"), "the model's name for clients", {
         ...often,
         fallback: null,
@@ -89,6 +86,20 @@ export const serveOptions = (all: boolean) => {
         {
           ...rarely,
           fallback: bodyTimeoutMs / 1000,
+        },
+      ),
+      maxConnections: value("--max-connections", whole("N", 1, 1_000_000), "at a time", {
+        ...rarely,
+        fallback: null,
+        shows: "as the limit on open files allows",
+      }),
+      watchdogTimeout: value(
+        "--watchdog-timeout",
+        number("SECONDS", { min: 1, max: 86400 }),
+        "silence of a worker that ends the server",
+        {
+          ...rarely,
+          fallback: 30,
         },
       ),
       reasoningParser: value("--reasoning-parser", oneOf(["auto", "none"]), "split <think> text off", {

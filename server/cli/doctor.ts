@@ -3,6 +3,8 @@
 import { type CudaReport, probeCuda } from "../../kernels/cuda/find.ts";
 import { adapterRemedy, probeWebGpu, type WebGpuReport } from "../../kernels/webgpu/device/device.ts";
 import { hasDeviceSelectLayer, listGpus, type PciGpu } from "../../kernels/webgpu/device/gpus.ts";
+import { dtypeOptions } from "../../engine/weights/device_types.ts";
+import { dtypes } from "../../kernels/formats/mod.ts";
 import type { DoctorOptions } from "./command_options.ts";
 import { printLine } from "./output.ts";
 import { versionText } from "./version.ts";
@@ -129,6 +131,7 @@ function print(
     ? "SIMD, not relaxed: slower"
     : "no SIMD";
   row("CPU", `${cores} threads, WebAssembly ${simd}`);
+  row("weights", `${dtypes.join(", ")}; made by --dtype: ${dtypeOptions.slice(1).join(", ")}`);
   printLine(`\n--device auto takes ${autoTakes[report.auto] ?? report.auto}.`);
   if (finding !== null) printLine(`\n${finding.problem}\n  ${finding.remedy}`);
 }

@@ -54,7 +54,7 @@ export class Progress {
   note(text: string): void {
     if (this.#quiet) return;
     this.clear();
-    console.error(text);
+    this.#write(`${text}\n`);
   }
 
   /** Removes the bar. */
@@ -71,8 +71,16 @@ export class Progress {
   };
 
   #draw(line: string): void {
-    Deno.stderr.writeSync(encoder.encode(`\r\x1b[K${line}`));
+    this.#write(`\r\x1b[K${line}`);
     this.#line = line;
+  }
+
+  /** Progress that cannot be shown is no reason to stop. */
+  #write(text: string): void {
+    try {
+      let bytes = encoder.encode(text);
+      while (bytes.length > 0) bytes = bytes.subarray(Deno.stderr.writeSync(bytes));
+    } catch { /* the disk under the log is full, or its reader is gone */ }
   }
 }
 

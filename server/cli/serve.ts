@@ -1,10 +1,13 @@
 // `radish serve`: the HTTP server, from options to exit code. It listens at once and answers 503 until the model is
 // loaded, so that whoever watches `/health` sees it come up.
 
+import { withDeadline } from "../../engine/workers/deadline.ts";
+import { isKey } from "../http/access.ts";
 import { createApp } from "../http/app.ts";
-import { defaultServerOptions, type ServerOptions } from "../http/options.ts";
+import { defaultServerOptions, type ServerOptions, standardError } from "../http/options.ts";
 import { isLoopback, listen, type RunningServer } from "../http/server.ts";
 import type { ServeOptions } from "./command_options.ts";
+import { UsageError } from "./option.ts";
 import { type Session, startSession } from "./session.ts";
 
 const mebibyte = 1024 * 1024;
@@ -13,33 +16,52 @@ const mebibyte = 1024 * 1024;
 export async function serve({ own, ...session }: ServeOptions): Promise<number> {
   const hostname = own.host;
   const options = serverOptions(own);
-  const note = session.common.quiet ? () => {} : (text: string) => console.error(`radish: ${text}`);
+  const note = session.common.quiet ? () => {} : (text: string) => standardError.write(`radish: ${text}`);
 
   const loading = Promise.withResolvers<Session["engine"]>();
   const app = createApp(loading.promise, options);
   const server = listen(app, { hostname, port: own.port });
   using signals = onSignals();
   note(`listening on ${server.url}`);
-  if (!options.loopback && options.apiKey === null) {
-    console.error(
+  if (!options.loopback && options.apiKeys.length === 0) {
+    standardError.write(
       `radish: warning: anyone who can reach ${hostname} can use this server; --api-key closes it`,
     );
   }
-  const started = startSession(session, true);
+  const started = startSession(session, true, { stallSeconds: own.watchdogTimeout });
   started.then(({ engine }) => loading.resolve(engine), loading.reject);
   const ready = await Promise.race([started, signals.first]);
   if (ready === "signal") return 0; // Nothing runs while the model loads.
   await using _ = ready;
   note(`ready: ${app.service.modelName}`);
-  void ready.engine.dead.then((error) => console.error(`radish: the engine stopped: ${error.message}`));
+  const { engine } = ready;
+  const { templateProblem } = engine.model;
+  if (templateProblem !== null) note(`warning: conversations cannot be rendered: ${templateProblem}`);
 
-  await signals.first;
+  const ended = await Promise.race([signals.first, engine.dead]);
+  if (ended !== "signal") return await stop(ended, server);
   return await finish(
     app.service.runningRequests,
     server,
     own.drainTimeout * 1000,
     note,
   );
+}
+
+/** The engine is dead: everybody is told so for a moment, then the process ends, for its supervisor to start it again. */
+async function stop(reason: Error, server: RunningServer): Promise<number> {
+  standardError.write(`radish: the engine stopped: ${reason.message}`);
+  await new Promise((resolve) => setTimeout(resolve, deadMs));
+  await server.shutdown(0);
+  await flushLog();
+  return 1;
+}
+
+/** How long a server whose engine is dead goes on answering 503. */
+const deadMs = 1_000;
+
+async function flushLog(): Promise<void> {
+  await withDeadline(standardError.flush(), 500);
 }
 
 async function finish(
@@ -52,10 +74,14 @@ async function finish(
     note(`finishing ${running} request${running > 1 ? "s" : ""}; a second signal ends at once`);
   }
   if (!await server.shutdown(drainMs)) note("some requests were aborted: --drain-timeout has passed");
+  await flushLog();
   return 0;
 }
 
 function serverOptions({ host, maxBody, bodyTimeout, ...same }: ServeOptions["own"]): ServerOptions {
+  if (!same.apiKeys.every(isKey)) {
+    throw new UsageError("--api-key: letters, digits and . _ ~ + / - only, or no client could send it");
+  }
   return {
     ...defaultServerOptions,
     ...same,

@@ -1,8 +1,9 @@
 // What every command with a model does first: find the model, start the engine, say what is going on.
 
 import { fileURLToPath } from "node:url";
-import { Engine } from "../../engine/engine.ts";
+import { Engine, type StartOptions } from "../../engine/engine.ts";
 import type { EngineOptions } from "../../engine/options.ts";
+import { formats } from "../../kernels/formats/mod.ts";
 import type { SessionOptions } from "./engine_options.ts";
 import { findModel } from "./find_model.ts";
 import { formatBytes } from "./format.ts";
@@ -29,6 +30,7 @@ const noticeableBytes = 2 ** 28;
 export async function startSession(
   { engine: { name, source, ...options }, common }: SessionOptions,
   warmUp: boolean,
+  start: Pick<StartOptions, "stallSeconds"> = {},
 ): Promise<Session> {
   const began = performance.now();
   using interrupt = onInterrupt();
@@ -50,6 +52,7 @@ export async function startSession(
     modelId: id,
     warmUp,
     leaveDevices: true,
+    ...start,
     onProgress: ({ message, fraction }) => progress.update(message, fraction),
   });
   const engine = await unlessInterrupted(starting, interrupt.signal).finally(() => progress.clear());
@@ -58,10 +61,11 @@ export async function startSession(
   progress.note(
     `radish: ${model.device.description} (${engine.deviceReason}); weights ${formatBytes(model.weightBytes)}${
       model.tp > 1 ? ` on each of ${model.tp} ranks` : ""
-    }, ` +
+    } in ${model.weightFormats.join(", ")}, ` +
       `cache for ${tokens.toLocaleString("en")} tokens`,
   );
-  if (model.device.kind === "cpu" && options.dtype === "auto" && model.weightBytes > noticeableBytes) {
+  const wide = !formats[model.weightFormats[0]!].quantized && model.weightBytes > noticeableBytes;
+  if (model.device.kind === "cpu" && options.dtype === "auto" && wide) {
     progress.note("radish: on a CPU --dtype int8 answers faster and takes half the memory");
   }
   return {

@@ -2,9 +2,12 @@
 // rebinding: a web page whose name was pointed at this machine), an `Origin` that is not ours (a web page that calls
 // us from the browser of someone who can reach us), and the key.
 
-import { Buffer } from "node:buffer";
+import type { Context, MiddlewareHandler } from "hono";
+import { basicAuth } from "hono/basic-auth";
+import { bearerAuth } from "hono/bearer-auth";
+import { some } from "hono/combine";
+import { cors } from "hono/cors";
 import { createHash, timingSafeEqual } from "node:crypto";
-import type { MiddlewareHandler } from "hono";
 import type { AppEnv } from "./answer.ts";
 import { ApiError } from "./errors.ts";
 import type { ServerOptions } from "./options.ts";
@@ -30,73 +33,71 @@ export function hostCheck(options: ServerOptions): MiddlewareHandler<AppEnv> {
 export function originCheck(options: ServerOptions): MiddlewareHandler<AppEnv> {
   const any = options.corsOrigins.includes("*");
   const allowed = new Set(options.corsOrigins);
+  // Without a list of headers the preflight allows those it is asked for: OpenAI's client sends a dozen of its own.
+  const allow = cors({
+    origin: any ? "*" : [...allowed],
+    allowMethods: ["GET", "POST"],
+    exposeHeaders: ["x-request-id", "retry-after"],
+    maxAge: 86_400,
+  });
   return async (c, next) => {
     const origin = c.req.header("origin");
-    if (origin === undefined) return next();
-    const cors = any || allowed.has(origin);
-    if (!cors && !isSameOrigin(origin, c.req.header("host") ?? new URL(c.req.url).host)) {
+    if (origin === undefined) return await next();
+    if (any || allowed.has(origin)) return await allow(c, next);
+    if (!isSameOrigin(origin, c.req.header("host") ?? new URL(c.req.url).host)) {
       throw new ApiError(403, "pages of this origin may not call the server; see --cors-origin", {
         code: "forbidden_origin",
       });
-    }
-    const preflight = c.req.method === "OPTIONS" &&
-      c.req.header("access-control-request-method") !== undefined;
-    if (preflight) c.res = new Response(null, { status: 204, headers: preflightHeaders });
-    else await next();
-    if (!cors) return;
-    c.res.headers.set("access-control-allow-origin", any ? "*" : origin);
-    c.res.headers.set("access-control-expose-headers", "x-request-id, retry-after");
-    if (!any) c.res.headers.append("vary", "origin");
-  };
-}
-
-const preflightHeaders = {
-  "access-control-allow-methods": "GET, POST",
-  "access-control-allow-headers": "authorization, content-type, x-request-id",
-  "access-control-max-age": "86400",
-};
-
-/**
- * The key, as `Authorization: Bearer` or as the password of `Basic` (that is how a browser can open the page at
- * `/`). Compared in constant time. `/health` is open.
- */
-export function keyCheck(options: ServerOptions): MiddlewareHandler<AppEnv> {
-  const { apiKey } = options;
-  if (apiKey === null) return (_c, next) => next();
-  const expected = digest(apiKey);
-  return async (c, next) => {
-    if (c.req.path !== "/health") {
-      const given = presentedKey(c.req.header("authorization") ?? "");
-      if (given === null || !timingSafeEqual(digest(given), expected)) {
-        const challenge = c.req.path === "/" ? 'Basic realm="radish", charset="UTF-8"' : "Bearer";
-        throw new ApiError(401, "a valid key is needed: Authorization: Bearer <key>", {
-          code: "invalid_api_key",
-          headers: { "www-authenticate": challenge },
-        });
-      }
     }
     await next();
   };
 }
 
+/**
+ * The key, as `Authorization: Bearer` or as the password of `Basic` (that is how a browser can open the page at
+ * `/`). Compared in constant time. `/health` is open. Leaves behind whose request it is.
+ */
+export function keyCheck(options: ServerOptions): MiddlewareHandler<AppEnv> {
+  const expected = options.apiKeys.map(digest);
+  const known = (key: string, c: Context<AppEnv>): boolean => {
+    const given = digest(key);
+    // All are compared, so that the time tells nothing.
+    const found = expected.map((each) => timingSafeEqual(given, each)).indexOf(true);
+    if (found < 0) return false;
+    const address = c.get("client");
+    c.set("owner", `key ${found}`);
+    c.set("client", expected.length > 1 ? `key ${found}` : address);
+    return true;
+  };
+  const check = some(
+    bearerAuth({ verifyToken: (key, c) => known(key, c) }),
+    basicAuth({ verifyUser: (_, password, c) => known(password, c) }),
+  );
+  return async (c, next) => {
+    c.set("owner", `address ${c.env?.remote ?? "-"}`);
+    c.set("client", `address ${c.env?.remote ?? "-"}`);
+    if (expected.length === 0 || c.req.path === "/health") return await next();
+    return await check(c, next);
+  };
+}
+
+/** What a request without a valid key is told. */
+export function unauthorized(path: string): ApiError {
+  const challenge = path === "/" ? 'Basic realm="radish", charset="UTF-8"' : "Bearer";
+  return new ApiError(401, "a valid key is needed: Authorization: Bearer <key>", {
+    code: "invalid_api_key",
+    headers: { "www-authenticate": challenge },
+  });
+}
+
+/** What a key may consist of (RFC 6750), or it could not be sent. */
+export function isKey(key: string): boolean {
+  return /^[A-Za-z0-9._~+/-]+=*$/.test(key);
+}
+
 /** Equal lengths make the comparison's time tell nothing. */
 function digest(text: string): Uint8Array {
   return createHash("sha256").update(text).digest();
-}
-
-function presentedKey(header: string): string | null {
-  const [scheme, value] = header.split(" ", 2);
-  if (value === undefined) return null;
-  switch (scheme!.toLowerCase()) {
-    case "bearer":
-      return value;
-    case "basic": {
-      const pair = Buffer.from(value, "base64").toString("utf8");
-      return pair.slice(pair.indexOf(":") + 1);
-    }
-    default:
-      return null;
-  }
 }
 
 /** Without the port, in lower case; brackets of IPv6 stay. */

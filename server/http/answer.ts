@@ -8,12 +8,29 @@ import type { Run, RunEvent } from "./run.ts";
 import type { Service } from "./service.ts";
 import { streamResponse } from "./sse.ts";
 
+/** What the application learns about the connection of a request. */
+export interface Connection {
+  /** The client's address. */
+  readonly remote: string;
+  /** Aborted when the client has closed its side of the connection: it listens still, or is gone. */
+  readonly halfClosed: AbortSignal;
+}
+
 /** What middleware leaves for the handlers. */
 export interface AppEnv {
-  /** From the socket: the client's address. */
-  Bindings: { readonly remote?: string };
-  /** Of the request: its entry in the log. */
-  Variables: { record: RequestRecord };
+  /** From the socket. */
+  Bindings: Partial<Connection>;
+  /** Of the request. */
+  Variables: {
+    /** Its entry in the log. */
+    record: RequestRecord;
+    /** Its id. */
+    requestId: string;
+    /** Who may end it: whoever has the same key, or where there are no keys the same address. */
+    owner: string;
+    /** With whom it shares its part of the rows. */
+    client: string;
+  };
 }
 
 /** Makes an answer of a run's events. */
@@ -55,6 +72,7 @@ export async function answer(
   }
   const response = await streamResponse(form.stream(run.events()), {
     keepAliveMs: service.options.keepAliveMs,
+    halfClosed: c.env?.halfClosed ?? null,
     onCancel: gone,
     onEnd: (error) => void summarize(error).then(() => record.finish()),
   });

@@ -2,8 +2,10 @@
 // in here knows about sockets, so tests call it directly.
 
 import { Hono } from "hono";
-import { hostCheck, keyCheck, originCheck } from "./access.ts";
-import type { AppEnv } from "./answer.ts";
+import { HTTPException } from "hono/http-exception";
+import { requestId } from "hono/request-id";
+import { hostCheck, keyCheck, originCheck, unauthorized } from "./access.ts";
+import type { AppEnv, Connection } from "./answer.ts";
 import { chatRoutes } from "./chat.ts";
 import { completionRoutes } from "./completions.ts";
 import type { ServedEngine } from "./engine_api.ts";
@@ -24,15 +26,16 @@ import { tokenizeRoutes } from "./tokenize.ts";
 export interface App {
   /**
    * Answers a request.
-   * @param remote The client's address, for the access log.
+   * @param connection Where it comes from.
    */
-  fetch(request: Request, remote?: string): Promise<Response>;
+  fetch(request: Request, connection?: Partial<Connection>): Promise<Response>;
   /** State and counters, for whoever runs the server. */
   readonly service: Service;
 }
 
 /** Ids that clients may choose: visible ASCII, so that they can stand in headers and log lines. */
 const clientId = /^[\x21-\x7e]{1,128}$/;
+const mostIdLength = 128;
 
 /** The application; until the engine is there it answers 503. */
 export function createApp(
@@ -43,9 +46,15 @@ export function createApp(
   const service = new Service(engine, settings);
   const app = new Hono<AppEnv>();
 
+  app.use(requestId({
+    limitLength: mostIdLength,
+    generator: (c) => {
+      const given = c.req.header("x-request-id");
+      return given !== undefined && clientId.test(given) ? given : newId(c.req.path);
+    },
+  }));
   app.use(async (c, next) => {
-    const given = c.req.header("x-request-id");
-    const id = given !== undefined && clientId.test(given) ? given : newId(c.req.path);
+    const id = c.get("requestId");
     const { logFormat, log } = settings;
     const about = { remote: c.env?.remote ?? "-", method: c.req.method, path: c.req.path };
     const record = new RequestRecord(id, about, (entry) => {
@@ -92,16 +101,19 @@ export function createApp(
     }).response();
   });
   app.onError((error, c) => {
-    if (!(error instanceof ApiError)) settings.log(error.stack ?? String(error));
-    const apiError = toApiError(error);
-    const record = c.get("record");
-    record.outcome ??= apiError.message;
+    // Only the checks of the key throw this one.
+    const apiError = error instanceof HTTPException ? unauthorized(c.req.path) : toApiError(error);
+    if (!(error instanceof ApiError || error instanceof HTTPException)) {
+      settings.log(error.stack ?? String(error));
+    }
+    service.metrics.rejected(apiError);
+    c.get("record").outcome ??= apiError.message;
     return apiError.response();
   });
 
   return {
     service,
-    fetch: async (request, remote) => await app.fetch(request, remote === undefined ? {} : { remote }),
+    fetch: async (request, connection = {}) => await app.fetch(request, connection),
   };
 }
 

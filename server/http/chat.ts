@@ -43,7 +43,7 @@ export function chatRoutes(service: Service): Hono<AppEnv> {
     const input: PromptInput = tools.start === "" ? conversation : promptWithStart(conversation, tools.start);
     const count = request.n ?? 1;
     const { id } = c.get("record");
-    const run = new Run(service, service.readyEngine, [{
+    const run = new Run(service, service.readyEngine, c.var, [{
       input,
       params: Array.from({ length: count }, (_, i) => choiceParams(params, i)),
       salt: request.cache_salt ?? "",
@@ -148,7 +148,7 @@ class ChatForm implements AnswerForm {
         begun.add(index);
         yield this.#chunk(index, { role: "assistant", content: "" }, null, null);
       }
-      const piece = choice.push(delta.text, delta.finish !== null);
+      const piece = choice.push(delta.text, delta.finish);
       const logprobs = delta.logprobs?.length ? delta.logprobs : null;
       if (Object.keys(piece).length > 0 || logprobs) yield this.#chunk(index, piece, logprobs, null);
       const finish = this.#finish(index, choice, delta.finish);
@@ -170,7 +170,7 @@ class ChatForm implements AnswerForm {
       choices ??= await this.#choices();
       const choice = choices[index]!;
       if (choice.done) continue;
-      choice.push(delta.text, delta.finish !== null);
+      choice.push(delta.text, delta.finish);
       if (delta.logprobs) {
         asked.add(index);
         logprobs[index]!.push(...delta.logprobs);

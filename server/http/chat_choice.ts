@@ -84,8 +84,9 @@ export class ChatChoice {
     return this.#done;
   }
 
-  /** The delta of a piece of text; at the end of the answer also of what was held back. */
-  push(text: string, last: boolean): ChatDelta {
+  /** The delta of a piece of text; with the end of the answer also of what was held back. */
+  push(text: string, finish: FinishReason | null): ChatDelta {
+    const last = finish !== null;
     const delta: ChatDelta = {};
     if (this.#done) return delta;
     const pieces = this.#reasoning === null
@@ -95,7 +96,11 @@ export class ChatChoice {
       if (piece.type === "content") this.#addContent(piece.text, delta);
       else this.#add(delta, "reasoning_content", piece.text);
     }
-    if (last) { for (const piece of this.#tools?.end() ?? []) this.#tool(piece, delta); }
+    if (last) {
+      for (const piece of this.#tools?.end(finish.type !== "stop") ?? []) {
+        this.#tool(piece, delta);
+      }
+    }
     return delta;
   }
 

@@ -52,6 +52,7 @@ export function completionRoutes(service: Service): Hono<AppEnv> {
     const run = new Run(
       service,
       service.readyEngine,
+      c.var,
       inputs.map((input) => ({
         input,
         params: Array.from({ length: count }, (_, i) => choiceParams(params, i)),

@@ -4,6 +4,8 @@
 import type { ModelInfo } from "../../engine/options.ts";
 import type { ChatMessage, PromptInput } from "../../engine/messages.ts";
 import { ApiError } from "./errors.ts";
+import { isSmall, jsonProblem } from "./json_limits.ts";
+import { httpLimits } from "./limits.ts";
 import type { ChatMessageInput, ChatRequest } from "./schemas/chat.ts";
 
 /** A conversation as the engine takes it. */
@@ -41,6 +43,8 @@ export function chatInput(request: ConversationRequest, model: ModelInfo): ChatI
     });
   }
   const tools = request.tools ?? [];
+  requireSmall(tools, "tools", toolsSize(model.contextLength));
+  requireSmall(request.chat_template_kwargs, "chat_template_kwargs", httpLimits.templateArgsSize);
   return {
     type: "chat",
     messages: request.messages.map(templateMessage),
@@ -58,7 +62,21 @@ export function promptWithStart(input: ChatInput, start: string): PromptInput {
   return { ...input, answerStart: start };
 }
 
-function templateMessage(message: ChatMessageInput): ChatMessage {
+/** What `tools` may measure: more than fills the context is of no use, and rendering it takes seconds. */
+function toolsSize(contextLength: number): number {
+  const { leastToolsSize, mostToolsSize, toolsPerToken } = httpLimits;
+  return Math.max(leastToolsSize, Math.min(mostToolsSize, toolsPerToken * contextLength));
+}
+
+function requireSmall(value: unknown, param: string, most: number): void {
+  if (isSmall(value, most)) return;
+  throw new ApiError(400, `${param}: larger than ${most} characters, with 8 for each value`, {
+    param,
+    code: "too_large",
+  });
+}
+
+function templateMessage(message: ChatMessageInput, index: number): ChatMessage {
   switch (message.role) {
     case "system":
     case "developer":
@@ -77,10 +95,16 @@ function templateMessage(message: ChatMessageInput): ChatMessage {
         ...(message.reasoning_content ? { reasoning_content: message.reasoning_content } : {}),
         ...(calls.length > 0
           ? {
-            tool_calls: calls.map((call) => ({
+            tool_calls: calls.map((call, i) => ({
               ...(call.id ? { id: call.id } : {}),
               type: "function",
-              function: { name: call.function.name, arguments: parsedArguments(call.function.arguments) },
+              function: {
+                name: call.function.name,
+                arguments: parsedArguments(
+                  call.function.arguments,
+                  `messages[${index}].tool_calls[${i}].function.arguments`,
+                ),
+              },
             })),
           }
           : {}),
@@ -102,8 +126,10 @@ function textOf(content: string | readonly { readonly text: string }[]): string 
 }
 
 /** Clients send arguments as JSON text; templates print objects. What is no object stays as the model wrote it. */
-function parsedArguments(text: string | Record<string, unknown> | null | undefined): unknown {
+function parsedArguments(text: string | Record<string, unknown> | null | undefined, param: string): unknown {
   if (typeof text !== "string") return text ?? {};
+  const problem = jsonProblem(text);
+  if (problem !== null) throw new ApiError(400, `${param}: ${problem}`, { param, code: "too_complex" });
   try {
     const value: unknown = JSON.parse(text);
     return typeof value === "object" && value !== null && !Array.isArray(value) ? value : text;

@@ -1,9 +1,10 @@
 // What the HTTP server and the terminal chat need of an engine, as an interface, so that tests can put a scripted
 // engine in its place and run in milliseconds.
 
-import type { GenerateRequest } from "../../engine/engine.ts";
+import type { EngineStats, GenerateRequest } from "../../engine/engine.ts";
 import type { ModelInfo } from "../../engine/options.ts";
 import type { SchedulerCounters } from "../../engine/scheduler/config.ts";
+import type { Life } from "../../engine/workers/watchdog.ts";
 import type { Delta, PromptInput } from "../../engine/messages.ts";
 
 /** A running generation. Its last delta, and only that one, has a finish reason. */
@@ -23,13 +24,18 @@ export interface ServedEngine {
   /** Starts a generation; faults arrive as its finish. */
   submit(request: GenerateRequest): Generation;
   /** Renders and encodes without generating. */
-  encode(input: PromptInput): Promise<{ readonly ids: Uint32Array; readonly rendered: string | null }>;
+  encode(
+    input: PromptInput,
+    client?: string,
+  ): Promise<{ readonly ids: Uint32Array; readonly rendered: string | null }>;
   /** The text of token ids. */
-  decode(ids: Uint32Array, skipSpecialTokens: boolean): Promise<string>;
+  decode(ids: Uint32Array, skipSpecialTokens: boolean, client?: string): Promise<string>;
   /** Rejects if the engine is dead. */
   counters(): Promise<SchedulerCounters>;
-  /** Resolves when the scheduler and every rank have answered. */
-  ping(): Promise<void>;
+  /** Whether all workers answer. */
+  readonly life: Life;
+  /** Restarts and the queue in front of the tokenizer. */
+  readonly stats: EngineStats;
   /** Empties the prefix cache; false while requests run. */
   flush(): Promise<boolean>;
   /** Resolves when a worker dies. */

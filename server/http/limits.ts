@@ -5,6 +5,16 @@
 export const httpLimits = {
   /** Nesting of a JSON body: deeper than any tool schema, shallower than any stack. */
   jsonDepth: 64,
+  /** Keys of all objects of a body, or of a text in it that is JSON itself. */
+  jsonKeys: 65_536,
+  /** Elements of all its lists and objects: enough for 128 prompts of 2,048 ids. Checking them takes 0.2 s. */
+  jsonValues: 2 ** 18,
+  /** Of `tools`, as `isSmall` counts: characters per token of the context, but at least and at most so many. */
+  toolsPerToken: 16,
+  leastToolsSize: 64 * 1024,
+  mostToolsSize: 1024 * 1024,
+  /** Of `chat_template_kwargs`. */
+  templateArgsSize: 64 * 1024,
   messages: 4096,
   contentParts: 1024,
   tools: 128,

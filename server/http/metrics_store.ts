@@ -1,6 +1,8 @@
 // Latencies as clients see them, gathered where tokens leave the server. Cumulative histograms in Prometheus'
 // sense; the engine's own counters are asked for when a scrape comes.
 
+import type { ApiError } from "./errors.ts";
+
 /** Upper bounds in seconds, as in SGLang. */
 const secondsBuckets = [
   0.001,
@@ -96,4 +98,12 @@ export class ServerMetrics {
   readonly interTokenLatency: Histogram = new Histogram(tokenBuckets);
   /** Seconds from a request to its end. */
   readonly requestLatency: Histogram = new Histogram(secondsBuckets);
+  /** Requests that were refused, by the code of the refusal. */
+  readonly refusals: Map<string, number> = new Map();
+
+  /** Counts a refusal. */
+  rejected({ status, code }: ApiError): void {
+    const reason = code ?? String(status); // one of those in the program, so there are few
+    this.refusals.set(reason, (this.refusals.get(reason) ?? 0) + 1);
+  }
 }

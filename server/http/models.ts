@@ -22,7 +22,7 @@ export function modelRoutes(service: Service): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
   app.get("/v1/models", (c) => c.json({ object: "list", data: [card()] }));
   // Ids of the Hub contain a slash, which some clients escape and others do not.
-  app.get("/v1/models/:id{.+}", (c) => {
+  app.get("/v1/models/:id{[\\s\\S]+}", (c) => {
     requireModel(c.req.param("id"), service.modelNames);
     return c.json(card());
   });

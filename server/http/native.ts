@@ -57,7 +57,7 @@ export function nativeRoutes(service: Service): Hono<AppEnv> {
         id: rids[i] ?? (batch ? `${id}-${i}` : id),
       };
     });
-    const run = new Run(service, service.readyEngine, prompts);
+    const run = new Run(service, service.readyEngine, c.var, prompts);
     const form = new NativeForm(run, {
       list: batch || choices > 1,
       hasText: model.hasTokenizer,
@@ -72,7 +72,7 @@ export function nativeRoutes(service: Service): Hono<AppEnv> {
     if (id === null && request.abort_all !== true) {
       throw new ApiError(400, "rid: give the id of a request, or abort_all: true", { param: "rid" });
     }
-    return c.json({ aborted: service.abort(request.abort_all === true ? null : id) });
+    return c.json({ aborted: service.abort(request.abort_all === true ? null : id, c.get("owner")) });
   });
   return app;
 }

@@ -4,6 +4,7 @@ import { Hono } from "hono";
 import { z } from "zod";
 import { version } from "../cli/version.ts";
 import type { AppEnv } from "./answer.ts";
+import * as answers from "./schemas/answers.ts";
 import { chatRequestSchema } from "./schemas/chat.ts";
 import { completionRequestSchema } from "./schemas/completion.ts";
 import { abortRequestSchema, generateRequestSchema } from "./schemas/generate.ts";
@@ -14,13 +15,15 @@ interface Operation {
   readonly path: string;
   readonly summary: string;
   readonly body?: z.ZodType;
-  /** Media types of a 200; JSON if missing. */
-  readonly answers?: readonly string[];
+  /** The JSON body of a 200; null if it is no JSON. */
+  readonly answer: z.ZodType | null;
+  /** Other media types of a 200. */
+  readonly texts?: readonly string[];
   /** Path parameters. */
   readonly parameters?: readonly string[];
 }
 
-const stream = ["application/json", "text/event-stream"];
+const stream = ["text/event-stream"];
 
 const operations: readonly Operation[] = [
   {
@@ -28,40 +31,82 @@ const operations: readonly Operation[] = [
     path: "/v1/chat/completions",
     summary: "Answer a conversation",
     body: chatRequestSchema,
-    answers: stream,
+    answer: answers.chatAnswer,
+    texts: stream,
   },
   {
     method: "post",
     path: "/v1/completions",
     summary: "Continue a text",
     body: completionRequestSchema,
-    answers: stream,
+    answer: answers.completionAnswer,
+    texts: stream,
   },
-  { method: "get", path: "/v1/models", summary: "The served model" },
-  { method: "get", path: "/v1/models/{id}", summary: "The served model, by id", parameters: ["id"] },
+  { method: "get", path: "/v1/models", summary: "The served model", answer: answers.modelsAnswer },
+  {
+    method: "get",
+    path: "/v1/models/{id}",
+    summary: "The served model, by id",
+    parameters: ["id"],
+    answer: answers.modelAnswer,
+  },
   {
     method: "post",
     path: "/generate",
     summary: "SGLang's native generation",
     body: generateRequestSchema,
-    answers: stream,
+    answer: answers.generateAnswer,
+    texts: stream,
   },
-  { method: "post", path: "/abort_request", summary: "End a request, or all", body: abortRequestSchema },
+  {
+    method: "post",
+    path: "/abort_request",
+    summary: "End a request of one's own, or all of them",
+    body: abortRequestSchema,
+    answer: answers.abortAnswer,
+  },
   {
     method: "post",
     path: "/tokenize",
     summary: "Text or messages to token ids",
     body: tokenizeRequestSchema,
+    answer: answers.tokenizeAnswer,
   },
-  { method: "post", path: "/detokenize", summary: "Token ids to text", body: detokenizeRequestSchema },
-  { method: "get", path: "/health", summary: "200 if the engine answers; needs no key" },
-  { method: "get", path: "/health_generate", summary: "200 if the engine generates a token" },
-  { method: "get", path: "/server_info", summary: "Settings and sizes of the server" },
-  { method: "get", path: "/model_info", summary: "What the model is" },
-  { method: "get", path: "/v1/loads", summary: "How busy the server is" },
-  { method: "post", path: "/flush_cache", summary: "Empty the prefix cache, when idle" },
-  { method: "get", path: "/metrics", summary: "Prometheus metrics", answers: ["text/plain"] },
-  { method: "get", path: "/", summary: "A page for trying the model", answers: ["text/html"] },
+  {
+    method: "post",
+    path: "/detokenize",
+    summary: "Token ids to text",
+    body: detokenizeRequestSchema,
+    answer: answers.detokenizeAnswer,
+  },
+  {
+    method: "get",
+    path: "/health",
+    summary: "200 if all workers answer; needs no key",
+    answer: answers.healthAnswer,
+  },
+  {
+    method: "get",
+    path: "/health_generate",
+    summary: "200 if the engine generates a token",
+    answer: answers.healthGenerateAnswer,
+  },
+  {
+    method: "get",
+    path: "/server_info",
+    summary: "Settings and sizes of the server",
+    answer: answers.serverInfoAnswer,
+  },
+  { method: "get", path: "/model_info", summary: "What the model is", answer: answers.modelInfoAnswer },
+  { method: "get", path: "/v1/loads", summary: "How busy the server is", answer: answers.loadsAnswer },
+  {
+    method: "post",
+    path: "/flush_cache",
+    summary: "Empty the prefix cache, when idle",
+    answer: answers.flushAnswer,
+  },
+  { method: "get", path: "/metrics", summary: "Prometheus metrics", answer: null, texts: ["text/plain"] },
+  { method: "get", path: "/", summary: "A page for trying the model", answer: null, texts: ["text/html"] },
 ];
 
 const errorSchema = {
@@ -84,8 +129,11 @@ const errorSchema = {
 /** The OpenAPI 3.1 document. */
 export function openApiDocument(): Record<string, unknown> {
   const paths: Record<string, Record<string, unknown>> = {};
-  for (const { method, path, summary, body, answers, parameters } of operations) {
-    const content = Object.fromEntries((answers ?? ["application/json"]).map((type) => [type, {}]));
+  for (const { method, path, summary, body, answer, texts = [], parameters } of operations) {
+    const content = {
+      ...(answer ? { "application/json": { schema: jsonSchema(answer, "output") } } : {}),
+      ...Object.fromEntries(texts.map((type) => [type, { schema: { type: "string" } }])),
+    };
     (paths[path] ??= {})[method] = {
       summary,
       ...(parameters
@@ -99,7 +147,12 @@ export function openApiDocument(): Record<string, unknown> {
         }
         : {}),
       ...(body
-        ? { requestBody: { required: true, content: { "application/json": { schema: jsonSchema(body) } } } }
+        ? {
+          requestBody: {
+            required: true,
+            content: { "application/json": { schema: jsonSchema(body, "input") } },
+          },
+        }
         : {}),
       responses: {
         200: { description: "done", content },
@@ -123,8 +176,8 @@ export function openApiDocument(): Record<string, unknown> {
   };
 }
 
-function jsonSchema(schema: z.ZodType): unknown {
-  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io: "input", unrepresentable: "any" });
+function jsonSchema(schema: z.ZodType, io: "input" | "output"): unknown {
+  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: "any" });
   return rest;
 }
 

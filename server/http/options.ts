@@ -1,13 +1,14 @@
 // Settings of the HTTP server; the command line fills them in.
 
 import type { BodyLimits } from "./body.ts";
+import { LogWriter } from "./log_writer.ts";
 
 /** How the server behaves. */
 export interface ServerOptions extends BodyLimits {
   /** Name that clients use; by default the model's id. */
   readonly servedModelName: string | null;
-  /** Required of every request but `/health`. */
-  readonly apiKey: string | null;
+  /** One of them is required of every request but `/health`; none: everybody may ask. */
+  readonly apiKeys: readonly string[];
   /** True when the server listens on a loopback address only: then the `Host` header must be a loopback name. */
   readonly loopback: boolean;
   /** Further names accepted in the `Host` header, for example of a proxy in front. */
@@ -20,27 +21,36 @@ export interface ServerOptions extends BodyLimits {
   readonly toolParser: "auto" | "none";
   /** Silence on a stream after which a comment line is sent, in milliseconds. */
   readonly keepAliveMs: number;
-  /** `/health` is 503 if the scheduler or a rank has left a question open for so many milliseconds. */
-  readonly healthTimeoutMs: number;
+  /** The headers of a request must be complete after so many milliseconds. */
+  readonly headerTimeoutMs: number;
+  /** Connections at a time; null: as many as the limit on open files allows, at most 4,096. */
+  readonly maxConnections: number | null;
   /** One line per finished request. */
   readonly logFormat: "text" | "json" | "none";
-  /** Takes a line of the access log, or the stack of an unexpected error. */
+  /** Takes a line of the access log, or the stack of an unexpected error. Must not throw. */
   readonly log: (line: string) => void;
+  /** Lines of the log that could not be written. */
+  readonly droppedLines: () => number;
 }
+
+/** Standard error, shared by everything that logs. */
+export const standardError: LogWriter = new LogWriter();
 
 /** For a server on loopback. */
 export const defaultServerOptions: ServerOptions = {
   maxBodyBytes: 16 * 1024 * 1024,
   bodyTimeoutMs: 30_000,
   servedModelName: null,
-  apiKey: null,
+  apiKeys: [],
   loopback: true,
   allowedHosts: [],
   corsOrigins: [],
   reasoningParser: "auto",
   toolParser: "auto",
   keepAliveMs: 15_000,
-  healthTimeoutMs: 30_000,
+  headerTimeoutMs: 10_000,
+  maxConnections: null,
   logFormat: "text",
-  log: (line) => console.error(line),
+  log: (line) => standardError.write(line),
+  droppedLines: () => standardError.dropped,
 };

@@ -5,7 +5,7 @@ import type { FinishReason, SamplingParams } from "../../engine/params.ts";
 import type { Delta, PromptInput } from "../../engine/messages.ts";
 import type { Generation, ServedEngine } from "./engine_api.ts";
 import { errorOfFinish } from "./errors.ts";
-import type { Service } from "./service.ts";
+import type { ActiveRun, Service } from "./service.ts";
 
 /** One prompt and how often to continue it. */
 export interface PromptRequest {
@@ -61,8 +61,18 @@ export interface GenerationState {
   finishedAt: number | null;
 }
 
+/** Whose run it is. */
+export interface RunOwner {
+  /** Who may end it. */
+  readonly owner: string;
+  /** With whom it shares its part of the rows. */
+  readonly client: string;
+}
+
 /** Generations that belong together. */
-export class Run {
+export class Run implements ActiveRun {
+  /** Who may end it. */
+  readonly owner: string;
   /** Milliseconds of `performance.now()`. */
   readonly startedAt: number = performance.now();
   /** In the order of prompts, then choices. */
@@ -74,11 +84,17 @@ export class Run {
   #left = false;
 
   /** Submits everything at once. */
-  constructor(service: Service, engine: ServedEngine, prompts: readonly PromptRequest[]) {
+  constructor(
+    service: Service,
+    engine: ServedEngine,
+    { owner, client }: RunOwner,
+    prompts: readonly PromptRequest[],
+  ) {
     this.#service = service;
+    this.owner = owner;
     this.states = prompts.flatMap((prompt, index) =>
       prompt.params.map((params) => {
-        const generation = engine.submit({ input: prompt.input, params, salt: prompt.salt });
+        const generation = engine.submit({ input: prompt.input, params, salt: prompt.salt, client });
         const state: GenerationState = {
           id: prompt.id,
           generation,

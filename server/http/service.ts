@@ -2,10 +2,21 @@
 // server is loading, ready, draining or dead.
 
 import type { ServedEngine } from "./engine_api.ts";
-import { ApiError } from "./errors.ts";
+import { EngineError } from "../../engine/workers/engine_error.ts";
+import { ApiError, errorOfFinish } from "./errors.ts";
 import { ServerMetrics } from "./metrics_store.ts";
 import type { ServerOptions } from "./options.ts";
-import type { Run } from "./run.ts";
+import type { Listener } from "./listener.ts";
+
+/** The generations of a request, as long as they run. */
+export interface ActiveRun {
+  /** Who may end it. */
+  readonly owner: string;
+  /** Whether the client knows one of its generations by this id. */
+  hasId(id: string): boolean;
+  /** Ends the generations with this id, or all. */
+  abort(id: string | null): void;
+}
 
 /** "draining" finishes what runs and takes nothing new. */
 export type ServiceState = "loading" | "ready" | "draining" | "dead";
@@ -18,10 +29,12 @@ export class Service {
   readonly metrics: ServerMetrics = new ServerMetrics();
   /** Seconds since 1970 at the start: the `created` of the model. */
   readonly started: number = Math.floor(Date.now() / 1000);
+  /** The sockets, where there are any. */
+  listener: Listener | null = null;
   #engine: ServedEngine | null = null;
   #failure: Error | null = null;
   #draining = false;
-  readonly #runs = new Set<Run>();
+  readonly #runs = new Set<ActiveRun>();
   #whenIdle: (() => void)[] = [];
 
   /**
@@ -85,16 +98,17 @@ export class Service {
   /**
    * An answer of the engine to a question that a request asks.
    *
-   * @throws {ApiError} 503 if the engine is dead; else 400, for what it refuses is the request's fault.
+   * @throws {ApiError} with the status of what the engine says: 400 where the request is at fault.
    */
   async ask<T>(answer: Promise<T>): Promise<T> {
     try {
       return await answer;
     } catch (error) {
       if (this.state === "dead") throw this.#unavailable("dead");
-      throw new ApiError(400, error instanceof Error ? error.message : String(error), {
-        code: "invalid_value",
-      });
+      if (error instanceof EngineError) {
+        throw errorOfFinish({ type: "error", code: error.code, message: error.message });
+      }
+      throw error;
     }
   }
 
@@ -116,22 +130,27 @@ export class Service {
   }
 
   /** A request begins to generate. */
-  enter(run: Run): void {
+  enter(run: ActiveRun): void {
     this.#runs.add(run);
   }
 
   /** A request has ended. */
-  leave(run: Run): void {
+  leave(run: ActiveRun): void {
     this.#runs.delete(run);
     if (this.#runs.size > 0) return;
     for (const resolve of this.#whenIdle.splice(0)) resolve();
   }
 
-  /** Ends the requests with this id, or all of them; returns how many there were. */
-  abort(id: string | null): number {
-    const chosen = [...this.#runs].filter((run) => id === null || run.hasId(id));
+  /** Ends the owner's requests with this id, or all that are the owner's; returns how many there were. */
+  abort(id: string | null, owner: string): number {
+    const chosen = [...this.#runs].filter((run) => run.owner === owner && (id === null || run.hasId(id)));
     for (const run of chosen) run.abort(id);
     return chosen.length;
+  }
+
+  /** Ends all requests. */
+  abortAll(): void {
+    for (const run of [...this.#runs]) run.abort(null);
   }
 
   /** Refuses new work from now on; resolves when what runs has ended. */

@@ -11,6 +11,8 @@ const keepAliveLine = encoder.encode(": keep-alive\n\n");
 export interface StreamHooks {
   /** Milliseconds of silence until a comment is sent. */
   readonly keepAliveMs: number;
+  /** Aborted when the client has closed its side: from then on it is asked more often whether it listens still. */
+  readonly halfClosed: AbortSignal | null;
   /** The client went away. */
   onCancel(): void;
   /** Called once, when the stream has ended in whatever way; `error` if it failed on the way. */
@@ -32,9 +34,10 @@ export const doneEvent = "data: [DONE]\n\n";
  */
 export async function streamResponse(events: AsyncIterator<string>, hooks: StreamHooks): Promise<Response> {
   let pending = events.next();
+  const next = () => quietly(pending, hooks);
   let first: IteratorResult<string> | null;
   try {
-    first = await withDeadline(pending, hooks.keepAliveMs);
+    first = await next();
   } catch (error) {
     hooks.onEnd(error);
     throw error;
@@ -48,7 +51,7 @@ export async function streamResponse(events: AsyncIterator<string>, hooks: Strea
   const body = new ReadableStream<Uint8Array>({
     async pull(controller) {
       try {
-        const result = first ?? await withDeadline(pending, hooks.keepAliveMs);
+        const result = first ?? await next();
         first = null;
         if (ended) return;
         if (result === null) {
@@ -81,4 +84,20 @@ export async function streamResponse(events: AsyncIterator<string>, hooks: Strea
       "x-accel-buffering": "no",
     },
   });
+}
+
+const halfClosedMs = 250;
+
+/** What is pending, or null when it is time for a comment. */
+async function quietly<T>(pending: Promise<T>, { keepAliveMs, halfClosed }: StreamHooks): Promise<T | null> {
+  if (halfClosed === null) return await withDeadline(pending, keepAliveMs);
+  if (halfClosed.aborted) return await withDeadline(pending, Math.min(halfClosedMs, keepAliveMs));
+  const { promise: closed, resolve } = Promise.withResolvers<null>();
+  const onClosed = () => resolve(null);
+  halfClosed.addEventListener("abort", onClosed, { once: true });
+  try {
+    return await withDeadline(Promise.race([pending, closed]), keepAliveMs);
+  } finally {
+    halfClosed.removeEventListener("abort", onClosed);
+  }
 }

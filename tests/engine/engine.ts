@@ -164,8 +164,8 @@ export function testEngine(device: EngineOptions["device"], register: Register =
     const ids = (length: number): PromptInput => ({ type: "ids", ids: new Uint32Array(length).fill(5) });
     const cases: [PromptInput, Partial<SamplingParams>, RegExp][] = [
       [ids(0), {}, /empty/],
-      [ids(5000), {}, /5000.*2048/],
-      [ids(500), {}, /500.*128/],
+      [ids(5000), {}, /2048.*5000/],
+      [ids(500), {}, /128.*500/],
       [ids(5), { maxTokens: 0 }, /max_tokens/],
       [ids(5), { maxTokens: -3 }, /max_tokens/],
     ];
@@ -212,7 +212,7 @@ export function testEngine(device: EngineOptions["device"], register: Register =
       assert.match(finish.message, /told to die/);
     }
     assert.equal(engine.health, "dead");
-    await assert.rejects(engine.ping(), /told to die/);
+    await assert.rejects(engine.counters(), /told to die/);
     const later = await engine.submit({ input: chat("Hello!"), params }).complete();
     assert.equal(later.finish.type, "error");
   });

@@ -188,7 +188,7 @@ for (const device of ["cpu", "webgpu"] as const) {
       );
     }
     assert.equal(engine.health, "dead");
-    await assert.rejects(engine.ping(), /rank 1 has failed/);
+    await assert.rejects(engine.counters(), /rank 1 has failed/);
     const later = await engine.submit({ input: ids(5), params }).complete();
     assert.equal(later.finish.type, "error");
   });

@@ -125,13 +125,13 @@ export function prepare(
 function launchPlain(forward: Forward, product: Product): void {
   const { input, norm, weight, bias, output, epilogue, rows } = product;
   const { device } = forward.context;
-  const { columns, dtype } = weight.spec;
+  const { columns } = weight.spec;
   const features = epilogue === "silu-mul" ? weight.spec.rows / 2 : weight.spec.rows;
   const x = input.type === "f32"
     ? input.buffer.address
     : prepare(forward, input, null, "f32", rows, columns, "wide");
   device.launch(
-    device.kernel(`plain_${dtype}`, "plain"),
+    device.kernel(`plain_${weight.type}`, "plain"),
     [divideUp(features, 8), divideUp(rows, 8)],
     256,
     0,
@@ -201,7 +201,7 @@ export function launchSkinny(
   const width = features >= leastWide && bytes(16) <= limit ? 16 : 8;
   device.launch(
     device.kernel(
-      `skinny_${dtype}_${tile}` as ModuleName,
+      `skinny_${weight.type}_${tile}` as ModuleName,
       `skinny_${input}_${paired ? "pair" : "n"}${width}`,
       limit,
     ),

@@ -116,7 +116,7 @@ export function launchMoe(forward: Forward, args: MoeArgs): void {
       : prepare(forward, input, null, "f32", tokens, columns, "wide");
     const gated = buffers.get("expertGated", 4 * pairs * inner);
     const pairwise = (
-      { spec, buffer }: CudaMatrix,
+      { spec, type, buffer }: CudaMatrix,
       from: bigint,
       norm: bigint,
       to: bigint,
@@ -124,7 +124,7 @@ export function launchMoe(forward: Forward, args: MoeArgs): void {
       epilogue: number,
       perToken: number,
     ) =>
-      device.launch(device.kernel(`plain_${spec.dtype}`, "plain"), [divideUp(features, 8), pairs], 256, 0, [
+      device.launch(device.kernel(`plain_${type}`, "plain"), [divideUp(features, 8), pairs], 256, 0, [
         from,
         norm,
         new Float(args.norm.epsilon),

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { defaultSamplingParams, type FinishReason } from "../../../engine/params.ts";
 import type {
+  Delta,
   DetokenizerAnswer,
   DetokenizerQuestion,
   FromDetokenizer,
@@ -17,6 +18,12 @@ const pocket = new URL("../../../models/pocket", import.meta.url).pathname;
 
 function update(id: string, tokens: readonly number[], finish: FinishReason | null = null): TokenUpdate {
   return { id, tokens, logprobs: null, promptLogprobs: null, cachedTokens: 0, finish };
+}
+
+async function nextDeltas(main: PortClient<FromDetokenizer, never>): Promise<readonly Delta[]> {
+  const message = await main.inbox.next();
+  assert.ok(message.type === "deltas");
+  return message.deltas;
 }
 
 Deno.test("the detokenizer worker streams text, ends at a stop string and tells the scheduler", async () => {
@@ -35,7 +42,7 @@ Deno.test("the detokenizer worker streams text, ends at a stop string and tells 
   const tokens = [...tokenizer.encode("one two STOP three", false)];
   scheduler.post({ type: "start", id: "a", promptIds: new Uint32Array(1), params });
   scheduler.post({ type: "updates", updates: [update("a", tokens)] });
-  const { deltas: [delta] } = await main.inbox.next();
+  const [delta] = await nextDeltas(main);
   assert.equal(delta?.text, "one two ");
   assert.deepEqual(delta?.finish, { type: "stop", matched: "STOP" });
   assert.deepEqual(await scheduler.inbox.next(), { type: "stopped", id: "a" });
@@ -46,8 +53,12 @@ Deno.test("the detokenizer worker streams text, ends at a stop string and tells 
     type: "updates",
     updates: [update("a", tokens, { type: "length" }), update("b", tokens.slice(0, 1), { type: "length" })],
   });
-  const { deltas } = await main.inbox.next();
+  const deltas = await nextDeltas(main);
   assert.deepEqual(deltas.map(({ id, finish }) => [id, finish]), [["b", { type: "length" }]]);
+
+  // A probe goes through behind everything else.
+  scheduler.post({ type: "probe", probe: 5 });
+  assert.deepEqual(await main.inbox.next(), { type: "probe", probe: 5 });
 });
 
 Deno.test("the detokenizer worker reports a missing tokenizer in one line", async () => {

@@ -7,6 +7,7 @@ import type { TokenLogprob } from "../../../engine/params.ts";
 import type { SchedulerConfig } from "../../../engine/scheduler/config.ts";
 import { Scheduler } from "../../../engine/scheduler/scheduler.ts";
 import type { ToDetokenizer, TokenUpdate } from "../../../engine/messages.ts";
+import type { Probe } from "../../../engine/workers/protocol.ts";
 import { FakeExecutor } from "./fake_executor.ts";
 import { type Expected, oracle } from "./fake_model.ts";
 
@@ -103,7 +104,7 @@ export class Driver {
   }
 
   /** Sends a request; the scheduler acts on it with the next `advance` or `deliver`. */
-  send(prompt: ArrayLike<number>, params: Partial<SamplingParams> = {}, salt = ""): Client {
+  send(prompt: ArrayLike<number>, params: Partial<SamplingParams> = {}, salt = "", owner = ""): Client {
     const ids = Uint32Array.from(prompt);
     const complete = { ...defaultSamplingParams, temperature: 0, ...params };
     const { contextLength, numPages, pageSize, eosIds, vocabSize } = this.config;
@@ -115,7 +116,14 @@ export class Driver {
     const expected = refused ? null : oracle(ids, complete, max, eosIds, vocabSize);
     const client = new Client(`r${this.clients.size}`, ids, complete, expected);
     this.clients.set(client.id, client);
-    this.scheduler.processInput({ type: "request", id: client.id, ids, params: complete, salt });
+    this.scheduler.processInput({
+      type: "request",
+      id: client.id,
+      ids,
+      params: complete,
+      salt,
+      client: owner,
+    });
     return client;
   }
 
@@ -163,7 +171,7 @@ export class Driver {
     this.scheduler.verify();
   }
 
-  #detokenize(message: ToDetokenizer): void {
+  #detokenize(message: Exclude<ToDetokenizer, Probe>): void {
     if (message.type === "start") {
       const client = this.clients.get(message.id)!;
       assert.ok(!client.started, "started twice");

@@ -66,6 +66,7 @@ const arrival = fc.record({
   /** So many equal ones. */
   copies: fc.constantFrom(1, 1, 1, 2, 3),
   salt: fc.constantFrom("", "", "", "tenant"),
+  client: fc.constantFrom("", "", "b", "c"),
   /** Whether the scheduler runs before the next operation. */
   advance: fc.boolean(),
 });
@@ -107,12 +108,14 @@ function promptOf(operation: Operation & { type: "arrive" }, clients: readonly C
 /** Lets it all happen, then waits for the end. The driver checks everything after every step. */
 export function run(config: SchedulerConfig, operations: readonly Operation[]): Driver {
   const driver = new Driver(config);
+  const owners = new Set<string>();
   const clients: Client[] = [];
   for (const op of operations) {
     switch (op.type) {
       case "arrive": {
         const prompt = promptOf(op, clients);
-        for (let i = 0; i < op.copies; i++) clients.push(driver.send(prompt, op.params, op.salt));
+        for (let i = 0; i < op.copies; i++) clients.push(driver.send(prompt, op.params, op.salt, op.client));
+        owners.add(op.client);
         break;
       }
       case "deliver":
@@ -139,6 +142,9 @@ export function run(config: SchedulerConfig, operations: readonly Operation[]): 
   }
   driver.finish();
   const { retractionsTotal } = driver.scheduler.counters();
-  if (config.newTokenRatio === 1) assert.equal(retractionsTotal, 0, "retracted though all was promised");
+  // Between clients a row may change hands although there are pages.
+  if (config.newTokenRatio === 1 && owners.size <= 1) {
+    assert.equal(retractionsTotal, 0, "retracted though all was promised");
+  }
   return driver;
 }

@@ -126,9 +126,12 @@ Deno.test("a request is refused with both numbers when it does not fit", () => {
   driver.finish();
   small.finish();
   assert.equal(errorOf(tooLong).code, "too_long");
-  assert.match(errorOf(tooLong).message, /32 tokens; the context length is 32/);
-  assert.match(errorOf(tooMuch).message, /20 tokens and max_tokens is 13; the context length is 32/);
-  assert.match(errorOf(tooLongForPool).message, /21 tokens; the key\/value pool holds 20/);
+  assert.match(errorOf(tooLong).message, /maximum context length is 32 tokens, .* has 32/);
+  assert.match(
+    errorOf(tooMuch).message,
+    /maximum context length is 32 tokens, .* has 20 and max_tokens is 13/,
+  );
+  assert.match(errorOf(tooLongForPool).message, /key\/value pool holds 20 tokens, .* has 21/);
   assert.equal(fits.tokens.length, 12);
 });
 
@@ -436,7 +439,14 @@ Deno.test("the next plan is sent before the news of the last result", () => {
     toDetokenizer: (message: ToDetokenizer) => void log.push(message.type),
   });
   const params = new Driver().send([1], { maxTokens: 9, ...forced }).params;
-  scheduler.processInput({ type: "request", id: "a", ids: Uint32Array.of(1, 2), params, salt: "" });
+  scheduler.processInput({
+    type: "request",
+    id: "a",
+    ids: Uint32Array.of(1, 2),
+    params,
+    salt: "",
+    client: "",
+  });
   scheduler.runNextBatches();
   scheduler.processBatchResult(executor.results.shift()!);
   scheduler.runNextBatches();

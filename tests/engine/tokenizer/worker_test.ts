@@ -38,7 +38,8 @@ async function withWorker(
 }
 
 function generate(id: string, input: PromptInput, maxTokens: number | null = null): ToTokenizer {
-  return { type: "generate", id, input, params: { ...defaultSamplingParams, maxTokens }, salt: "tenant" };
+  const params = { ...defaultSamplingParams, maxTokens };
+  return { type: "generate", input, salt: "tenant", client: "c", requests: [{ id, params }] };
 }
 
 Deno.test("the tokenizer worker says what the tokenizer is, encodes a chat and passes the request on", async () => {
@@ -59,6 +60,7 @@ Deno.test("the tokenizer worker says what the tokenizer is, encodes a chat and p
       ids,
       params: { ...defaultSamplingParams, maxTokens: null },
       salt: "tenant",
+      client: "c",
     });
   });
 });
@@ -83,13 +85,13 @@ Deno.test("prompts that are empty, too long or out of vocabulary are rejected wi
     assert.deepEqual(await reject({ type: "text", text: "" }), ["invalid", "the prompt is empty"]);
     assert.deepEqual(await reject({ type: "ids", ids: new Uint32Array(9) }), [
       "too_long",
-      "the prompt has 9 tokens, but the context length is 8",
+      "This model's maximum context length is 8 tokens, but the prompt has 9",
     ]);
     // A full context leaves no room for an answer.
     assert.equal((await reject({ type: "ids", ids: new Uint32Array(8) }))[0], "too_long");
     assert.deepEqual(await reject({ type: "ids", ids: new Uint32Array(5) }, 4), [
       "too_long",
-      "the prompt has 5 tokens and up to 4 are asked for, but the context length is 8",
+      "This model's maximum context length is 8 tokens, but the prompt has 5 and up to 4 are asked for",
     ]);
     assert.deepEqual(await reject({ type: "ids", ids: Uint32Array.of(1, 2048) }), [
       "invalid",
@@ -98,7 +100,7 @@ Deno.test("prompts that are empty, too long or out of vocabulary are rejected wi
     main.post(generate("fits", { type: "ids", ids: new Uint32Array(5) }, 3));
     assert.equal((await main.inbox.next()).type, "accepted");
     const first = await scheduler.inbox.next();
-    assert.equal(first.id, "fits");
+    assert.ok(first.type === "request" && first.id === "fits");
   });
 });
 

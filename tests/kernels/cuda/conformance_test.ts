@@ -10,5 +10,5 @@ testBackend(
   "cuda, matrix units",
   () => createCudaBackend({ halfFrom: 0, tensorDecode: "always" }),
   cudaTest,
-  1e-2,
+  { bf16: 1e-2, f16: 1e-2, f32: 1e-2, q8: 1e-2 },
 );

@@ -139,8 +139,8 @@ Deno.test("an aborted generation says so", async () => {
   const app = createApp(engine, silent);
   const pending = post(app, "/v1/completions", { prompt: "x", stream: true }, { "x-request-id": "r1" });
   while (engine.live.size === 0) await new Promise((resolve) => setTimeout(resolve, 0));
-  assert.equal(app.service.abort("other"), 0);
-  assert.equal(app.service.abort("r1"), 1);
+  assert.equal(app.service.abort("other", "address -"), 0);
+  assert.equal(app.service.abort("r1", "address -"), 1);
   const chunks = await events(await pending) as { choices: { finish_reason: string | null }[] }[];
   assert.equal(chunks.at(-2)!.choices[0]!.finish_reason, "abort");
 });

@@ -75,7 +75,7 @@ Deno.test("loads and metrics tell how busy the engine is", async () => {
   const metrics = await (await get(app, "/metrics")).text();
   assert.match(metrics, /^sglang:num_running_reqs\{model_name="fake"\} 1$/m);
   assert.match(metrics, /^sglang:token_usage\{model_name="fake"\} 0.00390625$/m);
-  app.service.abort(null);
+  app.service.abortAll();
   await (await pending).body?.cancel();
 });
 
@@ -112,7 +112,7 @@ Deno.test("flushing the cache works when idle and is refused when busy", async (
   const refused = await post(app, "/flush_cache", "");
   assert.equal(refused.status, 400);
   assert.equal((await errorOf(refused)).code, "busy");
-  app.service.abort(null);
+  app.service.abortAll();
   await (await pending).body?.cancel();
 });
 

@@ -2,10 +2,11 @@
 // is a byte of UTF-8 (so that tokens end within characters, too); 256 ends the text.
 
 import { Buffer } from "node:buffer";
-import type { GenerateRequest } from "../../../engine/engine.ts";
+import type { EngineStats, GenerateRequest } from "../../../engine/engine.ts";
 import type { ModelInfo } from "../../../engine/options.ts";
 import type { FinishReason, SamplingParams } from "../../../engine/params.ts";
 import type { SchedulerCounters } from "../../../engine/scheduler/config.ts";
+import type { Life } from "../../../engine/workers/watchdog.ts";
 import type { Generation, ServedEngine } from "../../../server/http/engine_api.ts";
 import type { Delta, PromptInput, TextLogprob } from "../../../engine/messages.ts";
 
@@ -31,9 +32,13 @@ export class FakeEngine implements ServedEngine {
   readonly requests: GenerateRequest[] = [];
   /** Generations that have not ended. */
   readonly live = new Set<FakeGeneration>();
-  /** Questions are not answered before `respond`. */
-  unresponsive = false;
-  #unanswered: (() => void)[] = [];
+  life: Life = { state: "ok" };
+  readonly stats: EngineStats = {
+    restarts: { tokenizer: 0, detokenizer: 0 },
+    tokenizerQueue: 0,
+    tokenized: 0,
+    tokenizerSeconds: 0,
+  };
   health: "ready" | "dead" = "ready";
   /** What the counters say has been computed of prompts. */
   prefillTokens = 0;
@@ -114,17 +119,6 @@ export class FakeEngine implements ServedEngine {
       busyMillisecondsTotal: 0,
       stepMilliseconds: 0,
     });
-  }
-
-  /** Answers what is open, and at once from now on. */
-  respond(): void {
-    this.unresponsive = false;
-    for (const answer of this.#unanswered.splice(0)) answer();
-  }
-
-  ping(): Promise<void> {
-    if (this.unresponsive) return new Promise((resolve) => this.#unanswered.push(resolve));
-    return this.health === "dead" ? Promise.reject(new Error("executor 0 ended")) : Promise.resolve();
   }
 
   flush(): Promise<boolean> {
@@ -320,10 +314,12 @@ const fakeModel: ModelInfo = {
   hasTokenizer: true,
   hasChatTemplate: true,
   chatTemplate: "{{ messages }}",
+  templateProblem: null,
   eosIds: [END_OF_TEXT],
   generationDefaults: {},
   device: { kind: "reference", description: "scripted", software: true, memoryBytes: null },
   weightBytes: 1000,
+  weightFormats: ["f32"],
   rankWeightBytes: [1000],
   numPages: 256,
   pageSize: 16,

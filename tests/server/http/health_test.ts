@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { createApp } from "../../../server/http/app.ts";
 import { errorOf, events, get, post } from "./client.ts";
-import { Liveness } from "../../../server/http/liveness.ts";
 import { FakeEngine } from "./fake_engine.ts";
 
 const silent = { logFormat: "none" } as const;
@@ -22,31 +21,19 @@ Deno.test("while the model loads everything is 503, then it works", async () => 
   await response.body?.cancel();
 });
 
-Deno.test("health is 503 when the engine does not answer in time", async () => {
+Deno.test("health is 503 while a worker does not answer, and 200 while it is only busy", async () => {
   const engine = new FakeEngine();
-  const app = createApp(engine, { ...silent, healthTimeoutMs: 5 });
-  engine.unresponsive = true;
-  assert.equal((await errorOf(await get(app, "/health"))).code, "unresponsive");
-  engine.respond();
-  const response = await get(app, "/health");
-  assert.equal(response.status, 200);
-  await response.body?.cancel();
-});
-
-Deno.test("an engine in the middle of a step is busy, and dead only if the step does not end", async () => {
-  const engine = new FakeEngine();
-  const liveness = new Liveness(engine, 60, 5);
-  engine.unresponsive = true;
-  const asked = performance.now();
-  assert.equal((await liveness.check()).state, "busy");
-  let life = await liveness.check();
-  while (life.state === "busy") life = await liveness.check();
-  assert.equal(life.state, "unresponsive");
-  assert.ok(performance.now() - asked >= 59, "given up too early");
-  engine.respond();
-  assert.deepEqual(await liveness.check(), { state: "ok" });
-  engine.kill("out of memory");
-  await assert.rejects(liveness.check());
+  const app = createApp(engine, silent);
+  engine.life = { state: "unresponsive", what: "the scheduler has not answered", milliseconds: 3000 };
+  const error = await errorOf(await get(app, "/health"));
+  assert.deepEqual([error.code, error.message], [
+    "unresponsive",
+    "the scheduler has not answered for 3000 ms",
+  ]);
+  engine.life = { state: "busy", what: "the executor has not answered", milliseconds: 2000 };
+  assert.deepEqual(await (await get(app, "/health")).json(), { status: "busy" });
+  engine.life = { state: "ok" };
+  assert.deepEqual(await (await get(app, "/health")).json(), { status: "ok" });
 });
 
 Deno.test("health_generate makes one token", async () => {

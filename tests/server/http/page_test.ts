@@ -25,7 +25,7 @@ async function withPage(
   expected: readonly RegExp[] = [],
 ): Promise<void> {
   const server = listen(app, { hostname: "127.0.0.1", port: 0 });
-  const { apiKey } = app.service.options;
+  const [apiKey] = app.service.options.apiKeys;
   let browser: Browser | null = null;
   try {
     browser = await chromium.launch({
@@ -34,7 +34,7 @@ async function withPage(
     });
     const page = await browser.newPage({
       viewport: { width: 1100, height: 760 },
-      ...(apiKey === null ? {} : { httpCredentials: { username: "me", password: apiKey } }),
+      ...(apiKey === undefined ? {} : { httpCredentials: { username: "me", password: apiKey } }),
     });
     const faults: string[] = [];
     page.on("pageerror", (error) => faults.push(error.message));
@@ -127,7 +127,7 @@ browserTest("a refused request shows its reason in the page", async () => {
 });
 
 browserTest("with a key the browser asks for it once, and the page then works", async () => {
-  await using pocket = await startPocket({}, { apiKey: "s3cret" });
+  await using pocket = await startPocket({}, { apiKeys: ["s3cret"] });
   await withPage(pocket.app, async (page) => {
     await page.getByText("pocket ·").waitFor();
     await page.getByRole("button", { name: "What is 23 plus 48?" }).click();
