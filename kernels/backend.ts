@@ -45,6 +45,21 @@ export async function placeRanks(
   return gpus.placeRanks(ranks, wanted, await gpus.listGpus(), await gpus.hasDeviceSelectLayer());
 }
 
+/**
+ * "auto" settled in the process that starts the ranks, where there is neither CUDA nor a real GPU, with the reason;
+ * else the choice as it is. A worker that has touched a software adapter can crash while the process exits: Mesa's
+ * driver is torn down on one thread while it is used on another (seen in 5 of 40 runs).
+ */
+export async function settleDevice(
+  device: DeviceChoice,
+): Promise<{ device: DeviceChoice; reason: string | null }> {
+  if (device !== "auto") return { device, reason: null };
+  const { probeCuda } = await import("./cuda/find.ts");
+  if ((await probeCuda()).problem === null) return { device, reason: null };
+  const reason = await whyNotGpu();
+  return reason === null ? { device, reason } : { device: "cpu", reason };
+}
+
 /** Makes the backend. Throws when an explicitly named device is not there, with what to do about it. */
 export async function createBackend(
   device: DeviceChoice,
