@@ -105,6 +105,7 @@ export async function launch(
       modelDir: options.skipTokenizer ? null : options.modelDir,
       contextLength: options.contextLength ?? model.config.maxPositions,
       vocabSize: model.config.vocabSize,
+      allowSpecialTokens: options.allowSpecialTokens,
     }),
   );
   const scheduler = stack.use(worker<SchedulerAnswer>("./scheduler/worker.ts", "scheduler"));

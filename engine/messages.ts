@@ -39,6 +39,8 @@ export type PromptInput =
     readonly tools?: readonly unknown[];
     /** Continue the last (assistant) message instead of beginning a new one. */
     readonly continueFinal?: boolean;
+    /** What the answer begins with already: a forced tool call. */
+    readonly answerStart?: string;
     /** Extra variables for the template, for example `enable_thinking`. */
     readonly templateArgs?: Readonly<Record<string, unknown>>;
   };
@@ -266,6 +268,8 @@ export type TokenizerQuestion =
     readonly contextLength: number;
     /** Rows of the model's embedding table. */
     readonly vocabSize: number;
+    /** Whether messages may contain special tokens. */
+    readonly allowSpecialTokens: boolean;
     readonly ports: {
       /** ToTokenizer / FromTokenizer */
       readonly main: MessagePort;

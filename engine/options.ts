@@ -44,6 +44,8 @@ export interface EngineOptions {
   readonly dummyWeights: boolean;
   /** Token ids in and out, no texts. */
   readonly skipTokenizer: boolean;
+  /** Whether messages may contain special tokens; otherwise only the chat template makes them. */
+  readonly allowSpecialTokens: boolean;
   /** Most decode forwards per result; the scheduler uses fewer when a request waits or could end. */
   readonly maxDecodeSteps?: number;
   /** Share of the output still to come that admission reserves pages for, 0 to 1. */
@@ -77,6 +79,7 @@ export const defaultEngineOptions: Omit<EngineOptions, "modelDir"> = {
   gpus: [],
   dummyWeights: false,
   skipTokenizer: false,
+  allowSpecialTokens: false,
 };
 
 /** What a started engine reports about itself. */

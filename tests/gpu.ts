@@ -1,16 +1,17 @@
 // Tests that need a WebGPU adapter. They run on whatever adapter there is, a software one included. Where there is
 // none they are reported as ignored, with the reason on standard error; with RADISH_REQUIRE_GPU set (as in CI) they
-// run all the same, and fail.
+// run all the same, and fail. RADISH_QUICK leaves a software adapter out: it takes three quarters of the tests' time.
 
 import { GpuDevice } from "../kernels/webgpu/device/device.ts";
 
 /** Registers a test; the shape of `Deno.test(name, fn)`. */
-export type Register = (name: string, fn: () => void | Promise<void>) => void;
+export type Register = (name: string, fn: (context: Deno.TestContext) => void | Promise<void>) => void;
 
 async function findProblem(): Promise<string | null> {
   try {
-    (await GpuDevice.open())[Symbol.dispose]();
-    return null;
+    using device = await GpuDevice.open();
+    const slow = device.caps.software && Deno.env.get("RADISH_QUICK");
+    return slow ? "this GPU is software, and RADISH_QUICK leaves it out" : null;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
@@ -22,3 +23,8 @@ if (ignore) console.error(`WebGPU tests are ignored: ${problem}`);
 
 /** Registers a test that needs a device. */
 export const gpuTest: Register = (name, fn) => Deno.test({ name, ignore, fn });
+
+/** How tests of an engine's device are registered. */
+export function testOn(device: string): Register {
+  return device === "webgpu" ? gpuTest : Deno.test;
+}

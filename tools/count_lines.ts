@@ -48,11 +48,17 @@ const core: readonly Module[] = [
 export const coreBound = 5000;
 
 /** Folders of `engine/` that are layers around the core. */
-export const layersOfEngine: readonly string[] = ["engine/weights", "engine/grammar", "engine/workers"];
+export const layersOfEngine: readonly string[] = [
+  "engine/weights",
+  "engine/jinja",
+  "engine/grammar",
+  "engine/workers",
+];
 
 const layers: readonly Module[] = [
   { name: "workers, watched and restarted", paths: ["engine/workers"], mini: null, sglang: null },
   { name: "checkpoint formats", paths: ["engine/weights"], mini: null, sglang: null },
+  { name: "chat template language", paths: ["engine/jinja"], mini: null, sglang: null },
   { name: "kernels, shared", paths: ["kernels/*.ts", "kernels/formats"], mini: null, sglang: null },
   { name: "kernels, WebGPU", paths: ["kernels/webgpu"], mini: 3360, sglang: 166788 },
   { name: "kernels, WebAssembly", paths: ["kernels/cpu"], mini: null, sglang: null },

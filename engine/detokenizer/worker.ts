@@ -10,12 +10,12 @@ import type {
   ToDetokenizer,
   ToScheduler,
 } from "../messages.ts";
-import { readTokenizerJson, Vocabulary } from "../tokenizer/vocabulary.ts";
+import { Vocabulary } from "../tokenizer/vocabulary.ts";
+import { readTokenizerFiles } from "../weights/tokenizer_files.ts";
 import { Detokenizer } from "./detokenizer.ts";
 
-async function loadVocabulary(directory: string): Promise<Vocabulary> {
-  const path = `${directory}/tokenizer.json`;
-  const json = await readTokenizerJson(directory);
+async function loadVocabulary(model: string): Promise<Vocabulary> {
+  const { json, path } = await readTokenizerFiles(model);
   if (json === undefined) throw new ModelError(`${path}: no such file`);
   return new Vocabulary(json, path);
 }

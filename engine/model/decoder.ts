@@ -17,7 +17,8 @@ import type {
   StateSpec,
   Vector,
 } from "../../kernels/ops.ts";
-import { headLayout, type Shard, vocabRange } from "../weights/shard.ts";
+import { normScale } from "../weights/plan.ts";
+import { headLayout, paddedWidth, type Shard, vocabRange } from "../weights/shard.ts";
 import type { ModelConfig } from "./config.ts";
 import type { DecoderTree } from "./layers.ts";
 import { ropeTables } from "./rope.ts";
@@ -75,7 +76,7 @@ export class Decoder {
     this.#rope = rope;
     this.#parallel = shard.size > 1;
     const { numHeads, numKvHeads, headDim } = heads;
-    this.#x = backend.createActivation(config.hiddenSize, "residual");
+    this.#x = backend.createActivation(paddedWidth(config.hiddenSize), "residual");
     this.#qkv = backend.createActivation((numHeads + 2 * numKvHeads) * headDim, "hidden");
     this.#attended = backend.createActivation(numHeads * headDim, "attended");
     let gatedWidth = 0;
@@ -83,7 +84,9 @@ export class Decoder {
       if (feedForward.type === "dense") gatedWidth = feedForward.down.spec.columns;
     }
     this.#gated = gatedWidth > 0 ? backend.createActivation(gatedWidth, "hidden") : null;
-    this.#partial = this.#parallel ? backend.createActivation(config.hiddenSize, "residual") : null;
+    this.#partial = this.#parallel
+      ? backend.createActivation(paddedWidth(config.hiddenSize), "residual")
+      : null;
   }
 
   /** Records one forward over the current plan. */
@@ -114,8 +117,8 @@ export class Decoder {
     ops.attention({
       qkv: this.#qkv,
       heads,
-      qNorm: layer.qNorm ? this.#norm(layer.qNorm) : undefined,
-      kNorm: layer.kNorm ? this.#norm(layer.kNorm) : undefined,
+      qNorm: layer.qNorm ? this.#headNorm(layer.qNorm) : undefined,
+      kNorm: layer.kNorm ? this.#headNorm(layer.kNorm) : undefined,
       rope: this.#rope,
       output: this.#attended,
       layer: index,
@@ -187,7 +190,13 @@ export class Decoder {
     }
   }
 
+  /** A norm of the residual stream; see `normScale`. */
   #norm(weight: Vector): Norm {
+    const { rmsNormEpsilon, hiddenSize } = this.#config;
+    return { weight, epsilon: rmsNormEpsilon * normScale(hiddenSize) ** 2 };
+  }
+
+  #headNorm(weight: Vector): Norm {
     return { weight, epsilon: this.#config.rmsNormEpsilon };
   }
 }

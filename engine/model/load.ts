@@ -48,6 +48,9 @@ export async function loadDecoderWeights(
     (matrix, row, data) => backend.writeRows(matrix, row, data),
     options.onProgress ?? (() => {}),
   );
-  const vectors = new Map(vectorPlans.map((plan) => [plan, backend.createVector(values.get(plan)!)]));
+  const vectors = new Map(vectorPlans.map((plan) => {
+    const stored = values.get(plan)!;
+    return [plan, backend.createVector(plan.scale === 1 ? stored : stored.map((x) => x * plan.scale))];
+  }));
   return mapTree(plan, (matrix) => matrices.get(matrix)!, (vector) => vectors.get(vector)!);
 }

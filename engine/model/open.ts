@@ -4,13 +4,13 @@
 import { type DType, dtypes, formats } from "../../kernels/formats/mod.ts";
 import { matrixBytes } from "../../kernels/ops.ts";
 import { storedTypes } from "../weights/convert.ts";
+import { ggufFile } from "../weights/gguf/find.ts";
 import { openGguf } from "../weights/gguf/open.ts";
 import { openFolder } from "../weights/huggingface/open.ts";
 import { planDecoder, planParts } from "../weights/plan.ts";
 import type { ModelConfig } from "./config.ts";
 import type { Model } from "./model.ts";
 import type { Shard } from "../weights/shard.ts";
-import { ModelError } from "./json.ts";
 
 /** What `--dtype` may say; "auto" keeps the checkpoint's type, other types are made while loading. */
 export type DTypeOption = "auto" | (typeof formats)[DType]["option"];
@@ -30,29 +30,6 @@ export async function openModel(path: string, options: { dummy?: boolean } = {})
     : await openGguf(gguf, options.dummy ?? false);
 }
 
-/**
- * The GGUF file that a path means; null for a folder in the Hugging Face layout.
- * @throws ModelError where there is nothing, or several files to choose from
- */
-export async function ggufFile(path: string): Promise<string | null> {
-  const info = await Deno.stat(path).catch(() => null);
-  if (info === null) throw new ModelError(`${path}: no such file or folder`);
-  if (!info.isDirectory) {
-    if (path.endsWith(".gguf")) return path;
-    throw new ModelError(`${path}: not a model (a folder with config.json, or a file NAME.gguf)`);
-  }
-  const names = (await Array.fromAsync(Deno.readDir(path))).map(({ name }) => name);
-  if (names.includes("config.json")) return null;
-  const files = names.filter((name) =>
-    name.endsWith(".gguf") && !/-(?!00001)\d{5}-of-\d{5}\.gguf$/.test(name)
-  );
-  if (files.length === 1) return `${path}/${files[0]}`;
-  if (files.length === 0) throw new ModelError(`${path}: not a model's folder (no config.json, no .gguf)`);
-  throw new ModelError(
-    `${path}: several models (${files.sort().slice(0, 5).join(", ")}); name one of the files`,
-  );
-}
-
 /** The type that the weights have on the device. */
 export function deviceType(model: Model, option: DTypeOption): DType {
   if (option !== "auto") return dtypes.find((dtype) => formats[dtype].option === option)!;
@@ -66,7 +43,7 @@ export function estimateWeightBytes(config: ModelConfig, dtype: DType, shard: Sh
   let bytes = 0;
   for (const { spec } of matrices) bytes += matrixBytes(spec);
   for (const { pieces } of vectors) {
-    for (const { range } of pieces) bytes += (range.end - range.start) * 4;
+    for (const { width } of pieces) bytes += width * 4;
   }
   return bytes;
 }

@@ -2,14 +2,17 @@
 //
 // Found, in this order, in `chat_template.jinja` or in `tokenizer_config.json` (one string, or a list of named
 // ones of which "tool_use" is for conversations with tools). Semantics follow Hugging Face transformers'
-// `apply_chat_template`. Templates come with models and are not trusted: see template_limits.ts.
+// `apply_chat_template`. Templates come with models and are not trusted: see ../jinja/budget.ts. Nor are conversations: what a template makes says which of its words are theirs.
 
-import { Environment, parse, tokenize } from "@huggingface/jinja";
 import { Fields } from "../model/fields.ts";
 import { ModelError } from "../model/json.ts";
-import { readText } from "../weights/json_file.ts";
 import type { ChatMessage } from "../messages.ts";
-import { LimitedInterpreter, TemplateError } from "./template_limits.ts";
+import { type Budget, TemplateError } from "../jinja/budget.ts";
+import { templateGlobals } from "../jinja/globals.ts";
+import { Interpreter } from "../jinja/interpreter.ts";
+import { compile, type Program } from "../jinja/syntax.ts";
+import { Text, TextBuilder } from "../jinja/text.ts";
+import { fromJson, Mapping, Sequence, type Value } from "../jinja/value.ts";
 
 export { TemplateError };
 
@@ -19,20 +22,22 @@ export interface ChatOptions {
   readonly tools?: readonly unknown[] | undefined;
   /** End after the last message's content instead of opening an answer. */
   readonly continueFinal?: boolean | undefined;
+  /** What the answer begins with already; the engine's words, not the client's. */
+  readonly answerStart?: string | undefined;
   /** Extra variables for the template. */
   readonly templateArgs?: Readonly<Record<string, unknown>> | undefined;
 }
 
 const mostTemplateBytes = 1 << 20;
 /** A parsed template, or why it cannot be parsed: a model with a strange template can still continue plain text. */
-type Program = ReturnType<typeof parse> | TemplateError;
+type Compiled = Program | TemplateError;
 
 /** A model's chat template, parsed and bounded. */
 export class ChatTemplate {
   /** The plain template's text. */
   readonly source: string;
-  readonly #plain: Program;
-  readonly #withTools: Program;
+  readonly #plain: Compiled;
+  readonly #withTools: Compiled;
   /** bos_token, eos_token and the like. */
   readonly #specialTokens: Readonly<Record<string, string>>;
 
@@ -43,8 +48,8 @@ export class ChatTemplate {
     specialTokens: Readonly<Record<string, string>>,
   ) {
     this.source = source;
-    this.#plain = compile(source);
-    this.#withTools = toolSource === source ? this.#plain : compile(toolSource);
+    this.#plain = compiled(source);
+    this.#withTools = toolSource === source ? this.#plain : compiled(toolSource);
     this.#specialTokens = specialTokens;
   }
 
@@ -52,17 +57,8 @@ export class ChatTemplate {
    * The conversation as text.
    * @throws TemplateError with one line: what the template objects to, or which limit it hit
    */
-  render(messages: readonly ChatMessage[], options: ChatOptions = {}): string {
+  render(messages: readonly ChatMessage[], options: ChatOptions = {}): Text {
     const tools = options.tools && options.tools.length > 0 ? options.tools : null;
-    const variables = {
-      ...globals,
-      ...this.#specialTokens,
-      add_generation_prompt: !options.continueFinal,
-      ...options.templateArgs,
-      raise_exception: raiseException,
-      messages,
-      tools,
-    };
     const inputLength = JSON.stringify([messages, tools, options.templateArgs ?? null]).length;
     const limits = {
       steps: 2_000_000,
@@ -72,29 +68,64 @@ export class ChatTemplate {
     };
     const program = tools ? this.#withTools : this.#plain;
     if (program instanceof TemplateError) throw program;
-    let rendered: string;
+    let rendered: Text;
     try {
-      const environment = new Environment();
-      for (const [name, value] of Object.entries(variables)) environment.set(name, value);
-      rendered = new LimitedInterpreter(environment, limits).render(program);
+      const interpreter = new Interpreter(limits);
+      const { globals, budget } = interpreter;
+      const functions = templateGlobals(budget);
+      for (const [name, value] of functions) globals.set(name, value);
+      for (const [name, text] of Object.entries(this.#specialTokens)) globals.set(name, Text.own(text));
+      globals.set("add_generation_prompt", !options.continueFinal);
+      for (const [name, value] of Object.entries(options.templateArgs ?? {})) {
+        globals.set(name, fromJson(value, budget));
+      }
+      // Neither functions nor the conversation can be replaced by extra variables.
+      globals.set("raise_exception", functions.get("raise_exception")!);
+      globals.set("messages", new Sequence(messages.map((message) => messageValue(message, budget))));
+      globals.set("tools", fromJson(tools, budget));
+      rendered = interpreter.render(program);
     } catch (error) {
       throw new TemplateError(`chat template: ${oneLine(error)}`);
     }
-    return options.continueFinal ? cutAfterFinal(rendered, messages) : rendered;
+    const opened = options.continueFinal ? cutAfterFinal(rendered, messages) : rendered;
+    if (options.answerStart === undefined) return opened;
+    const started = new TextBuilder(null);
+    started.append(opened);
+    started.appendOwn(options.answerStart);
+    return started.build();
   }
+}
+
+/** Names that a message's reasoning goes by; templates read the first, gpt-oss' the second. */
+const reasoningFields = ["reasoning_content", "thinking", "reasoning"] as const;
+
+/**
+ * A message for the template. Its role counts as the template's own word, because some templates put control tokens
+ * together around it: `"<|" + role + "|>"`.
+ */
+function messageValue(message: ChatMessage, budget: Budget): Value {
+  const value = fromJson(message, budget);
+  if (!(value instanceof Mapping)) throw new TemplateError("a message must be an object");
+  if (/^[\w-]{1,64}$/.test(message.role)) value.set(Text.own("role"), Text.own(message.role));
+  const reasoning = reasoningFields.map((name) => value.getText(name)).find((text) =>
+    text !== undefined && text !== null
+  );
+  if (reasoning !== undefined) {
+    if (value.getText("thinking") === undefined) value.set(Text.own("thinking"), reasoning);
+    value.set(Text.own("reasoning_content"), reasoning);
+  }
+  return value;
 }
 
 /**
  * Finds a model's chat template; null when it has none.
  * @throws ModelError when it is not where it should be
  */
-export async function loadChatTemplate(
-  directory: string,
+export function findChatTemplate(
+  text: string | undefined,
   config: Fields,
   specialTokens: Readonly<Record<string, string>>,
-): Promise<ChatTemplate | null> {
-  const path = `${directory}/chat_template.jinja`;
-  const text = await readText(path, mostTemplateBytes);
+): ChatTemplate | null {
   if (text !== undefined) return new ChatTemplate(text, text, specialTokens);
   const value = config.raw("chat_template");
   if (value === undefined) return null;
@@ -109,78 +140,27 @@ export async function loadChatTemplate(
   return new ChatTemplate(plain, named.get("tool_use") ?? plain, specialTokens);
 }
 
-function compile(source: string): Program {
+function compiled(source: string): Compiled {
   try {
     if (source.length > mostTemplateBytes) throw new TemplateError("it is too long");
-    // Marks of the parts to train on (transformers' own extension) mean nothing here.
-    const text = source.replace(
-      /\{%(-?)\s*(end)?generation\s*(-?)%\}/g,
-      (_, left, end, right) => `{%${left} ${end ? "endif" : "if true"} ${right}%}`,
-    );
-    return parse(tokenize(text, { lstrip_blocks: true, trim_blocks: true }));
+    return compile(source);
   } catch (error) {
     return new TemplateError(`chat template: cannot be parsed: ${oneLine(error)}`);
   }
 }
 
 /** Keeps everything up to the end of the last message's content. */
-function cutAfterFinal(rendered: string, messages: readonly ChatMessage[]): string {
+function cutAfterFinal(rendered: Text, messages: readonly ChatMessage[]): Text {
   const final = messages.at(-1)?.content ?? "";
-  const at = rendered.lastIndexOf(final.trim());
+  const at = rendered.value.lastIndexOf(final.trim());
   if (final.trim() === "" || at < 0) {
     throw new TemplateError(
       "chat template: the last message is empty or changed by the template: cannot continue it",
     );
   }
   const spaced = final.trimStart();
-  const kept = rendered.startsWith(spaced, at) ? spaced : final.trim();
+  const kept = rendered.value.startsWith(spaced, at) ? spaced : final.trim();
   return rendered.slice(0, at + kept.length);
-}
-
-const globals = {
-  true: true,
-  false: false,
-  none: null,
-  True: true,
-  False: false,
-  None: null,
-  range,
-  strftime_now: formatNow,
-};
-
-function raiseException(message: unknown): never {
-  throw new TemplateError(String(message));
-}
-
-const mostRange = 100_000;
-
-/** Python's range as a list. */
-function range(first: number, second?: number, step = 1): number[] {
-  const [start, stop] = second === undefined ? [0, first] : [first, second];
-  const count = Math.ceil((stop - start) / step);
-  if (!(Math.abs(count) <= mostRange)) throw new TemplateError("makes too large a list");
-  return Array.from({ length: Math.max(0, count) }, (_, i) => start + i * step);
-}
-
-/** strftime of the present time, for the codes that templates use. */
-function formatNow(format: string): string {
-  const now = new Date();
-  const two = (n: number) => String(n).padStart(2, "0");
-  const name = (options: Intl.DateTimeFormatOptions) => now.toLocaleDateString("en-US", options);
-  const codes: Readonly<Record<string, () => string>> = {
-    Y: () => String(now.getFullYear()),
-    m: () => two(now.getMonth() + 1),
-    d: () => two(now.getDate()),
-    B: () => name({ month: "long" }),
-    b: () => name({ month: "short" }),
-    A: () => name({ weekday: "long" }),
-    a: () => name({ weekday: "short" }),
-    H: () => two(now.getHours()),
-    M: () => two(now.getMinutes()),
-    S: () => two(now.getSeconds()),
-    "%": () => "%",
-  };
-  return String(format).slice(0, 256).replace(/%([a-zA-Z%])/g, (all, code: string) => codes[code]?.() ?? all);
 }
 
 function oneLine(error: unknown): string {

@@ -7,10 +7,13 @@
 import { Tokenizer as Encoder } from "@huggingface/tokenizers";
 import { Fields } from "../model/fields.ts";
 import { ModelError, shown } from "../model/json.ts";
-import { readJson } from "../weights/json_file.ts";
 import type { PromptInput } from "../messages.ts";
-import { type ChatTemplate, loadChatTemplate, TemplateError } from "./chat_template.ts";
-import { readTokenizerJson, Vocabulary } from "./vocabulary.ts";
+import { type ChatTemplate, findChatTemplate, TemplateError } from "./chat_template.ts";
+import { corrected } from "../weights/huggingface/tokenizer_steps.ts";
+import { Text } from "../jinja/text.ts";
+import { SpecialTokens } from "./special_tokens.ts";
+import { readTokenizerFiles } from "../weights/tokenizer_files.ts";
+import { Vocabulary } from "./vocabulary.ts";
 
 /** A prompt as ids, and as text where there is one. */
 export interface EncodedPrompt {
@@ -19,8 +22,6 @@ export interface EncodedPrompt {
   /** The text after the template; null for a prompt of ids. */
   readonly rendered: string | null;
 }
-
-const mostConfigBytes = 16 << 20;
 
 /** A model's tokenizer. */
 export class Tokenizer {
@@ -31,18 +32,21 @@ export class Tokenizer {
   /** Token at the beginning of a text; null where there is none. */
   readonly bosId: number | null;
   readonly #encoder: Encoder;
+  readonly #specialTokens: SpecialTokens;
   /** What goes around a text of its own, besides beginning-of-text. */
   readonly #prefix: readonly number[];
   readonly #suffix: readonly number[];
 
   private constructor(
     encoder: Encoder,
+    specialTokens: SpecialTokens,
     vocabulary: Vocabulary,
     chatTemplate: ChatTemplate | null,
     bosId: number | null,
     affixes: { prefix: readonly number[]; suffix: readonly number[] },
   ) {
     this.#encoder = encoder;
+    this.#specialTokens = specialTokens;
     this.vocabulary = vocabulary;
     this.chatTemplate = chatTemplate;
     this.bosId = bosId;
@@ -51,28 +55,32 @@ export class Tokenizer {
   }
 
   /**
-   * Loads `tokenizer.json`, `tokenizer_config.json` and the chat template of a model's folder.
+   * Loads the tokenizer and the chat template of a model: a folder, or a GGUF file.
    * @throws ModelError naming the file at fault
    */
-  static async load(directory: string): Promise<Tokenizer> {
-    const path = `${directory}/tokenizer.json`;
-    const json = await readTokenizerJson(directory);
+  static async load(model: string): Promise<Tokenizer> {
+    const { json, path, config: configJson, configPath, template } = await readTokenizerFiles(model);
     if (json === undefined) throw new ModelError(`${path}: no such file`);
-    const configPath = `${directory}/tokenizer_config.json`;
-    const config = new Fields(await readJson(configPath, mostConfigBytes) ?? {}, configPath);
+    const config = new Fields(configJson, configPath);
     const vocabulary = new Vocabulary(json, path);
-    const encoder = createEncoder(json, path);
-    const specialTokens = readSpecialTokens(config);
-    const bos = specialTokens["bos_token"];
+    const specialTokens = new SpecialTokens(corrected(json, path));
+    const encoder = createEncoder(specialTokens.json, path);
+    const namedTokens = readNamedTokens(config);
+    const bos = namedTokens["bos_token"];
     const bosId = bos === undefined ? null : vocabulary.addedTokenId(bos) ?? encoder.token_to_id(bos) ?? null;
-    const chatTemplate = await loadChatTemplate(directory, config, specialTokens);
-    return new Tokenizer(encoder, vocabulary, chatTemplate, bosId, readAffixes(encoder, config, bosId));
+    const chatTemplate = findChatTemplate(template, config, namedTokens);
+    const affixes = readAffixes(encoder, config, bosId);
+    return new Tokenizer(encoder, specialTokens, vocabulary, chatTemplate, bosId, affixes);
   }
 
-  /** Ids of a text; special tokens spelled out in it are recognised. `addSpecialTokens` puts it in its frame. */
-  encode(text: string, addSpecialTokens = true): Uint32Array {
+  /**
+   * Ids of a text; special tokens spelled out in it are recognised, but for those that are foreign.
+   * `addSpecialTokens` puts it in its frame.
+   */
+  encode(text: string | Text, addSpecialTokens = true): Uint32Array {
+    const marked = this.#specialTokens.mark(typeof text === "string" ? Text.own(text) : text);
     // Half a surrogate pair has no bytes; like everywhere on the web it becomes U+FFFD.
-    const whole = text.toWellFormed();
+    const whole = marked.toWellFormed();
     const { ids } = this.#encoder.encode(whole, { add_special_tokens: false });
     if (!addSpecialTokens) return Uint32Array.from(ids);
     const prefix = ids[0] === this.bosId && this.#prefix[0] === this.bosId
@@ -82,10 +90,15 @@ export class Tokenizer {
   }
 
   /**
-   * Ids of whatever a request is to continue. `check` sees the text before it is encoded, and may throw.
+   * Ids of whatever a request is to continue. In a conversation only the template makes special tokens, unless
+   * `allowSpecialTokens` lets messages do so too. `check` sees the text before it is encoded, and may throw.
    * @throws TemplateError when the template objects, or there is none
    */
-  encodePrompt(input: PromptInput, check: (text: string) => void = () => {}): EncodedPrompt {
+  encodePrompt(
+    input: PromptInput,
+    allowSpecialTokens = false,
+    check: (text: string) => void = () => {},
+  ): EncodedPrompt {
     switch (input.type) {
       case "ids":
         return { ids: input.ids, rendered: null };
@@ -95,11 +108,11 @@ export class Tokenizer {
       case "chat": {
         if (!this.chatTemplate) throw new TemplateError("this model has no chat template; send plain text");
         const rendered = this.chatTemplate.render(input.messages, input);
-        check(rendered);
+        check(rendered.value);
         // The template writes the frame; only a missing beginning-of-text is added.
-        const ids = this.encode(rendered, false);
+        const ids = this.encode(allowSpecialTokens ? rendered.value : rendered, false);
         const missesBos = this.bosId !== null && this.#prefix[0] === this.bosId && ids[0] !== this.bosId;
-        return { ids: missesBos ? Uint32Array.from([this.bosId!, ...ids]) : ids, rendered };
+        return { ids: missesBos ? Uint32Array.from([this.bosId!, ...ids]) : ids, rendered: rendered.value };
       }
     }
   }
@@ -119,7 +132,7 @@ function createEncoder(json: unknown, path: string): Encoder {
 }
 
 /** bos_token, eos_token, … as texts, for templates. */
-function readSpecialTokens(config: Fields): Record<string, string> {
+function readNamedTokens(config: Fields): Record<string, string> {
   const tokens: Record<string, string> = {};
   for (
     const name of ["bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token"]

@@ -6,7 +6,6 @@
 
 import { Fields } from "../model/fields.ts";
 import { ModelError, shown } from "../model/json.ts";
-import { readJson } from "../weights/json_file.ts";
 
 /** How a token's text spells its bytes. */
 type Spelling = "byte-level" | "sentencepiece";
@@ -18,13 +17,7 @@ interface Token {
 }
 
 const mostTokens = 1 << 22;
-const mostFileBytes = 256 << 20;
 const noBytes = new Uint8Array(0);
-
-/** Reads and parses `tokenizer.json`; undefined when the folder has none. */
-export async function readTokenizerJson(directory: string): Promise<unknown> {
-  return await readJson(`${directory}/tokenizer.json`, mostFileBytes);
-}
 
 /** All tokens of a tokenizer, as bytes. */
 export class Vocabulary {

@@ -88,7 +88,8 @@ class TokenizerWorker {
   }
 
   #encode(input: PromptInput, check: (text: string) => void): EncodedPrompt {
-    if (this.#tokenizer) return this.#tokenizer.encodePrompt(input, check);
+    const { allowSpecialTokens } = this.#setup;
+    if (this.#tokenizer) return this.#tokenizer.encodePrompt(input, allowSpecialTokens, check);
     if (input.type === "ids") return { ids: input.ids, rendered: null };
     throw new TemplateError(noTokenizer);
   }

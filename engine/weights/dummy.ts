@@ -94,7 +94,7 @@ export class DummySource implements WeightSource {
 
 /** A norm of ones, or a bias of zeros. */
 export function dummyVector(plan: VectorPlan): Float32Array {
-  const length = plan.pieces.reduce((sum, { range }) => sum + range.end - range.start, 0);
+  const length = plan.pieces.reduce((sum, { width }) => sum + width, 0);
   return new Float32Array(length).fill(plan.neutral);
 }
 

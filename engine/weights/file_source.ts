@@ -61,7 +61,9 @@ export class FileSource implements WeightSource {
       for (const piece of plan.pieces) {
         const first = row;
         jobs.push(...this.#rowJobs(plan, piece, (offset, data) => write(matrix, first + offset, data)));
-        row += piece.rows.end - piece.rows.start;
+        const stored = piece.rows.end - piece.rows.start;
+        if (piece.height > stored) write(matrix, first + stored, zeroRows(plan, piece.height - stored));
+        row += piece.height;
       }
     }
     for (const [plan, values] of vectors) jobs.push(...this.#vectorJobs(plan, values));
@@ -80,7 +82,7 @@ export class FileSource implements WeightSource {
   ): Generator<ReadJob> {
     const { file, offset, dtype, bytes, interleaved } = this.#tensors.get(piece.tensor)!;
     const stored = storedTypes.get(dtype)!;
-    const { rows, columns, shape: [storedRows, storedColumns] } = piece;
+    const { rows, columns, width: padded, shape: [storedRows, storedColumns] } = piece;
     const rowBytes = bytes / storedRows;
     const width = columns.end - columns.start;
     // Rows that were interleaved are put back a head at a time.
@@ -96,22 +98,21 @@ export class FileSource implements WeightSource {
           const whole = interleaved === undefined ? read : separated(read, rowBytes, interleaved);
           const target = plan.spec.dtype, scales = this.#scales.get(piece.tensor);
           const { blockElements, blockBytes } = stored;
-          if ((columns.start | width) % blockElements !== 0) {
-            // A share that cuts through blocks.
-            const values = new Uint8Array(stored.decode(whole).buffer);
-            const cut = cutColumns(values, 4 * storedColumns, 4 * columns.start, 4 * width);
-            return write(row - rows.start, convert(cut, "F32", target, width));
+          if (!scales && (padded !== width || (columns.start | width) % blockElements !== 0)) {
+            // Zeros follow, or a share cuts through blocks.
+            const { buffer, byteOffset, byteLength } = stored.decode(whole);
+            const values = new Uint8Array(buffer, byteOffset, byteLength);
+            const cut = cutColumns(values, 4 * storedColumns, 4 * columns.start, 4 * width, 4 * padded);
+            return write(row - rows.start, convert(cut, "F32", target, padded));
           }
           const bytesOf = (elements: number) => elements / blockElements * blockBytes;
           const data = width === storedColumns
             ? whole
-            : cutColumns(whole, rowBytes, bytesOf(columns.start), bytesOf(width));
-          write(
-            row - rows.start,
-            scales
-              ? formats[target].encode(expandFp8(data, width, row, columns.start, scales), width)
-              : convert(data, dtype, target, width),
-          );
+            : cutColumns(whole, rowBytes, bytesOf(columns.start), bytesOf(width), bytesOf(width));
+          if (!scales) return write(row - rows.start, convert(data, dtype, target, width));
+          const numbers = expandFp8(data, width, row, columns.start, scales);
+          const wide = padded === width ? numbers : widened(numbers, width, padded);
+          write(row - rows.start, formats[target].encode(wide, padded));
         },
       };
     }
@@ -119,7 +120,7 @@ export class FileSource implements WeightSource {
 
   *#vectorJobs(plan: VectorPlan, target: Float32Array): Generator<ReadJob> {
     let at = 0;
-    for (const { tensor, length, range } of plan.pieces) {
+    for (const { tensor, length, range, width } of plan.pieces) {
       const { file, offset, dtype, bytes, interleaved } = this.#tensors.get(tensor)!;
       const { decode } = storedTypes.get(dtype)!, start = at;
       const elementBytes = bytes / length;
@@ -132,7 +133,7 @@ export class FileSource implements WeightSource {
           target.set(decode(values), start);
         },
       };
-      at += range.end - range.start;
+      at += width;
     }
   }
 
@@ -194,14 +195,31 @@ function separated(data: Uint8Array, rowBytes: number, headDim: number): Uint8Ar
   return out;
 }
 
-/** Columns [start, start + width) of rows, in bytes. */
-function cutColumns(data: Uint8Array, rowBytes: number, start: number, width: number): Uint8Array {
+/** Columns [start, start + width) of rows, with zeros behind them up to `padded`; all in bytes. */
+function cutColumns(
+  data: Uint8Array,
+  rowBytes: number,
+  start: number,
+  width: number,
+  padded: number,
+): Uint8Array {
   const rows = data.length / rowBytes;
-  const cut = new Uint8Array(rows * width);
+  const cut = new Uint8Array(rows * padded);
   for (let r = 0; r < rows; r++) {
-    cut.set(data.subarray(r * rowBytes + start, r * rowBytes + start + width), r * width);
+    cut.set(data.subarray(r * rowBytes + start, r * rowBytes + start + width), r * padded);
   }
   return cut;
+}
+
+/** Rows of numbers with zeros behind them. */
+function widened(numbers: Float32Array, width: number, padded: number): Float32Array {
+  const bytes = new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength);
+  return new Float32Array(cutColumns(bytes, 4 * width, 0, 4 * width, 4 * padded).buffer);
+}
+
+/** Rows of nothing. */
+function zeroRows({ spec }: MatrixPlan, rows: number): Uint8Array {
+  return formats[spec.dtype].encode(new Float32Array(rows * spec.columns), spec.columns);
 }
 
 function* withProgress(jobs: readonly ReadJob[], onBytes: (bytes: number) => void): Generator<ReadJob> {

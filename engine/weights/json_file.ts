@@ -8,7 +8,7 @@ export async function readText(path: string, mostBytes: number): Promise<string 
   try {
     await Deno.stat(path);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return undefined;
   }
   using file = await openForReading(path);
   const { size, isFile } = await file.stat();

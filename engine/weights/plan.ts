@@ -3,13 +3,17 @@
 // loading, dummy weights and the estimate of memory.
 //
 // Tensor names are those of Hugging Face checkpoints.
+//
+// Kernels take widths in eights. The residual stream and the feed-forward's inner dimension may have any width: they
+// are padded with zeros, which change nothing. Only a norm's mean would see them; its weights and epsilon make up for
+// that (see `normScale`).
 
 import { type DType, formats } from "../../kernels/formats/mod.ts";
 import type { MatrixSpec } from "../../kernels/ops.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { type DecoderTree, type FeedForward, mapTree } from "../model/layers.ts";
 import type { Shard } from "./shard.ts";
-import { headRanges, innerRange, type Range, vocabRange } from "./shard.ts";
+import { headRanges, innerShare, paddedWidth, type Range, vocabRange } from "./shard.ts";
 
 /** A block of one stored matrix. */
 export interface MatrixPiece {
@@ -21,6 +25,10 @@ export interface MatrixPiece {
   readonly rows: Range;
   /** Columns of the tensor that are taken. */
   readonly columns: Range;
+  /** Rows on the device: zeros follow the tensor's. */
+  readonly height: number;
+  /** Columns on the device. */
+  readonly width: number;
 }
 
 /** A matrix on the device: its pieces' rows one after the other, expert after expert. */
@@ -37,8 +45,30 @@ export interface VectorPlan {
   readonly name: string;
   /** What dummy weights fill it with: 1 for norms, 0 for biases. */
   readonly neutral: 0 | 1;
+  /** What every stored number is multiplied by. */
+  readonly scale: number;
   /** Parts of tensors, one after the other. */
-  readonly pieces: readonly { readonly tensor: string; readonly length: number; readonly range: Range }[];
+  readonly pieces: readonly VectorPiece[];
+}
+
+/** Part of a stored vector. */
+export interface VectorPiece {
+  /** Name in the checkpoint. */
+  readonly tensor: string;
+  /** Length of the stored tensor. */
+  readonly length: number;
+  /** What of it is taken. */
+  readonly range: Range;
+  /** Length on the device: neutral numbers follow the tensor's. */
+  readonly width: number;
+}
+
+/**
+ * What the weights of a norm over `width` numbers are multiplied by where zeros are added up to `paddedWidth`: the
+ * mean square shrinks by this factor's square, and epsilon has to shrink with it.
+ */
+export function normScale(width: number): number {
+  return Math.sqrt(width / paddedWidth(width));
 }
 
 /** Where all of one rank's weights come from. */
@@ -58,7 +88,7 @@ export function planDecoder(config: ModelConfig, dtype: DType, shard: Shard): De
   return {
     embedding: vocabulary("model.embed_tokens.weight"),
     layers: Array.from({ length: config.numLayers }, (_, layer) => builder.layer(layer)),
-    finalNorm: vector("model.norm.weight", hidden, 1),
+    finalNorm: hiddenNorm("model.norm.weight", hidden),
     head: config.tieEmbeddings ? null : vocabulary("lm_head.weight"),
   };
 }
@@ -89,7 +119,7 @@ class LayerPlanner {
     ] as const;
     const first = this.#shard.rank === 0;
     return {
-      inputNorm: vector(`${prefix}.input_layernorm.weight`, hidden, 1),
+      inputNorm: hiddenNorm(`${prefix}.input_layernorm.weight`, hidden),
       qkv: matrix(
         `${attention}.qkv`,
         this.#dtype,
@@ -101,20 +131,25 @@ class LayerPlanner {
         ? {
           name: `${attention}.qkv.bias`,
           neutral: 0,
+          scale: 1,
           pieces: parts.map(([name, total, range]) => ({
             tensor: `${attention}.${name}.bias`,
             length: total,
             range,
+            width: length(range),
           })),
         }
         : null,
       qNorm: config.qkNorm ? vector(`${attention}.q_norm.weight`, headDim, 1) : null,
       kNorm: config.qkNorm ? vector(`${attention}.k_norm.weight`, headDim, 1) : null,
       output: matrix(`${attention}.o_proj.weight`, this.#dtype, [
-        piece(`${attention}.o_proj.weight`, [hidden, config.numHeads * headDim], all(hidden), queryRows),
+        {
+          ...piece(`${attention}.o_proj.weight`, [hidden, config.numHeads * headDim], all(hidden), queryRows),
+          height: paddedWidth(hidden),
+        },
       ]),
       outputBias: config.outputBias && first ? vector(`${attention}.o_proj.bias`, hidden, 0) : null,
-      postNorm: vector(`${prefix}.post_attention_layernorm.weight`, hidden, 1),
+      postNorm: hiddenNorm(`${prefix}.post_attention_layernorm.weight`, hidden),
       feedForward: config.moe && !config.moe.denseLayers.includes(index)
         ? this.#mixture(`${prefix}.mlp`)
         : this.#dense(`${prefix}.mlp`),
@@ -123,7 +158,7 @@ class LayerPlanner {
 
   #dense(prefix: string): FeedForward<MatrixPlan, VectorPlan> {
     const { hiddenSize, intermediateSize, mlpBias } = this.#config;
-    const inner = innerRange(intermediateSize, this.#shard);
+    const inner = innerShare(intermediateSize, this.#shard);
     const first = this.#shard.rank === 0;
     return {
       type: "dense",
@@ -134,10 +169,11 @@ class LayerPlanner {
         ? {
           name: `${prefix}.gate_up.bias`,
           neutral: 0,
+          scale: 1,
           pieces: ["gate_proj", "up_proj"].map((name) => ({
             tensor: `${prefix}.${name}.bias`,
             length: intermediateSize,
-            range: inner,
+            ...inner,
           })),
         }
         : null,
@@ -149,7 +185,7 @@ class LayerPlanner {
   #mixture(prefix: string): FeedForward<MatrixPlan, VectorPlan> {
     const { hiddenSize } = this.#config;
     const { numExperts: experts, intermediateSize } = this.#config.moe!;
-    const inner = innerRange(intermediateSize, this.#shard);
+    const inner = innerShare(intermediateSize, this.#shard);
     const expert = (e: number) => `${prefix}.experts.${e}`;
     const each = <T>(make: (e: number) => T[]) => Array.from({ length: experts }, (_, e) => make(e)).flat();
     return {
@@ -177,25 +213,32 @@ class LayerPlanner {
     };
   }
 
-  #gateUp(prefix: string, intermediateSize: number, inner: Range): MatrixPiece[] {
+  #gateUp(prefix: string, intermediateSize: number, inner: Share): MatrixPiece[] {
     const { hiddenSize } = this.#config;
-    return ["gate_proj", "up_proj"].map((name) =>
-      piece(`${prefix}.${name}.weight`, [intermediateSize, hiddenSize], inner, all(hiddenSize))
-    );
+    return ["gate_proj", "up_proj"].map((name) => ({
+      ...piece(`${prefix}.${name}.weight`, [intermediateSize, hiddenSize], inner.range, all(hiddenSize)),
+      height: inner.width,
+    }));
   }
 
-  #down(prefix: string, intermediateSize: number, inner: Range): MatrixPiece {
+  #down(prefix: string, intermediateSize: number, inner: Share): MatrixPiece {
     const { hiddenSize } = this.#config;
-    return piece(`${prefix}.down_proj.weight`, [hiddenSize, intermediateSize], all(hiddenSize), inner);
+    return {
+      ...piece(`${prefix}.down_proj.weight`, [hiddenSize, intermediateSize], all(hiddenSize), inner.range),
+      height: paddedWidth(hiddenSize),
+      width: inner.width,
+    };
   }
 }
+
+type Share = ReturnType<typeof innerShare>;
 
 const all = (count: number): Range => ({ start: 0, end: count });
 const scaled = (range: Range, by: number): Range => ({ start: range.start * by, end: range.end * by });
 const length = (range: Range): number => range.end - range.start;
 
 function piece(tensor: string, shape: readonly [number, number], rows: Range, columns: Range): MatrixPiece {
-  return { tensor, shape, rows, columns };
+  return { tensor, shape, rows, columns, height: length(rows), width: paddedWidth(length(columns)) };
 }
 
 function matrix(
@@ -204,12 +247,17 @@ function matrix(
   pieces: readonly MatrixPiece[],
   extra: Pick<MatrixSpec, "experts" | "layout"> = {},
 ): MatrixPlan {
-  const rows = pieces.reduce((sum, { rows }) => sum + length(rows), 0) / (extra.experts ?? 1);
-  return { spec: { name, rows, columns: length(pieces[0]!.columns), dtype, ...extra }, pieces };
+  const rows = pieces.reduce((sum, { height }) => sum + height, 0) / (extra.experts ?? 1);
+  return { spec: { name, rows, columns: pieces[0]!.width, dtype, ...extra }, pieces };
 }
 
 function vector(tensor: string, size: number, neutral: 0 | 1): VectorPlan {
-  return { name: tensor, neutral, pieces: [{ tensor, length: size, range: all(size) }] };
+  const width = paddedWidth(size);
+  return { name: tensor, neutral, scale: 1, pieces: [{ tensor, length: size, range: all(size), width }] };
+}
+
+function hiddenNorm(tensor: string, size: number): VectorPlan {
+  return { ...vector(tensor, size, 1), scale: normScale(size) };
 }
 
 /** All matrices and vectors of a plan, in the order in which they are used. */

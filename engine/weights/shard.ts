@@ -60,21 +60,19 @@ export function vocabRange(config: ModelConfig, shard: Shard): { start: number; 
  * @throws ModelError, one line with the numbers
  */
 export function checkRanks(config: ModelConfig, size: number): void {
-  const { numLayers, intermediateSize, moe } = config;
   const shard = { rank: 0, size };
   headLayout(config, shard);
   vocabRange(config, shard);
-  if (moe !== null) innerRange(moe.intermediateSize, shard);
-  if ((moe?.denseLayers.length ?? numLayers) > 0) innerRange(intermediateSize, shard);
 }
 
-/** This rank's share of a feed-forward's inner dimension, which must stay a multiple of 8. */
-export function innerRange(intermediateSize: number, shard: Shard): Range {
-  const share = intermediateSize / shard.size;
-  if (share % 8 !== 0) {
-    throw new ModelError(
-      `${shard.size} ranks cannot share a feed-forward of ${intermediateSize}: each part must be a multiple of 8`,
-    );
-  }
-  return { start: shard.rank * share, end: (shard.rank + 1) * share };
+/** A width as kernels take it, eight numbers at a time; what is added stays zero. */
+export function paddedWidth(width: number): number {
+  return Math.ceil(width / 8) * 8;
+}
+
+/** This rank's share of a feed-forward's inner dimension, and its width on the device: the last ones may be short. */
+export function innerShare(intermediateSize: number, shard: Shard): { range: Range; width: number } {
+  const width = paddedWidth(Math.ceil(intermediateSize / shard.size));
+  const at = (rank: number) => Math.min(intermediateSize, rank * width);
+  return { range: { start: at(shard.rank), end: at(shard.rank + 1) }, width };
 }

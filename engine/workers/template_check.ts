@@ -2,7 +2,7 @@
 
 /** What is asked of a template. */
 interface Template {
-  render(messages: readonly { readonly role: string; readonly content: string }[]): string;
+  render(messages: readonly { readonly role: string; readonly content: string }[]): unknown;
 }
 
 /** Why not even the shortest conversation can be rendered; null if it can, or if there is no template. */

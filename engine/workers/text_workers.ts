@@ -23,6 +23,8 @@ export interface TextSetup {
   readonly contextLength: number;
   /** Rows of the model's embedding table. */
   readonly vocabSize: number;
+  /** Whether messages may spell special tokens. */
+  readonly allowSpecialTokens: boolean;
 }
 
 /** Who reads what they send, and is told when one is lost. */

@@ -3,60 +3,9 @@
 
 import { defaultSamplingParams } from "../../engine/params.ts";
 import { isGpu } from "../../kernels/ops.ts";
-import { type Command, type OptionValues, UsageError } from "./command.ts";
-import { commonOptionSpecs, engineOptionSpecs } from "./engine_options.ts";
+import type { BenchOptions } from "./command_options.ts";
+import { printLine } from "./output.ts";
 import { type Session, startSession } from "./session.ts";
-
-/** The subcommand. */
-export const bench: Command = {
-  name: "bench",
-  summary: "prefill and decode speed of a model on this machine",
-  positionals: "",
-  maxPositionals: 0,
-  options: [
-    {
-      name: "prompts",
-      kind: "text",
-      value: "N,N,…",
-      help: "prompt lengths in tokens",
-      fallback: "128,512,2048",
-    },
-    { name: "batches", kind: "text", value: "N,N,…", help: "requests at once", fallback: "1,4,16,64" },
-    {
-      name: "context",
-      kind: "integer",
-      value: "TOKENS",
-      min: 1,
-      max: 1 << 20,
-      help: "prompt before the answers",
-      fallback: "128",
-    },
-    {
-      name: "tokens",
-      short: "n",
-      kind: "integer",
-      value: "N",
-      min: 2,
-      max: 1 << 20,
-      help: "tokens per answer",
-      fallback: "128",
-    },
-    {
-      name: "repeat",
-      kind: "integer",
-      value: "N",
-      min: 1,
-      max: 100,
-      help: "runs of each; the median counts",
-      fallback: "3",
-    },
-    { name: "json", kind: "flag", help: "print one JSON object" },
-    ...engineOptionSpecs,
-    ...commonOptionSpecs,
-  ],
-  example: "radish bench --model Qwen/Qwen3-0.6B --batches 1,8",
-  run,
-};
 
 /** One line of the result. */
 interface Measurement {
@@ -68,13 +17,10 @@ interface Measurement {
   readonly milliseconds: number;
 }
 
-async function run(values: OptionValues): Promise<number> {
-  const prompts = sizes(values.text("prompts") ?? "128,512,2048", "prompts");
-  const batches = sizes(values.text("batches") ?? "1,4,16,64", "batches");
-  const context = values.number("context") ?? 128;
-  const tokens = values.number("tokens") ?? 128;
-  const repeat = values.number("repeat") ?? 3;
-  await using session = await startSession(values, true);
+/** Runs the command. */
+export async function bench({ own, ...options }: BenchOptions): Promise<number> {
+  const { prompts, batches, context, tokens, repeat } = own;
+  await using session = await startSession(options, true);
   const { model } = session.engine;
   const room = Math.min(model.contextLength, model.numPages * model.pageSize);
   const measurements: Measurement[] = [];
@@ -124,7 +70,7 @@ async function run(values: OptionValues): Promise<number> {
     tokens,
     repeat,
   };
-  if (values.flag("json")) console.log(JSON.stringify({ ...about, measurements }, null, 2));
+  if (own.json) printLine(JSON.stringify({ ...about, measurements }, null, 2));
   else print(about, measurements);
   return 0;
 }
@@ -133,17 +79,17 @@ function print(
   about: { model: string; device: string; context: number },
   measurements: readonly Measurement[],
 ): void {
-  console.log(`${about.model} on ${about.device}, context ${about.context}\n`);
-  console.log("            size   tokens/s         ms");
+  printLine(`${about.model} on ${about.device}, context ${about.context}\n`);
+  printLine("            size   tokens/s         ms");
   for (const { what, size, tokens_per_second, milliseconds } of measurements) {
     const rate = tokens_per_second.toFixed(tokens_per_second < 100 ? 1 : 0);
-    console.log(
+    printLine(
       `${what.padEnd(8)} ${String(size).padStart(7)} ${rate.padStart(10)} ${
         milliseconds.toFixed(2).padStart(10)
       }`,
     );
   }
-  console.log(
+  printLine(
     "\nsize: prompt tokens (prefill) or requests at once (decode); ms: to the first token, or per step",
   );
 }
@@ -232,12 +178,4 @@ function tokenSource(vocabSize: number): (length: number) => Uint32Array {
       state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
       return Math.floor(state / 2 ** 32 * vocabSize);
     });
-}
-
-function sizes(text: string, name: string): number[] {
-  return text.split(",").map((part) => {
-    const value = Number(part);
-    if (Number.isInteger(value) && value > 0 && value <= 1 << 20) return value;
-    throw new UsageError(`--${name} is a list of whole numbers such as 128,512, not "${text}"`);
-  });
 }

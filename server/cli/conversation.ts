@@ -39,6 +39,7 @@ const help = [
   "/save PATH        write the conversation to a JSON file",
   "/stats            show or hide speed and token counts",
   "/exit             leave (also Ctrl-D); Ctrl-C ends an answer",
+  '"""               begins and ends a message of several lines; a paste is one message',
 ].join("\n");
 
 /** Messages so far, and what the next line does to them. */
@@ -49,6 +50,7 @@ export class Conversation {
   #system: string | null;
   #stats: boolean;
   #messages: ChatMessage[] = [];
+  #saidThatItForgets = false;
 
   /** Nothing is sent before the first line. */
   constructor(engine: ServedEngine, options: ConversationOptions, output: ConversationOutput) {
@@ -65,7 +67,7 @@ export class Conversation {
     return [...system, ...this.#messages];
   }
 
-  /** Takes a line; false when it was the last. */
+  /** Takes a message or command; false when it was the last. */
   async take(line: string, interrupt: AbortSignal): Promise<boolean> {
     const text = line.trim();
     if (text === "") return true;
@@ -116,13 +118,40 @@ export class Conversation {
     }
   }
 
+  /**
+   * Forgets the oldest turns until an answer has room; a quarter of the context is enough, and leaves room for a few
+   * more turns, whose prompts then begin as this one and are cached. Gives the most tokens the answer may have.
+   */
+  async #makeRoom(): Promise<number | null> {
+    const { contextLength, numPages, pageSize } = this.#engine.model;
+    const { maxTokens } = this.#options.params;
+    const longest = Math.min(contextLength, numPages * pageSize);
+    const wanted = Math.min(maxTokens ?? Infinity, Math.floor(longest / 4));
+    while (true) {
+      // What cannot be rendered is explained when it is submitted.
+      const length = await this.#engine.encode({ type: "chat", messages: this.messages })
+        .then(({ ids }) => ids.length, () => 0);
+      const room = longest - length;
+      const next = this.#messages.findIndex(({ role }, i) => i > 0 && role === "user");
+      if (room >= wanted || next < 0) {
+        return maxTokens === null ? null : Math.min(maxTokens, Math.max(1, room));
+      }
+      this.#messages.splice(0, next);
+      if (!this.#saidThatItForgets) {
+        this.#output.note("(the context is full: the oldest messages are forgotten)");
+      }
+      this.#saidThatItForgets = true;
+    }
+  }
+
   async #answer(question: string, interrupt: AbortSignal): Promise<void> {
     const { write, note } = this.#output;
     this.#messages.push({ role: "user", content: question });
     const begun = performance.now();
+    const maxTokens = await this.#makeRoom();
     const generation = this.#engine.submit({
       input: { type: "chat", messages: this.messages },
-      params: this.#options.params,
+      params: { ...this.#options.params, maxTokens },
       signal: interrupt,
     });
     const printer = new AnswerPrinter(this.#options, write);
@@ -139,7 +168,7 @@ export class Conversation {
       }
       if (delta.finish?.type === "abort") note("(stopped)");
       if (delta.finish?.type === "length") {
-        note("(cut: the context or --max-tokens is full; /reset starts afresh)");
+        note("(cut: the context or --max-tokens is full)");
       }
     }
     printer.close();

@@ -2,24 +2,9 @@
 
 import { adapterRemedy, probeWebGpu, type WebGpuReport } from "../../kernels/webgpu/device/device.ts";
 import { hasDeviceSelectLayer, listGpus, type PciGpu } from "../../kernels/webgpu/device/gpus.ts";
-import type { Command, OptionValues } from "./command.ts";
+import type { DoctorOptions } from "./command_options.ts";
+import { printLine } from "./output.ts";
 import { versionText } from "./version.ts";
-
-/** The subcommand. */
-export const doctor: Command = {
-  name: "doctor",
-  summary: "what this machine can run on, and what is missing",
-  positionals: "",
-  maxPositionals: 0,
-  options: [
-    { name: "fix", kind: "flag", help: "install what is missing (as root on Debian or Ubuntu)" },
-    { name: "json", kind: "flag", help: "print one JSON object" },
-    { name: "verbose", kind: "flag", help: "stack traces with errors" },
-    { name: "help", short: "h", kind: "flag", help: "this text" },
-  ],
-  example: "radish doctor --fix",
-  run,
-};
 
 /** Something to mend: what it is and the command that does it, if there is one. */
 interface Finding {
@@ -35,11 +20,12 @@ interface Gpus {
   readonly selectable: boolean;
 }
 
-async function run(values: OptionValues): Promise<number> {
+/** Runs the command. */
+export async function doctor({ fix, json }: DoctorOptions): Promise<number> {
   const gpu = await probeWebGpu();
   const gpus = { all: await listGpus(), selectable: await hasDeviceSelectLayer() };
   const finding = gpu === null || gpu.software ? await examine(gpu) : examineGpus(gpus);
-  if (values.flag("fix") && finding !== null && finding.packages.length > 0) {
+  if (fix && finding !== null && finding.packages.length > 0) {
     if (!canInstall()) {
       console.error(`radish: cannot install here (not root, or no apt-get). Run: ${finding.remedy}`);
       return 1;
@@ -66,7 +52,7 @@ async function run(values: OptionValues): Promise<number> {
     auto: gpu !== null && !gpu.software ? "webgpu" : "cpu",
     finding: finding && { problem: finding.problem, remedy: finding.remedy },
   };
-  if (values.flag("json")) console.log(JSON.stringify(report, null, 2));
+  if (json) printLine(JSON.stringify(report, null, 2));
   else print(report, gpu, gpus, finding);
   return 0;
 }
@@ -82,9 +68,9 @@ function print(
   finding: Finding | null,
 ): void {
   const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
-  const row = (name: string, text: string) => console.log(name.padEnd(10) + text);
+  const row = (name: string, text: string) => printLine(name.padEnd(10) + text);
   const { cores, memoryBytes, availableBytes } = report.system;
-  console.log(report.version + "\n");
+  printLine(report.version + "\n");
   row(
     "system",
     `${Deno.build.os} ${Deno.build.arch}, ${cores} cores, ${gib(memoryBytes)} memory (${
@@ -121,8 +107,8 @@ function print(
     ? "SIMD, not relaxed: slower"
     : "no SIMD";
   row("CPU", `${cores} threads, WebAssembly ${simd}`);
-  console.log(`\n--device auto takes the ${report.auto === "webgpu" ? "GPU" : "CPU"}.`);
-  if (finding !== null) console.log(`\n${finding.problem}\n  ${finding.remedy}`);
+  printLine(`\n--device auto takes the ${report.auto === "webgpu" ? "GPU" : "CPU"}.`);
+  if (finding !== null) printLine(`\n${finding.problem}\n  ${finding.remedy}`);
 }
 
 /** Several GPUs, of which only one can be used. */

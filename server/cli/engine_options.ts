@@ -1,182 +1,119 @@
-// Options that every command with a model shares, and how they become `EngineOptions`.
+// Options that every command with a model shares: which model, and how its engine runs.
 
-import { dtypeOptions } from "../../engine/model/open.ts";
-import type { EngineOptions } from "../../engine/options.ts";
-import type { OptionSpec, OptionValues } from "./command.ts";
+import { object } from "@optique/core/constructs";
+import { map } from "@optique/core/modifiers";
+import type { InferValue } from "@optique/core/parser";
+import { defaultEngineOptions as defaults } from "../../engine/options.ts";
+import { dtypes, formats } from "../../kernels/formats/mod.ts";
+import { asGroup, flag, list, number, oneOf, path, value, whole } from "./option.ts";
 
-/** Declared once, listed by `generate`, `serve`, `chat` and `bench`. */
-export const engineOptionSpecs: readonly OptionSpec[] = [
-  {
-    name: "model",
-    short: "m",
-    kind: "text",
-    value: "DIR|ID",
-    env: "RADISH_MODEL",
-    help: "a directory, or a Hub id such as Qwen/Qwen3-0.6B",
-    fallback: "the embedded toy model",
-  },
-  {
-    name: "source",
-    kind: "text",
-    choices: ["huggingface", "modelscope"],
-    env: "RADISH_SOURCE",
-    help: "hub to pull a missing model from",
-    fallback: "huggingface",
-  },
-  {
-    name: "device",
-    kind: "text",
-    choices: ["auto", "webgpu", "cpu"],
-    env: "RADISH_DEVICE",
-    help: "where to compute",
-    fallback: "auto: a real GPU if there is one, else the CPU",
-  },
-  {
-    name: "threads",
-    kind: "integer",
-    value: "N",
-    min: 1,
-    max: 256,
-    env: "RADISH_THREADS",
-    help: "CPU threads of each rank",
-    fallback: "all cores, shared by the ranks",
-  },
-  {
-    name: "dtype",
-    kind: "text",
-    choices: dtypeOptions,
-    help: "type of the weights on the device; int8 quantises them: half the memory, faster on a CPU",
-    fallback: "as stored",
-    env: "RADISH_DTYPE",
-  },
-  {
-    name: "context-length",
-    kind: "integer",
-    value: "TOKENS",
-    min: 1,
-    max: 1 << 24,
-    env: "RADISH_CONTEXT_LENGTH",
-    help: "longest prompt plus answer",
-    fallback: "the model's",
-  },
-  {
-    name: "memory",
-    kind: "number",
-    value: "GIB",
-    min: 0.001,
-    max: 65536,
-    env: "RADISH_MEMORY",
-    help: "device memory for weights and cache, in GiB, of each rank",
-    fallback: "what is free",
-  },
-  {
-    name: "num-pages",
-    kind: "integer",
-    value: "N",
-    min: 1,
-    max: 1 << 26,
-    help: "pages of the key/value cache, instead of --memory",
-  },
-  {
-    name: "page-size",
-    kind: "integer",
-    value: "TOKENS",
-    min: 1,
-    max: 256,
-    help: "tokens per page, a power of two",
-    fallback: "16",
-  },
-  {
-    name: "max-running-requests",
-    kind: "integer",
-    value: "N",
-    min: 1,
-    max: 4096,
-    env: "RADISH_MAX_RUNNING_REQUESTS",
-    help: "requests computed at once",
-    fallback: "by device",
-  },
-  {
-    name: "max-queued-requests",
-    kind: "integer",
-    value: "N",
-    min: 0,
-    max: 1 << 20,
-    env: "RADISH_MAX_QUEUED_REQUESTS",
-    help: "requests that may wait",
-    fallback: "1024",
-  },
-  {
-    name: "max-prefill-tokens",
-    kind: "integer",
-    value: "N",
-    min: 1,
-    max: 1 << 20,
-    help: "prompt tokens per step",
-    fallback: "by device",
-  },
-  {
-    name: "cache",
-    kind: "text",
-    choices: ["radix", "naive"],
-    help: "share cached prefixes, or never",
-    fallback: "radix",
-  },
-  { name: "no-overlap", kind: "flag", help: "do not plan a step while one runs (for comparison)" },
-  { name: "tp", kind: "integer", value: "N", min: 1, max: 64, help: "tensor-parallel ranks", fallback: "1" },
-  {
-    name: "tp-reduce",
-    kind: "text",
-    choices: ["float32", "float16"],
-    help: "what partial sums travel as between ranks",
-    fallback: "float32",
-  },
-  {
-    name: "gpus",
-    kind: "list",
-    value: "ADDRESS",
-    help: "GPUs for the ranks, by bus address (Linux; see doctor)",
-    fallback: "alike ones",
-  },
-  { name: "dummy-weights", kind: "flag", help: "random weights; needs only config.json" },
-  { name: "skip-tokenizer-init", kind: "flag", help: "token ids in, token ids out" },
-];
+/** The hub that models are pulled from. */
+export const sourceOption = () =>
+  value("--source", oneOf(["huggingface", "modelscope"], "HUB"), "hub: huggingface or modelscope", {
+    fallback: "huggingface" as const,
+    env: true,
+  });
+
+/** Which model, and the fields of `EngineOptions`; null leaves a value to the engine. */
+export const engineOptions = (all: boolean) => {
+  const { pageSize, maxQueuedRequests, cache, tp, reduceType } = defaults;
+  const often = { env: true };
+  const rarely = { env: true, hidden: !all };
+  const automatic = (shows: string) => ({ fallback: null, shows });
+  return object("Model and engine, also from the environment (RADISH_MODEL, RADISH_DEVICE …)", {
+    name: value("-m --model", path("DIR|ID", "any"), "folder, Hub id or name (qwen3:0.6b)", {
+      ...often,
+      shows: "a toy model",
+    }),
+    source: sourceOption(),
+    device: value("--device", oneOf(["auto", "webgpu", "cpu"]), "where to compute", {
+      ...often,
+      fallback: defaults.device,
+      shows: "a real GPU, else the CPU",
+    }),
+    threads: value("--threads", whole("N", 1, 256), "CPU threads of each rank", {
+      ...often,
+      ...automatic("all cores"),
+    }),
+    dtype: value(
+      "--dtype",
+      oneOf(["auto", ...dtypes.map((dtype) => formats[dtype].option)], "TYPE"),
+      "bfloat16, float16, float32, int8 (CPUs)",
+      { ...often, fallback: defaults.dtype, shows: "as stored" },
+    ),
+    contextLength: value("--context-length", whole("TOKENS", 1, 1 << 24), "longest prompt plus answer", {
+      ...often,
+      ...automatic("the model's"),
+    }),
+    memoryBytes: value("--memory", gibibytes, "of each rank, for weights and cache", {
+      ...often,
+      ...automatic("what is free"),
+    }),
+    numPages: value("--num-pages", whole("N", 1, 1 << 26), "pages of the key/value cache, not by --memory", {
+      ...rarely,
+      fallback: null,
+    }),
+    pageSize: value("--page-size", whole("TOKENS", 1, 256), "per page, a power of two", {
+      ...rarely,
+      fallback: pageSize,
+    }),
+    maxRunningRequests: value("--max-running-requests", whole("N", 1, 4096), "computed at once", {
+      ...rarely,
+      ...automatic("by device"),
+    }),
+    maxQueuedRequests: value("--max-queued-requests", whole("N", 0, 1 << 20), "requests that may wait", {
+      ...rarely,
+      fallback: maxQueuedRequests,
+    }),
+    maxPrefillTokens: value("--max-prefill-tokens", whole("N", 1, 1 << 20), "prompt tokens per step", {
+      ...rarely,
+      ...automatic("by device"),
+    }),
+    cache: value("--cache", oneOf(["radix", "naive"]), "share cached prefixes, or never", {
+      ...rarely,
+      fallback: cache,
+    }),
+    overlap: map(flag("--no-overlap", "do not plan a step while one runs", rarely), (no) => !no),
+    tp: value("--tp", whole("N", 1, 64), "tensor-parallel ranks", { ...rarely, fallback: tp }),
+    reduceType: value("--tp-reduce", oneOf(["float32", "float16"]), "type of sums between ranks", {
+      ...rarely,
+      fallback: reduceType,
+    }),
+    gpus: map(
+      list("--gpus", "ADDRESS", "of GPUs for the ranks, from doctor (Linux)", rarely),
+      (lists) => lists.flatMap((list) => list.split(",")),
+    ),
+    dummyWeights: flag("--dummy-weights", "random weights; needs only config.json", rarely),
+    skipTokenizer: flag("--skip-tokenizer-init", "token ids in, token ids out", rarely),
+    allowSpecialTokens: flag("--allow-special-tokens", "messages may contain special tokens", rarely),
+  }, asGroup);
+};
+
+const gibibytes = (() => {
+  const parser = number("GIB", { min: 0.001, max: 65536 });
+  return {
+    ...parser,
+    parse: (input: string) => {
+      const result = parser.parse(input);
+      return result.success ? { ...result, value: Math.floor(result.value * 2 ** 30) } : result;
+    },
+  };
+})();
 
 /** Options every command has. */
-export const commonOptionSpecs: readonly OptionSpec[] = [
-  { name: "quiet", short: "q", kind: "flag", help: "no progress on standard error" },
-  { name: "verbose", kind: "flag", help: "stack traces with errors" },
-  { name: "help", short: "h", kind: "flag", help: "this text" },
-];
+export const commonOptions = () =>
+  object("Common", {
+    quiet: flag("-q --quiet", "no progress on standard error"),
+    verbose: flag("--verbose", "stack traces with errors"),
+  }, asGroup);
 
-/** Engine options from parsed values; the model itself is resolved elsewhere. */
-export function engineOptions(values: OptionValues, modelDir: string): EngineOptions {
-  const memory = values.number("memory");
-  return {
-    modelDir,
-    device: (values.text("device") ?? "auto") as EngineOptions["device"],
-    threads: values.number("threads") ?? null,
-    dtype: (values.text("dtype") ?? "auto") as EngineOptions["dtype"],
-    contextLength: values.number("context-length") ?? null,
-    memoryBytes: memory === undefined ? null : Math.floor(memory * 2 ** 30),
-    numPages: values.number("num-pages") ?? null,
-    pageSize: values.number("page-size") ?? 16,
-    maxRunningRequests: values.number("max-running-requests") ?? null,
-    maxQueuedRequests: values.number("max-queued-requests") ?? 1024,
-    maxPrefillTokens: values.number("max-prefill-tokens") ?? null,
-    cache: (values.text("cache") ?? "radix") as EngineOptions["cache"],
-    overlap: !values.flag("no-overlap"),
-    tp: values.number("tp") ?? 1,
-    reduceType: (values.text("tp-reduce") ?? "float32") as EngineOptions["reduceType"],
-    gpus: values.list("gpus").flatMap((list) => list.split(",")),
-    dummyWeights: values.flag("dummy-weights"),
-    skipTokenizer: values.flag("skip-tokenizer-init"),
-    ...testHook(Deno.env.get("RADISH_TEST_DIE_AT_PLAN")),
-  };
-}
+/** What every command with a model takes, for its `object`. */
+export const sessionOptions = (all: boolean) => ({ engine: engineOptions(all), common: commonOptions() });
 
-/** "RANK:PLAN" makes that rank's worker die when it gets its n-th plan, so that tests can see what follows. */
-function testHook(text: string | undefined): Pick<EngineOptions, "dieAtPlan"> {
-  const match = /^(\d+):(\d+)$/.exec(text ?? "");
-  return match ? { dieAtPlan: { rank: Number(match[1]), plan: Number(match[2]) } } : {};
+/** What they parse to. */
+export interface SessionOptions {
+  /** Which model, and how it runs. */
+  readonly engine: InferValue<ReturnType<typeof engineOptions>>;
+  /** How much to say. */
+  readonly common: InferValue<ReturnType<typeof commonOptions>>;
 }

@@ -4,9 +4,9 @@
 import type { Completion } from "../../engine/engine.ts";
 import type { SamplingParams } from "../../engine/params.ts";
 import type { ChatMessage, PromptInput } from "../../engine/messages.ts";
-import type { OptionValues } from "./command.ts";
+import { printLine } from "./output.ts";
 import { promptInput, type PromptOptions } from "./prompt.ts";
-import { samplingParams } from "./sampling_options.ts";
+import { readText } from "./read_prompt.ts";
 import type { Session } from "./session.ts";
 
 /** Requests submitted ahead of the one being printed. */
@@ -17,12 +17,11 @@ export async function runBatch(
   session: Session,
   path: string,
   prompt: PromptOptions,
-  values: OptionValues,
+  params: SamplingParams,
   signal: AbortSignal,
 ): Promise<number> {
-  const { engine, progress } = session;
+  const { progress } = session;
   const lines = (await readLines(path)).filter(({ text }) => text.trim() !== "");
-  const params = samplingParams(values, engine.model.generationDefaults);
   const results: Promise<Completion | Error>[] = [];
   let failed = false, done = 0;
   for (let i = 0; i < lines.length; i++) {
@@ -37,8 +36,8 @@ export async function runBatch(
       : result.finish.type === "error"
       ? result.finish.message
       : null;
-    if (error !== null) console.log(JSON.stringify({ ...at, error }));
-    else console.log(JSON.stringify({ ...at, ...summary(result as Completion) }));
+    if (error !== null) printLine(JSON.stringify({ ...at, error }));
+    else printLine(JSON.stringify({ ...at, ...summary(result as Completion) }));
     failed ||= error !== null;
     progress.update("batch", ++done / lines.length);
   }
@@ -93,8 +92,8 @@ function parseLine(text: string): { prompt: string | ChatMessage[]; params: Part
     throw new Error(`${name} must be a number from ${min} to ${max}`);
   };
   const maxTokens = number("max_tokens", 1, 1 << 24);
-  const temperature = number("temperature", 0, 100);
   const seed = number("seed", 0, Number.MAX_SAFE_INTEGER);
+  const temperature = number("temperature", 0, 2);
   const params = {
     ...(maxTokens === undefined ? {} : { maxTokens: Math.floor(maxTokens) }),
     ...(temperature === undefined ? {} : { temperature }),
@@ -113,14 +112,6 @@ function isMessage(value: unknown): value is ChatMessage {
 }
 
 async function readLines(path: string): Promise<{ number: number; text: string }[]> {
-  try {
-    const text = path === "-"
-      ? await new Response(Deno.stdin.readable).text()
-      : await Deno.readTextFile(path);
-    return text.split("\n").map((line, i) => ({ number: i + 1, text: line }));
-  } catch (error) {
-    throw new Error(
-      `cannot read ${path}: ${error instanceof Error ? error.message.split(" (os")[0] : error}`,
-    );
-  }
+  const text = path === "-" ? await new Response(Deno.stdin.readable).text() : await readText(path);
+  return text.split("\n").map((line, i) => ({ number: i + 1, text: line }));
 }

@@ -2,7 +2,7 @@
 
 import type { ModelInfo } from "../../engine/options.ts";
 import type { ChatMessage, PromptInput } from "../../engine/messages.ts";
-import { UsageError } from "./command.ts";
+import { UsageError } from "./option.ts";
 
 /** What the options say about prompts. */
 export interface PromptOptions {

@@ -1,114 +1,62 @@
 // Options that say how to sample, shared by `generate` and `chat`.
 
+import { object } from "@optique/core/constructs";
+import type { InferValue } from "@optique/core/parser";
 import { defaultSamplingParams, limits, type SamplingParams } from "../../engine/params.ts";
-import { type OptionSpec, type OptionValues, UsageError } from "./command.ts";
+import { samplerFields } from "../../engine/sampler_fields.ts";
+import { plainSampler, type Sampler } from "../../kernels/sampling.ts";
+import { asGroup, flag, list, number, type Option, UsageError, value, whole } from "./option.ts";
 
-/** Declared once, listed by every command that generates. */
-export const samplingOptionSpecs: readonly OptionSpec[] = [
-  {
-    name: "max-tokens",
-    short: "n",
-    kind: "integer",
-    value: "N",
-    min: 1,
-    max: 1 << 24,
-    help: "most tokens to generate",
-    fallback: "what the context holds",
-  },
-  {
-    name: "temperature",
-    short: "t",
-    kind: "number",
-    value: "T",
-    min: 0,
-    max: 100,
-    help: "0 is greedy",
-    fallback: "the model's, else 1",
-  },
-  {
-    name: "top-k",
-    kind: "integer",
-    value: "K",
-    min: 0,
-    max: 1 << 24,
-    help: "keep the K likeliest tokens; 0 keeps all",
-  },
-  {
-    name: "top-p",
-    kind: "number",
-    value: "P",
-    min: 0,
-    max: 1,
-    help: "keep the likeliest tokens up to this probability",
-  },
-  {
-    name: "min-p",
-    kind: "number",
-    value: "P",
-    min: 0,
-    max: 1,
-    help: "keep tokens at least P times as likely as the best",
-  },
-  {
-    name: "seed",
-    kind: "integer",
-    value: "N",
-    min: 0,
-    help: "the same seed gives the same text",
-    fallback: "random",
-  },
-  { name: "stop", kind: "list", value: "TEXT", help: "end before this text (repeatable)" },
-  {
-    name: "presence-penalty",
-    kind: "number",
-    value: "X",
-    min: -2,
-    max: 2,
-    help: "penalty for tokens already there",
-  },
-  { name: "frequency-penalty", kind: "number", value: "X", min: -2, max: 2, help: "penalty per repetition" },
-  {
-    name: "repetition-penalty",
-    kind: "number",
-    value: "X",
-    min: 0.01,
-    max: 100,
-    help: "divides the logits of tokens already there",
-  },
-  {
-    name: "min-tokens",
-    kind: "integer",
-    value: "N",
-    min: 0,
-    max: 1 << 24,
-    help: "no end of text before so many tokens",
-  },
-  { name: "ignore-eos", kind: "flag", help: "go on after an end of text" },
-];
+/**
+ * At the terminal the tail of unlikely tokens is cut where neither the user nor the model's generation_config.json
+ * says anything: small models lose the thread without. The HTTP API keeps OpenAI's defaults.
+ */
+export const terminalDefaults = { temperature: 0.8, topK: 40, topP: 0.95, minP: 0.05 } as const;
 
-/** Complete parameters: the options over the model's own recommendations over the defaults. */
-export function samplingParams(values: OptionValues, recommended: Partial<SamplingParams>): SamplingParams {
-  const base = { ...defaultSamplingParams, ...recommended };
-  const stop = values.list("stop");
-  if (stop.some((s) => s === "")) throw new UsageError("--stop must not be empty");
+/** Left out of `--help`. */
+const rare: readonly (keyof Sampler)[] = ["presencePenalty", "frequencyPenalty", "repetitionPenalty"];
+
+/** The sampler's own fields, from the table that the HTTP API goes by, too. */
+function samplerOptions(all: boolean): { [name in keyof Sampler]: Option<number | undefined> } {
+  const options = samplerFields.map(({ name, jsonName, help, ...bounds }) => {
+    const fallback: number | undefined = { ...plainSampler, ...terminalDefaults }[name];
+    const spelled = `${name === "temperature" ? "-t " : ""}--${jsonName.replaceAll("_", "-")}`;
+    const extras = { shows: `model's or ${fallback}`, hidden: rare.includes(name) && !all };
+    return [name, value(spelled, number("X", bounds), help, extras)];
+  });
+  return Object.fromEntries(options);
+}
+
+/** Named as in `SamplingParams`; undefined leaves a value to the model. */
+export const samplingOptions = (all: boolean) =>
+  object("Sampling", {
+    maxTokens: value("-n --max-tokens", whole("N", 1, 1 << 24), "most tokens to generate", {
+      shows: "what fits",
+    }),
+    ...samplerOptions(all),
+    seed: value("--seed", whole("N", 0), "the same gives the same text", { shows: "random" }),
+    stop: list("--stop", "TEXT", "end before this text (repeatable)"),
+    minTokens: value("--min-tokens", whole("N", 0, 1 << 24), "no end of text before N tokens", {
+      hidden: !all,
+    }),
+    ignoreEos: flag("--ignore-eos", "go on after an end of text", { hidden: !all }),
+  }, asGroup);
+
+/** What `samplingOptions` parse to. */
+export type SamplingOptions = InferValue<ReturnType<typeof samplingOptions>>;
+
+/** Complete parameters: the options over the model's own recommendations over the terminal's defaults. */
+export function samplingParams(given: SamplingOptions, recommended: Partial<SamplingParams>): SamplingParams {
+  const chosen = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  const params = { ...defaultSamplingParams, ...terminalDefaults, ...recommended, ...chosen };
+  return { ...params, topK: Math.max(0, params.topK) }; // -1 keeps all, as 0 does
+}
+
+/** Throws `UsageError` for what no single option's declaration can check. */
+export function checkSampling({ stop }: SamplingOptions): void {
+  if (stop.some((text) => text === "")) throw new UsageError("--stop must not be empty");
   if (stop.length > limits.stopStrings) throw new UsageError(`at most ${limits.stopStrings} --stop texts`);
-  const tooLong = stop.find((s) => s.length > limits.stopStringLength);
-  if (tooLong) {
-    throw new UsageError(`--stop "${tooLong.slice(0, 20)}…" is longer than ${limits.stopStringLength}`);
-  }
-  return {
-    ...base,
-    maxTokens: values.number("max-tokens") ?? base.maxTokens,
-    temperature: values.number("temperature") ?? base.temperature,
-    topK: values.number("top-k") ?? base.topK,
-    topP: values.number("top-p") ?? base.topP,
-    minP: values.number("min-p") ?? base.minP,
-    seed: values.number("seed") ?? null,
-    stop,
-    presencePenalty: values.number("presence-penalty") ?? base.presencePenalty,
-    frequencyPenalty: values.number("frequency-penalty") ?? base.frequencyPenalty,
-    repetitionPenalty: values.number("repetition-penalty") ?? base.repetitionPenalty,
-    minTokens: values.number("min-tokens") ?? 0,
-    ignoreEos: values.flag("ignore-eos"),
-  };
+  const tooLong = stop.find((text) => text.length > limits.stopStringLength);
+  if (tooLong === undefined) return;
+  throw new UsageError(`--stop "${tooLong.slice(0, 20)}…" is longer than ${limits.stopStringLength}`);
 }

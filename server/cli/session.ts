@@ -2,11 +2,11 @@
 
 import { fileURLToPath } from "node:url";
 import { Engine, type StartOptions } from "../../engine/engine.ts";
-import type { OptionValues } from "./command.ts";
-import type { HubSource } from "../hub/pull.ts";
+import type { EngineOptions } from "../../engine/options.ts";
+import type { SessionOptions } from "./engine_options.ts";
+import { findModel } from "./find_model.ts";
 import { formatBytes } from "./format.ts";
-import { onInterrupt } from "./interrupt.ts";
-import { engineOptions } from "./engine_options.ts";
+import { onInterrupt, unlessInterrupted } from "./interrupt.ts";
 import { Progress } from "./progress.ts";
 
 /** The model inside the program. */
@@ -25,30 +25,36 @@ export interface Session extends AsyncDisposable {
 /** Weights of more bytes than this are worth a word about smaller ones. */
 const noticeableBytes = 2 ** 28;
 
-/** Starts an engine from parsed options. Throws with one line when it cannot. */
+/** Starts an engine from parsed options. Throws with one line when it cannot, `Interrupted` after Ctrl-C. */
 export async function startSession(
-  values: OptionValues,
+  { engine: { name, source, ...options }, common }: SessionOptions,
   warmUp: boolean,
   start: Pick<StartOptions, "stallSeconds"> = {},
 ): Promise<Session> {
   const began = performance.now();
-  const progress = new Progress(values.flag("quiet"));
-  const name = values.text("model");
+  using interrupt = onInterrupt();
+  const progress = new Progress(common.quiet);
   if (name === undefined) {
     progress.note("radish: using the embedded toy model; --model Qwen/Qwen3-0.6B takes a real one");
   }
-  if ((values.number("tp") ?? 1) > 1 && values.text("device") !== "cpu" && !mayLookAnywhere()) {
+  if (options.tp > 1 && options.device !== "cpu" && !mayLookAnywhere()) {
     progress.note("radish: without all permissions several GPUs cannot be told apart: ranks share one");
   }
-  const directory = name === undefined ? embeddedModel : await findModel(name, values, progress);
-  const engine = await Engine.start(engineOptions(values, directory), {
-    modelId: name ?? "pocket",
+  const { directory: modelDir, id } = name === undefined
+    ? { directory: embeddedModel, id: "pocket" }
+    : await findModel(name, source, progress, interrupt.signal);
+  const starting = Engine.start({
+    ...options,
+    modelDir,
+    ...testHook(Deno.env.get("RADISH_TEST_DIE_AT_PLAN")),
+  }, {
+    modelId: id,
     warmUp,
     leaveDevices: true,
     ...start,
     onProgress: ({ message, fraction }) => progress.update(message, fraction),
   });
-  progress.clear();
+  const engine = await unlessInterrupted(starting, interrupt.signal).finally(() => progress.clear());
   const { model } = engine;
   const tokens = model.numPages * model.pageSize;
   progress.note(
@@ -57,8 +63,7 @@ export async function startSession(
     }, ` +
       `cache for ${tokens.toLocaleString("en")} tokens`,
   );
-  const dtype = values.text("dtype") ?? "auto";
-  if (model.device.kind === "cpu" && dtype === "auto" && model.weightBytes > noticeableBytes) {
+  if (model.device.kind === "cpu" && options.dtype === "auto" && model.weightBytes > noticeableBytes) {
     progress.note("radish: on a CPU --dtype int8 answers faster and takes half the memory");
   }
   return {
@@ -74,20 +79,8 @@ function mayLookAnywhere(): boolean {
   return Deno.build.os !== "linux" || Deno.permissions.querySync({ name: "ffi" }).state === "granted";
 }
 
-/** A directory as it is; a Hub id from the cache, or pulled when it is missing. */
-async function findModel(name: string, values: OptionValues, progress: Progress): Promise<string> {
-  if (await Deno.stat(name).then((entry) => entry.isDirectory, () => false)) return name;
-  // Loaded only for a model with a Hub name: a folder should open at once.
-  const { resolveModel } = await import("../hub/cache.ts");
-  using interrupt = onInterrupt();
-  const directory = await resolveModel(name, {
-    source: (values.text("source") ?? "huggingface") as HubSource,
-    signal: interrupt.signal,
-    onProgress: ({ doneBytes, totalBytes }) => {
-      const message = `pulling ${name}, ${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}`;
-      progress.update(message, doneBytes / totalBytes);
-    },
-  });
-  progress.clear();
-  return directory;
+/** "RANK:PLAN" makes that rank's worker die when it gets its n-th plan, so that tests can see what follows. */
+function testHook(text: string | undefined): Pick<EngineOptions, "dieAtPlan"> {
+  const match = /^(\d+):(\d+)$/.exec(text ?? "");
+  return match ? { dieAtPlan: { rank: Number(match[1]), plan: Number(match[2]) } } : {};
 }

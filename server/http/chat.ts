@@ -68,7 +68,7 @@ class ChatForm implements AnswerForm {
         begun.add(index);
         yield this.#chunk(index, { role: "assistant", content: "" }, null, null);
       }
-      const piece = choice.push(delta.text, delta.finish !== null);
+      const piece = choice.push(delta.text, delta.finish);
       const logprobs = delta.logprobs?.length ? delta.logprobs : null;
       if (Object.keys(piece).length > 0 || logprobs) yield this.#chunk(index, piece, logprobs, null);
       const finish = this.#finish(index, choice, delta.finish);
@@ -90,7 +90,7 @@ class ChatForm implements AnswerForm {
       choices ??= await this.#choices();
       const choice = choices[index]!;
       if (choice.done) continue;
-      choice.push(delta.text, delta.finish !== null);
+      choice.push(delta.text, delta.finish);
       if (delta.logprobs) {
         asked.add(index);
         logprobs[index]!.push(...delta.logprobs);

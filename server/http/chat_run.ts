@@ -40,9 +40,7 @@ export async function startChat(
   const { model } = service.readyEngine;
   const tools = toolUse(request, service);
   const conversation = chatInput(tools.offered ? request : { ...request, tools: null }, model);
-  let input: PromptInput = tools.start === ""
-    ? conversation
-    : await promptWithStart(service, conversation, tools.start, owner.client);
+  let input: PromptInput = tools.start === "" ? conversation : promptWithStart(conversation, tools.start);
   let maxTokens = request.max_completion_tokens ?? request.max_tokens ?? null;
   if (maxTokens !== null && maxTokensIsBound) {
     const { ids } = await service.ask(service.readyEngine.encode(input, owner.client));

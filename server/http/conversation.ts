@@ -7,7 +7,6 @@ import { ApiError } from "./errors.ts";
 import { isSmall, jsonProblem } from "./json_limits.ts";
 import { httpLimits } from "./limits.ts";
 import type { ChatMessageInput, ChatRequest } from "./schemas/chat.ts";
-import type { Service } from "./service.ts";
 
 /** A conversation as the engine takes it. */
 export type ChatInput = PromptInput & { readonly type: "chat" };
@@ -59,15 +58,8 @@ export function chatInput(request: ConversationRequest, model: ModelInfo): ChatI
  * A prompt whose answer already begins with `start`: the model has to go on from there. This is how a tool call is
  * forced without constrained decoding.
  */
-export async function promptWithStart(
-  service: Service,
-  input: ChatInput,
-  start: string,
-  client: string,
-): Promise<PromptInput> {
-  const { rendered } = await service.ask(service.engine.encode(input, client));
-  // A conversation always has a rendering.
-  return { type: "text", text: rendered! + start, addSpecialTokens: false };
+export function promptWithStart(input: ChatInput, start: string): PromptInput {
+  return { ...input, answerStart: start };
 }
 
 /** What `tools` may measure: more than fills the context is of no use, and rendering it takes seconds. */

@@ -9,8 +9,9 @@ import {
   type Environment,
   huggingFaceCache,
   isCommit,
-  isModelName,
+  isOffline,
   modelScopeCache,
+  parseModelName,
   repositoryFolder,
 } from "./names.ts";
 import { type HubSource, pull, type PullOptions } from "./pull.ts";
@@ -55,26 +56,61 @@ export async function listModels(env: Environment = Deno.env.get): Promise<Cache
 }
 
 /**
- * The folder of a model given as a folder or as `owner/name`; pulls what is not in the cache. Without the network
+ * The folder of a model given by its name (see `parseModelName`); pulls what is not in the cache. Without the network
  * a cached model still opens.
- * @throws ModelError when it is neither
+ * @throws ModelError when there is none
  */
-export async function resolveModel(nameOrDirectory: string, options: PullOptions = {}): Promise<string> {
-  if (await has(nameOrDirectory)) return nameOrDirectory;
-  if (!isModelName(nameOrDirectory)) {
+export async function resolveModel(
+  name: string,
+  options: PullOptions = {},
+): Promise<{ readonly directory: string; readonly id: string }> {
+  const { id, revision } = parseModelName(name);
+  const env = options.env ?? Deno.env.get;
+  const cached = options.source === "modelscope" ? `${modelScopeCache(env)}/${id}` : await snapshot(
+    `${huggingFaceCache(env)}/${repositoryFolder(id)}`,
+    options.revision ?? revision ?? "main",
+  );
+  if (cached !== null && await isComplete(cached)) return { directory: cached, id };
+  if (isOffline(env)) {
     throw new ModelError(
-      `${nameOrDirectory}: no such folder, and not the name of a model on a hub (owner/name)`,
+      `${id} is not in the cache, and HF_HUB_OFFLINE is set: unset it, or name a folder with the model`,
     );
   }
-  const env = options.env ?? Deno.env.get;
-  const cached = options.source === "modelscope"
-    ? `${modelScopeCache(env)}/${nameOrDirectory}`
-    : await snapshot(
-      `${huggingFaceCache(env)}/${repositoryFolder(nameOrDirectory)}`,
-      options.revision ?? "main",
-    );
-  if (cached !== null && await isComplete(cached)) return cached;
-  return await pull(nameOrDirectory, options);
+  return { directory: await pull(name, options), id };
+}
+
+/**
+ * Removes a model from its hub's cache, all revisions of it.
+ * @throws ModelError when it is not there
+ */
+export async function removeModel(
+  name: string,
+  source: HubSource,
+  env: Environment = Deno.env.get,
+): Promise<{ readonly directory: string; readonly bytes: number }> {
+  const { id } = parseModelName(name);
+  const hub = huggingFaceCache(env);
+  const folder = repositoryFolder(id);
+  const directory = source === "modelscope" ? `${modelScopeCache(env)}/${id}` : `${hub}/${folder}`;
+  if (!await has(directory)) throw new ModelError(`${id} is not in the cache: there is no ${directory}`);
+  const bytes = await bytesBelow(directory);
+  await Deno.remove(directory, { recursive: true });
+  // Their absence is no fault: other tools may lock elsewhere.
+  if (source === "huggingface") {
+    await Deno.remove(`${hub}/.locks/${folder}`, { recursive: true }).catch(() => {});
+  }
+  return { directory, bytes };
+}
+
+/** Bytes of all files in a folder and its folders; links count nothing. */
+async function bytesBelow(directory: string): Promise<number> {
+  let bytes = 0;
+  for await (const { name, isFile, isDirectory } of Deno.readDir(directory)) {
+    const path = `${directory}/${name}`;
+    if (isDirectory) bytes += await bytesBelow(path);
+    else if (isFile) bytes += (await Deno.lstat(path)).size;
+  }
+  return bytes;
 }
 
 /** The snapshot that a revision stood for when it was pulled. */

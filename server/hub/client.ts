@@ -13,10 +13,18 @@ export interface RetryPolicy {
   readonly longestDelay: number;
   /** A transfer that brings nothing for so many milliseconds counts as broken. */
   readonly stall: number;
+  /** A hub whose first answer does not begin within so many milliseconds counts as out of reach. */
+  readonly contact: number;
 }
 
-/** Patient with a busy hub, in milliseconds. */
-export const defaultRetry: RetryPolicy = { attempts: 6, delay: 500, longestDelay: 300_000, stall: 30_000 };
+/** Patient with a busy hub, in milliseconds; but whoever has no network should hear of it at once. */
+export const defaultRetry: RetryPolicy = {
+  attempts: 6,
+  delay: 500,
+  longestDelay: 300_000,
+  stall: 30_000,
+  contact: 5_000,
+};
 
 const mostRedirects = 10;
 const mostMetadataBytes = 64 << 20;
@@ -42,6 +50,8 @@ export class HubClient {
   /** Ends all requests. */
   readonly signal: AbortSignal | undefined;
   readonly #token: string | null;
+  /** Whether it has ever answered. */
+  #reached = false;
 
   /** `token` null for public models. */
   constructor(endpoint: string, token: string | null, retry: RetryPolicy, signal: AbortSignal | undefined) {
@@ -115,23 +125,51 @@ export class HubClient {
   }
 
   async #get(url: URL, headers: Headers, signal: AbortSignal | undefined): Promise<Response> {
-    let response: Response;
-    try {
-      response = await fetch(url, {
-        headers,
-        redirect: "manual",
-        ...(signal ? { signal } : {}),
-      });
-    } catch (error) {
-      this.signal?.throwIfAborted();
-      throw new PassingError(`${url.host} cannot be reached: ${firstLine(error)}`);
-    }
+    const response = this.#reached
+      ? await this.#fetch(url, headers, signal)
+      : await this.#firstContact(url, headers, signal);
     if (!passing.has(response.status)) return response;
     await response.body?.cancel();
     const message = response.status === 429
       ? `${url.host} limits the rate of requests (429); try again later`
       : `${url.host} answered with status ${response.status}`;
     throw new PassingError(message, retryAfter(response.headers.get("retry-after")));
+  }
+
+  async #fetch(url: URL, headers: Headers, signal: AbortSignal | undefined): Promise<Response> {
+    try {
+      return await fetch(url, { headers, redirect: "manual", ...(signal ? { signal } : {}) });
+    } catch (error) {
+      this.signal?.throwIfAborted();
+      throw new PassingError(`${url.host} cannot be reached: ${firstLine(error)}`);
+    }
+  }
+
+  /** Not tried again: without a network that would be silence before the same answer. */
+  async #firstContact(url: URL, headers: Headers, signal: AbortSignal | undefined): Promise<Response> {
+    const limit = new AbortController();
+    const timer = setTimeout(() => limit.abort(), this.retry.contact);
+    try {
+      const response = await this.#fetch(
+        url,
+        headers,
+        signal ? AbortSignal.any([signal, limit.signal]) : limit.signal,
+      );
+      this.#reached = true;
+      return response;
+    } catch (error) {
+      if (!(error instanceof PassingError)) throw error;
+      const reason = limit.signal.aborted
+        ? `${url.host} has not answered for ${this.retry.contact / 1000} s`
+        : error.message;
+      throw new ModelError(
+        `${reason}. Name a folder with the model, another hub with --source, or a mirror with HF_ENDPOINT; ` +
+          "HF_HUB_OFFLINE=1 keeps to the cache",
+        { cause: error },
+      );
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   #redirected(location: string, from: URL): URL {
@@ -164,7 +202,10 @@ function limitBytes(most: number): TransformStream<Uint8Array<ArrayBuffer>, Uint
   });
 }
 
-/** An error's message without what follows its first line. */
+/** An error's message without what follows its first line. Of a failed `fetch`, what the network said. */
 export function firstLine(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split("\n")[0]!.slice(0, 200);
+  if (error instanceof TypeError && error.cause instanceof Error) return firstLine(error.cause);
+  const message = error instanceof Error ? error.message : String(error);
+  return message.replace(/^error sending request for url \(.*?\): (client error \(\w+\): )?/, "")
+    .split("\n")[0]!.slice(0, 200);
 }

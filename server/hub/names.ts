@@ -4,6 +4,7 @@
 // tools: models--owner--name/{blobs/<hash>, refs/<revision>, snapshots/<commit>/<file> → blobs}.
 
 import { ModelError, shown } from "../../engine/model/json.ts";
+import { shortNames } from "./short_names.ts";
 
 const part = "[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_-])?";
 const modelName = new RegExp(`^${part}/${part}$`);
@@ -13,11 +14,36 @@ export function isModelName(text: string): boolean {
   return modelName.test(text) && !text.includes("..") && !text.includes("--");
 }
 
-/** Throws unless the text is a model's id. */
-export function checkModelName(text: string): void {
-  if (!isModelName(text)) {
-    throw new ModelError(`${shown(text)} is not the name of a model (owner/name)`);
-  }
+/** A model on a hub. */
+export interface ModelReference {
+  /** owner/name. */
+  readonly id: string;
+  /** If an address names one. */
+  readonly revision: string | undefined;
+}
+
+const address =
+  /^(?:https?:\/\/)?(?:www\.)?(?:huggingface\.co|hf\.co)\/([^/?#]+\/[^/?#]+)(?:\/(?:tree|blob|resolve)\/([^?#]+))?\/?(?:[?#].*)?$/i;
+
+/**
+ * A model by its id, by its address on the Hub (with or without https://, as copied from a browser), or by a short
+ * name such as "qwen3:0.6b".
+ * @throws ModelError when it is none of them
+ */
+export function parseModelName(text: string): ModelReference {
+  const short = shortNames.get(text.toLowerCase());
+  if (short !== undefined) return { id: short, revision: undefined };
+  const [, named, path] = address.exec(text) ?? [];
+  const id = named ?? text;
+  if (isModelName(id)) return { id, revision: path?.split("/")[0] };
+  const family = text.split(":")[0]!.toLowerCase();
+  const known = [...shortNames.keys()].filter((name) => family !== "" && name.startsWith(family));
+  const hint = known.length > 0 ? `; short names: ${known.join(", ")}` : "";
+  throw new ModelError(
+    `${
+      shown(text)
+    } is neither a file or folder nor the name of a model on a hub (owner/name, or its address)${hint}`,
+  );
 }
 
 /** Throws unless the text is the name of a branch or tag, or a commit. */
@@ -45,6 +71,12 @@ export function isWanted(name: string): boolean {
 
 /** Reads an environment variable. */
 export type Environment = (name: string) => string | undefined;
+
+/** Whether the environment forbids asking a hub; the variables and values are huggingface_hub's. */
+export function isOffline(env: Environment): boolean {
+  const values = [env("HF_HUB_OFFLINE"), env("TRANSFORMERS_OFFLINE")];
+  return values.some((value) => /^(1|on|yes|true)$/i.test(value ?? ""));
+}
 
 function home(env: Environment): string {
   const directory = env("HOME") ?? env("USERPROFILE");

@@ -6,11 +6,12 @@ import { readText } from "../../engine/weights/json_file.ts";
 import { defaultRetry, HubClient, type RetryPolicy } from "./client.ts";
 import { createPool, downloadFile } from "./download.ts";
 import {
-  checkModelName,
   checkRevision,
   huggingFaceCache,
   huggingFaceHome,
+  isOffline,
   modelScopeCache,
+  parseModelName,
   repositoryFolder,
 } from "./names.ts";
 import { listHuggingFace, listModelScope, type RemoteFile, type RemoteModel } from "./sources.ts";
@@ -39,6 +40,8 @@ export interface PullOptions {
   readonly signal?: AbortSignal | undefined;
   /** Told how far it is. */
   readonly onProgress?: ((progress: PullProgress) => void) | undefined;
+  /** Told which host is asked for which model, before it is. */
+  readonly onContact?: ((host: string, id: string) => void) | undefined;
   /** Transfers at a time. */
   readonly connections?: number;
   /** Bytes of one range request. */
@@ -53,14 +56,17 @@ const defaultConnections = 8;
 const defaultSegmentBytes = 64 << 20;
 
 /**
- * Pulls `owner/name` and returns the folder to open.
+ * Pulls a model by its name (see `parseModelName`) and returns the folder to open.
  * @throws ModelError, one line; or the signal's reason
  */
-export async function pull(name: string, options: PullOptions = {}): Promise<string> {
-  checkModelName(name);
+export async function pull(nameOrAddress: string, options: PullOptions = {}): Promise<string> {
+  const { id: name, revision: addressed } = parseModelName(nameOrAddress);
   const env = options.env ?? Deno.env.get;
+  if (isOffline(env)) {
+    throw new ModelError(`${name} cannot be pulled: HF_HUB_OFFLINE is set; unset it, or name a folder`);
+  }
   const source = options.source ?? "huggingface";
-  const revision = options.revision ?? (source === "modelscope" ? "master" : "main");
+  const revision = options.revision ?? addressed ?? (source === "modelscope" ? "master" : "main");
   checkRevision(revision);
   // The first file that fails ends the others too; what they have is kept.
   const failure = new AbortController();
@@ -70,6 +76,7 @@ export async function pull(name: string, options: PullOptions = {}): Promise<str
     case "huggingface": {
       const endpoint = env("HF_ENDPOINT") ?? "https://huggingface.co";
       const client = new HubClient(endpoint, await findToken(env), retry, signal);
+      options.onContact?.(client.endpoint.host, name);
       const model = await listHuggingFace(client, name, revision);
       const store = await HuggingFaceStore.open(huggingFaceCache(env), repositoryFolder(name), model.commit);
       await fetchAll(client, name, model, store, failure, options);
@@ -79,6 +86,7 @@ export async function pull(name: string, options: PullOptions = {}): Promise<str
     case "modelscope": {
       const endpoint = env("MODELSCOPE_ENDPOINT") ?? "https://www.modelscope.cn";
       const client = new HubClient(endpoint, null, retry, signal);
+      options.onContact?.(client.endpoint.host, name);
       const model = await listModelScope(client, name, revision);
       const store = new PlainStore(`${modelScopeCache(env)}/${name}`);
       await Deno.mkdir(store.directory, { recursive: true });

@@ -1,7 +1,8 @@
 // Whatever the documents name exists: files, headings, functions, options.
 
 import assert from "node:assert/strict";
-import { allCommands } from "../../server/cli/run.ts";
+import { extractOptionNames } from "@optique/core/usage";
+import { commands } from "../../server/cli/commands.ts";
 import { root } from "../../tools/contents.ts";
 import { Document, readDocuments } from "./markdown.ts";
 
@@ -80,9 +81,10 @@ Deno.test("every path of the repository that a document mentions exists", async 
 });
 
 Deno.test("every option that a document mentions exists", async () => {
-  const commands = await allCommands();
-  const options = new Set(commands.flatMap(({ options }) => options.map(({ name }) => `--${name}`)));
-  options.add("--version");
+  const options = new Set(
+    commands.flatMap((command) => [...extractOptionNames(command.parser(true).usage, true)]),
+  );
+  for (const general of ["--help", "--help-all", "--version"]) options.add(general);
   // Of `deno run`, and of the project's own tools.
   for (const other of ["--cached-only", "--deno", "--target", "--v8-flags"]) options.add(other);
   let checked = 0;

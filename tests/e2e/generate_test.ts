@@ -31,6 +31,64 @@ Deno.test("generate reads standard input, and says nothing else with --quiet", a
   assert.ok(stdout.trim().length > 0);
 });
 
+Deno.test("standard input is added to a prompt that is given, and an empty one is nothing", async () => {
+  const ask = (args: string[], stdin: string) =>
+    radish(["generate", "--json", "--raw", "-n", "1", ...args], { stdin });
+  const count = async (outcome: ReturnType<typeof ask>) => JSON.parse((await outcome).stdout).prompt_tokens;
+  const [both, joined, alone, empty, dash, words] = await Promise.all([
+    count(ask(["Summarise:"], "My name is Kim.\n")),
+    count(ask([], "Summarise:\n\nMy name is Kim.")),
+    count(ask(["Summarise:"], "")),
+    count(ask([], "Summarise:\n")),
+    count(ask(["-"], "Summarise:")),
+    count(ask(["My", "name", "is", "Kim."], "")),
+  ]);
+  assert.equal(both, joined);
+  assert.ok(both > alone);
+  assert.deepEqual([empty, dash], [alone, alone]);
+  assert.equal(words, await count(ask(["My name is Kim."], "")));
+});
+
+Deno.test("a reader that goes away ends the program without a word", async () => {
+  const child = spawnRadish(["generate", "--quiet", "--ignore-eos", "Count from 1 to 20."]);
+  await child.stdout.cancel();
+  const { code } = await child.status;
+  assert.equal(await new Response(child.stderr).text(), "");
+  assert.equal(code, 141);
+});
+
+Deno.test("Ctrl-C while a model loads is exit code 130 at once", async () => {
+  const child = spawnRadish(["generate", "--ignore-eos", "Count from 1 to 20."]);
+  const errors = child.stderr.getReader();
+  await errors.read(); // that the embedded model is used, before it is loaded
+  child.kill("SIGINT");
+  const { code } = await child.status;
+  await Promise.all([child.stdout.cancel(), errors.cancel()]);
+  assert.equal(code, 130);
+});
+
+Deno.test("Ctrl-C while a hub does not answer is exit code 130, for every command that asks one", async () => {
+  using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const home = await Deno.makeTempDir();
+  try {
+    const env = { HF_HOME: home, HF_ENDPOINT: `http://127.0.0.1:${silent.addr.port}` };
+    for (const args of [["pull"], ["generate", "hi", "--model"], ["chat", "--model"], ["bench", "--model"]]) {
+      const child = spawnRadish([...args, "Qwen/Qwen3-0.6B"], { env });
+      using _connection = await silent.accept();
+      child.kill("SIGINT");
+      const { code } = await child.status;
+      assert.match(
+        await new Response(child.stderr).text(),
+        /^radish: asking 127\.0\.0\.1:\d+ for Qwen\/Qwen3-0\.6B\n/,
+      );
+      await child.stdout.cancel();
+      assert.equal(code, 130, args[0]);
+    }
+  } finally {
+    await Deno.remove(home, { recursive: true });
+  }
+});
+
 Deno.test("generate --json prints text, token counts, finish reason and timings", async () => {
   const { stdout } = await generate("--json", "--temperature", "0", "What is 23 plus 48?");
   const result = JSON.parse(stdout);
@@ -92,9 +150,9 @@ Deno.test("wrong usage is one line and exit code 2", async () => {
     radish(["generat", "Hello!"]),
     generate("--tempreature", "1", "Hello!"),
   ]);
-  assertOneLineError(negative, 2, /--temperature must be a number from 0 to 100, not "-1"/);
+  assertOneLineError(negative, 2, /--temperature must be a number from 0 to 2, not "-1"/);
   assertOneLineError(empty, 2, /prompt is empty/);
-  assertOneLineError(unknown, 2, /unknown command "generat"/);
+  assertOneLineError(unknown, 2, /generat\b.*generate/);
   assertOneLineError(flag, 2, /--tempreature/);
 });
 
@@ -188,7 +246,7 @@ Deno.test("help and version need no model", async () => {
     radish(["--help"]),
     radish(["--version"]),
   ]);
-  assert.match(help.stdout, /usage: radish generate[\s\S]*--temperature[\s\S]*example: /);
+  assert.match(help.stdout, /Usage: radish generate[\s\S]*--temperature[\s\S]*example: /);
   assert.match(overview.stdout, /generate[\s\S]*doctor/);
   assert.match(version.stdout, /^radish \d+\.\d+\.\d+/);
 });

@@ -6,6 +6,7 @@ import { Engine } from "../../engine/engine.ts";
 import { openModel } from "../../engine/model/open.ts";
 import { defaultEngineOptions, type EngineOptions } from "../../engine/options.ts";
 import { defaultSamplingParams, type SamplingParams, type TokenLogprob } from "../../engine/params.ts";
+import { testOn } from "../gpu.ts";
 import { readReference } from "../models/harness.ts";
 
 const references = new URL("../data/reference/", import.meta.url).pathname;
@@ -68,8 +69,9 @@ export function testTensorParallel(
     readonly maxTokens: number;
   },
 ): void {
+  const test = testOn(device);
   for (const directory of models) {
-    Deno.test(`${device}: ${name(directory)} gives the same tokens with 1, 2 and 4 ranks, alone and batched`, async () => {
+    test(`${device}: ${name(directory)} gives the same tokens with 1, 2 and 4 ranks, alone and batched`, async () => {
       const { config } = await openModel(directory);
       const prompts = (await readReference(`${directory}/reference.safetensors`)).slice(0, 3)
         .map(({ prompt }) => prompt.slice(0, longest));
@@ -83,8 +85,8 @@ export function testTensorParallel(
     });
   }
 
-  Deno.test(`${device}: pocket and the experts with int8 give the same tokens with 1, 2 and 4 ranks`, async () => {
-    for (const directory of models.filter((path) => /pocket|qwen3-moe/.test(path))) {
+  test(`${device}: pocket and the experts with int8 give the same tokens with 1, 2 and 4 ranks`, async () => {
+    for (const directory of models.filter((path) => /pocket|qwen3-moe$/.test(path))) {
       const prompts = (await readReference(`${directory}/reference.safetensors`)).slice(0, 2)
         .map(({ prompt }) => prompt.slice(0, 12));
       let expected: unknown = null;
@@ -97,7 +99,7 @@ export function testTensorParallel(
     }
   });
 
-  Deno.test(`${device}: sampled, penalised, biased and scored rows are the same with 1, 2 and 4 ranks, beside greedy ones`, async () => {
+  test(`${device}: sampled, penalised, biased and scored rows are the same with 1, 2 and 4 ranks, beside greedy ones`, async () => {
     const prompts = (await readReference(`${pocket}/reference.safetensors`))
       .map(({ prompt }) => prompt.slice(0, 12));
     let expected: Outcome[] | null = null;

@@ -1,5 +1,6 @@
 // A group of ranks as a whole: what it holds, what it refuses, and how it ends.
 
+import { testOn } from "../gpu.ts";
 import assert from "node:assert/strict";
 import { Engine } from "../../engine/engine.ts";
 import { openModel } from "../../engine/model/open.ts";
@@ -55,18 +56,6 @@ Deno.test("a number of ranks that does not divide the model is refused in one li
     7,
     /^7 ranks cannot share 14 heads and 2 key\/value heads/,
   );
-  await refused("llama-gqa", 8, /^8 ranks cannot share a feed-forward of 352/, {
-    intermediateSize: 352,
-  });
-  await refused("qwen3-moe", 8, /^8 ranks cannot share a feed-forward of 68/, {
-    moe: {
-      numExperts: 8,
-      expertsPerToken: 2,
-      intermediateSize: 68,
-      renormalize: true,
-      denseLayers: [],
-    },
-  });
   await refused("llama-gqa", 8, /^a vocabulary of 7 is too small for 8 ranks/, {
     vocabSize: 7,
   });
@@ -132,7 +121,8 @@ async function cutVocabulary(directory: string, vocabSize: number) {
 }
 
 for (const device of ["reference", "cpu", "webgpu"] as const) {
-  Deno.test(`${device}: a vocabulary that no number divides gives the same tokens and log-probabilities with 1, 2 and 4 ranks`, async () => {
+  const test = testOn(device);
+  test(`${device}: a vocabulary that no number divides gives the same tokens and log-probabilities with 1, 2 and 4 ranks`, async () => {
     await using folder = await cutVocabulary(reference("qwen3-yarn"), 509);
     let expected: readonly (readonly number[])[] | null = null;
     for (const tp of [1, 2, 4]) {
@@ -175,7 +165,8 @@ Deno.test("ranks that add in float16 answer right", async () => {
 });
 
 for (const device of ["cpu", "webgpu"] as const) {
-  Deno.test(`${device}: a rank that dies while it generates fails what is in flight and what comes later, and names itself`, async () => {
+  const test = testOn(device);
+  test(`${device}: a rank that dies while it generates fails what is in flight and what comes later, and names itself`, async () => {
     await using engine = await startRanks(device, pocket, 2, {
       dieAtPlan: { rank: 1, plan: 3 },
     });

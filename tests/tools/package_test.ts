@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { modelFiles, root } from "../../tools/contents.ts";
 import { buildPackage } from "../../tools/package.ts";
+import { testWith } from "../programs.ts";
 import { HubStandIn, name as hubModel } from "../server/hub/stand_in.ts";
 
 /** All that the script may use. */
@@ -103,7 +104,7 @@ async function onlyEntry(folder: string): Promise<string> {
   return names[0]!;
 }
 
-Deno.test("the packaged file works alone on a machine without Deno", async (t) => {
+testWith(...programs)("the packaged file works alone on a machine without Deno", async (t) => {
   const packaged = await buildPackage({
     deno: Deno.execPath(),
     target: Deno.build.target,

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
+import { testWith } from "../programs.ts";
 import { writeTar } from "../../tools/tar.ts";
 
 const long = `${"folder/".repeat(20)}${"n".repeat(90)}.txt`; // 234 bytes
 
-Deno.test("tar reads back names, contents and modes that writeTar wrote", async () => {
+testWith("tar")("tar reads back names, contents and modes that writeTar wrote", async () => {
   const folder = await Deno.makeTempDir();
   try {
     const bytes = Uint8Array.from({ length: 1025 }, (_, i) => i % 251);

@@ -51,7 +51,7 @@ export function tokenizerFiles(header: GgufHeader, path: string): TokenizerFiles
     unk_token: named("unknown"),
     pad_token: named("padding"),
     add_bos_token: addsBos,
-    chat_template: metadata.string("tokenizer.chat_template"),
+    chat_template: chatTemplates(metadata),
   };
   return {
     tokenizer: {
@@ -62,6 +62,16 @@ export function tokenizerFiles(header: GgufHeader, path: string): TokenizerFiles
     },
     config: Object.fromEntries(Object.entries(config).filter(([, value]) => value !== undefined)),
   };
+}
+
+/** The template; with named ones beside it, a list of them all. */
+function chatTemplates(metadata: Metadata): string | { name: string; template: string }[] | undefined {
+  const plain = metadata.string("tokenizer.chat_template");
+  const named = (metadata.strings("tokenizer.chat_templates") ?? []).flatMap((name) => {
+    const template = metadata.string(`tokenizer.chat_template.${name}`);
+    return template === undefined ? [] : [{ name, template }];
+  });
+  return plain === undefined || named.length === 0 ? plain : [{ name: "default", template: plain }, ...named];
 }
 
 /** The parts that depend on the kind of tokenizer. */

@@ -79,10 +79,7 @@ export const knownArchitectures: readonly string[] = Object.keys(architectures);
 /** Bounds well above every published model, so that products of a few of them stay exact. */
 const most = { layers: 1024, heads: 4096, experts: 4096, expertsInAll: 1 << 17, positions: 1 << 24 };
 
-/** Sizes that kernels take eight numbers at a time. */
-const width = (max: number) =>
-  field.integer(8, max).refine((value) => value % 8 === 0, { error: "a multiple of 8" });
-const inner = width(1 << 20), blockSize = z.int().min(1).max(65536);
+const inner = field.integer(1, 1 << 20), blockSize = z.int().min(1).max(65536);
 
 /** The weights' own type, as files spell it. */
 const storedType = z.enum(["bfloat16", "float16", "half", "float32", "float"], {
@@ -104,7 +101,7 @@ const kind = field.object({
 
 const schema = field.object({
   hidden_act: optional(z.enum(["silu", "swish"], { error: '"silu"' })),
-  hidden_size: width(1 << 17),
+  hidden_size: field.integer(1, 1 << 17),
   intermediate_size: inner,
   num_hidden_layers: field.integer(1, most.layers),
   num_attention_heads: field.integer(1, most.heads),

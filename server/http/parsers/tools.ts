@@ -63,8 +63,11 @@ export class ToolParser implements CallParser {
     return pieces;
   }
 
-  /** What is left when the answer is over; a block that was cut off counts as far as it got. */
-  end(): ToolPiece[] {
+  /**
+   * What is left when the answer is over; a block that was cut off counts as far as it got. `cut`: the answer ended
+   * before the model did; then the beginning of a call is no text.
+   */
+  end(cut = false): ToolPiece[] {
     const pieces: ToolPiece[] = [];
     const rest = this.#held;
     this.#held = "";
@@ -74,6 +77,9 @@ export class ToolParser implements CallParser {
         if (this.#calls === 0 || rest.trim() !== "") pieces.push(...content(rest));
         break;
       case "header":
+        if (cut && readHeader(rest) === "partial") pieces.push(...this.#begun(rest));
+        else this.#judge(rest, "", pieces);
+        break;
       case "whole":
         this.#judge(rest, "", pieces);
         break;
@@ -151,6 +157,14 @@ export class ToolParser implements CallParser {
     }
     if (ended) this.#state = { type: "tail" };
     return ended;
+  }
+
+  /** A call of which no more than the name has come, if as much as that. */
+  #begun(header: string): ToolPiece[] {
+    const name = /^\s*\{\s*"name"\s*:\s*"((?:[^"\\]|\\.)*)"/.exec(header)?.[1];
+    if (name === undefined || !this.#names.has(name)) return [];
+    const index = this.#calls++;
+    return [{ type: "call", index, name }, { type: "called", index }];
   }
 
   /** A complete block in an unusual form: a call all the same if it says which tool and with what. */

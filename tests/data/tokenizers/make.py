@@ -1,10 +1,11 @@
-"""Writes three small tokenizers and the ids that the Rust library gives for difficult texts, as data for the tests.
+"""Writes four small tokenizers and the ids that the Rust library gives for difficult texts, as data for the tests.
 
 usage: python3 make.py QWEN3_TOKENIZER_DIR     (pip install tokenizers==0.23.3)
 
 llama2: sentencepiece-style BPE with byte fallback, spaces replaced by a normalizer, beginning-of-text added
 metaspace: the same with a Metaspace pre-tokenizer and no beginning-of-text (add_bos_token false)
 llama3: byte-level BPE with whole words looked up before merging, digits in groups of three
+digits: byte-level BPE behind a Digits pre-tokenizer, as SmolLM2, StarCoder and Command-R have it
 """
 import json, os, random, sys
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers, Regex, AddedToken
@@ -46,6 +47,13 @@ def llama3():
     t.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=False), processors.TemplateProcessing(single="<|begin_of_text|> $A", pair="<|begin_of_text|> $A <|begin_of_text|> $B", special_tokens=[("<|begin_of_text|>", bos)])])
     return t
 
+def digits():
+    t = Tokenizer(models.BPE())
+    t.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)])
+    t.decoder = decoders.ByteLevel()
+    t.train_from_iterator(corpus, trainers.BpeTrainer(vocab_size=600, show_progress=False, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"]))
+    return t
+
 def write(name, tokenizer, config):
     folder = os.path.join(here, name); os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "tokenizer.json"), "w", encoding="utf-8") as f: f.write(tokenizer.to_str(pretty=False))
@@ -55,7 +63,9 @@ write("llama2", sentencepiece(False), {"add_bos_token": True, "add_eos_token": F
 write("metaspace", sentencepiece(True), {"add_bos_token": False, "bos_token": {"content": "<s>", "lstrip": False}, "eos_token": "</s>"})
 write("llama3", llama3(), {"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>"})
 
-tokenizers = {name: Tokenizer.from_file(os.path.join(here, name, "tokenizer.json")) for name in ("llama2", "metaspace", "llama3")}
+write("digits", digits(), {"eos_token": "<|im_end|>"})
+
+tokenizers = {name: Tokenizer.from_file(os.path.join(here, name, "tokenizer.json")) for name in ("llama2", "metaspace", "llama3", "digits")}
 tokenizers["pocket"] = Tokenizer.from_file(os.path.join(here, "../../../models/pocket/tokenizer.json"))
 tokenizers["qwen3"] = Tokenizer.from_file(os.path.join(sys.argv[1], "tokenizer.json"))
 result = {}

@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { Fields } from "../../../engine/model/fields.ts";
-import { ChatTemplate, loadChatTemplate, TemplateError } from "../../../engine/tokenizer/chat_template.ts";
+import { readTokenizerFiles } from "../../../engine/weights/tokenizer_files.ts";
+import { ChatTemplate, findChatTemplate, TemplateError } from "../../../engine/tokenizer/chat_template.ts";
 import { Tokenizer } from "../../../engine/tokenizer/tokenizer.ts";
 import { temporaryFolder } from "../weights/files.ts";
 
@@ -45,18 +46,18 @@ Deno.test("templates see messages, tools, special tokens, extra variables and Py
     "{% if add_generation_prompt %}>{% endif %}";
   const chat = template(source, { bos_token: "<s>" });
   const messages = [{ role: "user", content: "\n  Hi \n" }];
-  assert.equal(chat.render(messages), "<s>[user]   Hi >");
+  assert.equal(chat.render(messages).value, "<s>[user]   Hi >");
   assert.equal(
-    chat.render(messages, { tools: [{ name: "f" }], templateArgs: { mood: "calm" } }),
+    chat.render(messages, { tools: [{ name: "f" }], templateArgs: { mood: "calm" } }).value,
     '<s>[user]   Hi [{"name": "f"}] calm>',
   );
-  assert.equal(chat.render(messages, { tools: [] }), "<s>[user]   Hi >");
+  assert.equal(chat.render(messages, { tools: [] }).value, "<s>[user]   Hi >");
   // Extra variables cannot take the place of the conversation.
-  assert.equal(chat.render(messages, { templateArgs: { messages: [] } }), "<s>[user]   Hi >");
+  assert.equal(chat.render(messages, { templateArgs: { messages: [] } }).value, "<s>[user]   Hi >");
 });
 
 Deno.test("strip, lstrip and rstrip take characters as in Python", () => {
-  const strip = (expression: string) => template(`{{ ${expression} }}`).render(hello);
+  const strip = (expression: string) => template(`{{ ${expression} }}`).render(hello).value;
   assert.equal(strip("'xxabxcx'.strip('x')"), "abxc");
   assert.equal(strip("'xyab'.lstrip('yx')"), "ab");
   assert.equal(strip("'ab\\n\\n'.rstrip('\\n')"), "ab");
@@ -76,28 +77,39 @@ Deno.test("the last message can be continued instead of answered", () => {
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}</{{ m.role }}>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
   const chat = template(source);
   const messages = [...hello, { role: "assistant", content: "Once upon a " }];
-  assert.equal(chat.render(messages, { continueFinal: true }), "<user>Hello</user><assistant>Once upon a ");
-  assert.equal(chat.render(messages), "<user>Hello</user><assistant>Once upon a </assistant><assistant>");
+  assert.equal(
+    chat.render(messages, { continueFinal: true }).value,
+    "<user>Hello</user><assistant>Once upon a ",
+  );
+  assert.equal(
+    chat.render(messages).value,
+    "<user>Hello</user><assistant>Once upon a </assistant><assistant>",
+  );
   const empty = [...hello, { role: "assistant", content: "" }];
-  assert.throws(() => chat.render(empty, { continueFinal: true }), /cannot continue it/);
+  assert.throws(() => chat.render(empty, { continueFinal: true }).value, /cannot continue it/);
   const trimming = template("{% for m in messages %}<{{ m.content | trim }}>{% endfor %}");
-  assert.equal(trimming.render(messages, { continueFinal: true }), "<Hello><Once upon a");
+  assert.equal(trimming.render(messages, { continueFinal: true }).value, "<Hello><Once upon a");
 });
 
 Deno.test("a template is found in its own file first, then as a string, then by name", async () => {
   const load = async (files: Record<string, string>, config: object) => {
-    await using folder = await temporaryFolder(files);
-    return await loadChatTemplate(folder.path, new Fields(config, "tokenizer_config.json"), {});
+    await using folder = await temporaryFolder({
+      ...files,
+      "config.json": "{}",
+      "tokenizer_config.json": JSON.stringify(config),
+    });
+    const { template, config: read } = await readTokenizerFiles(folder.path);
+    return findChatTemplate(template, new Fields(read, "tokenizer_config.json"), {});
   };
   const named = {
     chat_template: [{ name: "default", template: "plain" }, { name: "tool_use", template: "tools" }],
   };
   assert.equal(await load({}, {}), null);
-  assert.equal((await load({}, { chat_template: "string" }))?.render(hello), "string");
+  assert.equal((await load({}, { chat_template: "string" }))?.render(hello).value, "string");
   const byName = await load({}, named);
-  assert.equal(byName?.render(hello), "plain");
-  assert.equal(byName?.render(hello, { tools: [{}] }), "tools");
-  assert.equal((await load({ "chat_template.jinja": "file" }, named))?.render(hello), "file");
+  assert.equal(byName?.render(hello).value, "plain");
+  assert.equal(byName?.render(hello, { tools: [{}] }).value, "tools");
+  assert.equal((await load({ "chat_template.jinja": "file" }, named))?.render(hello).value, "file");
   await assert.rejects(
     load({}, { chat_template: [{ name: "rag", template: "x" }] }),
     /none named "default"$/,
@@ -142,9 +154,28 @@ Deno.test("hostile templates are stopped by a limit, with one line", () => {
     [double("ns.s.replace('x', 'xxxxxxxxxxxxxxxxxxxx')", 20), /too long a text$/],
     [double("ns.s | replace('', ns.s)", 20, "'xyxyxyxyxyxyxyxyxyxyxyxyxyxyx'"), /too long a text$/],
     [double("range(1000) | join(ns.s ~ ns.s)", 20), /too long a text$/],
-    [double("[ns.s, ns.s]", 60), /too large a list$/],
+    [double("[ns.s, ns.s]", 60), /too (many steps|long a text)$/],
+    [
+      "{% set ns = namespace(s=[1], t=[1]) %}{% for i in range(60) %}{% set ns.s = [ns.s, ns.s] %}{% set ns.t = [ns.t, ns.t] %}{% endfor %}{{ ns.s == ns.t }}",
+      /too many steps$/,
+    ],
+    [
+      "{% set ns = namespace(s=(1, 2)) %}{% for i in range(60) %}{% set ns.s = (ns.s, ns.s) %}{% endfor %}{{ {ns.s: 1} }}",
+      /unhashable type/,
+    ],
     [double("ns.s + ns.s", 60, "[1]"), /too large a list$/],
-    [double("{'a': ns.s, 'b': ns.s}", 60), /too large a list$/],
+    [double("{'a': ns.s, 'b': ns.s}", 60), /too (many steps|long a text)$/],
+    [double("{'a': ns.s, 'b': ns.s}", 60) + "{{ ns.s | tojson }}", /too (many steps|long a text)$/],
+    [double("ns.s * 1000", 20), /too long a text$/],
+    [double("ns.s * 1000", 20, "[1]"), /too large a list$/],
+    ["{{ '{:>999999999}'.format('x') }}", /too long a text$/],
+    ["{{ '%999999999d' % 1 }}", /too long a text$/],
+    ["{{ 'x'.center(999999999) }}", /too long a text$/],
+    [
+      "{% for i in range(100) %}{% for j in range(1000) %}{% set x = 'x' * 1000000 %}{% endfor %}{% endfor %}",
+      /too many (steps|long texts)$/,
+    ],
+    ["{{ [1].append(2) }}", /is unsafe$/],
     ["{{ 'x' | indent(100000000) }}", /indents too far$/],
     ["{{ 'x' | indent(width=100000000) }}", /indents too far$/],
     ["{{ [1] | tojson(indent=100000000) }}", /indents too far$/],
@@ -166,7 +197,7 @@ Deno.test("a template that cannot be parsed, or only with a deep stack, fails wh
 
 Deno.test("marks of the parts to train on are passed over", () => {
   const source = "{% for m in messages %}{%- generation -%} {{ m.content }} {%- endgeneration %}{% endfor %}";
-  assert.equal(template(source).render(hello), "Hello");
+  assert.equal(template(source).render(hello).value, "Hello");
 });
 
 Deno.test("a template reaches nothing but its variables", () => {
@@ -184,7 +215,7 @@ Deno.test("a template reaches nothing but its variables", () => {
     const result = failure(`{{ ${name} is defined and ${name} is not none }}`);
     assert.ok(result === "rendered" || result.startsWith("chat template: "));
     if (result === "rendered") {
-      assert.equal(template(`{{ ${name} is defined and ${name} is not none }}`).render(hello), "false");
+      assert.equal(template(`{{ ${name} is defined and ${name} is not none }}`).render(hello).value, "False");
     }
   }
   assert.match(failure("{{ ''.constructor.constructor('return 1')() }}"), /^chat template: /);
@@ -193,7 +224,7 @@ Deno.test("a template reaches nothing but its variables", () => {
 Deno.test("break and continue leave a loop without counting as nesting", () => {
   const source =
     "{% for i in range(2000) %}{% if i % 2 %}{% continue %}{% endif %}{% if i > 1900 %}{% break %}{% endif %}x{% endfor %}";
-  assert.equal(template(source).render(hello).length, 951);
+  assert.equal(template(source).render(hello).value.length, 951);
 });
 
 Deno.test("a long conversation is within the limits", () => {
@@ -202,11 +233,11 @@ Deno.test("a long conversation is within the limits", () => {
     { length: 2000 },
     (_, i) => ({ role: i % 2 ? "assistant" : "user", content: "word ".repeat(200) }),
   );
-  assert.ok(template(source).render(messages).length > 2_000_000);
+  assert.ok(template(source).render(messages).value.length > 2_000_000);
 });
 
 Deno.test("the present time can be written", () => {
-  const text = template("{{ strftime_now('%Y-%m-%d %B %b %A %a %H:%M:%S %% %q') }}").render(hello);
+  const text = template("{{ strftime_now('%Y-%m-%d %B %b %A %a %H:%M:%S %% %q') }}").render(hello).value;
   assert.match(
     text,
     /^\d{4}-\d\d-\d\d [A-Z][a-z]+ [A-Z][a-z]{2} [A-Z][a-z]+day [A-Z][a-z]{2} \d\d:\d\d:\d\d % %q$/,

@@ -1,9 +1,9 @@
 // Encoding and decoding of difficult texts, against ids from an independent implementation (the Rust library; see
-// tests/data/tokenizers/make.py). The Qwen3 tokenizer is third-party data that is not kept here: its test reads it
-// from $RADISH_QWEN3_TOKENIZER or ../shared/tokenizers/qwen3, and without it checks the kept ids of the others only.
+// tests/data/tokenizers/make.py). The Qwen3 tokenizer is not kept here: see qwen3.ts.
 
 import assert from "node:assert/strict";
 import { Tokenizer } from "../../../engine/tokenizer/tokenizer.ts";
+import { findQwen3, noQwen3 } from "./qwen3.ts";
 
 const data = new URL("../../data/tokenizers/", import.meta.url).pathname;
 const root = new URL("../../../", import.meta.url).pathname;
@@ -28,7 +28,7 @@ async function checkAll(name: string, directory: string): Promise<void> {
   });
 }
 
-for (const name of ["llama2", "metaspace", "llama3"]) {
+for (const name of ["llama2", "metaspace", "llama3", "digits"]) {
   Deno.test(`the ${name} kind of tokenizer encodes and decodes every difficult text like the Rust library`, async () => {
     await checkAll(name, data + name);
   });
@@ -38,28 +38,12 @@ Deno.test("the embedded model's tokenizer encodes and decodes every difficult te
   await checkAll("pocket", `${root}models/pocket`);
 });
 
-async function findQwen3(): Promise<string | null> {
-  const places = [Deno.env.get("RADISH_QWEN3_TOKENIZER"), `${root}../shared/tokenizers/qwen3`];
-  for (const place of places) {
-    if (place === undefined) continue;
-    try {
-      await Deno.stat(`${place}/tokenizer.json`);
-      return place;
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
-  }
-  return null;
-}
+const qwen3 = await findQwen3();
 
-Deno.test("the Qwen3 tokenizer encodes and decodes every difficult text like the Rust library", async () => {
-  const directory = await findQwen3();
-  if (directory === null) {
-    console.log("  no Qwen3 tokenizer at $RADISH_QWEN3_TOKENIZER or ../shared: its ids were not checked");
-    assert.equal(expected["qwen3"]?.length, texts.length);
-    return;
-  }
-  await checkAll("qwen3", directory);
+Deno.test({
+  name: `the Qwen3 tokenizer encodes and decodes every difficult text like the Rust library${noQwen3(qwen3)}`,
+  ignore: qwen3 === null,
+  fn: () => checkAll("qwen3", qwen3!),
 });
 
 Deno.test("beginning-of-text comes exactly once, as the tokenizer and add_bos_token say", async () => {

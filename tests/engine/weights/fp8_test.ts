@@ -88,3 +88,44 @@ Deno.test("column shards of fp8 weights take the scales of their columns", async
   assert.deepEqual([...down.slice(0, 8)], [4, 4, 4, 4, 8, 8, 8, 8]);
   assert.deepEqual([...down.slice(64, 72)], [64, 64, 64, 64, 128, 128, 128, 128]);
 });
+
+Deno.test("rows and columns that a width of eights adds are zero, of fp8 weights too, and on every rank", async () => {
+  const layer = "model.layers.0.mlp";
+  const ones = (rows: number, columns: number): TestTensor => ({
+    dtype: "F8_E4M3",
+    shape: [rows, columns],
+    data: new Uint8Array(rows * columns).fill(0x38),
+  });
+  const scaled = (name: string, rows: number, columns: number) => ({
+    [`${layer}.${name}.weight`]: ones(rows, columns),
+    [`${layer}.${name}.weight_scale`]: float32([2], []),
+    [`${layer}.${name}.bias`]: float32(new Array(rows).fill(3), [rows]),
+  });
+  await using folder = await temporaryFolder({
+    "config.json": JSON.stringify({
+      ...tiny,
+      intermediate_size: 11,
+      num_attention_heads: 2,
+      num_key_value_heads: 1,
+      quantization_config: { quant_method: "fp8", weight_block_size: [8, 4] },
+    }),
+    "model.safetensors": safetensors({
+      ...tinyTensors(2),
+      ...scaled("gate_proj", 11, 16),
+      ...scaled("up_proj", 11, 16),
+      ...scaled("down_proj", 16, 11),
+    }),
+  });
+  for (const [rank, size, width, stored] of [[0, 1, 16, 11], [0, 2, 8, 8], [1, 2, 8, 3]] as const) {
+    const { feedForward } = (await load(folder.path, rank, size, "float32")).layers[0]!;
+    assert.ok(feedForward.type === "dense");
+    const row = (count: number, value: number) =>
+      Array.from({ length: width }, (_, i) => i < count ? value : 0);
+    const numbers = (
+      matrix: typeof feedForward.down,
+    ) => [...new Float32Array(bytesOf(matrix).slice().buffer)];
+    assert.deepEqual(numbers(feedForward.down), Array.from({ length: 16 }, () => row(stored, 2)).flat());
+    const half = Array.from({ length: width }, (_, i) => new Array(16).fill(i < stored ? 2 : 0)).flat();
+    assert.deepEqual(numbers(feedForward.gateUp), [...half, ...half]);
+  }
+});

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
+import type { ModelInfo } from "../../../engine/options.ts";
 import { defaultSamplingParams } from "../../../engine/params.ts";
 import { Conversation, type ConversationOptions } from "../../../server/cli/conversation.ts";
-import { StreamReader } from "../../../server/cli/line_reader.ts";
+import { readMessage, StreamReader } from "../../../server/cli/line_reader.ts";
+import { PasteSplitter, TerminalInput } from "../../../server/cli/terminal_input.ts";
+import { testWith } from "../../programs.ts";
 import { FakeEngine, type Script } from "../http/fake_engine.ts";
 
 const main = decodeURIComponent(new URL("../../../main.ts", import.meta.url).pathname);
@@ -15,8 +18,12 @@ interface Talk {
   readonly saved: [string, string][];
 }
 
-function talk(script?: Script, options: Partial<ConversationOptions> = {}): Talk {
-  const engine = new FakeEngine(script);
+function talk(
+  script?: Script,
+  options: Partial<ConversationOptions> = {},
+  model: Partial<ModelInfo> = {},
+): Talk {
+  const engine = new FakeEngine(script, model);
   const said: string[] = [], noted: string[] = [], saved: [string, string][] = [];
   const conversation = new Conversation(engine, {
     params: defaultSamplingParams,
@@ -117,6 +124,78 @@ Deno.test("a refused message is explained and forgotten", async () => {
   assert.deepEqual(conversation.messages, []);
 });
 
+Deno.test("a full context forgets the oldest turns, keeps the system message, and says so once", async () => {
+  // A token is a byte: every turn takes about 60 of 400.
+  const model = { contextLength: 400 };
+  const script: Script = (_prompt, { maxTokens }) => {
+    assert.equal(maxTokens, null);
+    return { pieces: ["fine, thank you"] };
+  };
+  const { conversation, engine, noted } = talk(script, { system: "be kind" }, model);
+  for (let i = 0; i < 20; i++) await conversation.take(`question ${i}: how are you today, dear?`, running());
+  assert.deepEqual(noted, ["(the context is full: the oldest messages are forgotten)"]);
+  assert.equal(engine.requests.length, 20);
+  const { messages } = conversation;
+  assert.deepEqual(messages[0], { role: "system", content: "be kind" });
+  assert.equal(messages[1]!.role, "user");
+  assert.match(messages.at(-2)!.content!, /^question 19/);
+  for (const { input } of engine.requests) {
+    const { ids } = await engine.encode(input);
+    assert.ok(ids.length <= 300, `${ids.length} tokens leave no quarter of the context`);
+  }
+});
+
+Deno.test("an answer becomes shorter than asked for where the context has no more room", async () => {
+  const params = { ...defaultSamplingParams, maxTokens: 10_000 };
+  const { conversation, engine } = talk(undefined, { params }, { contextLength: 400 });
+  await conversation.take("x".repeat(250), running());
+  const { ids } = await engine.encode(engine.requests[0]!.input);
+  assert.equal(engine.requests[0]!.params.maxTokens, 400 - ids.length);
+  await conversation.take("short", running());
+  assert.equal(engine.requests[1]!.input.type === "chat" && engine.requests[1]!.input.messages.length, 1);
+});
+
+Deno.test('lines between two """ are one message, and without the second all that is left', async () => {
+  const read = async (text: string) => {
+    const lines = text.split("\n");
+    const reader = {
+      read: () => Promise.resolve(lines.shift() ?? null),
+      [Symbol.asyncDispose]: async () => {},
+    };
+    const messages: string[] = [];
+    for (let one = await readMessage(reader); one !== null; one = await readMessage(reader)) {
+      messages.push(one);
+    }
+    return messages;
+  };
+  assert.deepEqual(await read('a\n"""b\nc\n\nd"""\ne'), ["a", "b\nc\n\nd", "e"]);
+  assert.deepEqual(await read('"""\none\n"""  \ntwo'), ["\none\n", "two"]);
+  assert.deepEqual(await read('"""one line"""\ntwo'), ["one line", "two"]);
+  assert.deepEqual(await read('say """ twice\n"""never\nends'), ['say """ twice', "never\nends"]);
+});
+
+Deno.test("a marked paste is one line however its bytes come, and nothing in it is a key", () => {
+  const paste = "before \x1b[200~one\r\ntwo\rthree\n\x03\x04\x1b[Afour\tx\x1b[201~ after\rnext\r\x1b[B";
+  for (const size of [1, 2, 3, 5, 7, 1000]) {
+    const splitter = new PasteSplitter();
+    const lines = [""];
+    const take = () => {
+      for (let part = splitter.take();; part = splitter.take()) {
+        lines[lines.length - 1] += part.text;
+        if (!part.ends) return;
+        lines.push("");
+      }
+    };
+    for (let at = 0; at < paste.length; at += size) {
+      splitter.push(paste.slice(at, at + size));
+      take();
+    }
+    const [first, second, keys] = lines;
+    assert.equal(TerminalInput.original(first!), "before one\ntwo\nthree\n[Afour\tx after\r");
+    assert.deepEqual([second, keys], ["next\r", "\x1b[B"]);
+  }
+});
+
 Deno.test("stats tell tokens, speed and cached prompt tokens", async () => {
   const { conversation, noted } = talk(() => ({ pieces: [..."abc"] }), { stats: true });
   await conversation.take("x", running());
@@ -133,7 +212,7 @@ Deno.test("lines are read whole however the bytes come, the last without its end
   });
   await using reader = new StreamReader(input);
   const lines: string[] = [];
-  for (let line = await reader.read(); line !== null; line = await reader.read()) lines.push(line.text);
+  for (let line = await reader.read(); line !== null; line = await reader.read()) lines.push(line);
   assert.deepEqual(lines, ["één", "", "twee", "last"]);
 });
 
@@ -153,17 +232,9 @@ Deno.test("piped into, chat answers line by line with nothing but answers on sta
   assert.equal(code, 0);
 });
 
-const hasScript = await new Deno.Command("script", { args: ["--version"], stdout: "null", stderr: "null" })
-  .output()
-  .then(({ success }) => success, () => false);
-if (!hasScript) {
-  console.warn("chat is not tested on a terminal: there is no script(1) here (apt-get install -y bsdutils)");
-}
-
-Deno.test({
-  name: "on a terminal Ctrl-C ends the answer and not the program, and Ctrl-D ends it with exit code 0",
-  ignore: !hasScript,
-  fn: async () => {
+testWith("script")(
+  "on a terminal Ctrl-C ends the answer and not the program, and Ctrl-D ends it with exit code 0",
+  async () => {
     // `exec`, so that no shell stands between script and the program: dash, for one, would die of the Ctrl-C.
     const child = new Deno.Command("script", {
       args: ["-qec", `exec ${Deno.execPath()} run -A ${main} chat --ignore-eos`, "/dev/null"],
@@ -195,4 +266,4 @@ Deno.test({
     await keys.close().catch(() => {}); // The other end is gone.
     assert.equal(code, 0);
   },
-});
+);

@@ -117,3 +117,61 @@ Deno.test("a preflight of a named origin is answered without a key, and its erro
   assert.equal(refused.headers.get("access-control-allow-origin"), "*");
   await refused.body?.cancel();
 });
+
+Deno.test("a preflight with the headers of OpenAI's client in a browser is allowed", async () => {
+  const app = createApp(new FakeEngine(), { ...silent, corsOrigins: ["http://good.example"] });
+  const wanted = "authorization, content-type, x-stainless-arch, x-stainless-lang, x-stainless-os, " +
+    "x-stainless-package-version, x-stainless-retry-count, x-stainless-runtime, x-stainless-runtime-version";
+  const preflight = await app.fetch(
+    new Request("http://localhost/v1/chat/completions", {
+      method: "OPTIONS",
+      headers: {
+        origin: "http://good.example",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": wanted,
+      },
+    }),
+  );
+  assert.equal(preflight.status, 204);
+  const allowed = preflight.headers.get("access-control-allow-headers")!.split(/\s*,\s*/);
+  for (const header of wanted.split(", ")) assert.ok(allowed.includes(header), header);
+  assert.equal(preflight.headers.get("access-control-allow-origin"), "http://good.example");
+});
+
+Deno.test("each of several keys gets in, and ends only the requests made with it", async () => {
+  const engine = new FakeEngine(() => ({ silent: true }));
+  const app = createApp(engine, { ...silent, apiKeys: ["alice", "bob"] });
+  const as = (key: string) => ({ authorization: `Bearer ${key}` });
+  const running = post(app, "/generate", { text: "x", rid: "r1" }, as("alice"));
+  while (engine.live.size === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  const abort = async (key: string, body: unknown) =>
+    (await (await post(app, "/abort_request", body, as(key))).json()).aborted;
+  assert.equal(await abort("bob", { rid: "r1" }), 0);
+  assert.equal(await abort("bob", { abort_all: true }), 0);
+  assert.equal(engine.live.size, 1);
+  assert.equal(await abort("alice", { rid: "r1" }), 1);
+  assert.equal((await (await running).json()).meta_info.finish_reason.type, "abort");
+  assert.equal(await status(get(app, "/v1/models", as("carol"))), 401);
+});
+
+Deno.test("without keys a request can be ended from its own address only", async () => {
+  const engine = new FakeEngine(() => ({ silent: true }));
+  const app = createApp(engine, silent);
+  const send = (path: string, body: unknown, remote: string) =>
+    app.fetch(
+      new Request(`http://localhost${path}`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify(body),
+      }),
+      { remote },
+    );
+  const running = send("/generate", { text: "x", rid: "r1" }, "10.0.0.1");
+  while (engine.live.size === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  const aborted = async (remote: string) =>
+    (await (await send("/abort_request", { rid: "r1" }, remote)).json()).aborted;
+  assert.equal(await aborted("10.0.0.2"), 0);
+  assert.equal(await aborted("10.0.0.1"), 1);
+  await (await running).body?.cancel();
+  assert.equal(engine.requests[0]!.client, "address 10.0.0.1");
+});

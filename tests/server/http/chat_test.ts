@@ -239,8 +239,8 @@ Deno.test("a demanded call is begun in the prompt and finished by the model", as
     assert.equal(body.choices[0].message.tool_calls[0].function.arguments, '{"city": "Paris"}');
   }
   const input = engine.requests[1]!.input;
-  assert.ok(input.type === "text");
-  assert.ok(input.text.endsWith('assistant: <tool_call>\n{"name": "get_weather", "arguments":'));
+  assert.ok(input.type === "chat"); // the conversation is rendered as any other, so messages stay ordinary text
+  assert.equal(input.answerStart, '<tool_call>\n{"name": "get_weather", "arguments":');
 });
 
 Deno.test("without parallel tool calls the answer ends behind the first one", async () => {

@@ -141,7 +141,8 @@ export class FakeEngine implements ServedEngine {
       case "chat": {
         const tools = input.tools ? `tools: ${JSON.stringify(input.tools)}\n` : "";
         const lines = input.messages.map((message) => `${message.role}: ${message.content ?? ""}`);
-        return tools + lines.join("\n") + (input.continueFinal ? "" : "\nassistant: ");
+        return tools + lines.join("\n") + (input.continueFinal ? "" : "\nassistant: ") +
+          (input.answerStart ?? "");
       }
     }
   }

@@ -169,3 +169,63 @@ Deno.test("a port in use is one line that says what to do", async () => {
     /^Error: port \d+ of 127.0.0.1 is in use; choose another with --port/,
   );
 });
+
+Deno.test("headers that never come to an end are a 408 after their time, and the server goes on", async () => {
+  await using started = start(undefined, { headerTimeoutMs: 60 });
+  for (const beginning of ["", "GET / HTTP/1.1\r\nhost: lo"]) {
+    const answer = await raw(started.port, beginning, "request_timeout");
+    assert.match(answer, /^HTTP\/1.1 408 [^]*"code":"request_timeout"/);
+  }
+  assert.equal((await ask(started.server, { prompt: "x" }).then((r) => r.json())).choices.length, 1);
+});
+
+Deno.test("a connection more than there is room for takes the place of the one idle longest", async () => {
+  await using started = start(undefined, { maxConnections: 4 });
+  const idle = [];
+  for (let i = 0; i < 12; i++) {
+    idle.push(await Deno.connect({ hostname: "127.0.0.1", port: started.port }));
+  }
+  assert.equal((await ask(started.server, { prompt: "x" }).then((r) => r.json())).choices.length, 1);
+  assert.ok(started.server.listener.connections <= 4);
+  assert.ok(started.server.listener.evicted >= 8);
+  for (const connection of idle) connection.close();
+});
+
+Deno.test("where all connections are busy a further one is told to come back", async () => {
+  await using started = start(() => ({ silent: true }), { maxConnections: 2 });
+  const controller = new AbortController();
+  const busy = [0, 1].map(() => ask(started.server, { prompt: "x" }, controller.signal).catch(() => null));
+  await until(() => started.engine.live.size === 2);
+  const answer = await raw(started.port, "GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n");
+  assert.match(answer, /^HTTP\/1.1 503 [^]*retry-after: 1\r\n[^]*"code":"too_many_connections"/);
+  controller.abort();
+  await Promise.all(busy);
+  await until(() => started.engine.live.size === 0);
+});
+
+Deno.test("a client that has closed its side gets its answer, whole or streamed", async () => {
+  await using started = start();
+  for (const stream of [false, true]) {
+    const connection = await Deno.connect({ hostname: "127.0.0.1", port: started.port });
+    const body = JSON.stringify({ prompt: "hello", stream });
+    await connection.write(new TextEncoder().encode(`${head}content-length: ${body.length}\r\n\r\n${body}`));
+    await connection.closeWrite();
+    const answer = await new Response(connection.readable).text();
+    assert.match(answer, /HTTP\/1.1 200 /);
+    assert.match(answer, /"finish_reason":"stop"/);
+  }
+});
+
+Deno.test("a client that closed its side and then went away is noticed, streaming or not", async () => {
+  await using started = start(() => ({ silent: true }));
+  for (const stream of [false, true]) {
+    const connection = await Deno.connect({ hostname: "127.0.0.1", port: started.port });
+    const body = JSON.stringify({ prompt: "hello", stream });
+    await connection.write(new TextEncoder().encode(`${head}content-length: ${body.length}\r\n\r\n${body}`));
+    await until(() => started.engine.live.size === 1);
+    await connection.closeWrite();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    connection.close();
+    await until(() => started.engine.live.size === 0);
+  }
+});

@@ -1,33 +1,84 @@
 // Names to folders, and the list of what is in the caches.
 
 import assert from "node:assert/strict";
-import { listModels, resolveModel } from "../../../server/hub/cache.ts";
+import { listModels, removeModel, resolveModel } from "../../../server/hub/cache.ts";
+import { pull } from "../../../server/hub/pull.ts";
 import { huggingFaceCache, isWanted, modelScopeCache } from "../../../server/hub/names.ts";
 import { safetensors, temporaryFolder } from "../../engine/weights/files.ts";
 import { tiny, tinyTensors } from "../../engine/weights/tiny_model.ts";
 import { HubStandIn, name } from "./stand_in.ts";
 
-const retry = { attempts: 1, delay: 1, longestDelay: 1, stall: 1000 };
+const retry = { attempts: 1, delay: 1, longestDelay: 1, stall: 1000, contact: 1000 };
 
-Deno.test("a folder is itself, a name is pulled once and then opens without the network", async () => {
+Deno.test("a name is pulled once and then opens without the network", async () => {
   await using hub = new HubStandIn();
   await using home = await temporaryFolder({});
   hub.add("config.json", JSON.stringify(tiny)).add("model.safetensors", safetensors(tinyTensors()).slice());
   const env = (key: string) => ({ HF_HOME: home.path, HF_ENDPOINT: hub.url })[key];
-  assert.equal(await resolveModel(home.path, { env, retry }), home.path);
-  const directory = await resolveModel(name, { env, retry });
+  const { directory, id } = await resolveModel(`https://huggingface.co/${name}/tree/main`, { env, retry });
+  assert.equal(id, name);
   assert.ok(directory.startsWith(`${home.path}/hub/models--owner--model-1/snapshots/`));
   const requests = hub.seen.length;
-  assert.equal(await resolveModel(name, { env, retry }), directory);
+  assert.deepEqual(await resolveModel(name, { env, retry }), { directory, id });
   assert.equal(hub.seen.length, requests);
   // A cache that lacks the weights is not a model: the rest is pulled.
   await Deno.remove(await Deno.realPath(`${directory}/model.safetensors`));
-  assert.equal(await resolveModel(name, { env, retry }), directory);
+  assert.deepEqual(await resolveModel(name, { env, retry }), { directory, id });
   assert.equal(hub.transfers("model.safetensors").length, 2);
   await assert.rejects(resolveModel("no-such-folder", { env, retry }), {
-    message: "no-such-folder: no such folder, and not the name of a model on a hub (owner/name)",
+    message:
+      '"no-such-folder" is neither a file or folder nor the name of a model on a hub (owner/name, or its address)',
   });
 });
+
+Deno.test("offline, a model in the cache opens, and nobody is asked for another", async () => {
+  await using hub = new HubStandIn();
+  await using home = await temporaryFolder({});
+  hub.add("config.json", JSON.stringify(tiny)).add("model.safetensors", safetensors(tinyTensors()).slice());
+  const online = { HF_HOME: home.path, HF_ENDPOINT: hub.url };
+  const read = (variables: Record<string, string>) => ({ env: (key: string) => variables[key], retry });
+  for (const variable of ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"]) {
+    const options = read({ ...online, [variable]: "1" });
+    await assert.rejects(
+      resolveModel(name, options),
+      /owner\/model-1 is not in the cache, and HF_HUB_OFFLINE is set/,
+    );
+    await assert.rejects(pull(name, options), /cannot be pulled: HF_HUB_OFFLINE is set/);
+  }
+  assert.equal(hub.seen.length, 0);
+  const { directory } = await resolveModel(name, read({ ...online, HF_HUB_OFFLINE: "0" }));
+  const { length } = hub.seen;
+  assert.equal((await resolveModel(name, read({ ...online, HF_HUB_OFFLINE: "1" }))).directory, directory);
+  assert.equal(hub.seen.length, length);
+});
+
+Deno.test("a removed model is gone from its hub's cache, and another one stays", async () => {
+  await using home = await temporaryFolder({});
+  const put = async (path: string) => {
+    await Deno.mkdir(`${home.path}/${path.slice(0, path.lastIndexOf("/"))}`, { recursive: true });
+    await Deno.writeTextFile(`${home.path}/${path}`, "12345");
+  };
+  for (const folder of ["models--a--b", ".locks/models--a--b", "models--a--c"]) {
+    await put(`hub/${folder}/blobs/x`);
+  }
+  await put("scope/models/a/b/x");
+  const env = (key: string) => ({ HF_HOME: home.path, MODELSCOPE_CACHE: `${home.path}/scope` })[key];
+  const removed = await removeModel("hf.co/a/b", "huggingface", env);
+  assert.deepEqual(removed, { directory: `${home.path}/hub/models--a--b`, bytes: 5 });
+  assert.deepEqual(await names(`${home.path}/hub`), [".locks", "models--a--c"]);
+  assert.deepEqual(await names(`${home.path}/hub/.locks`), []);
+  assert.deepEqual(await names(`${home.path}/scope/models/a`), ["b"]);
+  await removeModel("a/b", "modelscope", env);
+  assert.deepEqual(await names(`${home.path}/scope/models/a`), []);
+  for (const name of ["a/b", "../hub/models--a--c", "a/.."]) {
+    await assert.rejects(removeModel(name, "huggingface", env), /not in the cache|neither a file or folder/);
+  }
+  assert.deepEqual(await names(`${home.path}/hub`), [".locks", "models--a--c"]);
+});
+
+async function names(folder: string): Promise<string[]> {
+  return (await Array.fromAsync(Deno.readDir(folder), ({ name }) => name)).sort();
+}
 
 Deno.test("the list tells architecture, size and whether a model can run", async () => {
   await using home = await temporaryFolder({});

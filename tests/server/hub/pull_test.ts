@@ -8,7 +8,7 @@ import { temporaryFolder } from "../../engine/weights/files.ts";
 import { commit, HubStandIn, name, sha256 } from "./stand_in.ts";
 
 const weights = Uint8Array.from(new Random(1).normals(50_000, 100), (x) => x & 255);
-const retry = { attempts: 4, delay: 1, longestDelay: 50, stall: 300 };
+const retry = { attempts: 4, delay: 1, longestDelay: 50, stall: 300, contact: 2000 };
 
 interface Place {
   readonly hub: HubStandIn;
@@ -155,6 +155,30 @@ Deno.test("a rate limit without end and a hub that is down are reported in one l
   });
 });
 
+Deno.test("a hub out of reach is given up at once, in one line that says what else can be done", () =>
+  withHub(async ({ hub, options }) => {
+    const asked: string[] = [];
+    const { hostname, port } = new URL(hub.url);
+    await hub[Symbol.asyncDispose]();
+    const everything = { ...options, onContact: (host: string, id: string) => asked.push(`${id} ${host}`) };
+    await assert.rejects(pull(name, everything), (error: Error) => {
+      assert.match(error.message, /^127\.0\.0\.1:\d+ cannot be reached: [^\n]*$/);
+      for (const way of ["folder", "--source", "HF_ENDPOINT", "HF_HUB_OFFLINE"]) {
+        assert.ok(error.message.includes(way), error.message);
+      }
+      return true;
+    });
+    assert.deepEqual(asked, [`${name} ${hostname}:${port}`]);
+    // Somebody listens and never answers.
+    using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const env = (key: string) =>
+      key === "HF_ENDPOINT" ? `http://127.0.0.1:${silent.addr.port}` : options.env?.(key);
+    await assert.rejects(
+      pull(name, { ...options, env, retry: { ...retry, contact: 50 } }),
+      /has not answered for 0\.05 s\. Name a folder/,
+    );
+  }));
+
 Deno.test("content with a wrong hash is fetched once more, and refused if it stays wrong", async () => {
   await withHub(async ({ hub, cache, options }) => {
     hub.trouble.spoil = 1;
@@ -237,7 +261,7 @@ Deno.test("lies of a hub about names, sizes and hashes never become paths", asyn
     await assert.rejects(pull(name, options), ModelError);
   });
   for (const bad of ["model", "../x", "a/../b", "a/b/c", "a/.b", "a b/c", "a/b--c", "", "/a/b", "a/b\n"]) {
-    await assert.rejects(pull(bad), /is not the name of a model/);
+    await assert.rejects(pull(bad), /is neither a file or folder nor the name of a model/);
   }
   for (const bad of ["../main", "a//b", "", "-x"]) {
     await assert.rejects(pull(name, { revision: bad }), /is not a revision$/);

@@ -3,6 +3,7 @@
 usage: blocks.py FOLDER    writes TYPE.blocks and TYPE.values (float32) for every type that it can dequantise
 """
 
+import json
 import sys
 
 import numpy as np
@@ -27,4 +28,4 @@ for name, offsets in halves.items():
         blocks[:, 0] = random.integers(100, 150, 200, dtype=np.uint8)
     blocks.tofile(f"{folder}/{name}.blocks")
     dequantize(blocks, type).astype(np.float32).tofile(f"{folder}/{name}.values")
-print("\n".join(halves))
+print(json.dumps(list(halves)))

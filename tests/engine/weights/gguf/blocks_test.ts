@@ -3,7 +3,7 @@ import { ggmlTypeNamed } from "../../../../engine/weights/gguf/types.ts";
 import { ggufTest, runPython } from "./python.ts";
 
 ggufTest("blocks of every type mean what the gguf package says, bit for bit", async (folder) => {
-  const names = (await runPython("blocks.py", folder)).trim().split("\n");
+  const names = await runPython<string[]>("blocks.py", folder);
   assert.ok(names.length >= 13);
   for (const name of names) {
     const type = ggmlTypeNamed.get(name)!;

@@ -132,3 +132,19 @@ Deno.test("every split of a text gives the same content and calls", () => {
     { seed: 11, numRuns: 3000 },
   );
 });
+
+Deno.test("a call that the token limit cuts off in its head leaves no tag in the content", () => {
+  const cut = (text: string) => {
+    const parser = new ToolParser(["get_weather"]);
+    return [...parser.push(text), ...parser.end(true)];
+  };
+  for (const text of ["<tool_call>", '<tool_call>\n{"name": "get_w', '<tool_call>\n{"na']) {
+    assert.deepEqual(cut(text), [], text);
+  }
+  assert.deepEqual(cut('<tool_call>\n{"name": "get_weather", "argu'), [
+    { type: "call", index: 0, name: "get_weather" },
+    { type: "called", index: 0 },
+  ]);
+  // What is no beginning of a call is text, cut off or not.
+  assert.deepEqual(cut("<tool_call>later"), [{ type: "content", text: "<tool_call>later" }]);
+});

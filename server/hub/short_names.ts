@@ -1,0 +1,32 @@
+// Short names of the models that people try first, as Ollama spells them: family and size.
+
+/** Name → id on the Hub. A family without a size stands for its smallest common one. */
+export const shortNames: ReadonlyMap<string, string> = new Map([
+  ["smollm2", "HuggingFaceTB/SmolLM2-1.7B-Instruct"],
+  ["smollm2:135m", "HuggingFaceTB/SmolLM2-135M-Instruct"],
+  ["smollm2:360m", "HuggingFaceTB/SmolLM2-360M-Instruct"],
+  ["smollm2:1.7b", "HuggingFaceTB/SmolLM2-1.7B-Instruct"],
+  ["qwen3", "Qwen/Qwen3-0.6B"],
+  ["qwen3:0.6b", "Qwen/Qwen3-0.6B"],
+  ["qwen3:1.7b", "Qwen/Qwen3-1.7B"],
+  ["qwen3:4b", "Qwen/Qwen3-4B"],
+  ["qwen3:8b", "Qwen/Qwen3-8B"],
+  ["qwen3:14b", "Qwen/Qwen3-14B"],
+  ["qwen3:32b", "Qwen/Qwen3-32B"],
+  ["qwen3:30b", "Qwen/Qwen3-30B-A3B"],
+  ["qwen2.5", "Qwen/Qwen2.5-0.5B-Instruct"],
+  ["qwen2.5:0.5b", "Qwen/Qwen2.5-0.5B-Instruct"],
+  ["qwen2.5:1.5b", "Qwen/Qwen2.5-1.5B-Instruct"],
+  ["qwen2.5:3b", "Qwen/Qwen2.5-3B-Instruct"],
+  ["qwen2.5:7b", "Qwen/Qwen2.5-7B-Instruct"],
+  ["qwen2.5-coder:0.5b", "Qwen/Qwen2.5-Coder-0.5B-Instruct"],
+  ["qwen2.5-coder:1.5b", "Qwen/Qwen2.5-Coder-1.5B-Instruct"],
+  ["qwen2.5-coder:7b", "Qwen/Qwen2.5-Coder-7B-Instruct"],
+  ["llama3.2", "meta-llama/Llama-3.2-1B-Instruct"],
+  ["llama3.2:1b", "meta-llama/Llama-3.2-1B-Instruct"],
+  ["llama3.2:3b", "meta-llama/Llama-3.2-3B-Instruct"],
+  ["llama3.1:8b", "meta-llama/Llama-3.1-8B-Instruct"],
+  ["tinyllama", "TinyLlama/TinyLlama-1.1B-Chat-v1.0"],
+  ["mistral", "mistralai/Mistral-7B-Instruct-v0.3"],
+  ["mistral:7b", "mistralai/Mistral-7B-Instruct-v0.3"],
+]);
