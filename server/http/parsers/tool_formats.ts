@@ -2,7 +2,7 @@
 // template tells. The first that matches is taken; a template that shows none gets Hermes's, the most common.
 
 import type { ToolFormat } from "./tool_format.ts";
-import { hermes } from "./tools.ts";
+import { hermes } from "./hermes.ts";
 
 /** All forms. */
 export const toolFormats: readonly ToolFormat[] = [hermes];

@@ -15,7 +15,7 @@ export const hermes: ToolFormat = {
   matches: (template) => template.includes("<tool_call>") && !template.includes("<function="),
   specialTags: false,
   start: (name) => `${openTag}\n{"name": "` + (name === null ? "" : `${name}", "arguments":`),
-  parser: (tools) => new ToolParser(tools.map((tool) => tool.name)),
+  parser: (tools) => new HermesParser(tools.map((tool) => tool.name)),
 };
 
 const openTag = "<tool_call>";
@@ -32,7 +32,7 @@ type State =
   | { readonly type: "whole" };
 
 /** Takes tool calls out of a text that comes in pieces. */
-export class ToolParser implements CallParser {
+export class HermesParser implements CallParser {
   readonly #names: ReadonlySet<string>;
   #state: State = { type: "text" };
   #held = "";
