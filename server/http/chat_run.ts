@@ -12,6 +12,20 @@ import type { ChatRequest } from "./schemas/chat.ts";
 import type { Service } from "./service.ts";
 import { toolUse } from "./tool_use.ts";
 
+/** A chat request with the sampler's fields, which its schema does not name one by one. */
+export type ChatTask =
+  & ChatRequest
+  & { readonly [field in SamplerJsonName]?: number | null | undefined };
+
+type SamplerJsonName =
+  | "temperature"
+  | "top_p"
+  | "top_k"
+  | "min_p"
+  | "presence_penalty"
+  | "frequency_penalty"
+  | "repetition_penalty";
+
 /** A chat request that runs. */
 export interface ChatRun {
   /** Its generations. */
@@ -34,7 +48,7 @@ export async function startChat(
   service: Service,
   owner: RunOwner,
   id: string,
-  request: ChatRequest,
+  request: ChatTask,
   { maxTokensIsBound = false }: ChatRunOptions = {},
 ): Promise<ChatRun> {
   const { model } = service.readyEngine;
