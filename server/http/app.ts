@@ -13,6 +13,7 @@ import { errorResponse } from "./error_forms.ts";
 import { ApiError, toApiError } from "./errors.ts";
 import { gatewayRoutes } from "./gateway.ts";
 import { healthRoutes } from "./health.ts";
+import { messagesRoutes } from "./messages.ts";
 import { metricRoutes } from "./metrics.ts";
 import { modelRoutes } from "./models.ts";
 import { nativeRoutes } from "./native.ts";
@@ -75,6 +76,7 @@ export function createApp(
     chatRoutes,
     completionRoutes,
     responsesRoutes,
+    messagesRoutes,
     modelRoutes,
     nativeRoutes,
     tokenizeRoutes,
