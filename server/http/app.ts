@@ -17,6 +17,7 @@ import { messagesRoutes } from "./messages.ts";
 import { metricRoutes } from "./metrics.ts";
 import { modelRoutes } from "./models.ts";
 import { nativeRoutes } from "./native.ts";
+import { ollamaRoutes } from "./ollama.ts";
 import { openApiRoutes } from "./openapi.ts";
 import { defaultServerOptions, type ServerOptions } from "./options.ts";
 import { pageRoutes } from "./page.ts";
@@ -77,6 +78,7 @@ export function createApp(
     completionRoutes,
     responsesRoutes,
     messagesRoutes,
+    ollamaRoutes,
     modelRoutes,
     nativeRoutes,
     tokenizeRoutes,
