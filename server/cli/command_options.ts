@@ -1,5 +1,6 @@
 // Every command's own options. What a command does with them is in the file of its name.
 
+import { toolParserNames } from "../http/parsers/tool_format.ts";
 import { object } from "@optique/core/constructs";
 import { multiple } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
@@ -106,10 +107,15 @@ export const serveOptions = (all: boolean) => {
         ...often,
         fallback: "auto" as const,
       }),
-      toolParser: value("--tool-parser", oneOf(["auto", "none"]), "turn <tool_call> blocks into calls", {
-        ...often,
-        fallback: "auto" as const,
-      }),
+      toolParser: value(
+        "--tool-parser",
+        oneOf([...toolParserNames]),
+        "form of tool calls; auto asks the chat template",
+        {
+          ...often,
+          fallback: "auto" as const,
+        },
+      ),
       logFormat: value("--log-format", oneOf(["text", "json", "none"]), "access log on standard error", {
         ...often,
         fallback: logFormat,

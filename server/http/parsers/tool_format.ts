@@ -28,10 +28,24 @@ export interface CallParser {
   end(cut?: boolean): ToolPiece[];
 }
 
+/** Values of `--tool-parser`. */
+export const toolParserNames = [
+  "auto",
+  "none",
+  "hermes",
+  "llama",
+  "mistral",
+  "qwen3-coder",
+  "deepseek",
+] as const;
+
+/** A form's name, "auto" for the chat template's, or "none". */
+export type ToolParserName = (typeof toolParserNames)[number];
+
 /** One way in which models write calls. */
 export interface ToolFormat {
   /** For `--tool-parser`. */
-  readonly name: string;
+  readonly name: Exclude<ToolParserName, "auto" | "none">;
   /** Whether a chat template shows the model this form. */
   matches(template: string): boolean;
   /** Its tags are special tokens, which therefore have to stay in the text. */
