@@ -1,5 +1,6 @@
 // radish beside what people would use instead, on the same machine, one after the other: llama.cpp through its npm
-// binding, on the same shape with random weights (bf16 here, f16 there), the same prompts, batches and threads.
+// binding, on the same shape with random weights (bf16 here, f16 there; with --dtype int8, int8 here, Q8_0 there), the
+// same prompts, batches and threads.
 //
 //   mkdir peer && (cd peer && npm init -y && npm install --ignore-scripts node-llama-cpp@3.22.1)
 //   deno run -A bench/peers/compare.ts --peer peer --threads 2                 both on the CPU
@@ -35,6 +36,7 @@ function readArguments() {
       shape: { type: "string", default: "bench/shapes/qwen3-0.6b" },
       gguf: { type: "string" },
       gpu: { type: "string", default: "none" },
+      dtype: { type: "string", default: "auto" },
       threads: { type: "string", default: String(navigator.hardwareConcurrency) },
       prompts: { type: "string", default: "512" },
       batches: { type: "string", default: "1,4" },
@@ -55,6 +57,7 @@ function readArguments() {
     out: values.out ?? null,
     rounds: whole(values.rounds, "rounds"),
     workload: {
+      dtype: choice(values.dtype, "dtype", ["auto", "int8"]),
       gpu: choice(values.gpu, "gpu", ["none", "vulkan", "cuda"]),
       threads: whole(values.threads, "threads"),
       prompts: sizes("prompts"),
@@ -105,7 +108,7 @@ async function run(
 }
 
 function runRadish(shape: string, workload: Workload): Promise<Output> {
-  const { gpu, threads, prompts, batches, context, tokens, repeat } = workload;
+  const { gpu, dtype, threads, prompts, batches, context, tokens, repeat } = workload;
   const room = Math.max(...prompts, context + tokens) + 16;
   return run(
     [
@@ -120,7 +123,7 @@ function runRadish(shape: string, workload: Workload): Promise<Output> {
         "--dummy-weights",
         "--skip-tokenizer-init",
       ],
-      ...["--model", shape, "--prompts", prompts.join(), "--batches", batches.join()],
+      ...["--model", shape, "--dtype", dtype, "--prompts", prompts.join(), "--batches", batches.join()],
       ...["--context", String(context), "--tokens", String(tokens), "--repeat", String(repeat)],
       ...[
         "--context-length",
@@ -154,7 +157,7 @@ async function main(): Promise<void> {
     const size = await Deno.stat(file).then((info) => info.size, () => 0);
     if (size === 0) {
       console.error(`compare: writing ${file}`);
-      await writeGguf(file, config);
+      await writeGguf(file, config, workload.dtype === "int8" ? "q8_0" : "f16");
     }
     for (let round = 1; round <= rounds; round++) {
       // A side may take minutes, llama.cpp with several sequences on few cores above all.

@@ -1,5 +1,5 @@
-// Writes a GGUF file (version 3, llama.cpp's format) of any dense Qwen3 shape with random float16 weights, so that
-// llama.cpp can be timed on the shape that radish is timed on, without a download.
+// Writes a GGUF file (version 3, llama.cpp's format) of any dense Qwen3 shape with random weights (float16 or Q8_0), so
+// that llama.cpp can be timed on the shape that radish is timed on, without a download.
 //
 // Layout: "GGUF", version, counts; metadata; a list of tensors (name, dimensions with the fastest first, type, offset);
 // then the tensors' data, each at a multiple of 32 bytes. Specification: github.com/ggml-org/ggml, docs/gguf.md.
@@ -18,14 +18,18 @@ interface Tensor {
   readonly name: string;
   /** Columns first. */
   readonly dimensions: readonly number[];
-  readonly dtype: "f32" | "f16";
+  readonly dtype: "f32" | GgufWeights;
 }
+
+/** Types of the weights that can be written. */
+export type GgufWeights = "f16" | "q8_0";
 
 const alignment = 32;
 /** Numbers of the types in the file. */
 const valueTypes = { u32: 4, i32: 5, f32: 6, string: 8, array: 9 } as const;
-const tensorTypes = { f32: 0, f16: 1 } as const;
-const elementBytes = { f32: 4, f16: 2 } as const;
+const tensorTypes = { f32: 0, f16: 1, q8_0: 8 } as const;
+/** Q8_0 are blocks of 32 numbers with a float16 in front. */
+const elementBytes = { f32: 4, f16: 2, q8_0: 34 / 32 } as const;
 /** Random weights repeat after this number; their amplitude keeps activations finite. */
 const blockElements = 1 << 20, amplitude = 0.03;
 
@@ -113,12 +117,12 @@ function metadata(config: ModelConfig): [string, Value][] {
   ];
 }
 
-function tensors(config: ModelConfig): Tensor[] {
+function tensors(config: ModelConfig, dtype: GgufWeights): Tensor[] {
   const { hiddenSize, intermediateSize, numHeads, numKvHeads, headDim, vocabSize } = config;
   const matrix = (name: string, rows: number, columns: number): Tensor => ({
     name,
     dimensions: [columns, rows],
-    dtype: "f16",
+    dtype,
   });
   const norm = (name: string, size: number): Tensor => ({ name, dimensions: [size], dtype: "f32" });
   const layers = Array.from({ length: config.numLayers }, (_, layer) => {
@@ -191,15 +195,26 @@ function header(values: readonly [string, Value][], list: readonly Tensor[]): Ui
   return fields.aligned();
 }
 
+function randomWeights(dtype: GgufWeights): Uint8Array {
+  const random = new PythonRandom(0), next = () => 2 * random.next() - 1;
+  if (dtype === "f16") {
+    return new Uint8Array(Float16Array.from({ length: blockElements }, () => next() * amplitude).buffer);
+  }
+  const bytes = new Uint8Array(blockElements * elementBytes.q8_0), view = new DataView(bytes.buffer);
+  for (let at = 0; at < bytes.length; at += 34) {
+    view.setFloat16(at, amplitude / 127, true);
+    for (let i = 2; i < 34; i++) view.setInt8(at + i, Math.round(next() * 127));
+  }
+  return bytes;
+}
+
 /**
  * Writes the file and returns its size in bytes. Norms are 1, all else is uniform in ±0.03.
  * @throws {RangeError} unless the shape is a dense Qwen3's
  */
-export async function writeGguf(path: string, config: ModelConfig): Promise<number> {
-  const list = tensors(checked(config));
-  const random = new PythonRandom(0);
-  const weights = Float16Array.from({ length: blockElements }, () => (2 * random.next() - 1) * amplitude);
-  const block = new Uint8Array(weights.buffer);
+export async function writeGguf(path: string, config: ModelConfig, dtype: GgufWeights): Promise<number> {
+  const list = tensors(checked(config), dtype);
+  const block = randomWeights(dtype);
   using file = await Deno.open(path, { create: true, write: true, truncate: true });
   let written = 0;
   const write = async (bytes: Uint8Array) => {

@@ -31,12 +31,18 @@ function unreadable(): unknown {
   return value;
 }
 
+/** Never returns, and can be ended all the same: a wait without end would outlive the worker (Deno 2.9.6). */
+function stall(): never {
+  const never = new Int32Array(new SharedArrayBuffer(4));
+  for (;;) Atomics.wait(never, 0, 0, 100);
+}
+
 function happen(fault: Fault): void {
   switch (fault) {
     case "die":
       throw new Error("told to die");
     case "stall":
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+      stall();
       return;
     case "close":
       for (const port of notedPorts()) port.close();

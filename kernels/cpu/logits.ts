@@ -4,24 +4,10 @@ import type { BatchPlan, StepResult } from "../plan.ts";
 import type { Collective, StateSpec } from "../ops.ts";
 import { gatherBest, gatherRows, needsWholeRow } from "../vocabulary.ts";
 import { type Bank, Region } from "./bank.ts";
-import type { ForwardContext } from "./forward.ts";
 import { type SampledRow, sampledRows, SampleFlag } from "../sampling.ts";
-import { LogitRow } from "./sampling.ts";
+import { LogitRow, type Logits } from "./sampling.ts";
+import type { CpuState } from "./state.ts";
 import type { StepTokens } from "./workspace.ts";
-
-/** Where a step's logits are, in one bank. */
-export interface Logits {
-  /** Of the head. */
-  readonly bank: Bank;
-  /** Of this rank's logits, [samples] rows of `stride` bytes. */
-  readonly address: number;
-  /** Bytes from row to row. */
-  readonly stride: number;
-  /** Two scratch buffers of a row each: numbers, indices. */
-  readonly scratch: number;
-  /** The second of the two. */
-  readonly indices: number;
-}
 
 /** Room for the logits of a step, taken in the bank of the head. */
 export class LogitsBuffers {
@@ -52,7 +38,8 @@ export class LogitsBuffers {
 
 /** Samples or scores the rows of one forward whose logits (of `localRows` tokens, this rank's) have been computed. */
 export function sampleRows(
-  { state, collective }: ForwardContext,
+  state: CpuState,
+  collective: Collective | null,
   logits: Logits,
   localRows: number,
   plan: BatchPlan,

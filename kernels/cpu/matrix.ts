@@ -2,26 +2,14 @@
 //
 // Panel p of a plain matrix has rows 32 p … 32 p + 31. A paired matrix (gate over up) has in panel p gate rows
 // 16 p … 16 p + 15, then the up rows of the same numbers, so that SiLU·mul finds both among one panel's sums.
-// Rows that do not exist are zeros. The dtype stays as stored; bfloat16 and float16 are unpacked in registers
-// (one shift and mask, or shift, mask and multiplication), which no wider form in memory would beat. Eight-bit
-// panels are blocks of 32 columns, each with its rows' scales in front.
+// Rows that do not exist are zeros. What a panel looks like is its format's matter, in `assembly/formats/`.
 
-import type { DType } from "../formats/mod.ts";
 import type { Matrix, MatrixSpec, RopeTable, Vector } from "../ops.ts";
-import { rowBytes } from "../formats/mod.ts";
-import { q8Block } from "../formats/q8.ts";
+import { type DType, rowBytes } from "../formats/mod.ts";
 import { type Bank, Constant } from "./bank.ts";
+import { formatNumber } from "./formats.ts";
 
 const panelRows = 32;
-
-/** Numbers of the dtypes in the kernels. */
-export const dtypeCode: Readonly<Record<DType, number>> = { bf16: 0, f16: 1, f32: 2, q8: 3 };
-
-/** Bytes of a panel. */
-function panelBytes(dtype: DType, columns: number): number {
-  if (dtype !== "q8") return panelRows * rowBytes(dtype, columns);
-  return panelRows * (columns + 2 * Math.ceil(columns / q8Block));
-}
 
 /** Rows that `writeRows` copies into the memory at a time, in bytes. */
 const stagingBytes = 1 << 18;
@@ -30,6 +18,8 @@ const stagingBytes = 1 << 18;
 export class CpuMatrix implements Matrix {
   /** Panels of one expert. */
   readonly panels: number;
+  readonly #format: number;
+  readonly #panelBytes: number;
   /** Bytes of one expert; of all for a plain matrix. */
   readonly expertBytes: number;
   /** Bytes of all experts. */
@@ -39,11 +29,13 @@ export class CpuMatrix implements Matrix {
   /** Of the first panel. */
   readonly address: number;
 
-  /** `place` finds a bank with so much room. */
+  /** `place` finds a bank with so much room; 0 bytes fit into any. */
   constructor(readonly spec: MatrixSpec, place: (bytes: number) => Bank) {
+    this.#format = formatNumber(spec.dtype);
+    this.#panelBytes = place(0).exports.panelBytes(this.#format, spec.columns);
     this.panels = Math.ceil(spec.rows / panelRows);
     if (spec.layout === "paired") this.panels = Math.ceil(spec.rows / 2 / (panelRows / 2));
-    this.expertBytes = this.panels * panelBytes(spec.dtype, spec.columns);
+    this.expertBytes = this.panels * this.#panelBytes;
     this.byteLength = this.expertBytes * (spec.experts ?? 1);
     this.bank = place(this.byteLength);
     this.address = this.bank.allocate(this.byteLength);
@@ -53,8 +45,7 @@ export class CpuMatrix implements Matrix {
   /** Brings whole rows into their panels. `staging` is an address of `stagingBytes` and one row in this bank. */
   writeRows(firstRow: number, data: Uint8Array, staging: number): void {
     const { rows, columns, dtype } = this.spec;
-    const bytesPerRow = rowBytes(dtype, columns), size = dtype === "f32" ? 4 : 2;
-    const { exports, bytes } = this.bank;
+    const bytesPerRow = rowBytes(dtype, columns), { exports, bytes } = this.bank;
     const perPiece = Math.max(1, Math.floor(stagingBytes / bytesPerRow));
     const count = data.length / bytesPerRow;
     for (let done = 0; done < count;) {
@@ -62,20 +53,10 @@ export class CpuMatrix implements Matrix {
       bytes.set(data.subarray(done * bytesPerRow, (done + piece) * bytesPerRow), staging);
       for (let i = 0; i < piece;) {
         const row = firstRow + done + i;
-        const { panel, lane, run } = this.#place(row % rows);
-        const at = this.address + Math.floor(row / rows) * this.expertBytes +
-          panel * panelBytes(dtype, columns);
-        const from = staging + i * bytesPerRow;
-        if (dtype === "q8") {
-          exports.packRowQ8(at, lane, from, columns);
-          i++;
-        } else if (size === 2 && lane % 8 === 0 && run >= 8 && piece - i >= 8) {
-          exports.packRows8(at, lane, from, columns);
-          i += 8;
-        } else {
-          exports.packRow(at, lane, from, columns, size);
-          i++;
-        }
+        const { panel, lane, run } = this.#place(row % rows), some = Math.min(run, piece - i);
+        const at = this.address + Math.floor(row / rows) * this.expertBytes + panel * this.#panelBytes;
+        exports.writeRows(this.#format, at, lane, some, staging + i * bytesPerRow, bytesPerRow, columns);
+        i += some;
       }
       done += piece;
     }

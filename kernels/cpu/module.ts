@@ -15,12 +15,10 @@ export interface KernelExports {
   run(program: number, count: number, thread: number, threads: number): number;
   /** Makes every thread leave its barrier. */
   fail(): void;
-  /** Copies a row of `columns` numbers of `size` bytes to row `row` of a panel. */
-  packRow(panel: number, row: number, from: number, columns: number, size: number): void;
-  /** The same for eight 16-bit rows; `columns` is a multiple of 8. */
-  packRows8(panel: number, row: number, from: number, columns: number): void;
-  /** Copies a row of q8, as `rowBytes` describes it, to row `row` of a panel. */
-  packRowQ8(panel: number, row: number, from: number, columns: number): void;
+  /** Bytes of a panel in a format, by its number. */
+  panelBytes(format: number, columns: number): number;
+  /** Brings rows into a panel: see `formatFunctions` in `formats.ts`, with the format's number in front. */
+  writeRows(...args: number[]): void;
   /** Index of the first of the largest numbers. */
   argmax(x: number, count: number): number;
   /** Σ e^((x − shift) · factor). */

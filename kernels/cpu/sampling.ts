@@ -7,7 +7,21 @@
 
 import { gumbel, hash, hashKey } from "../reference/random.ts";
 import type { SampledRow } from "../sampling.ts";
-import type { Logits } from "./logits.ts";
+import type { Bank } from "./bank.ts";
+
+/** Where a step's logits are, in one bank. */
+export interface Logits {
+  /** Of the head. */
+  readonly bank: Bank;
+  /** Of this rank's logits, [samples] rows of `stride` bytes. */
+  readonly address: number;
+  /** Bytes from row to row. */
+  readonly stride: number;
+  /** Two scratch buffers of a row each: numbers, indices. */
+  readonly scratch: number;
+  /** The second of the two. */
+  readonly indices: number;
+}
 
 /** The model's own distribution, as far as it is reported. */
 export interface Distribution {

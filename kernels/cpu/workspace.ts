@@ -9,7 +9,7 @@ import { Program } from "./program.ts";
 import type { CpuState } from "./state.ts";
 
 /** Most tokens of one product; more are cut into chunks. */
-export const maxChunk = 512;
+export const maxChunk = 256;
 /** Rows (tokens times query heads of a group) that attention takes at once, unless one token has more. */
 const attentionRows = 32;
 /** Numbers that a thread packs into its own scratch, rather than all together behind a barrier. */

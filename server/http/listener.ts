@@ -20,6 +20,8 @@ export interface ListenerOptions {
 /** Milliseconds between two attempts to accept, when one has failed: doubled from the first to the second. */
 const shortestPause = 20;
 const longestPause = 1_000;
+/** Without descriptors, connections that have been idle for so many milliseconds are given up. */
+const longIdle = 1_000;
 
 /** A port with connections. */
 export class Listener {
@@ -31,8 +33,8 @@ export class Listener {
   evicted = 0;
   readonly #listener: Deno.TcpListener;
   readonly #options: ListenerOptions;
-  /** In the order in which they became idle; busy ones are not in it. */
-  readonly #idle = new Set<Socket>();
+  /** Since when each is idle (of `performance.now()`), in that order; busy ones are not in it. */
+  readonly #idle = new Map<Socket, number>();
   readonly #all = new Set<Socket>();
   #closed = false;
 
@@ -56,7 +58,7 @@ export class Listener {
   /** A request has begun on the connection, or the last of it is done. */
   setBusy(socket: Socket, busy: boolean): void {
     if (busy) this.#idle.delete(socket);
-    else if (this.#all.has(socket)) this.#idle.add(socket);
+    else if (this.#all.has(socket)) this.#idle.set(socket, performance.now());
   }
 
   /** No new connections; idle ones are closed. */
@@ -64,7 +66,7 @@ export class Listener {
     if (this.#closed) return;
     this.#closed = true;
     this.#listener.close();
-    for (const socket of this.#idle) socket.destroy();
+    for (const socket of this.#idle.keys()) socket.destroy();
   }
 
   /** Ends what is left. */
@@ -85,7 +87,8 @@ export class Listener {
         this.acceptErrors++;
         if (pause === 0) this.#options.onError(error);
         pause = Math.min(longestPause, Math.max(shortestPause, pause * 2));
-        this.#evict(); // gives a descriptor back
+        // Gives a descriptor back. Not at once: Linux reports the lack of descriptors when there is nobody to accept.
+        if (this.#evict(longIdle)) pause = shortestPause;
         await new Promise((resolve) => setTimeout(resolve, pause));
         continue;
       }
@@ -110,7 +113,7 @@ export class Listener {
       return;
     }
     this.#all.add(socket);
-    this.#idle.add(socket);
+    this.#idle.set(socket, performance.now());
     socket.once("close", () => {
       this.#all.delete(socket);
       this.#idle.delete(socket);
@@ -118,9 +121,11 @@ export class Listener {
     this.#options.onConnection(socket);
   }
 
-  #evict(): boolean {
-    const [longestIdle] = this.#idle;
-    if (longestIdle === undefined) return false;
+  /** Closes the connection that has been idle longest, and for so many milliseconds at least. */
+  #evict(least = 0): boolean {
+    const [oldest] = this.#idle;
+    if (oldest === undefined || performance.now() - oldest[1] < least) return false;
+    const [longestIdle] = oldest;
     this.evicted++;
     this.#idle.delete(longestIdle);
     this.#all.delete(longestIdle);

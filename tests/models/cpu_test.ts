@@ -8,5 +8,5 @@ testReferenceModels(
   "cpu, small memories",
   () => createCpuBackend({ threads: 2, allThreads: "always", memoryPages: 128 }),
 );
-testInt8Models("cpu", () => createCpuBackend({ threads: 2, allThreads: "always" }));
-testInt8Models("cpu, plain SIMD", () => createCpuBackend({ threads: 1, plain: true }));
+testInt8Models("cpu", () => createCpuBackend({ threads: 2, allThreads: "always" }), Deno.test, [], true);
+testInt8Models("cpu, plain SIMD", () => createCpuBackend({ threads: 1, plain: true }), Deno.test, [], true);

@@ -7,34 +7,30 @@
 // sums use the micro-kernels of `cache_tile.ts`; the integers' scales are applied to the scores and to the weights.
 // What is read beyond the last token of a run (to fill up an eight) is masked.
 
+import { Attention } from "../operations";
 import { cache2x16, cache2x8, cache4x8 } from "./cache_tile";
-import { claim, real, word } from "./program";
-import { clear, exp4, max4, storeTransposed, sum4 } from "./vector";
-import { lanePosition } from "./weights";
+import { slotOf } from "./pages";
+import { claim } from "./program";
+import { clear, exp4, lanePosition, max4, storeTransposed, sum4 } from "./vector";
 
 const blockKeys: usize = 64;
 /** In place of −∞, which would make NaN of (−∞) − (−∞). */
 const lowest: f32 = -1e30;
 
-/**
- * Words: 2 qkv, 3 stride, 4 runs (sequence row, first position, first token, tokens), 5 run count, 6 heads,
- * 7 kv heads, 8 head dimension, 9 output, 10 output stride, 11 keys, 12 values, 13 page table, 14 pages per row,
- * 15 log2 of the page size, 16 scale, 17 window (0: none), 18 scratch, 19 scratch bytes per thread, 20 most rows
- * of a unit (a multiple of 4), 21 scales of keys, 22 scales of values.
- */
-export function attention(op: usize, thread: i32): void {
-  const kvHeads = word(op, 7), count = word(op, 5) * kvHeads;
-  const scratch = word(op, 18) + thread * word(op, 19);
+/** A unit is a kv head of a run; scratch is laid out by `attend`. */
+export function attention(op: Attention, thread: i32): void {
+  const kvHeads = op.kvHeads, count = op.runCount * kvHeads;
+  const scratch = op.scratch + thread * op.scratchBytes;
   for (let u = claim(op, 1); u < count; u = claim(op, 1)) {
     // Longest runs first: the end of a prompt sees the most keys.
-    const run = word(op, 4) + (word(op, 5) - 1 - u / kvHeads) * 16;
+    const run = op.runs + (op.runCount - 1 - u / kvHeads) * 16;
     attend(op, run, u % kvHeads, scratch);
   }
 }
 
 /** The scratch that is laid out here is counted in `../workspace.ts`. */
-function attend(op: usize, run: usize, kvHead: usize, scratch: usize): void {
-  const dim = word(op, 8), group = word(op, 6) / word(op, 7), window = word(op, 17), most = word(op, 20);
+function attend(op: Attention, run: usize, kvHead: usize, scratch: usize): void {
+  const dim = op.headDim, group = op.heads / op.kvHeads, window = op.window, most = op.unitRows;
   const row = load<usize>(run), first = load<usize>(run, 4), tokens = load<usize>(run, 12), rows = tokens * group;
   const bytes = dim * 4;
   const queries = scratch, sums = queries + bytes * most;
@@ -68,18 +64,13 @@ function attend(op: usize, run: usize, kvHead: usize, scratch: usize): void {
         const position = first + min(r + i, rows - 1) / group;
         const from: i32 = window ? position - window + 1 - k0 : 0;
         const factor = softmax(
-          scores + i * blockKeys * 4,
-          keyScales,
-          valueScales,
-          from,
-          position - k0,
-          maxima + (r + i) * 4,
+          scores + i * blockKeys * 4, keyScales, valueScales, from, position - k0, maxima + (r + i) * 4,
           totals + (r + i) * 4,
         );
         if (factor != 1) scaleRow(sums + (r + i) * bytes, bytes, factor);
       }
       packWeights(weights, scores, width, visible);
-      addValues(weights, valueRuns, visible, word(op, 15), dim, width, sums + bytes * r);
+      addValues(weights, valueRuns, visible, op.pageShift, dim, width, sums + bytes * r);
     }
   }
   writeRows(op, run, kvHead, rows, sums, totals);
@@ -109,15 +100,15 @@ function score(q: usize, runs: usize, eights: usize, stride: usize, scores: usiz
 }
 
 @inline
-function queryAt(op: usize, run: usize, kvHead: usize, row: usize): usize {
-  const group = word(op, 6) / word(op, 7);
+function queryAt(op: Attention, run: usize, kvHead: usize, row: usize): usize {
+  const group = op.heads / op.kvHeads;
   const token = load<usize>(run, 8) + row / group, head = kvHead * group + row % group;
-  return word(op, 2) + word(op, 3) * token + head * word(op, 8) * 4;
+  return op.qkv + op.stride * token + head * op.headDim * 4;
 }
 
 /** Queries times scale, [panel][headDim][width]; rows that fill up repeat the last. */
-function packQueries(op: usize, run: usize, kvHead: usize, to: usize, rows: usize): void {
-  const bytes = word(op, 8) * 4, s = f32x4.splat(real(op, 16));
+function packQueries(op: Attention, run: usize, kvHead: usize, to: usize, rows: usize): void {
+  const bytes = op.headDim * 4, s = f32x4.splat(op.scale);
   for (let r: usize = 0; r < rows; r += 4) {
     const panel = to + bytes * r;
     const p0 = queryAt(op, run, kvHead, r), p1 = queryAt(op, run, kvHead, min(r + 1, rows - 1));
@@ -131,31 +122,20 @@ function packQueries(op: usize, run: usize, kvHead: usize, to: usize, rows: usiz
       const p2 = queryAt(op, run, kvHead, r + 2), p3 = queryAt(op, run, kvHead, min(r + 3, rows - 1));
       for (let i: usize = 0; i < bytes; i += 16) {
         storeTransposed(
-          panel + 4 * i,
-          f32x4.mul(v128.load(p0 + i), s),
-          f32x4.mul(v128.load(p1 + i), s),
-          f32x4.mul(v128.load(p2 + i), s),
-          f32x4.mul(v128.load(p3 + i), s),
+          panel + 4 * i, f32x4.mul(v128.load(p0 + i), s), f32x4.mul(v128.load(p1 + i), s),
+          f32x4.mul(v128.load(p2 + i), s), f32x4.mul(v128.load(p3 + i), s),
         );
       }
     }
   }
 }
 
-/** Number of a position's slot, as `norm.ts` counts them. */
-@inline
-function slotOf(op: usize, row: usize, kvHead: usize, position: usize): usize {
-  const shift = word(op, 15);
-  const page = load<usize>(word(op, 13) + (row * word(op, 14) + (position >> shift)) * 4);
-  return ((page * word(op, 7) + kvHead) << shift) + (position & ((1 << shift) - 1));
-}
-
 /**
  * Runs of the block's keys, eight at a time, each headDim lines of eight; returns the bytes between lines. Pages of
  * eight tokens or more hold them so; smaller ones are gathered.
  */
-function findKeys(op: usize, row: usize, kvHead: usize, k0: usize, keys: usize, to: usize, gathered: usize): usize {
-  const shift = word(op, 15), dim = word(op, 8), base = word(op, 11), mask: usize = (1 << shift) - 1;
+function findKeys(op: Attention, row: usize, kvHead: usize, k0: usize, keys: usize, to: usize, gathered: usize): usize {
+  const shift = op.pageShift, dim = op.headDim, base = op.keys, mask: usize = (1 << shift) - 1;
   for (let g: usize = 0; g < keys; g += 8) {
     let at: usize;
     if (shift >= 3) {
@@ -177,21 +157,21 @@ function findKeys(op: usize, row: usize, kvHead: usize, k0: usize, keys: usize, 
 }
 
 /** Runs of the block's values, one per page, tokens as lines. */
-function findValues(op: usize, row: usize, kvHead: usize, k0: usize, keys: usize, to: usize): void {
-  const mask: usize = (1 << word(op, 15)) - 1;
+function findValues(op: Attention, row: usize, kvHead: usize, k0: usize, keys: usize, to: usize): void {
+  const mask: usize = (1 << op.pageShift) - 1;
   for (let j: usize = 0; j < keys; to += 8) {
     const slot = slotOf(op, row, kvHead, k0 + j), n = min(mask + 1 - (slot & mask), keys - j);
-    store<usize>(to, word(op, 12) + slot * word(op, 8) * 2), store<usize>(to, n, 4);
+    store<usize>(to, op.values + slot * op.headDim * 2), store<usize>(to, n, 4);
     j += n;
   }
 }
 
 /** Scales of the block's keys and values, in the order of the keys. */
-function findScales(op: usize, row: usize, kvHead: usize, k0: usize, keys: usize, ks: usize, vs: usize): void {
-  const mask: usize = (1 << word(op, 15)) - 1;
+function findScales(op: Attention, row: usize, kvHead: usize, k0: usize, keys: usize, ks: usize, vs: usize): void {
+  const mask: usize = (1 << op.pageShift) - 1;
   for (let j: usize = 0; j < keys;) {
     const slot = slotOf(op, row, kvHead, k0 + j), n = min(mask + 1 - (slot & mask), keys - j);
-    const kFrom = word(op, 21) + slot * 4, vFrom = word(op, 22) + slot * 4;
+    const kFrom = op.keyScales + slot * 4, vFrom = op.valueScales + slot * 4;
     for (let i: usize = 0; i < n; i++, j++) {
       store<f32>(ks + j * 4, load<f32>(kFrom + i * 4));
       store<f32>(vs + j * 4, load<f32>(vFrom + i * 4));
@@ -204,13 +184,7 @@ function findScales(op: usize, row: usize, kvHead: usize, k0: usize, keys: usize
  * elsewhere. The row's maximum and total follow; its sums must be multiplied by what is returned.
  */
 function softmax(
-  scores: usize,
-  keyScales: usize,
-  valueScales: usize,
-  from: i32,
-  to: i32,
-  maximumAt: usize,
-  totalAt: usize,
+  scores: usize, keyScales: usize, valueScales: usize, from: i32, to: i32, maximumAt: usize, totalAt: usize,
 ): f32 {
   const end = <usize> max(0, min(<i32> blockKeys, (to + 4) & ~3)) * 4;
   const lo = i32x4.splat(from), hi = i32x4.splat(to), four = i32x4.splat(4);
@@ -262,13 +236,7 @@ function packWeights(to: usize, scores: usize, width: usize, keys: usize): void 
 
 /** sums[width, headDim] += weights · values of the block's first `keys` tokens. */
 function addValues(
-  weights: usize,
-  runs: usize,
-  keys: usize,
-  shift: usize,
-  dim: usize,
-  width: usize,
-  sums: usize,
+  weights: usize, runs: usize, keys: usize, shift: usize, dim: usize, width: usize, sums: usize,
 ): void {
   // The block begins at a multiple of 64, so its pages are whole but for the last one, which may see fewer tokens.
   const count = (keys + (1 << shift) - 1) >> shift, end = runs + count * 8, lastLines = load<usize>(end - 8, 4);
@@ -288,11 +256,11 @@ function addValues(
 }
 
 /** sums / totals to the output. */
-function writeRows(op: usize, run: usize, kvHead: usize, rows: usize, sums: usize, totals: usize): void {
-  const bytes = word(op, 8) * 4, group = word(op, 6) / word(op, 7);
+function writeRows(op: Attention, run: usize, kvHead: usize, rows: usize, sums: usize, totals: usize): void {
+  const bytes = op.headDim * 4, group = op.heads / op.kvHeads;
   for (let r: usize = 0; r < rows; r++) {
     const token = load<usize>(run, 8) + r / group, head = kvHead * group + r % group;
-    const y = word(op, 9) + word(op, 10) * token + bytes * head;
+    const y = op.output + op.outputStride * token + bytes * head;
     const scale = f32x4.splat(1 / load<f32>(totals + r * 4)), from = sums + bytes * r;
     for (let i: usize = 0; i < bytes; i += 16) v128.store(y + i, f32x4.mul(v128.load(from + i), scale));
   }

@@ -29,13 +29,7 @@ function odd(v: v128, mask: v128): v128 {
 const runBytes: usize = 8;
 
 export function cache4x8(
-  a: usize,
-  runs: usize,
-  end: usize,
-  offset: usize,
-  bStride: usize,
-  c: usize,
-  cStride: usize,
+  a: usize, runs: usize, end: usize, offset: usize, bStride: usize, c: usize, cStride: usize,
 ): void {
   const c1 = c + cStride, c2 = c1 + cStride, c3 = c2 + cStride, mask = v128.load(oddLanes);
   let r00 = v128.load(c), r01 = v128.load(c, 16), r10 = v128.load(c1), r11 = v128.load(c1, 16);
@@ -60,14 +54,7 @@ export function cache4x8(
 
 /** Two rows; the second eight stands `next` bytes behind the first. */
 export function cache2x16(
-  a: usize,
-  runs: usize,
-  end: usize,
-  offset: usize,
-  next: usize,
-  bStride: usize,
-  c: usize,
-  cStride: usize,
+  a: usize, runs: usize, end: usize, offset: usize, next: usize, bStride: usize, c: usize, cStride: usize,
 ): void {
   const c1 = c + cStride, mask = v128.load(oddLanes);
   let r00 = v128.load(c), r01 = v128.load(c, 16), r02 = v128.load(c, 32), r03 = v128.load(c, 48);
@@ -89,13 +76,7 @@ export function cache2x16(
 
 /** Two rows, one eight. */
 export function cache2x8(
-  a: usize,
-  runs: usize,
-  end: usize,
-  offset: usize,
-  bStride: usize,
-  c: usize,
-  cStride: usize,
+  a: usize, runs: usize, end: usize, offset: usize, bStride: usize, c: usize, cStride: usize,
 ): void {
   const c1 = c + cStride, mask = v128.load(oddLanes);
   let r00 = v128.load(c), r01 = v128.load(c, 16), r10 = v128.load(c1), r11 = v128.load(c1, 16);

@@ -2,37 +2,35 @@
 //
 // Every thread has an instance of this module on the same shared memory and calls `run` with the same program.
 
+import { Attention, Combine, Embed, Kind, Operation, operationBytes, Product, Routing } from "../operations";
 import { attention } from "./attention";
 import { embed } from "./embed";
 import { linear, pack } from "./linear";
 import { combine, expertLinear, expertPack, groupTokens, route } from "./moe";
-import { ropeStore } from "./norm";
-import { barrier, fail, operationBytes, word } from "./program";
+import { barrier } from "./program";
+import { ropeStore } from "./rope";
 
-export * from "./cache_tile";
+export { panelBytes, writeRows } from "../formats";
 export { fail } from "./program";
 export { argmax, collect, expSum, noisyMaximum } from "./scan";
-export * from "./tile";
-export { packRowQ8 } from "./tile_q8";
-export { packRow, packRows8 } from "./weights";
 
 /** Runs `count` operations as thread `thread` of `threads`. False: another thread failed. */
 export function run(program: usize, count: i32, thread: i32, threads: i32): bool {
   for (let i = 0; i < count; i++, program += operationBytes) {
-    switch (word(program, 0)) {
-      case 0: embed(program); break;
-      case 1: pack(program); break;
-      case 2: linear(program, thread); break;
-      case 3: ropeStore(program); break;
-      case 4: attention(program, thread); break;
-      case 5: route(program); break;
-      case 6: groupTokens(program); break;
-      case 7: expertPack(program); break;
-      case 8: expertLinear(program, thread); break;
-      case 9: combine(program); break;
+    switch (changetype<Operation>(program).kind) {
+      case Kind.embed: embed(changetype<Embed>(program)); break;
+      case Kind.pack: pack(changetype<Product>(program)); break;
+      case Kind.linear: linear(changetype<Product>(program), thread); break;
+      case Kind.ropeStore: ropeStore(changetype<Attention>(program)); break;
+      case Kind.attention: attention(changetype<Attention>(program), thread); break;
+      case Kind.route: route(changetype<Routing>(program)); break;
+      case Kind.groupTokens: groupTokens(changetype<Routing>(program)); break;
+      case Kind.expertPack: expertPack(changetype<Product>(program)); break;
+      case Kind.expertLinear: expertLinear(changetype<Product>(program), thread); break;
+      case Kind.combine: combine(changetype<Combine>(program)); break;
       default: unreachable();
     }
-    if (!barrier(program, threads)) return false;
+    if (!barrier(changetype<Operation>(program), threads)) return false;
   }
   return true;
 }

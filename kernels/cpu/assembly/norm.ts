@@ -1,9 +1,7 @@
-// Root-mean-square norm (Zhang & Sennrich 2019, arXiv 1910.07467), per-head norm and rotary positions (Su et al.
-// 2021, arXiv 2104.09864), and the store of keys and values into their pages.
+// Root-mean-square norm (Zhang & Sennrich 2019, arXiv 1910.07467), and the rows of a product's input with it.
 
-import { claim, real, word } from "./program";
-import { madd, max4, sum4 } from "./vector";
-import { lanePosition } from "./weights";
+import { Product } from "../operations";
+import { madd, sum4 } from "./vector";
 
 /** 1 / sqrt(mean(x²) + epsilon) of `count` numbers, a multiple of 8. */
 export function rmsScale(x: usize, count: usize, epsilon: f32): f32 {
@@ -16,107 +14,21 @@ export function rmsScale(x: usize, count: usize, epsilon: f32): f32 {
   return 1 / sqrt<f32>(sum4(f32x4.add(a, b)) / <f32> count + epsilon);
 }
 
-/** Norm (if `norm`) and rotation of one head, in place; `half` a multiple of 4. */
-function rotate(x: usize, half: usize, cosine: usize, sine: usize, norm: usize, epsilon: f32): void {
-  const bytes = half * 4;
-  if (norm) {
-    const scale = f32x4.splat(rmsScale(x, 2 * half, epsilon));
-    for (let i: usize = 0; i < 2 * bytes; i += 16) {
-      v128.store(x + i, f32x4.mul(f32x4.mul(v128.load(x + i), scale), v128.load(norm + i)));
-    }
-  }
-  for (let i: usize = 0; i < bytes; i += 16) {
-    const c = v128.load(cosine + i), s = v128.load(sine + i);
-    const a = v128.load(x + i), b = v128.load(x + bytes + i);
-    v128.store(x + i, f32x4.sub(f32x4.mul(a, c), f32x4.mul(b, s)));
-    v128.store(x + bytes + i, f32x4.add(f32x4.mul(b, c), f32x4.mul(a, s)));
-  }
-}
-
-/**
- * Norms and rotates q and k of every token and stores k and v as 16-bit integers: x = number · scale · 2¹⁶ (the
- * kernels read the numbers in the upper halves of words). A page holds per kv head the keys transposed,
- * [headDim][page size], so that eight keys are a vector of the score kernel, and the values as rows, [page
- * size][headDim]; the scales are apart, [page][kv head][page size]. Eight neighbours stand as 0 4 1 5 2 6 3 7, which
- * unpacking puts in order. A unit is one token and one head of [q | k | v].
- *
- * Words: 2 qkv, 3 stride, 4 token count, 5 heads, 6 kv heads, 7 head dimension, 8 token rows, 9 token positions,
- * 10 cosine, 11 sine, 12 q norm, 13 q epsilon, 14 k norm, 15 k epsilon, 16 keys, 17 values, 18 page table,
- * 19 pages per row, 20 log2 of the page size, 21 scales of keys, 22 scales of values.
- */
-export function ropeStore(op: usize): void {
-  const heads = word(op, 5), kvHeads = word(op, 6), dim = word(op, 7);
-  const all = heads + 2 * kvHeads, tokens = word(op, 4);
-  // Claims of whole tokens keep the atomic counter quiet when there are many.
-  const group = tokens >= 64 ? all : 1;
-  for (let unit = claim(op, group); unit < tokens * all; unit = claim(op, group)) {
-    for (let u = unit; u < unit + group; u++) {
-      const t = u / all, h = u % all;
-      const position = load<u32>(word(op, 9) + t * 4);
-      const x = word(op, 2) + word(op, 3) * t + dim * 4 * h;
-      const angle = position * dim * 2, cosine = word(op, 10) + angle, sine = word(op, 11) + angle;
-      if (h < heads) {
-        rotate(x, dim >> 1, cosine, sine, word(op, 12), real(op, 13));
-      } else if (h < heads + kvHeads) {
-        rotate(x, dim >> 1, cosine, sine, word(op, 14), real(op, 15));
-        storeKey(op, x, t, position, h - heads);
-      } else {
-        storeValue(op, x, t, position, h - heads - kvHeads);
-      }
-    }
-  }
-}
-
-/** Number of a position's slot among all slots of its kv head's pages: (page · kvHeads + head) · size + slot. */
+/** Address of row `index` of a product's input. */
 @inline
-function slotOf(op: usize, token: usize, position: usize, kvHead: usize): usize {
-  const shift = word(op, 20), row = load<u32>(word(op, 8) + token * 4);
-  const page = load<u32>(word(op, 18) + (row * word(op, 19) + (position >> shift)) * 4);
-  return ((page * word(op, 6) + kvHead) << shift) + (position & ((1 << shift) - 1));
+export function inputRow(op: Product, index: usize): usize {
+  return op.input + op.inputStride * (op.rows ? load<usize>(op.rows + index * 4) : index);
 }
 
-function storeKey(op: usize, x: usize, token: usize, position: usize, kvHead: usize): void {
-  const slot = slotOf(op, token, position, kvHead), dim = word(op, 7), shift = word(op, 20);
-  const within = slot & ((1 << shift) - 1), first = slot - within;
-  const factor = storeScale(word(op, 21) + slot * 4, x, dim);
-  const lane = shift >= 3 ? (within & ~7) + lanePosition(within & 7) : within;
-  let to = word(op, 16) + first * dim * 2 + lane * 2;
-  for (let i: usize = 0; i < dim * 4; i += 16, to += <usize> 8 << shift) {
-    const v = quantize(v128.load(x + i), factor);
-    store<u16>(to, i32x4.extract_lane(v, 0));
-    store<u16>(to + (2 << shift), i32x4.extract_lane(v, 1));
-    store<u16>(to + (4 << shift), i32x4.extract_lane(v, 2));
-    store<u16>(to + (6 << shift), i32x4.extract_lane(v, 3));
-  }
-}
-
-function storeValue(op: usize, x: usize, token: usize, position: usize, kvHead: usize): void {
-  const slot = slotOf(op, token, position, kvHead), dim = word(op, 7);
-  const factor = storeScale(word(op, 22) + slot * 4, x, dim);
-  let to = word(op, 17) + slot * dim * 2;
-  for (let i: usize = 0; i < dim * 4; i += 32, to += 16) {
-    const a = quantize(v128.load(x + i), factor), b = quantize(v128.load(x + i, 16), factor);
-    v128.store(to, v128.or(v128.and(a, i32x4.splat(0xffff)), i32x4.shl(b, 16)));
-  }
-}
-
-/** Writes the scale of `count` numbers; returns the factor that makes integers of them. */
-function storeScale(to: usize, x: usize, count: usize): f32 {
-  let m = f32x4.splat(0), n = m;
-  for (const end = x + count * 4; x < end; x += 16) {
-    const v = f32x4.abs(v128.load(x));
-    m = f32x4.pmax(m, v);
-    // A NaN is never the larger one; it survives in a sum.
-    n = f32x4.add(n, f32x4.sub(v, v));
-  }
-  const largest = max4(m) + sum4(n);
-  store<f32>(to, largest * <f32> (1 / (32767.0 * 65536.0)));
-  return largest > 0 ? <f32> 32767 / largest : 0;
-}
-
-/** Rounds x · factor (at most 32767) to integers, in the low halves of the lanes. */
+/** The factor of the row at x by the product's norm, in all lanes; 1 without one. */
 @inline
-function quantize(x: v128, factor: f32): v128 {
-  // Adding 1.5 · 2²³ leaves the integer in the low bits, in two's complement.
-  return f32x4.add(f32x4.mul(x, f32x4.splat(factor)), f32x4.splat(12582912));
+export function normScale(op: Product, x: usize): v128 {
+  return f32x4.splat(op.norm ? rmsScale(x, op.columns, op.epsilon) : 1);
+}
+
+/** Four numbers at x, times `scale` and the norm's weights at norm + offset if there is a norm. */
+@inline
+export function scaled(x: usize, norm: usize, offset: usize, scale: v128): v128 {
+  if (!norm) return v128.load(x);
+  return f32x4.mul(f32x4.mul(v128.load(x), scale), v128.load(norm + offset));
 }

@@ -1,13 +1,11 @@
 // How threads share the work of a program: units of an operation are claimed from a counter, and a barrier stands
 // between operations.
 //
-// A program is an array of operations of 128 bytes that the executor's thread writes into the memory: word 0 the
-// kind, word 1 the claim counter (begins at 0), the rest arguments. Its layout is repeated in `../program.ts`.
-// The barrier is a counting one with a phase number (Mellor-Crummey & Scott 1991): spin for some microseconds,
+// A program is an array of operations, which `../operations.ts` describes; the executor's thread writes it into the
+// memory. The barrier is a counting one with a phase number (Mellor-Crummey & Scott 1991): spin for some microseconds,
 // then sleep until the last thread wakes the others. A thread that fails sets `failed`, and every waiter leaves.
 
-/** Bytes of one operation. */
-export const operationBytes: usize = 128;
+import { Operation } from "../operations";
 
 /** Control block, below the compiler's static data; each word stands on a cache line of its own. */
 const arrived: usize = 256;
@@ -22,26 +20,14 @@ const slice: i64 = 200_000_000;
 /** Slices without any thread claiming work after which the others are taken for dead: ten seconds. */
 const patience: i32 = 50;
 
-/** Argument `index` of an operation as an integer or address. */
-@inline
-export function word(operation: usize, index: usize): usize {
-  return load<usize>(operation + (index << 2));
-}
-
-/** Argument `index` as a float. */
-@inline
-export function real(operation: usize, index: usize): f32 {
-  return load<f32>(operation + (index << 2));
-}
-
 /** The first of `count` units that now belong to this thread; beyond the last there is no work left. */
 @inline
-export function claim(operation: usize, count: usize): usize {
-  return atomic.add<usize>(operation + 4, count);
+export function claim(op: Operation, count: usize): usize {
+  return atomic.add<usize>(changetype<usize>(op) + offsetof<Operation>("claimed"), count);
 }
 
 /** Waits until all threads are here. False: some thread failed or died, give up. */
-export function barrier(operation: usize, threads: i32): bool {
+export function barrier(op: Operation, threads: i32): bool {
   if (threads == 1) return true;
   const now = atomic.load<usize>(phase);
   if (atomic.add<i32>(arrived, 1) + 1 == threads) {
@@ -53,11 +39,11 @@ export function barrier(operation: usize, threads: i32): bool {
   for (let i = 0; i < spins; i++) {
     if (atomic.load<usize>(phase) != now) return atomic.load<i32>(failed) == 0;
   }
-  let claims = atomic.load<usize>(operation + 4), idle = 0;
+  let claims = claim(op, 0), idle = 0;
   atomic.add<i32>(sleepers, 1);
   while (atomic.load<usize>(phase) == now && atomic.load<i32>(failed) == 0) {
     atomic.wait<usize>(phase, now, slice);
-    const seen = atomic.load<usize>(operation + 4);
+    const seen = claim(op, 0);
     idle = seen == claims ? idle + 1 : 0;
     claims = seen;
     if (idle == patience) fail();

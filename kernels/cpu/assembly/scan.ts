@@ -3,7 +3,7 @@
 // They narrow 150,000 logits down to a few hundred in float32; `../sampling.ts` then decides among those in
 // float64, exactly as the reference does.
 
-import { exp4 } from "./vector";
+import { exp4, max4 } from "./vector";
 
 /** Index of the first of the largest numbers; NaN is never the largest. */
 export function argmax(x: usize, count: u32): u32 {
@@ -11,10 +11,7 @@ export function argmax(x: usize, count: u32): u32 {
   const end = x + <usize> count * 4, whole = x + (<usize> count & ~3) * 4;
   let p = x;
   for (; p < whole; p += 16) m = f32x4.pmax(m, v128.load(p));
-  let best = max(
-    max(f32x4.extract_lane(m, 0), f32x4.extract_lane(m, 1)),
-    max(f32x4.extract_lane(m, 2), f32x4.extract_lane(m, 3)),
-  );
+  let best = max4(m);
   for (; p < end; p += 4) if (load<f32>(p) > best) best = load<f32>(p);
   const b = f32x4.splat(best);
   for (p = x; p < whole && !v128.any_true(f32x4.eq(v128.load(p), b)); p += 16) {}
@@ -111,10 +108,7 @@ export function noisyMaximum(x: usize, count: u32, factor: f32, limit: f32, key:
     if (v128.any_true(f32x4.ge(v, l))) {
       const h = mix(v128.xor(index, k));
       // u = (h + ½) / 2³²; E = −log(1 − u), by its series where u is small: 1 − u would round to 1.
-      const u = f32x4.mul(
-        f32x4.add(f32x4.convert_i32x4_u(h), f32x4.splat(0.5)),
-        f32x4.splat(2.3283064365386963e-10),
-      );
+      const u = f32x4.mul(f32x4.add(f32x4.convert_i32x4_u(h), f32x4.splat(0.5)), f32x4.splat(2.3283064365386963e-10));
       const series = f32x4.mul(
         u,
         f32x4.add(
@@ -124,8 +118,7 @@ export function noisyMaximum(x: usize, count: u32, factor: f32, limit: f32, key:
       );
       // 1 − u from the complement of the hash, exact where u is near 1.
       const rest = f32x4.mul(
-        f32x4.add(f32x4.convert_i32x4_u(v128.not(h)), f32x4.splat(0.5)),
-        f32x4.splat(2.3283064365386963e-10),
+        f32x4.add(f32x4.convert_i32x4_u(v128.not(h)), f32x4.splat(0.5)), f32x4.splat(2.3283064365386963e-10),
       );
       const e = v128.bitselect(series, f32x4.neg(log4(rest)), f32x4.lt(u, f32x4.splat(0.01)));
       y = v128.bitselect(f32x4.sub(f32x4.mul(v, f), log4(e)), none, f32x4.ge(v, l));
@@ -135,10 +128,7 @@ export function noisyMaximum(x: usize, count: u32, factor: f32, limit: f32, key:
     m = f32x4.pmax(m, y);
     index = i32x4.add(index, i32x4.splat(4));
   }
-  let best = max(
-    max(f32x4.extract_lane(m, 0), f32x4.extract_lane(m, 1)),
-    max(f32x4.extract_lane(m, 2), f32x4.extract_lane(m, 3)),
-  );
+  let best = max4(m);
   for (let i = count & ~3; i < count; i++) best = max(best, load<f32>(noisy + <usize> i * 4));
   return best;
 }

@@ -75,6 +75,12 @@ export function clear(to: usize, bytes: usize): void {
   for (const end = to + bytes; to < end; to += 16) v128.store(to, f32x4.splat(0));
 }
 
+/** Place of number `index` (0 … 7) among eight 16-bit ones: unpacking even, then odd lanes puts them in order. */
+@inline
+export function lanePosition(index: usize): usize {
+  return index < 4 ? 2 * index : 2 * index - 7;
+}
+
 /** silu(gate) · up, silu(v) = v / (1 + e^−v). */
 @inline
 export function siluMul(gate: v128, up: v128): v128 {

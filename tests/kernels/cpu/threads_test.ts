@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { createCpuBackend } from "../../../kernels/cpu/backend.ts";
 import { Bank } from "../../../kernels/cpu/bank.ts";
 import { compileKernels } from "../../../kernels/cpu/module.ts";
-import { Kind, Program } from "../../../kernels/cpu/program.ts";
+import { Program } from "../../../kernels/cpu/program.ts";
 import { ThreadGroup } from "../../../kernels/cpu/threads.ts";
 
 const kernels = compileKernels(256);
@@ -15,11 +15,13 @@ function pushTrap(bank: Bank, program: Program): void {
   const packed = bank.allocate(tokens * columns * 4), output = bank.allocate(tokens * panels * 32 * 4);
   // Panels overlap: what is multiplied does not matter.
   const weights = bank.allocate(columns * 64), scratch = bank.allocate(1 << 16);
+  const words = {
+    ...{ input: packed, inputStride: columns * 4, rows: 0, tokens, columns, norm: 0, epsilon: 0, packed },
+    ...{ packRoom: 0, weights, format: 0, panels: 1, results: 32, bias: 0, outputStride: panels * 128 },
+    ...{ epilogue: 0, scratch, scratchBytes: 1 << 30, claimPanels: 1, groups: 0, expertBytes: 0 },
+  };
   for (let panel = 0; panel < panels; panel++) {
-    program.push(Kind.Linear, [
-      ...[packed, columns * 4, 0, tokens, columns, 0, 0, packed, weights, 0, 1, 32, 0],
-      ...[output + panel * 128, panels * 128, 0, scratch, 1 << 30, 0, 1],
-    ]);
+    program.push("linear", { ...words, output: output + panel * 128 });
   }
 }
 
@@ -40,10 +42,10 @@ Deno.test("a kernel that traps on the caller's thread throws there and releases 
   const bank = new Bank(0, kernels);
   group.attach(bank);
   await group.ready();
-  const program = new Program(bank);
-  program.push(99, []);
-  assert.throws(() => group.run(bank, program.address, 1), WebAssembly.RuntimeError);
-  assert.throws(() => group.run(bank, program.address, 0), /a kernel failed/);
+  const program = bank.allocate(128);
+  bank.words[program / 4] = 99;
+  assert.throws(() => group.run(bank, program, 1), WebAssembly.RuntimeError);
+  assert.throws(() => group.run(bank, program, 0), /a kernel failed/);
 });
 
 Deno.test("an impossible number of threads is refused", async () => {

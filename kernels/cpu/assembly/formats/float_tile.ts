@@ -8,12 +8,7 @@
 // Each element of C is one chain of multiply-adds in ascending k whatever w is: a token's result has the same bits
 // in any batch.
 
-import { madd } from "./vector";
-
-/** Type parameters that say how B is stored. */
-type Bf16 = u16;
-type F16 = i16;
-type F32 = f32;
+import { madd } from "../vector";
 
 /**
  * Masks and factor of the unpacking, in memory: vector constants would be made anew in every round of a loop,
@@ -61,13 +56,13 @@ function fromHalf(v: v128, mask: v128, factor: v128): v128 {
   return f32x4.mul(v128.and(i32x4.shr_s(v, 3), mask), factor);
 }
 
-@inline
-function tile4<T>(a: usize, b: usize, bStride: usize, c: usize, cStride: usize, k: usize): void {
-  const c1 = c + cStride, c2 = c1 + cStride, c3 = c2 + cStride;
+/** Four rows over eight columns. */
+export function tile4<T>(a: usize, b: usize, c: usize, k: usize): void {
+  const c1 = c + 128, c2 = c + 256, c3 = c + 384;
   let r00 = v128.load(c), r01 = v128.load(c, 16), r10 = v128.load(c1), r11 = v128.load(c1, 16);
   let r20 = v128.load(c2), r21 = v128.load(c2, 16), r30 = v128.load(c3), r31 = v128.load(c3, 16);
   const end = a + (k << 4), mask = unpackMask<T>(), factor = unpackFactor();
-  for (; a < end; a += 16, b += bStride) {
+  for (; a < end; a += 16, b += 32 * sizeof<T>()) {
     let b0 = v128.load(b), b1: v128;
     if (sizeof<T>() == 4) {
       b1 = v128.load(b, 16);
@@ -90,8 +85,7 @@ function tile4<T>(a: usize, b: usize, bStride: usize, c: usize, cStride: usize, 
 }
 
 /** Two rows over half a panel. */
-@inline
-function tile2x16<T>(a: usize, b: usize, c: usize, k: usize): void {
+export function tile2x16<T>(a: usize, b: usize, c: usize, k: usize): void {
   let r00 = v128.load(c), r01 = v128.load(c, 16), r02 = v128.load(c, 32), r03 = v128.load(c, 48);
   let r10 = v128.load(c, 128), r11 = v128.load(c, 144), r12 = v128.load(c, 160), r13 = v128.load(c, 176);
   const end = a + (k << 3), mask = unpackMask<T>(), factor = unpackFactor();
@@ -121,8 +115,7 @@ function tile2x16<T>(a: usize, b: usize, c: usize, k: usize): void {
 }
 
 /** One row over a whole panel: streams the weights once, a cache line (or two) per k. */
-@inline
-function tile1x32<T>(a: usize, b: usize, c: usize, k: usize): void {
+export function tile1x32<T>(a: usize, b: usize, c: usize, k: usize): void {
   let r0 = v128.load(c), r1 = v128.load(c, 16), r2 = v128.load(c, 32), r3 = v128.load(c, 48);
   let r4 = v128.load(c, 64), r5 = v128.load(c, 80), r6 = v128.load(c, 96), r7 = v128.load(c, 112);
   const end = a + (k << 2), mask = unpackMask<T>(), factor = unpackFactor();
@@ -146,34 +139,4 @@ function tile1x32<T>(a: usize, b: usize, c: usize, k: usize): void {
   }
   v128.store(c, r0), v128.store(c, r1, 16), v128.store(c, r2, 32), v128.store(c, r3, 48);
   v128.store(c, r4, 64), v128.store(c, r5, 80), v128.store(c, r6, 96), v128.store(c, r7, 112);
-}
-
-// One compiled function per shape and dtype, so that the compiler's registers are spent on one loop.
-
-export function tile4Bf16(a: usize, b: usize, bStride: usize, c: usize, cStride: usize, k: usize): void {
-  tile4<Bf16>(a, b, bStride, c, cStride, k);
-}
-export function tile4F16(a: usize, b: usize, bStride: usize, c: usize, cStride: usize, k: usize): void {
-  tile4<F16>(a, b, bStride, c, cStride, k);
-}
-export function tile4F32(a: usize, b: usize, bStride: usize, c: usize, cStride: usize, k: usize): void {
-  tile4<F32>(a, b, bStride, c, cStride, k);
-}
-export function tile2x16Bf16(a: usize, b: usize, c: usize, k: usize): void {
-  tile2x16<Bf16>(a, b, c, k);
-}
-export function tile2x16F16(a: usize, b: usize, c: usize, k: usize): void {
-  tile2x16<F16>(a, b, c, k);
-}
-export function tile2x16F32(a: usize, b: usize, c: usize, k: usize): void {
-  tile2x16<F32>(a, b, c, k);
-}
-export function tile1x32Bf16(a: usize, b: usize, c: usize, k: usize): void {
-  tile1x32<Bf16>(a, b, c, k);
-}
-export function tile1x32F16(a: usize, b: usize, c: usize, k: usize): void {
-  tile1x32<F16>(a, b, c, k);
-}
-export function tile1x32F32(a: usize, b: usize, c: usize, k: usize): void {
-  tile1x32<F32>(a, b, c, k);
 }

@@ -1,0 +1,58 @@
+/**
+ * A place in the grammar: what may come next. A position takes one byte and becomes a row of positions, the last of
+ * which goes on top of the stack; when that one is through, the one below continues. Rows are computed when first
+ * asked for, so an automaton is only as large as the texts that went through it.
+ */
+
+/** What a position becomes on a byte, from the bottom to the top of the stack; empty: it is through. */
+export type Row = readonly Position[];
+
+/** One place. Equal places are one object as long as the automaton's table is not cleared. */
+export abstract class Position {
+  #rows: (readonly Row[] | undefined)[] | undefined;
+
+  /** Whether it may be through without another byte. */
+  abstract readonly nullable: boolean;
+
+  /** How many ordinary characters, whichever they are, may follow inside the string that this position is in. */
+  get free(): number {
+    return 0;
+  }
+
+  /** Whether it is inside a JSON string, which ordinary characters do not leave: for them, what is below is all one. */
+  get insideString(): boolean {
+    return false;
+  }
+
+  /** Whether every ordinary character leads back to this very position. */
+  get anyString(): boolean {
+    return false;
+  }
+
+  /** What it becomes on a byte; several rows where the text can be read in several ways. */
+  on(byte: number): readonly Row[] {
+    this.#rows ??= new Array(256);
+    return this.#rows[byte] ??= this.compute(byte);
+  }
+
+  /**
+   * A position with the same behaviour for the next `length` characters, the same one for all long counts: masks are
+   * kept by it.
+   */
+  clamped(_length: number): Position {
+    return this;
+  }
+
+  /** Drops what was computed, so that it can be collected. */
+  forget(): void {
+    this.#rows = undefined;
+  }
+
+  /** What `on` is the first time. */
+  protected abstract compute(byte: number): readonly Row[];
+}
+
+/** No way on. */
+export const DEAD: readonly Row[] = [];
+/** Through. */
+export const THROUGH: readonly Row[] = [[]];

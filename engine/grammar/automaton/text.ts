@@ -1,0 +1,316 @@
+/**
+ * Positions inside a text of a regular language, byte by byte: plain text (rules of a grammar, numbers, literals), and
+ * the content of a JSON string, where a character may also be written as an escape. Bytes of an unfinished character
+ * narrow a range of code points; a byte is taken only if some character of the range leads on.
+ */
+import type { RegexNode } from "../regex/node.ts";
+import { DEAD, Position, type Row, THROUGH } from "./position.ts";
+import type { PositionTable } from "./table.ts";
+
+const SHORT_ESCAPES: ReadonlyMap<number, number> = new Map(
+  [['"', '"'], ["\\", "\\"], ["/", "/"], ["b", "\b"], ["f", "\f"], ["n", "\n"], ["r", "\r"], ["t", "\t"]]
+    .map(([letter, char]) => [letter!.charCodeAt(0), char!.charCodeAt(0)]),
+);
+
+// Positions of one node, found without making their key.
+class NodePositions {
+  plain: Position | undefined;
+  string: Position | undefined;
+  readonly unfinished = new Map<number, readonly Row[]>();
+}
+
+/** The start of a text of a language. Undefined where only the empty text belongs to it: then there is no position. */
+export function plainText(table: PositionTable, node: RegexNode): Position | undefined {
+  if (node.kind === "epsilon") return undefined;
+  return ((node.positions ??= new NodePositions()) as NodePositions).plain ??= table.get(
+    `t${node.id}`,
+    () => new TextPosition(table, node, false),
+  );
+}
+
+/** The content of a JSON string, after its first quote, up to and with its last. */
+export function stringContent(table: PositionTable, node: RegexNode): Position {
+  return ((node.positions ??= new NodePositions()) as NodePositions).string ??= table.get(
+    `s${node.id}`,
+    () => new TextPosition(table, node, true),
+  );
+}
+
+// Between two characters.
+class TextPosition extends Position {
+  readonly #table: PositionTable;
+  readonly #node: RegexNode;
+  readonly #json: boolean;
+  readonly nullable: boolean;
+
+  constructor(table: PositionTable, node: RegexNode, json: boolean) {
+    super();
+    this.#table = table;
+    this.#node = node;
+    this.#json = json;
+    this.nullable = !json && node.nullable;
+  }
+
+  override get free(): number {
+    return this.#json ? this.#table.derivatives.free(this.#node) : 0;
+  }
+
+  override get insideString(): boolean {
+    return this.#json;
+  }
+
+  override get anyString(): boolean {
+    return this.#json && this.#node === this.#table.regex.all;
+  }
+
+  override clamped(length: number): Position {
+    if (!this.#json) return this;
+    const node = clampLoops(this.#table, this.#node, length);
+    return node === this.#node ? this : stringContent(this.#table, node);
+  }
+
+  protected compute(byte: number): readonly Row[] {
+    const { derivatives } = this.#table;
+    if (byte >= 0x80) return this.#lead(byte);
+    if (this.#json) {
+      if (byte === 0x22) return this.#node.nullable ? THROUGH : DEAD;
+      if (byte === 0x5c) {
+        if (derivatives.liveTransitions(this.#node).to.length === 0) return DEAD;
+        return [[this.#table.get(`e${this.#node.id}`, () => new EscapePosition(this.#table, this.#node))]];
+      }
+      if (byte < 0x20) return DEAD;
+    }
+    return after(this.#table, this.#node, byte, this.#json);
+  }
+
+  #lead(byte: number): readonly Row[] {
+    const [length, low] = byte < 0xc2
+      ? [0, 0]
+      : byte < 0xe0
+      ? [1, (byte & 0x1f) << 6]
+      : byte < 0xf0
+      ? [2, (byte & 0x0f) << 12]
+      : byte < 0xf5
+      ? [3, (byte & 0x07) << 18]
+      : [0, 0];
+    if (length === 0) return DEAD;
+    return continued(this.#table, this.#node, low, length, this.#json);
+  }
+}
+
+// In the middle of a character's UTF-8: code points from `low`, `left` bytes to come.
+class CharPosition extends Position {
+  readonly nullable = false;
+  readonly #table: PositionTable;
+  readonly #node: RegexNode;
+  readonly #low: number;
+  readonly #left: number;
+  readonly #json: boolean;
+
+  constructor(table: PositionTable, node: RegexNode, low: number, left: number, json: boolean) {
+    super();
+    this.#table = table;
+    this.#node = node;
+    this.#low = low;
+    this.#left = left;
+    this.#json = json;
+  }
+
+  override get insideString(): boolean {
+    return this.#json;
+  }
+
+  override get anyString(): boolean {
+    return this.#json && this.#node === this.#table.regex.all;
+  }
+
+  override clamped(length: number): Position {
+    if (!this.#json) return this;
+    const node = clampLoops(this.#table, this.#node, length);
+    if (node === this.#node) return this;
+    return continued(this.#table, node, this.#low, this.#left, true)[0]?.[0] ?? this;
+  }
+
+  protected compute(byte: number): readonly Row[] {
+    if ((byte & 0xc0) !== 0x80) return DEAD;
+    const low = this.#low + ((byte & 0x3f) << (6 * (this.#left - 1)));
+    if (this.#left === 1) return after(this.#table, this.#node, low, this.#json);
+    // Overlong forms, surrogates and what lies beyond Unicode.
+    if (this.#left === 2 && this.#low < 0x10000 && (low < 0x800 || (low >= 0xd800 && low < 0xe000))) {
+      return DEAD;
+    }
+    if (this.#left === 3 && (low < 0x10000 || low > 0x10ffff)) return DEAD;
+    return continued(this.#table, this.#node, low, this.#left - 1, this.#json);
+  }
+}
+
+function continued(
+  table: PositionTable,
+  node: RegexNode,
+  low: number,
+  left: number,
+  json: boolean,
+): readonly Row[] {
+  const key = (low * 4 + left) * 2 + (json ? 1 : 0);
+  const { unfinished } = (node.positions ??= new NodePositions()) as NodePositions;
+  let rows = unfinished.get(key);
+  if (rows === undefined) {
+    const least = left === 2 && low === 0 ? 0x800 : left === 3 && low === 0 ? 0x10000 : low;
+    const high = Math.min(0x10ffff, low + 2 ** (6 * left) - 1);
+    rows = table.derivatives.anyWithin(node, least, high)
+      ? [[
+        table.get(`${json ? "u" : "v"}${node.id},${low},${left}`, () =>
+          new CharPosition(table, node, low, left, json)),
+      ]]
+      : DEAD;
+    unfinished.set(key, rows);
+  }
+  return rows;
+}
+
+// After a whole character.
+function after(table: PositionTable, node: RegexNode, codePoint: number, json: boolean): readonly Row[] {
+  const next = table.derivatives.next(node, codePoint);
+  if (next === undefined) return DEAD;
+  if (json) return [[stringContent(table, next)]];
+  const position = plainText(table, next);
+  return position === undefined ? THROUGH : [[position]];
+}
+
+// After a backslash.
+class EscapePosition extends Position {
+  readonly nullable = false;
+  readonly #table: PositionTable;
+  readonly #node: RegexNode;
+
+  constructor(table: PositionTable, node: RegexNode) {
+    super();
+    this.#table = table;
+    this.#node = node;
+  }
+
+  protected compute(byte: number): readonly Row[] {
+    const char = SHORT_ESCAPES.get(byte);
+    if (char !== undefined) return after(this.#table, this.#node, char, true);
+    return byte === 0x75 ? hexDigits(this.#table, this.#node, 0, 4, 0) : DEAD;
+  }
+}
+
+// In the digits of \uXXXX: units from `low`, `left` digits to come; `base` is where an earlier high surrogate leads.
+class HexPosition extends Position {
+  readonly nullable = false;
+  readonly #table: PositionTable;
+  readonly #node: RegexNode;
+  readonly #low: number;
+  readonly #left: number;
+  readonly #base: number;
+
+  constructor(table: PositionTable, node: RegexNode, low: number, left: number, base: number) {
+    super();
+    this.#table = table;
+    this.#node = node;
+    this.#low = low;
+    this.#left = left;
+    this.#base = base;
+  }
+
+  protected compute(byte: number): readonly Row[] {
+    const digit = hexValue(byte);
+    if (digit < 0) return DEAD;
+    const unit = this.#low + digit * 16 ** (this.#left - 1);
+    if (this.#left > 1) return hexDigits(this.#table, this.#node, unit, this.#left - 1, this.#base);
+    if (this.#base > 0) {
+      return isLow(unit) ? after(this.#table, this.#node, this.#base + unit - 0xdc00, true) : DEAD;
+    }
+    if (isLow(unit)) return DEAD;
+    if (unit < 0xd800 || unit > 0xdbff) return after(this.#table, this.#node, unit, true);
+    const base = 0x10000 + ((unit - 0xd800) << 10);
+    if (!this.#table.derivatives.anyWithin(this.#node, base, base + 0x3ff)) return DEAD;
+    return [[pairPosition(this.#table, this.#node, base, 0x5c)]];
+  }
+}
+
+function hexDigits(
+  table: PositionTable,
+  node: RegexNode,
+  low: number,
+  left: number,
+  base: number,
+): readonly Row[] {
+  const high = low + 16 ** left - 1;
+  const { derivatives } = table;
+  let viable: boolean;
+  if (base > 0) {
+    const [from, to] = [Math.max(low, 0xdc00), Math.min(high, 0xdfff)];
+    viable = from <= to && derivatives.anyWithin(node, base + from - 0xdc00, base + to - 0xdc00);
+  } else {
+    const [from, to] = [Math.max(low, 0xd800), Math.min(high, 0xdbff)];
+    viable = derivatives.anyWithin(node, low, high) || (from <= to &&
+      derivatives.anyWithin(
+        node,
+        0x10000 + ((from - 0xd800) << 10),
+        0x10000 + ((to - 0xd800) << 10) + 0x3ff,
+      ));
+  }
+  if (!viable) return DEAD;
+  return [[
+    table.get(`h${node.id},${low},${left},${base}`, () => new HexPosition(table, node, low, left, base)),
+  ]];
+}
+
+// Between the two escapes of a surrogate pair: the backslash, then the u.
+class PairPosition extends Position {
+  readonly nullable = false;
+  readonly #table: PositionTable;
+  readonly #node: RegexNode;
+  readonly #base: number;
+  readonly #wanted: number;
+
+  constructor(table: PositionTable, node: RegexNode, base: number, wanted: number) {
+    super();
+    this.#table = table;
+    this.#node = node;
+    this.#base = base;
+    this.#wanted = wanted;
+  }
+
+  protected compute(byte: number): readonly Row[] {
+    if (byte !== this.#wanted) return DEAD;
+    if (byte === 0x5c) return [[pairPosition(this.#table, this.#node, this.#base, 0x75)]];
+    return hexDigits(this.#table, this.#node, 0, 4, this.#base);
+  }
+}
+
+function pairPosition(table: PositionTable, node: RegexNode, base: number, wanted: number): Position {
+  return table.get(`p${node.id},${base},${wanted}`, () => new PairPosition(table, node, base, wanted));
+}
+
+function isLow(unit: number): boolean {
+  return unit >= 0xdc00 && unit <= 0xdfff;
+}
+
+function hexValue(byte: number): number {
+  if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
+  const lower = byte | 0x20;
+  return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
+}
+
+// Counts that the next `length` characters cannot exhaust are all the same. Only where nothing is intersected: there a
+// count decides whether anything is left at all.
+function clampLoops(table: PositionTable, node: RegexNode, length: number): RegexNode {
+  if (!node.simple) return node;
+  const { regex } = table;
+  if (node.kind === "loop") {
+    const item = node.children[0]!;
+    if (item.minLength < 1 || (node.min <= length && (node.max <= length || node.max === Infinity))) {
+      return node;
+    }
+    return regex.loop(item, Math.min(node.min, length), node.max > length ? Infinity : node.max);
+  }
+  if (node.kind === "concat") {
+    const [first, rest] = [node.children[0]!, node.children[1]!];
+    const [head, tail] = [clampLoops(table, first, length), clampLoops(table, rest, length)];
+    return head === first && tail === rest ? node : regex.concat(head, tail);
+  }
+  return node;
+}

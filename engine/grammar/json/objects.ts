@@ -1,0 +1,343 @@
+/**
+ * Objects: which properties may follow, given those that are there. Declared names are read along their sorted list,
+ * other names as strings of the languages of their classes, all at once; a declared name is never written twice. What
+ * has been seen is part of the position, which exists only for the combinations that texts come to.
+ */
+import { DEAD, Position, type Row, THROUGH } from "../automaton/position.ts";
+import { stringContent } from "../automaton/text.ts";
+import { GrammarError } from "../errors.ts";
+import type { Expression } from "../schema/expression.ts";
+import { type NameClass, objectProperties } from "../schema/properties.ts";
+import type { ObjectShape } from "../schema/shape.ts";
+import { beneath, type JsonContext } from "./values.ts";
+import { moreSpace, spaceMayEnd } from "./whitespace.ts";
+
+/** A declared name. */
+export interface DeclaredName {
+  /** The name itself. */
+  readonly name: string;
+  /** UTF-8 of the name as JSON writes it, without quotes. */
+  readonly bytes: Uint8Array;
+  /** Place in the declared order. */
+  readonly index: number;
+  /** What its value is. */
+  readonly value: Expression;
+  /** Whether it has to be there. */
+  readonly required: boolean;
+  /** Which names asked for it satisfies, as bits. */
+  readonly satisfies: number;
+}
+
+/** What is there so far. */
+export interface Progress {
+  /** What tells this progress from others. */
+  readonly key: string;
+  /** Indices of declared names, as bits. */
+  readonly seen: Uint32Array;
+  /** Required names not yet there. */
+  readonly missing: number;
+  /** Properties, as far as a bound asks for it. */
+  readonly count: number;
+  /** Which names asked for are there, as bits. */
+  readonly satisfied: number;
+  /** In declared order: the index after the last name. */
+  readonly next: number;
+}
+
+const encoder = new TextEncoder();
+
+/** The objects of one alternative. */
+export class ObjectRules {
+  /** For the keys of positions. */
+  readonly id: number;
+  /** What all rules share. */
+  readonly context: JsonContext;
+  /** By their bytes. */
+  readonly names: readonly DeclaredName[];
+  readonly #byIndex: readonly DeclaredName[];
+  readonly #classes: readonly NameClass[];
+  readonly #min: number;
+  readonly #max: number;
+  readonly #goal: number;
+  readonly #ordered: boolean;
+  readonly #progress = new Map<string, Progress>();
+
+  /** The rules of one alternative. */
+  constructor(context: JsonContext, shape: ObjectShape) {
+    this.context = context;
+    this.id = context.table.newOwner();
+    const { compiler } = context;
+    const properties = objectProperties(compiler, shape);
+    this.#byIndex = properties.declared.filter((name) => properties.allows(name)).map((name, index) => ({
+      name,
+      bytes: encoder.encode(JSON.stringify(name).slice(1, -1)),
+      index,
+      value: properties.value(name),
+      required: shape.required.has(name),
+      satisfies: shape.some.reduce(
+        (bits, some, i) => compiler.derivatives.matches(some, name) ? bits | 1 << i : bits,
+        0,
+      ),
+    }));
+    this.names = [...this.#byIndex].sort((a, b) => compareBytes(a.bytes, b.bytes));
+    this.#classes = properties.classes.filter((one) => !compiler.empty(one.value));
+    this.#ordered = context.style.order === "declared";
+    // As many names are required as there have to be, or names that are not declared count: those could be the same.
+    this.#min = shape.min <= shape.required.size ? 0 : shape.min;
+    this.#max = shape.max;
+    if (this.#min > 1 && this.#classes.length > 0) {
+      throw new GrammarError("unsupported", "minProperties", "", "above 1 needs additionalProperties: false");
+    }
+    if (shape.some.length > 30) throw new GrammarError("limit", "not", "", "too many names are asked for");
+    this.#goal = 2 ** shape.some.length - 1;
+  }
+
+  /** After the opening brace. */
+  get first(): Position {
+    const missing = this.#byIndex.filter((name) => name.required).length;
+    const seen = new Uint32Array(this.#byIndex.length + 31 >> 5);
+    return this.nameAt(this.#intern({ seen, missing, count: 0, satisfied: 0, next: 0 }), 0, true);
+  }
+
+  /** Everything that can be a value. */
+  children(): Iterable<Expression> {
+    return new Set([...this.#byIndex.map((name) => name.value), ...this.#classes.map((one) => one.value)]);
+  }
+
+  /** Before a name, in a run of white space; `first`: the object may also end. */
+  nameAt(progress: Progress, space: number, first: boolean): Position {
+    const key = `on${this.id},${progress.key},${space},${first}`;
+    return this.context.table.get(key, () => new NameStartPosition(this, progress, space, first));
+  }
+
+  /** Inside declared names that agree in `depth` bytes: those from `from` up to `to`. */
+  within(progress: Progress, from: number, to: number, depth: number): Position {
+    const key = `ow${this.id},${progress.key},${from},${to},${depth}`;
+    return this.context.table.get(key, () => new NamePosition(this, progress, from, to, depth));
+  }
+
+  /** Between a name and its value. */
+  colonAt(progress: Progress, value: Expression): Position {
+    const key = `oc${this.id},${progress.key},${value.id}`;
+    return this.context.table.get(key, () => new ColonPosition(this, progress, value));
+  }
+
+  /** Before a value, in a run of white space. */
+  valueAt(progress: Progress, value: Expression, space: number): Position {
+    const key = `ov${this.id},${progress.key},${value.id},${space}`;
+    return this.context.table.get(key, () => new ValuePosition(this, progress, value, space));
+  }
+
+  /** After a value, in a run of white space. */
+  afterValue(progress: Progress, space: number): Position {
+    const key = `oa${this.id},${progress.key},${space}`;
+    return this.context.table.get(key, () => new AfterValuePosition(this, progress, space));
+  }
+
+  /** Whether the object may end here. */
+  mayClose(progress: Progress): boolean {
+    return progress.missing === 0 && progress.count >= this.#min && progress.satisfied === this.#goal;
+  }
+
+  /** Whether another property may follow. */
+  mayContinue(progress: Progress): boolean {
+    return this.anyName(progress, 0, this.names.length) || this.mayAddOther(progress);
+  }
+
+  /** Whether any of the declared names from `from` up to `to` may follow. */
+  anyName(progress: Progress, from: number, to: number): boolean {
+    for (let i = from; i < to; i++) if (this.mayAdd(progress, this.names[i]!)) return true;
+    return false;
+  }
+
+  /** Whether a declared name may follow. */
+  mayAdd(progress: Progress, { index, required }: DeclaredName): boolean {
+    if ((progress.seen[index >> 5]! >>> (index & 31) & 1) === 1) return false;
+    if (progress.count + 1 + progress.missing - (required ? 1 : 0) > this.#max) return false;
+    if (!this.#ordered) return true;
+    if (index < progress.next) return false;
+    for (let i = progress.next; i < index; i++) if (this.#byIndex[i]!.required) return false;
+    // The names that come later have to suffice.
+    return this.#classes.length > 0 || progress.count + this.#byIndex.length - index >= this.#min;
+  }
+
+  /** Whether a name that is not declared may follow. */
+  mayAddOther(progress: Progress): boolean {
+    if (this.#classes.length === 0 || progress.count + 1 + progress.missing > this.#max) return false;
+    return !this.#ordered || progress.missing === 0;
+  }
+
+  /** The rows of a name that begins, after its quote. */
+  nameRows(progress: Progress): readonly Row[] {
+    const rows: Row[] = [];
+    if (this.anyName(progress, 0, this.names.length)) {
+      rows.push([this.within(progress, 0, this.names.length, 0)]);
+    }
+    if (this.mayAddOther(progress)) {
+      for (const { names, value, satisfies } of this.#classes) {
+        const after = this.#intern({
+          ...progress,
+          count: this.#counted(progress.count + 1),
+          satisfied: progress.satisfied | satisfies,
+          next: this.#ordered ? this.#byIndex.length : 0,
+        });
+        rows.push([this.colonAt(after, value), stringContent(this.context.table, names)]);
+      }
+    }
+    return rows;
+  }
+
+  /** What is there once a declared name is. */
+  added(progress: Progress, name: DeclaredName): Progress {
+    const seen = progress.seen.slice();
+    seen[name.index >> 5]! |= 1 << (name.index & 31);
+    return this.#intern({
+      seen,
+      missing: progress.missing - (name.required ? 1 : 0),
+      count: this.#counted(progress.count + 1),
+      satisfied: progress.satisfied | name.satisfies,
+      next: this.#ordered ? name.index + 1 : 0,
+    });
+  }
+
+  #counted(count: number): number {
+    return this.#max < Infinity ? count : Math.min(count, this.#min);
+  }
+
+  #intern(progress: Omit<Progress, "key">): Progress {
+    // In declared order the required names before the last one are there, so its place says all.
+    const seen = this.#ordered ? progress.next : progress.seen.join(".");
+    const key = `${seen},${progress.missing},${progress.count},${progress.satisfied}`;
+    let known = this.#progress.get(key);
+    if (known === undefined) {
+      if (this.#progress.size > 4096) this.#progress.clear();
+      this.#progress.set(key, known = { ...progress, key });
+    }
+    return known;
+  }
+}
+
+function compareBytes(a: Uint8Array, b: Uint8Array): number {
+  for (let i = 0; i < a.length && i < b.length; i++) if (a[i] !== b[i]) return a[i]! - b[i]!;
+  return a.length - b.length;
+}
+
+abstract class ObjectPosition extends Position {
+  readonly nullable = false;
+  protected readonly rules: ObjectRules;
+  protected readonly progress: Progress;
+
+  constructor(rules: ObjectRules, progress: Progress) {
+    super();
+    this.rules = rules;
+    this.progress = progress;
+  }
+
+  protected more(space: number, byte: number): number {
+    return this.rules.context.style.whitespace === "bounded" ? moreSpace(space, byte) : -1;
+  }
+}
+
+// Before a name; before the first one, the object may also end.
+class NameStartPosition extends ObjectPosition {
+  readonly #space: number;
+  readonly #first: boolean;
+
+  constructor(rules: ObjectRules, progress: Progress, space: number, first: boolean) {
+    super(rules, progress);
+    this.#space = space;
+    this.#first = first;
+  }
+
+  protected compute(byte: number): readonly Row[] {
+    const space = this.more(this.#space, byte);
+    if (space >= 0) return [[this.rules.nameAt(this.progress, space, this.#first)]];
+    if (!spaceMayEnd(this.#space)) return DEAD;
+    if (byte === 0x22) return this.rules.nameRows(this.progress);
+    return byte === 0x7d && this.#first && this.rules.mayClose(this.progress) ? THROUGH : DEAD;
+  }
+}
+
+class NamePosition extends ObjectPosition {
+  readonly #from: number;
+  readonly #to: number;
+  readonly #depth: number;
+
+  constructor(rules: ObjectRules, progress: Progress, from: number, to: number, depth: number) {
+    super(rules, progress);
+    this.#from = from;
+    this.#to = to;
+    this.#depth = depth;
+  }
+
+  protected compute(byte: number): readonly Row[] {
+    const { names } = this.rules;
+    const rows: Row[] = [];
+    if (byte === 0x22) {
+      const name = names[this.#from]!; // the shortest comes first
+      if (name.bytes.length === this.#depth && this.rules.mayAdd(this.progress, name)) {
+        rows.push([this.rules.colonAt(this.rules.added(this.progress, name), name.value)]);
+      }
+    }
+    let from = this.#from;
+    while (from < this.#to && (names[from]!.bytes[this.#depth] ?? -1) < byte) from++;
+    let to = from;
+    while (to < this.#to && names[to]!.bytes[this.#depth] === byte) to++;
+    if (this.rules.anyName(this.progress, from, to)) {
+      rows.push([this.rules.within(this.progress, from, to, this.#depth + 1)]);
+    }
+    return rows;
+  }
+}
+
+class ColonPosition extends ObjectPosition {
+  readonly #value: Expression;
+
+  constructor(rules: ObjectRules, progress: Progress, value: Expression) {
+    super(rules, progress);
+    this.#value = value;
+  }
+
+  protected compute(byte: number): readonly Row[] {
+    return byte === 0x3a ? [[this.rules.valueAt(this.progress, this.#value, 0)]] : DEAD;
+  }
+}
+
+class ValuePosition extends ObjectPosition {
+  readonly #value: Expression;
+  readonly #space: number;
+
+  constructor(rules: ObjectRules, progress: Progress, value: Expression, space: number) {
+    super(rules, progress);
+    this.#value = value;
+    this.#space = space;
+  }
+
+  protected compute(byte: number): readonly Row[] {
+    const space = this.more(this.#space, byte);
+    if (space >= 0) return [[this.rules.valueAt(this.progress, this.#value, space)]];
+    if (!spaceMayEnd(this.#space)) return DEAD;
+    const rows = this.rules.context.starts(this.#value).on(byte);
+    return rows.length === 0 ? DEAD : beneath(this.rules.afterValue(this.progress, 0), rows);
+  }
+}
+
+class AfterValuePosition extends ObjectPosition {
+  readonly #space: number;
+
+  constructor(rules: ObjectRules, progress: Progress, space: number) {
+    super(rules, progress);
+    this.#space = space;
+  }
+
+  protected compute(byte: number): readonly Row[] {
+    if (byte === 0x2c) {
+      const more = this.#space === 0 && this.rules.mayContinue(this.progress);
+      return more ? [[this.rules.nameAt(this.progress, 0, false)]] : DEAD;
+    }
+    if (!this.rules.mayClose(this.progress)) return DEAD;
+    if (byte === 0x7d) return spaceMayEnd(this.#space) ? THROUGH : DEAD;
+    const space = this.more(this.#space, byte);
+    return space >= 0 ? [[this.rules.afterValue(this.progress, space)]] : DEAD;
+  }
+}

@@ -1,0 +1,249 @@
+/**
+ * Derivatives: where a language goes on each character, for ranges of characters at once, and which of these places
+ * can still reach an accepted text. Both are computed when first asked for and kept on the node, which makes the
+ * automaton lazy: a bounded repetition of a million costs only the states that a text visits.
+ */
+import type { Budget } from "../limits.ts";
+import { GrammarError } from "../errors.ts";
+import { ANY_CHAR, type CharSet, charSet, complementSet, intersectSets } from "./char_set.ts";
+import type { RegexBuilder } from "./builder.ts";
+import type { RegexNode, Transitions } from "./node.ts";
+
+const NOWHERE: Transitions = { lo: [], hi: [], to: [] };
+/** States looked through for one accepted text before a language is refused as too hard. */
+const MAX_SEARCH = 20_000;
+
+/** What ordinary characters are not: special in JSON strings, or an end of a line, which `.` does not match. */
+const SPECIAL = charSet([[0, 0x1f], [0x22, 0x22], [0x5c, 0x5c], [0x2028, 0x2029]]);
+const ORDINARY = complementSet(SPECIAL);
+
+function hasOrdinary(chars: CharSet): boolean {
+  return intersectSets(complementSet(chars), ORDINARY).length === 0;
+}
+
+/** Computes derivatives with one builder. */
+export class Derivatives {
+  readonly #regex: RegexBuilder;
+  readonly #budget: () => Budget;
+
+  /** For the nodes of one builder; `budget` gives what the present work is charged to. */
+  constructor(regex: RegexBuilder, budget: () => Budget) {
+    this.#regex = regex;
+    this.#budget = budget;
+  }
+
+  /** Where a node goes, dead ends included. */
+  transitions(node: RegexNode): Transitions {
+    return node.transitions ??= this.#derive(node);
+  }
+
+  /** Where a node goes, only where an accepted text can still follow. */
+  liveTransitions(node: RegexNode): Transitions {
+    if (node.liveTransitions !== undefined) return node.liveTransitions;
+    const all = this.transitions(node);
+    if (node.simple) return node.liveTransitions = all;
+    const lo: number[] = [], hi: number[] = [], to: RegexNode[] = [];
+    for (let i = 0; i < all.to.length; i++) {
+      if (!this.live(all.to[i]!)) continue;
+      lo.push(all.lo[i]!);
+      hi.push(all.hi[i]!);
+      to.push(all.to[i]!);
+    }
+    return node.liveTransitions = { lo, hi, to };
+  }
+
+  /** The live node after a character, if any. */
+  next(node: RegexNode, codePoint: number): RegexNode | undefined {
+    const { lo, hi, to } = this.liveTransitions(node);
+    let low = 0, high = lo.length - 1;
+    while (low <= high) {
+      const middle = (low + high) >> 1;
+      if (codePoint < lo[middle]!) high = middle - 1;
+      else if (codePoint > hi[middle]!) low = middle + 1;
+      else return to[middle]!;
+    }
+    return undefined;
+  }
+
+  /** Whether any code point from `from` to `to` leads on. */
+  anyWithin(node: RegexNode, from: number, to: number): boolean {
+    const { lo, hi } = this.liveTransitions(node);
+    for (let i = 0; i < lo.length && lo[i]! <= to; i++) if (hi[i]! >= from) return true;
+    return false;
+  }
+
+  /** Whether the node accepts a text. */
+  matches(node: RegexNode, text: string): boolean {
+    for (const char of text) {
+      const next = this.next(node, char.codePointAt(0)!);
+      if (next === undefined) return false;
+      node = next;
+    }
+    return node.nullable;
+  }
+
+  /** Whether anything at all is accepted from here: a search through the derivatives, remembered on every node. */
+  live(node: RegexNode): boolean {
+    if (node.live !== undefined) return node.live;
+    if (node.simple) return node.live = node.kind !== "none";
+    // Breadth first: the shortest accepted text is near, the longest may be thousands of characters away.
+    const cameFrom = new Map<RegexNode, RegexNode | undefined>([[node, undefined]]);
+    const queue = [node];
+    for (let at = 0; at < queue.length; at++) {
+      const current = queue[at]!;
+      if (current.nullable || current.live === true || (current.simple && current.kind !== "none")) {
+        for (let on: RegexNode | undefined = current; on !== undefined; on = cameFrom.get(on)) on.live = true;
+        return true;
+      }
+      if (current.live === false || current.kind === "none") continue;
+      this.#budget().spend(4);
+      if (queue.length > MAX_SEARCH) {
+        throw new GrammarError(
+          "limit",
+          "pattern",
+          "",
+          "whether anything can match takes too long to find out",
+        );
+      }
+      for (const to of this.transitions(current).to) {
+        if (cameFrom.has(to)) continue;
+        cameFrom.set(to, current);
+        if (to.nullable || to.live === true) {
+          for (let on: RegexNode | undefined = to; on !== undefined; on = cameFrom.get(on)) on.live = true;
+          return true;
+        }
+        queue.push(to);
+      }
+    }
+    for (const dead of cameFrom.keys()) dead.live = false;
+    return false;
+  }
+
+  /** How many characters, whichever they are, may follow here: nothing of that inside a string has to be looked at. */
+  free(node: RegexNode): number {
+    return node.free ??= this.#free(node);
+  }
+
+  #free(node: RegexNode): number {
+    switch (node.kind) {
+      case "loop":
+        return node.children[0]!.kind === "chars" && hasOrdinary(node.children[0]!.chars) ? node.max : 0;
+      case "concat":
+        return this.live(node.children[1]!) ? this.free(node.children[0]!) : 0;
+      case "alt":
+        return Math.max(...node.children.map((child) => this.free(child)));
+      case "not": // whatever has been written, something longer than all that is denied can follow
+        return node.children[0]!.maxLength < Infinity ? Infinity : 0;
+      case "and": { // all but finitely many texts of ordinary characters
+        const most = node.children.map((child) => this.free(child));
+        const kept = node.children.every(({ kind }) => kind === "loop" || kind === "not");
+        return kept && most.every((free) => free === Infinity) ? Infinity : 0;
+      }
+      case "none":
+      case "epsilon":
+      case "chars":
+      case "machine":
+        return 0;
+    }
+  }
+
+  #derive(node: RegexNode): Transitions {
+    const regex = this.#regex;
+    this.#budget().spend(2);
+    switch (node.kind) {
+      case "none":
+      case "epsilon":
+        return NOWHERE;
+      case "chars":
+        return this.#onSet(node.chars, regex.epsilon);
+      case "concat": {
+        const [first, rest] = [node.children[0]!, node.children[1]!];
+        const head = this.#map(this.transitions(first), (to) => regex.concat(to, rest));
+        return first.nullable ? this.#sweep([head, this.transitions(rest)], (to) => regex.alt(to)) : head;
+      }
+      case "alt":
+        return this.#sweep(node.children.map((child) => this.transitions(child)), (to) => regex.alt(to));
+      case "and": {
+        const count = node.children.length;
+        return this.#sweep(
+          node.children.map((child) => this.transitions(child)),
+          (to) => to.length < count ? regex.none : regex.and(to),
+        );
+      }
+      case "not":
+        return this.#sweep(
+          [this.transitions(node.children[0]!), this.#onSet(ANY_CHAR, regex.none)],
+          (to) => regex.not(to[0]!),
+        );
+      case "loop": {
+        const rest = regex.loop(node.children[0]!, Math.max(0, node.min - 1), node.max - 1);
+        return this.#map(this.transitions(node.children[0]!), (to) => regex.concat(to, rest));
+      }
+      case "machine": {
+        const machine = node.machine!;
+        const points = [...machine.alphabet].map((char) => char.charCodeAt(0)).sort((a, b) => a - b);
+        const found = points.map((point) => [point, machine.next(node.state, point)] as const)
+          .filter(([, state]) => state >= 0);
+        return {
+          lo: found.map(([point]) => point),
+          hi: found.map(([point]) => point),
+          to: found.map(([, state]) => regex.machine(machine, state)),
+        };
+      }
+    }
+  }
+
+  #onSet(set: CharSet, to: RegexNode): Transitions {
+    const lo = set.filter((_, i) => i % 2 === 0);
+    return { lo, hi: set.filter((_, i) => i % 2 === 1), to: lo.map(() => to) };
+  }
+
+  #map(from: Transitions, change: (to: RegexNode) => RegexNode): Transitions {
+    const done = new Map<RegexNode, RegexNode>();
+    const to = from.to.map((node) => {
+      let changed = done.get(node);
+      if (changed === undefined) done.set(node, changed = change(node));
+      return changed;
+    });
+    return { lo: from.lo, hi: from.hi, to };
+  }
+
+  // Cuts the code points wherever any of the lists has a boundary and joins what they say in between. In `join`, the
+  // targets come in the order of the lists.
+  #sweep(lists: readonly Transitions[], join: (to: RegexNode[]) => RegexNode): Transitions {
+    const cuts = new Set<number>();
+    for (const { lo, hi } of lists) {
+      for (let i = 0; i < lo.length; i++) {
+        cuts.add(lo[i]!);
+        cuts.add(hi[i]! + 1);
+      }
+    }
+    const points = [...cuts].sort((a, b) => a - b);
+    this.#budget().spend(points.length * lists.length >> 3);
+    const at = lists.map(() => 0);
+    const lo: number[] = [], hi: number[] = [], to: RegexNode[] = [];
+    const joined = new Map<string, RegexNode>();
+    for (let p = 0; p + 1 < points.length; p++) {
+      const start = points[p]!;
+      const targets: RegexNode[] = [];
+      for (let l = 0; l < lists.length; l++) {
+        const list = lists[l]!;
+        while (at[l]! < list.lo.length && list.hi[at[l]!]! < start) at[l]!++;
+        if (at[l]! < list.lo.length && list.lo[at[l]!]! <= start) targets.push(list.to[at[l]!]!);
+      }
+      if (targets.length === 0) continue;
+      const key = targets.map((target) => target.id).join();
+      let target = joined.get(key);
+      if (target === undefined) joined.set(key, target = join(targets));
+      if (target.kind === "none") continue;
+      const last = to.length - 1;
+      if (last >= 0 && to[last] === target && hi[last] === start - 1) hi[last] = points[p + 1]! - 1;
+      else {
+        lo.push(start);
+        hi.push(points[p + 1]! - 1);
+        to.push(target);
+      }
+    }
+    return { lo, hi, to };
+  }
+}

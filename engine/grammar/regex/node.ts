@@ -1,0 +1,101 @@
+/**
+ * Regular languages over code points, as hash-consed expressions: equal expressions are one object, so a state of the
+ * automaton is an expression and a set of states is never needed. Beside the usual operators there are intersection,
+ * complement and counted repetition, which JSON Schema needs (`pattern` with `maxLength`, `not`, `allOf`), and small
+ * hand-made machines for arithmetic on digits.
+ * Source: Brzozowski, Derivatives of regular expressions (1964); Owens, Reppy, Turon, Regular-expression derivatives
+ * re-examined (2009).
+ */
+import type { CharSet } from "./char_set.ts";
+
+/** What a node is. */
+export type RegexKind = "none" | "epsilon" | "chars" | "concat" | "alt" | "and" | "not" | "loop" | "machine";
+
+/** A deterministic machine over ASCII characters, its states numbered by itself; −1 is dead. */
+export interface CharMachine {
+  /** Names the language: two machines of one name are the same. */
+  readonly name: string;
+  /** The characters it can take. */
+  readonly alphabet: string;
+  /** The state after a character. */
+  next(state: number, codePoint: number): number;
+  /** Whether a text may end in a state. */
+  accepts(state: number): boolean;
+}
+
+/** Where a node goes: sorted disjoint ranges of code points and the node after each. */
+export interface Transitions {
+  /** First code points. */
+  readonly lo: readonly number[];
+  /** Last code points. */
+  readonly hi: readonly number[];
+  /** Where each range leads. */
+  readonly to: readonly RegexNode[];
+}
+
+/** One language. Made by `RegexBuilder` only. */
+export class RegexNode {
+  /** For the keys of others. */
+  readonly id: number;
+  /** What it is. */
+  readonly kind: RegexKind;
+  /** Whether the empty text belongs to it. */
+  readonly nullable: boolean;
+  /** Whether it is made without intersection, complement and machines: then it is not empty unless it is `none`. */
+  readonly simple: boolean;
+  /** Fewest and most characters (bounds, exact where `simple`). */
+  readonly minLength: number;
+  /** Most characters: an upper bound. */
+  readonly maxLength: number;
+  /** What it is made of. */
+  readonly children: readonly RegexNode[];
+  /** Of one character: which. */
+  readonly chars: CharSet;
+  /** Of a repetition: at least. */
+  readonly min: number;
+  /** Of a repetition: at most. */
+  readonly max: number;
+  /** Of a machine: which. */
+  readonly machine: CharMachine | undefined;
+  /** Of a machine: its state. */
+  readonly state: number;
+  /** Memo of the builder: where it goes, whether anything can still be accepted. */
+  transitions: Transitions | undefined;
+  /** Memo: only those from which something is accepted. */
+  liveTransitions: Transitions | undefined;
+  /** Memo: whether anything is accepted. */
+  live: boolean | undefined;
+  /** Memo: see `Derivatives.free`. */
+  free: number | undefined;
+  /** Memo of the automaton: its positions inside a text of this language. */
+  positions: unknown;
+
+  /** Takes its parts. */
+  constructor(fields: {
+    id: number;
+    kind: RegexKind;
+    nullable: boolean;
+    simple: boolean;
+    minLength: number;
+    maxLength: number;
+    children?: readonly RegexNode[];
+    chars?: CharSet;
+    min?: number;
+    max?: number;
+    machine?: CharMachine;
+    state?: number;
+  }) {
+    this.id = fields.id;
+    this.kind = fields.kind;
+    this.nullable = fields.nullable;
+    this.simple = fields.simple;
+    this.minLength = fields.minLength;
+    this.maxLength = fields.maxLength;
+    this.children = fields.children ?? [];
+    this.chars = fields.chars ?? [];
+    this.min = fields.min ?? 0;
+    this.max = fields.max ?? 0;
+    this.machine = fields.machine;
+    this.state = fields.state ?? 0;
+  }
+}

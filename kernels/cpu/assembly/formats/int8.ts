@@ -1,0 +1,108 @@
+// Inputs rounded to eight bits, and the exact dot product of eight-bit numbers that the machine has.
+//
+// Activations are quantised like the weights, to ±127 times a scale per token and block of 32 columns (as llama.cpp
+// does for its Q8_0): the error is of the weights' own size. Sums within a block are exact in int32; they are scaled
+// by both scales and added to float32 sums block after block: the same operations in the same order for any number of
+// tokens, on any machine and in both builds.
+//
+// Relaxed SIMD's dot product adds four products per lane, but the machine chooses how it reads the second operand: as
+// signed numbers (ARM), as unsigned ones (x86 with AVX-VNNI), or with sums that saturate at 16 bits (older x86). Which
+// one it is, is tried once. Weights are stored as number + `weightOffset`; that adds weightOffset · Σ activations to a
+// sum, so each block's sums begin with its negative. Where the relaxed product is not exact, and in the plain build,
+// `i32x4.dot_i16x8_s` multiplies pairs of columns; activations are then stored as 16-bit numbers (T = i16, not i8),
+// and sixteen weights are widened by a mask and a shift.
+//
+// Packed: [token panel][block]: scales (float32) of one, two or four tokens and their first sums (int32), then
+// [column / n][tokens][n columns]: n is 4 for i8, 2 for i16.
+
+import { Product } from "../../operations";
+import { inputRow, normScale, scaled } from "../norm";
+
+/** Columns that share a scale. */
+export const blockColumns: usize = 32;
+
+/** Two vectors, multiplied by the relaxed product: −128 and 127, times 255 and 128. */
+const trial = memory.data<u8>([
+  0x80, 0x80, 0x80, 0x80, 0x7f, 0x7f, 0x7f, 0x7f, 0x7f, 0x7f, 0x7f, 0x7f, 0x80, 0x80, 0x80, 0x80,
+  0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80,
+], 16);
+
+/** Whether the relaxed product reads its second operand as unsigned numbers, or as signed ones, and is exact. */
+function relaxedProduct(signed: bool): bool {
+  if (!ASC_FEATURE_RELAXED_SIMD) return false;
+  const found = i32x4.relaxed_dot_i8x16_i7x16_add_s(v128.load(trial), v128.load(trial, 16), i32x4.splat(0));
+  return i32x4.all_true(i32x4.eq(
+    found,
+    signed ? i32x4(512, -508, -65024, 65536) : i32x4(-130560, 129540, 65024, -65536),
+  ));
+}
+
+const signed: bool = relaxedProduct(true);
+/** Whether products take activations as i8. */
+export const relaxed: bool = signed || relaxedProduct(false);
+/** Stored weights are larger by this. */
+export const weightOffset: i32 = signed ? 0 : 128;
+
+/** sum + four (i8) or two (i16) columns of a token, in all lanes, times those of four rows. */
+@inline
+export function dot<T>(s: v128, w: v128, sum: v128): v128 {
+  if (sizeof<T>() == 1) return i32x4.relaxed_dot_i8x16_i7x16_add_s(s, w, sum);
+  return i32x4.add(i32x4.dot_i16x8_s(s, w), sum);
+}
+
+/** Bytes of one token of a token panel. */
+@inline
+export function tokenBytes<T>(columns: usize): usize {
+  return ((columns + blockColumns - 1) / blockColumns) * 8 + columns * sizeof<T>();
+}
+
+/** `packInput` of a format whose stored weights are larger by `offset`. */
+export function packTokens<T>(to: usize, op: Product, first: usize, count: usize, offset: i32): void {
+  const width: usize = count == 3 ? 4 : count;
+  for (let t: usize = 0; t < width; t++) {
+    packToken<T>(to, t, width, t < count ? inputRow(op, first + t) : 0, op, offset);
+  }
+}
+
+/** Quantises one token into place `lane` of a token panel of `width` tokens; x = 0 fills it up with zeros. */
+function packToken<T>(to: usize, lane: usize, width: usize, x: usize, op: Product, offset: i32): void {
+  const root = x ? normScale(op, x) : f32x4.splat(1), line = width * 4;
+  let norm = op.norm;
+  for (let k: usize = 0; k < op.columns; k += blockColumns) {
+    const bytes = min(blockColumns, op.columns - k) * 4, header = to + lane * 4;
+    let at = header + 2 * line;
+    to += 2 * line + bytes / 4 * width * sizeof<T>();
+    store<f32>(header, 0);
+    store<i32>(header + line, 0);
+    if (!x) {
+      for (; at < to; at += line) store<u32>(at, 0);
+      continue;
+    }
+    // Of a NaN everything becomes one.
+    let most = f32x4.splat(0);
+    for (let i: usize = 0; i < bytes; i += 16) most = f32x4.max(most, f32x4.abs(scaled(x + i, norm, i, root)));
+    most = f32x4.max(most, v128.shuffle<f32>(most, most, 2, 3, 0, 1));
+    const largest = f32x4.extract_lane(f32x4.max(most, v128.shuffle<f32>(most, most, 1, 0, 3, 2)), 0);
+    const inverse = f32x4.splat(largest > 0 ? <f32> 127 / largest : 0);
+    let sum = i32x4.splat(0);
+    for (let i: usize = 0; i < bytes; i += 16) {
+      // Adding 1.5 · 2²³ leaves the nearest integer in the low bits.
+      const v = f32x4.add(f32x4.mul(scaled(x + i, norm, i, root), inverse), f32x4.splat(12582912));
+      let q = i32x4.sub(v, i32x4.splat(0x4b400000));
+      sum = i32x4.add(sum, q);
+      q = i16x8.narrow_i32x4_s(q, q);
+      if (sizeof<T>() == 1) {
+        store<i32>(at, i32x4.extract_lane(i8x16.narrow_i16x8_s(q, q), 0));
+      } else {
+        store<i32>(at, i32x4.extract_lane(q, 0));
+        store<i32>(at + line, i32x4.extract_lane(q, 1));
+      }
+      at += line * sizeof<T>();
+    }
+    sum = i32x4.add(sum, v128.shuffle<i32>(sum, sum, 2, 3, 0, 1));
+    store<f32>(header, largest / 127);
+    store<i32>(header + line, -offset * (i32x4.extract_lane(sum, 0) + i32x4.extract_lane(sum, 1)));
+    x += bytes;
+    if (norm) norm += bytes;
+  }
+}

@@ -1,0 +1,82 @@
+// The format of eight-bit weights with a scale per 32 columns.
+//
+// A panel is [block of 32 columns]: scales (float16) of the 32 rows, then bytes, each number + `weightOffset`: as
+// [column / 4][32 rows][4 columns] for the relaxed product, else [column / 2][8 rows][row & 3][column & 1][row & 4], so
+// that a mask widens rows 0–3 of eight and a shift rows 4–7. Inputs and products are those of `int8.ts`.
+
+import { Product } from "../../operations";
+import { blockColumns, packTokens, relaxed, tokenBytes, weightOffset } from "./int8";
+import { scaleBytes, tile1x32, tile2x16, tile4 } from "./int8_tile";
+
+/** The tiles call it for a part of a panel too. */
+@inline
+export function panelBytes(columns: usize): usize {
+  return ((columns + blockColumns - 1) / blockColumns) * scaleBytes + columns * 32;
+}
+
+export function writeRows(panel: usize, row: usize, count: usize, from: usize, stride: usize, columns: usize): void {
+  for (const end = row + count; row < end; row++, from += stride) writeRow(panel, row, from, columns);
+}
+
+/** Place of number `column` of a row behind a block's scales. */
+@inline
+function place(row: usize, column: usize): usize {
+  if (relaxed) return ((column >> 2) << 7) + (row << 2) + (column & 3);
+  return ((column >> 1) << 6) + ((row >> 3) << 4) + ((row & 3) << 2) + ((column & 1) << 1) + ((row >> 2) & 1);
+}
+
+function writeRow(to: usize, row: usize, from: usize, columns: usize): void {
+  let scale = from + columns;
+  for (const end = from + columns; from < end; scale += 2) {
+    store<u16>(to + row * 2, load<u16>(scale));
+    to += scaleBytes;
+    const n = min(blockColumns, end - from);
+    for (let i: usize = 0; i < n; i++) store<u8>(to + place(row, i), <i32> load<i8>(from + i) + weightOffset);
+    from += n, to += n * 32;
+  }
+}
+
+export function readRow(panel: usize, row: usize, to: usize, columns: usize): void {
+  for (const end = to + columns * 4; to < end;) {
+    const scale = reinterpret<f32>(<u32> load<u16>(panel + row * 2) << 13) * <f32> 5.192296858534828e33;
+    panel += scaleBytes;
+    const n = min(blockColumns, (end - to) / 4);
+    for (let i: usize = 0; i < n; i++, to += 4) {
+      store<f32>(to, <f32> <i32> <i8> (load<u8>(panel + place(row, i)) - weightOffset) * scale);
+    }
+    panel += n * 32;
+  }
+}
+
+export function packInput(to: usize, op: Product, first: usize, count: usize): void {
+  if (ASC_FEATURE_RELAXED_SIMD) {
+    if (relaxed) return packTokens<i8>(to, op, first, count, weightOffset);
+  }
+  packTokens<i16>(to, op, first, count, weightOffset);
+}
+
+export function product(packed: usize, tokens: usize, columns: usize, weights: usize, sums: usize): void {
+  if (ASC_FEATURE_RELAXED_SIMD) {
+    if (relaxed) return multiply<i8>(packed, tokens, columns, weights, sums);
+  }
+  multiply<i16>(packed, tokens, columns, weights, sums);
+}
+
+/** Columns that one pass takes before the next begins, so that a line of weights is met again in the first cache. */
+const runColumns: usize = 512;
+
+function multiply<T>(packed: usize, tokens: usize, columns: usize, weights: usize, sums: usize): void {
+  for (let t: usize = 0; t < tokens; t += 4) {
+    const width = min(4, tokens - t), c = sums + t * 128;
+    let a = packed + t * columns * 4, b = weights;
+    if (width == 1) return tile1x32<T>(a, b, c, columns);
+    for (let k: usize = 0; k < columns; k += runColumns) {
+      const n = min(runColumns, columns - k);
+      for (let row: usize = 0; row < 32; row += 32 / width) {
+        if (width == 4) tile4<T>(a, b, row, c, n);
+        else tile2x16<T>(a, b, row, c, n);
+      }
+      a += tokenBytes<T>(n) * width, b += panelBytes(n);
+    }
+  }
+}

@@ -1,0 +1,214 @@
+// Masks against the obvious way to make them: each token tried by itself.
+import assert from "node:assert/strict";
+import type { State } from "../../../engine/grammar/automaton/automaton.ts";
+import { compileGrammar, type Grammar } from "../../../engine/grammar/grammar.ts";
+import { Matcher } from "../../../engine/grammar/matcher.ts";
+import type { GrammarSource } from "../../../engine/grammar/source.ts";
+import { MaskMaker } from "../../../engine/grammar/vocabulary/masks.ts";
+import { makeTrie } from "../../../engine/grammar/vocabulary/trie.ts";
+import type { Vocabulary } from "../../../engine/grammar/vocabulary/vocabulary.ts";
+import { Random } from "../../random.ts";
+import { allowed, pocketVocabulary, qwenVocabulary, vocabularyOf } from "./support.ts";
+
+const SOURCES: readonly GrammarSource[] = [
+  { kind: "json_object" },
+  {
+    kind: "json_schema",
+    schema: {
+      type: "object",
+      properties: {
+        name: { type: "string", maxLength: 40 },
+        code: { type: "string", pattern: "^[A-Z]{2,4}-\\d+$" },
+        url: { type: "string", format: "uri" },
+        short: { type: "string", minLength: 2, maxLength: 3 },
+        tags: { type: "array", items: { enum: ["red", "green", "über"] }, minItems: 1, maxItems: 3 },
+        size: { type: "number", minimum: 0.5, exclusiveMaximum: 120 },
+        next: { $ref: "#" },
+      },
+      required: ["name", "size"],
+      additionalProperties: { type: "boolean" },
+    },
+  },
+  {
+    kind: "json_schema",
+    schema: {
+      anyOf: [
+        { type: "object", properties: { kind: { const: "a" }, x: { type: "integer" } }, required: ["kind"] },
+        {
+          type: "object",
+          properties: { kind: { const: "b" }, y: { type: "string" } },
+          required: ["kind", "y"],
+        },
+        { type: "string", minLength: 100, maxLength: 5000 },
+      ],
+    },
+  },
+  {
+    kind: "json_schema",
+    schema: { type: "array", items: { type: "string", pattern: "^\\p{Lu}\\p{Ll}*( \\p{L}+)?$" } },
+  },
+  { kind: "regex", pattern: "(https?://)?[a-z]+(\\.[a-z]+)+(/[^\\s]*)?" },
+  { kind: "ebnf", grammar: 'root ::= item ("," " "? item)*\nitem ::= [^,\\n]+ | "(" root ")"' },
+  {
+    kind: "tags",
+    triggers: ["<call"],
+    tags: [{ begin: "<call>", content: { kind: "json_schema", schema: { type: "object" } }, end: "</call>" }],
+  },
+  {
+    kind: "json_schema",
+    schema: {
+      type: "object",
+      properties: { a: { type: "string", pattern: "^.+$" }, bc: { type: "string", pattern: "^[^x]*$" } },
+      patternProperties: { "^.+$": { type: "string" } },
+      additionalProperties: { type: "null" },
+    },
+  },
+  { kind: "choice", choices: ["yes", "no", "yesterday"] },
+];
+
+function bruteForce(grammar: Grammar, state: State, vocabulary: Vocabulary): number[] {
+  const ids: number[] = [];
+  vocabulary.bytes.forEach((bytes, id) => {
+    if (vocabulary.endIds.includes(id)) {
+      if (state.canEnd) ids.push(id);
+      return;
+    }
+    if (bytes === undefined || bytes === "") return;
+    let at: State | null = state;
+    for (let i = 0; i < bytes.length && at !== null; i++) {
+      at = grammar.automaton.step(at, bytes.charCodeAt(i));
+    }
+    if (at !== null) ids.push(id);
+  });
+  return ids;
+}
+
+function compare(vocabulary: Vocabulary, walks: number, steps: number, every: number): number {
+  let compared = 0;
+  const masks = new MaskMaker(vocabulary, 4 << 20);
+  const bits = new Uint32Array(vocabulary.words);
+  for (const source of SOURCES) {
+    const grammar = compileGrammar(source);
+    for (let walk = 0; walk < walks; walk++) {
+      const random = new Random(walk + 1);
+      const matcher = new Matcher(grammar, masks);
+      for (let step = 0; step < steps && !matcher.ended; step++) {
+        matcher.fillMask(bits);
+        const ids = allowed(bits);
+        if ((step + walk) % every === 0) {
+          grammar.begin();
+          assert.deepEqual(
+            ids,
+            bruteForce(grammar, matcher.state, vocabulary),
+            `${JSON.stringify(source)}, step ${step}`,
+          );
+          compared++;
+        }
+        const later = ids.filter((id) => !vocabulary.endIds.includes(id));
+        if (later.length === 0) break;
+        assert.ok(matcher.accept(random.pick(later)));
+      }
+    }
+  }
+  return compared;
+}
+
+Deno.test("masks are what trying each token gives, with the embedded model's vocabulary", async () => {
+  assert.ok(compare(await pocketVocabulary(), 12, 40, 1) > 1500);
+});
+
+const qwen = await qwenVocabulary();
+if (qwen === undefined) {
+  console.log("  no Qwen3 tokenizer at $RADISH_QWEN3_TOKENIZER or ../shared: ignored with it");
+}
+
+Deno.test({
+  name: "masks are what trying each token gives, with a vocabulary of 151,936 tokens",
+  ignore: qwen === undefined,
+  fn() {
+    assert.ok(compare(qwen!, 2, 24, 3) > 60);
+  },
+});
+
+Deno.test("caches that are emptied all the time change no mask", async () => {
+  const vocabulary = await pocketVocabulary();
+  const grammars = [{}, { limits: { cachedItems: 1 } }].map((options) =>
+    compileGrammar(SOURCES[1]!, options)
+  );
+  const makers = [new MaskMaker(vocabulary), new MaskMaker(vocabulary, 1)];
+  for (let seed = 0; seed < 10; seed++) {
+    const random = new Random(seed);
+    const matchers = grammars.map((grammar, i) => new Matcher(grammar, makers[i]!));
+    for (let step = 0; step < 30; step++) {
+      const [ids, others] = matchers.map((matcher) => {
+        const bits = new Uint32Array(vocabulary.words);
+        matcher.fillMask(bits);
+        return allowed(bits);
+      });
+      assert.deepEqual(others, ids);
+      const id = random.pick(ids!);
+      for (const matcher of matchers) assert.ok(matcher.accept(id));
+      if (matchers[0]!.ended) break;
+    }
+  }
+});
+
+Deno.test("kept masks stay within their bytes", async () => {
+  const masks = new MaskMaker(await pocketVocabulary(), 8_000);
+  const grammar = compileGrammar(SOURCES[1]!);
+  const random = new Random(5);
+  const bits = new Uint32Array(masks.vocabulary.words);
+  for (let walk = 0; walk < 10; walk++) {
+    const matcher = new Matcher(grammar, masks);
+    for (let step = 0; step < 40 && matcher.fillMask(bits); step++) {
+      assert.ok(masks.bytes <= 10_000, `${masks.bytes}`);
+      matcher.accept(random.pick(allowed(bits)));
+    }
+  }
+  assert.ok(masks.misses > 60, `${masks.misses}`);
+});
+
+Deno.test("a tree's nodes, subtrees and tokens agree with its tokens' bytes", () => {
+  const words = ["a", "ab", "abc", "abd", "b", "ba", "b", "é"].map((text, id) => ({
+    id,
+    bytes: String.fromCharCode(...new TextEncoder().encode(text)),
+  }));
+  const trie = makeTrie(words);
+  const found = new Map<number, string>();
+  const path: string[] = [];
+  for (let node = 0; node < trie.size; node++) {
+    path.length = trie.depth[node]!;
+    path.push(String.fromCharCode(trie.byte[node]!));
+    for (let i = trie.first[node]!; i < trie.own[node]!; i++) found.set(trie.ids[i]!, path.join(""));
+    let end = node + 1;
+    while (end < trie.size && trie.depth[end]! > trie.depth[node]!) end++;
+    assert.equal(trie.end[node], end);
+  }
+  assert.deepEqual([...found].sort(([a], [b]) => a - b), words.map(({ id, bytes }) => [id, bytes]));
+});
+
+Deno.test("special tokens are never allowed, and the end of text only where the grammar may end", () => {
+  const vocabulary = vocabularyOf(["1", "2", ".", "x", ""]);
+  const masks = new MaskMaker(vocabulary);
+  const matcher = new Matcher(compileGrammar({ kind: "regex", pattern: "1+\\.2" }), masks);
+  const bits = new Uint32Array(vocabulary.words);
+  const ids = (): number[] => {
+    matcher.fillMask(bits);
+    return allowed(bits);
+  };
+  assert.deepEqual(ids(), [0]);
+  assert.ok(!matcher.accept(5), "the end comes too early");
+  assert.ok(matcher.accept(0) && matcher.accept(2));
+  assert.deepEqual(ids(), [1]);
+  assert.ok(matcher.accept(1));
+  assert.deepEqual(ids(), [5]);
+  assert.ok(matcher.canEnd && matcher.accept(5) && matcher.ended);
+  assert.equal(matcher.fillMask(bits), false);
+  assert.ok(!matcher.accept(0));
+});
+
+Deno.test("a vocabulary that cannot spell the grammar gives an empty mask", () => {
+  const vocabulary = vocabularyOf(["a", "b"]);
+  const matcher = new Matcher(compileGrammar({ kind: "choice", choices: ["c"] }), new MaskMaker(vocabulary));
+  assert.equal(matcher.fillMask(new Uint32Array(vocabulary.words)), false);
+});
