@@ -125,6 +125,21 @@ export const serveOptions = (all: boolean) => {
   });
 };
 
+/** Of `radish launch`. */
+export const launchOptions = (all: boolean) =>
+  object({
+    words: multiple(positional("TOOL", "claude, codex or opencode; what follows -- goes to it"), { min: 1 }),
+    own: object("Server", {
+      url: value("--url", text("URL"), "a server that runs; without it one is started if none does", {
+        fallback: null,
+        shows: "http://127.0.0.1:1919",
+      }),
+      apiKey: value("--api-key", text("KEY"), "the server's key", { fallback: null, env: true }),
+      dryRun: flag("--dry-run", "print what would be set and run"),
+    }, asGroup),
+    ...sessionOptions(all),
+  });
+
 /** Of `radish bench`. */
 export const benchOptions = (all: boolean) =>
   object({
@@ -180,6 +195,8 @@ export type GenerateOptions = InferValue<ReturnType<typeof generateOptions>>;
 /** What they parse to. */
 export type ChatOptions = InferValue<ReturnType<typeof chatOptions>>;
 /** What they parse to. */
+export type LaunchOptions = InferValue<ReturnType<typeof launchOptions>>;
+/** Values of them. */
 export type ServeOptions = InferValue<ReturnType<typeof serveOptions>>;
 /** What they parse to. */
 export type BenchOptions = InferValue<ReturnType<typeof benchOptions>>;
