@@ -7,7 +7,7 @@ import { readJson } from "./body.ts";
 import { type AnswerEnd, SingleAnswer, startChat } from "./chat_run.ts";
 import type { ApiError } from "./errors.ts";
 import { requireModel } from "./params.ts";
-import { chatRequestOf } from "./responses_input.ts";
+import { chatRequestOf, namedTools } from "./responses_input.ts";
 import { type ResponseEvent, ResponseOutput } from "./responses_output.ts";
 import type { RunEvent } from "./run.ts";
 import { type ResponsesRequest, responsesRequestSchema } from "./schemas/responses.ts";
@@ -45,9 +45,8 @@ class ResponsesForm implements AnswerForm {
     this.#model = model;
     this.#request = request;
     this.#answer = single;
-    const custom = (request.tools ?? []).filter((tool) => tool.type === "custom");
     this.#output = new ResponseOutput({
-      customTools: new Set(custom.map((tool) => tool.name)),
+      tools: namedTools(request),
       sealReasoning: request.include?.includes("reasoning.encrypted_content") === true,
     });
   }

@@ -19,7 +19,7 @@ export function chatRequestOf(request: ResponsesRequest): ChatTask {
   const effort = request.reasoning?.effort;
   return {
     messages: inTurns([...system, ...items.map(messageOf)]),
-    tools: request.tools?.map(functionOf),
+    tools: namedTools(request).map(functionOf),
     tool_choice: typeof choice === "object" && choice !== null
       ? { type: "function", function: { name: choice.name } }
       : choice,
@@ -50,9 +50,9 @@ function messageOf(item: InputItem): ChatMessageInput {
       return { role: "assistant", content: "", reasoning_content: text };
     }
     case "function_call":
-      return callOf(item.call_id, item.name, item.arguments);
+      return callOf(item.call_id, fullName(item), item.arguments);
     case "custom_tool_call":
-      return callOf(item.call_id, item.name, JSON.stringify({ input: item.input }));
+      return callOf(item.call_id, fullName(item), JSON.stringify({ input: item.input }));
     case "function_call_output":
     case "custom_tool_call_output":
       return { role: "tool", tool_call_id: item.call_id, content: textOf(item.output) };
@@ -67,13 +67,38 @@ function callOf(id: string, name: string, args: string): ChatMessageInput {
   };
 }
 
-function functionOf(tool: ResponsesTool): ToolInput {
+/** A tool and the name that the model knows it by. */
+export interface NamedTool {
+  /** With the namespace, if it has one. */
+  readonly fullName: string;
+  /** Null if it has none. */
+  readonly namespace: string | null;
+  /** What the client said of it. */
+  readonly tool: Exclude<ResponsesTool, { type: "namespace" }>;
+}
+
+/** The tools of a request, those of its namespaces among them. */
+export function namedTools(request: ResponsesRequest): NamedTool[] {
+  return (request.tools ?? []).flatMap((tool): NamedTool[] => {
+    if (tool.type !== "namespace") return [{ fullName: tool.name, namespace: null, tool }];
+    return tool.tools.map((each) => ({
+      fullName: fullName({ namespace: tool.name, name: each.name }),
+      namespace: tool.name,
+      tool: each,
+    }));
+  });
+}
+
+function fullName(
+  { namespace, name }: { readonly namespace?: string | null | undefined; readonly name: string },
+) {
+  return namespace ? `${namespace}.${name}` : name;
+}
+
+function functionOf({ fullName, tool }: NamedTool): ToolInput {
+  const description = tool.description ?? "";
   if (tool.type === "function") {
-    const { name, description, parameters } = tool;
-    return {
-      type: "function",
-      function: { name, description: description ?? "", parameters: parameters ?? {} },
-    };
+    return { type: "function", function: { name: fullName, description, parameters: tool.parameters ?? {} } };
   }
   const { format } = tool;
   const grammar = format?.type === "grammar"
@@ -82,8 +107,8 @@ function functionOf(tool: ResponsesTool): ToolInput {
   return {
     type: "function",
     function: {
-      name: tool.name,
-      description: (tool.description ?? "") + grammar,
+      name: fullName,
+      description: description + grammar,
       parameters: { type: "object", properties: { input: { type: "string" } }, required: ["input"] },
     },
   };

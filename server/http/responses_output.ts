@@ -3,7 +3,7 @@
 
 import type { AnswerEvent } from "./chat_run.ts";
 import { newCallId } from "./chat_choice.ts";
-import { sealed } from "./responses_input.ts";
+import { type NamedTool, sealed } from "./responses_input.ts";
 
 /** An event of the stream, before it is numbered. */
 export interface ResponseEvent {
@@ -33,7 +33,13 @@ interface MessageItem {
 }
 
 type CallItem =
-  & { readonly id: string; readonly call_id: string; readonly name: string; readonly status: Status }
+  & {
+    readonly id: string;
+    readonly call_id: string;
+    readonly name: string;
+    readonly namespace?: string;
+    readonly status: Status;
+  }
   & (
     | { readonly type: "function_call"; readonly arguments: string }
     | { readonly type: "custom_tool_call"; readonly input: string }
@@ -55,21 +61,23 @@ type Open =
 
 /** What of a request shapes the output. */
 export interface OutputOptions {
-  /** Names of custom tools. */
-  readonly customTools: ReadonlySet<string>;
+  /** The request's tools. */
+  readonly tools: readonly NamedTool[];
   /** Reasoning comes with `encrypted_content`. */
   readonly sealReasoning: boolean;
 }
 
 /** Collects the items of one response. */
 export class ResponseOutput {
-  readonly #options: OutputOptions;
+  readonly #sealReasoning: boolean;
+  readonly #tools: ReadonlyMap<string, NamedTool>;
   readonly #items: OutputItem[] = [];
   #open: Open | null = null;
 
   /** Nothing is there yet. */
   constructor(options: OutputOptions) {
-    this.#options = options;
+    this.#sealReasoning = options.sealReasoning;
+    this.#tools = new Map(options.tools.map((tool) => [tool.fullName, tool]));
   }
 
   /** Items that are complete. */
@@ -86,7 +94,7 @@ export class ResponseOutput {
         return yield* this.#text("message", part.text);
       case "call": {
         yield* this.#close("completed");
-        const custom = this.#options.customTools.has(part.name);
+        const custom = this.#isCustom(part.name);
         this.#open = {
           type: "call",
           id: newCallId(custom ? "ctc_" : "fc_"),
@@ -99,7 +107,7 @@ export class ResponseOutput {
       case "arguments":
         if (this.#open?.type !== "call") return;
         this.#open.text += part.text;
-        if (this.#options.customTools.has(this.#open.name)) return; // Its text is inside JSON.
+        if (this.#isCustom(this.#open.name)) return; // Its text is inside JSON.
         return yield this.#about("response.function_call_arguments.delta", this.#open, { delta: part.text });
       case "called":
         return yield* this.#close("completed");
@@ -133,7 +141,7 @@ export class ResponseOutput {
         yield this.#about("response.custom_tool_call_input.done", open, { input: item.input });
       } else {
         yield this.#about("response.function_call_arguments.done", open, {
-          name: open.name,
+          name: this.#tools.get(open.name)?.tool.name ?? open.name,
           arguments: open.text,
         });
       }
@@ -146,6 +154,10 @@ export class ResponseOutput {
     yield { type: "response.output_item.done", output_index: this.#items.length, item };
     this.#items.push(item);
     this.#open = null;
+  }
+
+  #isCustom(name: string): boolean {
+    return this.#tools.get(name)?.tool.type === "custom";
   }
 
   #added(open: Open): ResponseEvent {
@@ -169,14 +181,19 @@ export class ResponseOutput {
           id,
           summary: [],
           content: begun ? [] : [{ type: "reasoning_text", text }],
-          ...(this.#options.sealReasoning ? { encrypted_content: begun ? "" : sealed(text) } : {}),
+          ...(this.#sealReasoning ? { encrypted_content: begun ? "" : sealed(text) } : {}),
           status,
         };
       case "call": {
-        const call = { id, call_id: open.callId, name: open.name, status };
-        if (!this.#options.customTools.has(open.name)) {
-          return { type: "function_call", ...call, arguments: text };
-        }
+        const tool = this.#tools.get(open.name);
+        const call = {
+          id,
+          call_id: open.callId,
+          name: tool?.tool.name ?? open.name,
+          ...(tool?.namespace ? { namespace: tool.namespace } : {}),
+          status,
+        };
+        if (!this.#isCustom(open.name)) return { type: "function_call", ...call, arguments: text };
         return { type: "custom_tool_call", ...call, input: begun ? "" : customInput(text) };
       }
     }

@@ -7,6 +7,7 @@ import { toolNameSchema } from "./chat.ts";
 import { strictSwitch, textFormat } from "./unenforced.ts";
 
 const name = z.string().max(httpLimits.nameLength);
+const namespace = name.nullish();
 const stateless = "nothing is stored here: send the whole conversation as input";
 const unstored = z.null({ error: stateless }).optional();
 
@@ -35,9 +36,9 @@ export const itemSchema = z.discriminatedUnion("type", [
     content: z.array(textPart).max(httpLimits.contentParts).nullish(),
     encrypted_content: z.string().nullish(),
   }),
-  z.object({ type: z.literal("function_call"), call_id: name, name, arguments: z.string() }),
+  z.object({ type: z.literal("function_call"), call_id: name, name, namespace, arguments: z.string() }),
   z.object({ type: z.literal("function_call_output"), call_id: name, output: content }),
-  z.object({ type: z.literal("custom_tool_call"), call_id: name, name, input: z.string() }),
+  z.object({ type: z.literal("custom_tool_call"), call_id: name, name, namespace, input: z.string() }),
   z.object({ type: z.literal("custom_tool_call_output"), call_id: name, output: content }),
 ], {
   error: "only messages, reasoning, and function or custom tool calls with their outputs are supported; " +
@@ -62,10 +63,21 @@ const customTool = z.object({
   ]).nullish().describe("A grammar is shown to the model; it is not enforced."),
 });
 
-/** A tool that the client runs. */
-export const responsesToolSchema = z.discriminatedUnion("type", [functionTool, customTool], {
-  error: "only function and custom tools are supported: there are no built-in tools",
+const builtIn = { error: "only function and custom tools are supported: there are no built-in tools" };
+
+/** Tools of the client under a common name, as Codex groups them. */
+const namespaceTool = z.object({
+  type: z.literal("namespace"),
+  name: toolNameSchema,
+  tools: z.array(z.discriminatedUnion("type", [functionTool, customTool], builtIn)).max(httpLimits.tools),
 });
+
+/** A tool that the client runs, or a group of them. */
+export const responsesToolSchema = z.discriminatedUnion(
+  "type",
+  [functionTool, customTool, namespaceTool],
+  builtIn,
+);
 
 /** The body of POST /v1/responses. */
 export const responsesRequestSchema = z.object({

@@ -169,6 +169,23 @@ Deno.test("a custom tool is a function with one text for the model, and free tex
   assert.equal(answered.status, "completed");
 });
 
+Deno.test("tools in a namespace keep it, in the call and when the call comes back", async () => {
+  const engine = new FakeEngine(() => ({ pieces: [...call.replace("get_weather", "sky.get_weather")] }));
+  await using server = onLoopback(engine);
+  const tools = [{ type: "namespace", name: "sky", description: "Of the sky", tools: [weather] }];
+  const input: unknown[] = [{ role: "user", content: "x" }];
+  for (const turn of [1, 2]) {
+    const { output } = await (await post(server.app, "/v1/responses", { input, tools })).json();
+    const [made] = output;
+    assert.deepEqual([made.type, made.namespace, made.name], ["function_call", "sky", "get_weather"]);
+    const sent = engine.requests.at(-1)!.input;
+    assert.ok(sent.type === "chat");
+    assert.equal(JSON.stringify(sent.messages).includes("sky.get_weather"), turn === 2);
+    assert.ok(JSON.stringify(sent.tools).includes("sky.get_weather"));
+    input.push(made, { type: "function_call_output", call_id: made.call_id, output: "sunny" });
+  }
+});
+
 Deno.test("an answer that reaches its length is incomplete, and says so in both forms", async () => {
   await using server = onLoopback(new FakeEngine(() => ({ forever: "la" })));
   const request = { model: "fake", input: "x", max_output_tokens: 8 };
