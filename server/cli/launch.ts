@@ -59,6 +59,7 @@ function claude({ url, model, contextLength, key }: Served): Launch {
       CLAUDE_CODE_ATTRIBUTION_HEADER: "0",
       CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1",
       ...(contextLength === null ? {} : {
+        CLAUDE_CODE_MAX_CONTEXT_TOKENS: String(contextLength),
         CLAUDE_CODE_MAX_OUTPUT_TOKENS: String(mostOutput(contextLength)),
       }),
     },

@@ -4,7 +4,7 @@
 import type { ChatTask } from "./chat_run.ts";
 import type { ChatMessageInput } from "./schemas/chat.ts";
 import type { ContentBlock, MessagesPrompt, MessagesRequest } from "./schemas/messages.ts";
-import { inTurns, textOf } from "./turns.ts";
+import { inTurns } from "./turns.ts";
 
 /** The part of a request that makes the prompt, in the form of OpenAI's chat. */
 export function promptOf(request: MessagesPrompt): ChatTask {
@@ -87,7 +87,12 @@ function blockMessage(role: "user" | "assistant" | "system", block: ContentBlock
         tool_calls: [{ id, type: "function", function: { name, arguments: input } }],
       }];
     }
-    case "tool_result":
-      return [{ role: "tool", tool_call_id: block.tool_use_id, content: textOf(block.content ?? "") }];
+    case "tool_result": {
+      const { content } = block;
+      const parts = typeof content === "string"
+        ? [content]
+        : (content ?? []).map((part) => part.type === "text" ? part.text : `found: ${part.tool_name}\n`);
+      return [{ role: "tool", tool_call_id: block.tool_use_id, content: parts.join("") }];
+    }
   }
 }

@@ -14,6 +14,12 @@ const textBlock = z.object({ type: z.literal("text"), text: z.string() });
 const textBlocks = z.array(z.discriminatedUnion("type", [textBlock], { error: "only text is supported" }))
   .max(httpLimits.contentParts);
 
+/** A tool that searches for tools answers with names: those tools are in the request, too. */
+const toolReference = z.object({ type: z.literal("tool_reference"), tool_name: name });
+const resultBlock = z.discriminatedUnion("type", [textBlock, toolReference], {
+  error: "only text is supported",
+});
+
 /** One block of a message's content. */
 export const blockSchema = z.discriminatedUnion("type", [
   textBlock,
@@ -23,7 +29,7 @@ export const blockSchema = z.discriminatedUnion("type", [
   z.object({
     type: z.literal("tool_result"),
     tool_use_id: name,
-    content: z.union([z.string(), textBlocks]).nullish(),
+    content: z.union([z.string(), z.array(resultBlock).max(httpLimits.contentParts)]).nullish(),
     is_error: z.boolean().nullish(),
   }),
 ], { error: onlyText });

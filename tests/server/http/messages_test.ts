@@ -153,6 +153,30 @@ Deno.test("the billing line is cut off, and instructions in mid-conversation sta
   assert.deepEqual(await rendered("b2"), sent);
 });
 
+Deno.test("names that a search for tools found reach the model as text", async () => {
+  const engine = new FakeEngine();
+  await using server = onLoopback(engine);
+  const body = {
+    messages: [
+      { role: "user", content: "find" },
+      { role: "assistant", content: [{ type: "tool_use", id: "toolu_1", name: "ToolSearch", input: {} }] },
+      {
+        role: "user",
+        content: [{
+          type: "tool_result",
+          tool_use_id: "toolu_1",
+          content: [{ type: "tool_reference", tool_name: "get_weather" }],
+        }],
+      },
+    ],
+    tools: [{ ...weather, defer_loading: true }],
+  };
+  assert.equal((await post(server.app, "/v1/messages/count_tokens", body)).status, 200);
+  const sent = engine.encoded.at(-1)!;
+  assert.ok(sent.type === "chat");
+  assert.match(sent.messages.at(-1)!.content!, /get_weather/);
+});
+
 Deno.test("stop sequences, length and a full context have their own stop reasons", async () => {
   const engine = new FakeEngine(
     (prompt) => prompt.includes("count") ? { pieces: [..."1 2 3 4"] } : { forever: "la" },
