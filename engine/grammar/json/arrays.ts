@@ -1,9 +1,8 @@
 /** Arrays: which items may follow by position, and how many of them have matched `contains` so far. */
 import { DEAD, Position, type Row, THROUGH } from "../automaton/position.ts";
 import { GrammarError } from "../errors.ts";
-import type { Expression } from "../schema/expression.ts";
-import type { ArrayShape } from "../schema/shape.ts";
-import { beneath, type JsonContext } from "./values.ts";
+import type { ArrayShape, Expression } from "../schema/shape.ts";
+import { beneath, type JsonContext } from "./context.ts";
 import { moreSpace, spaceMayEnd } from "./whitespace.ts";
 
 /** `contains` of one array that are counted side by side: each doubles the readings of an item. */

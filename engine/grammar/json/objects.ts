@@ -6,10 +6,9 @@
 import { DEAD, Position, type Row, THROUGH } from "../automaton/position.ts";
 import { stringContent } from "../automaton/text.ts";
 import { GrammarError } from "../errors.ts";
-import type { Expression } from "../schema/expression.ts";
 import { type NameClass, objectProperties } from "../schema/properties.ts";
-import type { ObjectShape } from "../schema/shape.ts";
-import { beneath, type JsonContext } from "./values.ts";
+import type { Expression, ObjectShape } from "../schema/shape.ts";
+import { beneath, type JsonContext } from "./context.ts";
 import { moreSpace, spaceMayEnd } from "./whitespace.ts";
 
 /** A declared name. */

@@ -2,34 +2,15 @@
  * JSON values as positions: for each expression over schemas, what each first byte leads to. The shape's types begin
  * with different bytes, so only alternatives of arrays and objects are read side by side.
  */
-import { DEAD, type Position, type Row } from "../automaton/position.ts";
+import { DEAD, type Row } from "../automaton/position.ts";
 import type { PositionTable } from "../automaton/table.ts";
 import { plainText, stringContent } from "../automaton/text.ts";
 import type { Budget } from "../limits.ts";
 import type { SchemaCompiler } from "../schema/compiler.ts";
-import type { Expression } from "../schema/expression.ts";
+import type { Expression } from "../schema/shape.ts";
 import { ArrayRules } from "./arrays.ts";
+import type { JsonContext, JsonStyle } from "./context.ts";
 import { ObjectRules } from "./objects.ts";
-
-/** How JSON is written where the schema leaves it open. */
-export interface JsonStyle {
-  /** `declared`: properties in the schema's order, others last. `any`: in any order. */
-  readonly order: "declared" | "any";
-  /** `none`: compact. `bounded`: see whitespace.ts. */
-  readonly whitespace: "none" | "bounded";
-}
-
-/** What the rules of arrays and objects share. */
-export interface JsonContext {
-  /** All positions. */
-  readonly table: PositionTable;
-  /** Finds what expressions allow. */
-  readonly compiler: SchemaCompiler;
-  /** How JSON is written. */
-  readonly style: JsonStyle;
-  /** Where values of an expression begin. */
-  starts(expression: Expression): ValueStarts;
-}
 
 /** Where values of one expression begin. */
 export class ValueStarts {
@@ -132,9 +113,4 @@ export class JsonValues implements JsonContext {
       }
     }
   }
-}
-
-/** Puts what continues afterwards below each row. */
-export function beneath(position: Position, rows: readonly Row[]): readonly Row[] {
-  return rows.map((row) => [position, ...row]);
 }

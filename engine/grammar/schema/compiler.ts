@@ -9,9 +9,9 @@ import type { RegexBuilder } from "../regex/builder.ts";
 import type { Derivatives } from "../regex/derive.ts";
 import type { RegexNode } from "../regex/node.ts";
 import { isObject, type Json, type SchemaDocument } from "./document.ts";
-import { type Expression, Expressions } from "./expression.ts";
+import { Expressions } from "./expression.ts";
 import { Keywords } from "./keywords.ts";
-import type { ArrayShape, ObjectShape, Shape } from "./shape.ts";
+import type { ArrayShape, Expression, ObjectShape, Shape } from "./shape.ts";
 import { Shapes } from "./shapes.ts";
 import { objectProperties } from "./properties.ts";
 

@@ -3,27 +3,7 @@
  * these, and equal ones are one object, which keeps merged recursive schemas finite.
  */
 import type { Json, Location } from "./document.ts";
-import type { Shape } from "./shape.ts";
-
-/** One expression. Made by `Expressions` only. */
-export interface Expression {
-  /** For the keys of others. */
-  readonly id: number;
-  /** What it is. */
-  readonly kind: "true" | "false" | "schema" | "constant" | "and" | "or" | "not";
-  /** What it is made of. */
-  readonly children: readonly Expression[];
-  /** Of a schema. */
-  readonly location: Location | undefined;
-  /** Of a constant. */
-  readonly value: Json | undefined;
-  /** Memo: what it allows, whether that is being found out, and whether it is nothing. */
-  shape: Shape | undefined;
-  /** Whether the shape is being found out. */
-  busy: boolean;
-  /** Whether it is nothing, once that is known. */
-  empty: boolean | undefined;
-}
+import type { Expression } from "./shape.ts";
 
 /** Makes expressions. */
 export class Expressions {

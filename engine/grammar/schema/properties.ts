@@ -4,12 +4,25 @@
  */
 import { GrammarError } from "../errors.ts";
 import type { RegexNode } from "../regex/node.ts";
-import type { SchemaCompiler } from "./compiler.ts";
-import type { Expression } from "./expression.ts";
-import type { ObjectShape } from "./shape.ts";
+import type { Derivatives } from "../regex/derive.ts";
+import type { RegexBuilder } from "../regex/builder.ts";
+import type { Expressions } from "./expression.ts";
+import type { Expression, ObjectShape } from "./shape.ts";
 
 /** Patterns of one object that can overlap: each doubles the classes. */
 const MAX_PATTERNS = 8;
+
+/** What a partition needs of the compiler of schemas. */
+export interface NameCompiler {
+  /** Makes regular expressions. */
+  readonly regex: RegexBuilder;
+  /** Looks at them. */
+  readonly derivatives: Derivatives;
+  /** Makes expressions. */
+  readonly expressions: Expressions;
+  /** Whether an expression allows nothing. */
+  empty(expression: Expression): boolean;
+}
 
 /** Names that are not declared, with what their values are. */
 export interface NameClass {
@@ -38,7 +51,7 @@ export interface ObjectProperties {
 const known = new WeakMap<ObjectShape, ObjectProperties>();
 
 /** The partition of an object's names. */
-export function objectProperties(compiler: SchemaCompiler, object: ObjectShape): ObjectProperties {
+export function objectProperties(compiler: NameCompiler, object: ObjectShape): ObjectProperties {
   let found = known.get(object);
   if (found === undefined) known.set(object, found = new Partition(compiler, object));
   return found;
@@ -47,11 +60,11 @@ export function objectProperties(compiler: SchemaCompiler, object: ObjectShape):
 class Partition implements ObjectProperties {
   readonly declared: readonly string[];
   readonly classes: readonly NameClass[];
-  readonly #compiler: SchemaCompiler;
+  readonly #compiler: NameCompiler;
   readonly #object: ObjectShape;
   readonly #values = new Map<string, Expression>();
 
-  constructor(compiler: SchemaCompiler, object: ObjectShape) {
+  constructor(compiler: NameCompiler, object: ObjectShape) {
     this.#compiler = compiler;
     this.#object = object;
     const names = new Set<string>();

@@ -10,8 +10,8 @@ import {
   type Location,
   type SchemaDocument,
 } from "./document.ts";
-import type { Expression, Expressions } from "./expression.ts";
-import type { Shape } from "./shape.ts";
+import type { Expressions } from "./expression.ts";
+import type { Expression, Shape } from "./shape.ts";
 import type { Shapes } from "./shapes.ts";
 
 /** What reading keywords needs. */

@@ -6,7 +6,7 @@
  */
 import type { NumberSet } from "../json/numbers.ts";
 import type { RegexNode } from "../regex/node.ts";
-import type { Expression } from "./expression.ts";
+import type { Json, Location } from "./document.ts";
 
 /** Some of the values, by type. */
 export interface Shape {
@@ -76,4 +76,24 @@ export interface Clause {
   readonly patterns: readonly { readonly names: RegexNode; readonly value: Expression }[];
   /** Values of all other names. */
   readonly additional: Expression;
+}
+
+/** One expression. Made by `Expressions` only. */
+export interface Expression {
+  /** For the keys of others. */
+  readonly id: number;
+  /** What it is. */
+  readonly kind: "true" | "false" | "schema" | "constant" | "and" | "or" | "not";
+  /** What it is made of. */
+  readonly children: readonly Expression[];
+  /** Of a schema. */
+  readonly location: Location | undefined;
+  /** Of a constant. */
+  readonly value: Json | undefined;
+  /** Memo: what it allows, whether that is being found out, and whether it is nothing. */
+  shape: Shape | undefined;
+  /** Whether the shape is being found out. */
+  busy: boolean;
+  /** Whether it is nothing, once that is known. */
+  empty: boolean | undefined;
 }

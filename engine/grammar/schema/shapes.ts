@@ -6,8 +6,8 @@ import { GrammarError } from "../errors.ts";
 import type { Numbers } from "../json/numbers.ts";
 import type { RegexBuilder } from "../regex/builder.ts";
 import type { RegexNode } from "../regex/node.ts";
-import type { Expression, Expressions } from "./expression.ts";
-import type { ArrayShape, ObjectShape, Shape } from "./shape.ts";
+import type { Expressions } from "./expression.ts";
+import type { ArrayShape, Expression, ObjectShape, Shape } from "./shape.ts";
 
 /** Finds alternatives that nothing satisfies, as far as can be told. */
 export interface SurelyEmpty {
