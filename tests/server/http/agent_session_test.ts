@@ -20,11 +20,30 @@ interface Talk {
   body(n: number): unknown;
   say(text: string): void;
   /** Keeps the answer; gives the call in it and the tokens that came from the cache. */
-  keep(answer: Record<string, unknown>): { readonly call: Call | null; readonly cached: number };
+  keep(answer: Answer): { readonly call: Call | null; readonly cached: number };
   result(call: Call, text: string): void;
 }
 
-type Json = Record<string, unknown> & { [key: string]: any }; // deno-lint-ignore-line no-explicit-any
+type Item = Readonly<Record<string, unknown>>;
+
+interface ToolCall {
+  readonly id: string;
+  readonly function: { readonly name: string };
+}
+
+/** What is read of the answers, whichever API they are of. */
+interface Answer {
+  readonly choices: readonly { readonly message: Item & { readonly tool_calls?: readonly ToolCall[] } }[];
+  readonly message: Item & { readonly tool_calls?: readonly ToolCall[] };
+  readonly output:
+    readonly (Item & { readonly type: string; readonly call_id: string; readonly name: string })[];
+  readonly content: readonly (Call & { readonly type: string })[];
+  readonly usage: {
+    readonly prompt_tokens_details: { readonly cached_tokens: number };
+    readonly input_tokens_details: { readonly cached_tokens: number };
+    readonly cache_read_input_tokens: number;
+  };
+}
 
 const system = "You are a careful assistant. Use the tools where they help, and answer in one sentence. "
   .repeat(4);
@@ -34,16 +53,16 @@ const name = "get_weather";
 const chatTool = { type: "function", function: { name, description, parameters } };
 
 function chat(): Talk {
-  const messages: Json[] = [{ role: "system", content: system }];
+  const messages: Item[] = [{ role: "system", content: system }];
   return {
     path: "/v1/chat/completions",
     body: () => ({ messages, tools: [chatTool], max_tokens: 48, temperature: 0 }),
     say: (content) => messages.push({ role: "user", content }),
-    keep(answer: Json) {
-      const { message } = answer["choices"][0];
+    keep(answer: Answer) {
+      const { message } = answer.choices[0]!;
       messages.push(message);
       const call = message.tool_calls?.[0];
-      const cached = answer["usage"].prompt_tokens_details.cached_tokens;
+      const cached = answer.usage.prompt_tokens_details.cached_tokens;
       return { call: call ? { id: call.id, name: call.function.name } : null, cached };
     },
     result: ({ id }, content) => messages.push({ role: "tool", tool_call_id: id, content }),
@@ -51,7 +70,7 @@ function chat(): Talk {
 }
 
 function responses(): Talk {
-  const input: Json[] = [];
+  const input: Item[] = [];
   const tool = { type: "function", name, description, parameters };
   return {
     path: "/v1/responses",
@@ -64,10 +83,10 @@ function responses(): Talk {
       store: false,
     }),
     say: (content) => input.push({ type: "message", role: "user", content }),
-    keep(answer: Json) {
-      input.push(...answer["output"]);
-      const call = answer["output"].find((item: Json) => item["type"] === "function_call");
-      const cached = answer["usage"].input_tokens_details.cached_tokens;
+    keep(answer: Answer) {
+      input.push(...answer.output);
+      const call = answer.output.find((item) => item.type === "function_call");
+      const cached = answer.usage.input_tokens_details.cached_tokens;
       return { call: call ? { id: call.call_id, name: call.name } : null, cached };
     },
     result: ({ id }, output) => input.push({ type: "function_call_output", call_id: id, output }),
@@ -75,7 +94,7 @@ function responses(): Talk {
 }
 
 function messagesApi(): Talk {
-  const messages: Json[] = [];
+  const messages: Item[] = [];
   return {
     path: "/v1/messages",
     body: (n) => ({
@@ -90,10 +109,10 @@ function messagesApi(): Talk {
       tools: [{ name, description, input_schema: parameters }],
     }),
     say: (text) => messages.push({ role: "user", content: [{ type: "text", text }] }),
-    keep(answer: Json) {
-      messages.push({ role: "assistant", content: answer["content"] });
-      const call = answer["content"].find((block: Json) => block["type"] === "tool_use");
-      return { call: call ?? null, cached: answer["usage"].cache_read_input_tokens };
+    keep(answer: Answer) {
+      messages.push({ role: "assistant", content: answer.content });
+      const call = answer.content.find((block) => block.type === "tool_use");
+      return { call: call ?? null, cached: answer.usage.cache_read_input_tokens };
     },
     result: ({ id }, content) =>
       messages.push({ role: "user", content: [{ type: "tool_result", tool_use_id: id, content }] }),
@@ -101,7 +120,7 @@ function messagesApi(): Talk {
 }
 
 function ollama(): Talk {
-  const messages: Json[] = [{ role: "system", content: system }];
+  const messages: Item[] = [{ role: "system", content: system }];
   return {
     path: "/api/chat",
     body: () => ({
@@ -112,7 +131,7 @@ function ollama(): Talk {
       options: { temperature: 0, num_predict: 48 },
     }),
     say: (content) => messages.push({ role: "user", content }),
-    keep(answer: Json) {
+    keep(answer: Answer) {
       const { message } = answer;
       messages.push(message);
       const call = message.tool_calls?.[0];
