@@ -36,6 +36,7 @@ interface Operation {
 
 const stream = ["text/event-stream"];
 const lines = ["application/x-ndjson"];
+const streams = [...stream, ...lines];
 
 const operations: readonly Operation[] = [
   {
@@ -246,7 +247,10 @@ export function openApiDocument(): Record<string, unknown> {
   ) {
     const content = {
       ...(answer ? { "application/json": { schema: jsonSchema(answer, "output") } } : {}),
-      ...Object.fromEntries(texts.map((type) => [type, { schema: { type: "string" } }])),
+      // What stands in a stream's events is not described: a schema would be taken for that of an event.
+      ...Object.fromEntries(
+        texts.map((type) => [type, streams.includes(type) ? {} : { schema: { type: "string" } }]),
+      ),
     };
     (paths[path] ??= {})[method] = {
       summary,
