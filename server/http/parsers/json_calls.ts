@@ -183,6 +183,7 @@ const mistralBrackets: Brackets = {
     ["[", ...jsonHeader("arguments")],
     jsonHeader("arguments"),
     [{ catch: "word" }, "[ARGS]", "{"],
+    [{ catch: "word" }, "[CALL_ID]", { catch: "word" }, "[ARGS]", "{"],
     [{ catch: "word" }, "{"],
   ],
   next: [["}", ",", "{"]],

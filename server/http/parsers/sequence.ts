@@ -12,7 +12,7 @@ export type Step =
 export interface Match {
   /** Which of the patterns. */
   readonly pattern: number;
-  /** What was caught, if anything. */
+  /** What was caught first, if anything. */
   readonly caught: string;
   /** Characters of it all. */
   readonly length: number;
@@ -34,7 +34,7 @@ export function matchAny(text: string, patterns: readonly (readonly Step[])[]): 
 
 function matchOne(text: string, steps: readonly Step[]): Omit<Match, "pattern"> | "partial" | "other" {
   let at = 0;
-  let caught = "";
+  let caught: string | null = null;
   for (const step of steps) {
     while (at < text.length && text[at]!.trim() === "") at++;
     const rest = text.slice(at);
@@ -42,17 +42,18 @@ function matchOne(text: string, steps: readonly Step[]): Omit<Match, "pattern"> 
       if (!rest.startsWith(step)) return step.startsWith(rest) ? "partial" : "other";
       at += step.length;
     } else if (step.catch === "word") {
-      caught = /^[a-zA-Z0-9_.:-]*/.exec(rest)![0];
-      if (caught.length === rest.length) return "partial"; // It may go on.
-      if (caught === "") return "other";
-      at += caught.length;
+      const word = /^[a-zA-Z0-9_.:-]*/.exec(rest)![0];
+      if (word.length === rest.length) return "partial"; // It may go on.
+      if (word === "") return "other";
+      caught ??= word;
+      at += word.length;
     } else {
       const string = /^"((?:[^"\\]|\\.)*)("?)/.exec(rest);
       if (string === null) return rest === "" ? "partial" : "other";
       if (string[2] === "") return "partial";
-      caught = string[1]!;
+      caught ??= string[1]!;
       at += string[0].length;
     }
   }
-  return { caught, length: at };
+  return { caught: caught ?? "", length: at };
 }

@@ -225,7 +225,7 @@ function content(text: string, pieces: ToolPiece[]): void {
 /** Qwen3-Coder. */
 export const qwen3Coder: ToolFormat = {
   name: "qwen3-coder",
-  matches: (template) => template.includes(functionOpen),
+  matches: (template) => template.includes(functionOpen) && template.includes(parameterOpen),
   specialTags: false,
   start: (name) => `${blockOpen}\n${functionOpen}` + (name === null ? "" : `${name}>\n`),
   parser: (tools) => new XmlCallParser(tools),

@@ -52,6 +52,10 @@ const texts: Readonly<Record<string, string>> = {
 const newer: readonly [string, string][] = [
   ["mistral", '[TOOL_CALLS]get_weather[ARGS]{"city": "Paris", "days": 3}[TOOL_CALLS]ping[ARGS]{}'],
   [
+    "mistral",
+    '[TOOL_CALLS]get_weather[CALL_ID]abc123def[ARGS]{"city": "Paris", "days": 3}[TOOL_CALLS]ping{}',
+  ],
+  [
     "deepseek",
     '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>{"city": "Paris", "days": 3}' +
     "<｜tool▁call▁end｜><｜tool▁call▁begin｜>ping<｜tool▁sep｜>{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
