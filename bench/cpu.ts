@@ -10,7 +10,8 @@
 import { readOptions } from "./common/arguments.ts";
 import { Decoder } from "../engine/model/decoder.ts";
 import { loadDecoderWeights } from "../engine/model/load.ts";
-import { type DTypeOption, openModel } from "../engine/model/open.ts";
+import { openModel } from "../engine/model/open.ts";
+import type { DTypeOption } from "../engine/weights/device_types.ts";
 import { createCpuBackend } from "../kernels/cpu/backend.ts";
 import { type DType, rowBytes } from "../kernels/formats/mod.ts";
 import { type Backend, matrixBytes, type StateSpec } from "../kernels/ops.ts";

@@ -58,6 +58,7 @@ export class Engine implements AsyncDisposable {
         generationDefaults,
         device: executor.device,
         weightBytes: executor.weightBytes,
+        weightFormats: executor.weightFormats,
         rankWeightBytes: launched.rankWeightBytes,
         numPages: executor.numPages,
         pageSize: options.pageSize,

@@ -8,6 +8,7 @@
 // progress, and questions that expect one answer. Aborts travel the same way as the requests they abort
 // (main → tokenizer → scheduler → detokenizer → main), so they can never overtake them.
 
+import type { DType } from "../kernels/formats/mod.ts";
 import type { ErrorCode, FinishReason, SamplingParams, TokenLogprob } from "./params.ts";
 import type { EngineOptions, StartProgress } from "./options.ts";
 import type { BatchPlan, StepResult } from "../kernels/plan.ts";
@@ -241,6 +242,8 @@ export interface ExecutorReady extends StateSizes {
   readonly reason: string;
   /** Bytes of this rank's weights. */
   readonly weightBytes: number;
+  /** Formats of its matrices, most bytes first. */
+  readonly weightFormats: readonly DType[];
 }
 
 /** main → executor worker */

@@ -1,8 +1,9 @@
 // What an engine is started with, and what it turned out to be.
 
+import type { DType } from "../kernels/formats/mod.ts";
 import type { DeviceInfo } from "../kernels/ops.ts";
 import type { ModelConfig } from "./model/config.ts";
-import type { DTypeOption } from "./model/open.ts";
+import type { DTypeOption } from "./weights/device_types.ts";
 import type { SamplingParams } from "./params.ts";
 import type { Fault } from "./workers/fault.ts";
 
@@ -11,7 +12,7 @@ export interface EngineOptions {
   /** Folder of the model. */
   readonly modelDir: string;
   /** "reference" is the slow float64 backend, for tests. */
-  readonly device: "auto" | "webgpu" | "cpu" | "reference";
+  readonly device: "auto" | "cuda" | "webgpu" | "cpu" | "reference";
   /** CPU threads of each rank; null takes all cores, divided by the ranks. */
   readonly threads: number | null;
   /** Type of the weights on the device; "auto" keeps the checkpoint's. */
@@ -108,6 +109,8 @@ export interface ModelInfo {
   readonly device: DeviceInfo;
   /** On the first rank, and on each. */
   readonly weightBytes: number;
+  /** Formats of the first rank's matrices, most bytes first. */
+  readonly weightFormats: readonly DType[];
   /** Bytes of weights on each rank. */
   readonly rankWeightBytes: readonly number[];
   /** Pages of keys and values. */

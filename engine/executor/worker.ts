@@ -15,9 +15,10 @@ import type {
   ToExecutor,
 } from "../messages.ts";
 import { Decoder } from "../model/decoder.ts";
-import { loadDecoderWeights } from "../model/load.ts";
-import { deviceType, estimateWeightBytes, openModel } from "../model/open.ts";
+import { loadDecoderWeights, planWeights } from "../model/load.ts";
+import { openModel } from "../model/open.ts";
 import type { StartProgress } from "../options.ts";
+import { planSize } from "../weights/plan.ts";
 import { headLayout } from "../weights/shard.ts";
 import { GroupClosed, SharedMemoryCollective } from "./collectives.ts";
 import { Executor } from "./executor.ts";
@@ -80,8 +81,8 @@ async function start(setup: ExecutorSetup): Promise<Running> {
   stack.use(backend);
   progress("device", backend.info.description, 1);
 
-  const weightBytes = estimateWeightBytes(config, deviceType(model, options.dtype), shard);
-  await checkWeightsFit(backend, weightBytes, options.memoryBytes);
+  const planned = planSize(planWeights(model, backend, { dtype: options.dtype, shard }));
+  await checkWeightsFit(backend, planned.bytes, options.memoryBytes);
   const weights = await loadDecoderWeights(model, backend, {
     dtype: options.dtype,
     shard,
@@ -132,6 +133,7 @@ async function start(setup: ExecutorSetup): Promise<Running> {
     device: backend.info,
     reason: place.address === null ? reason : `${reason}, at ${place.address}`,
     weightBytes: backend.weightBytes,
+    weightFormats: planned.formats,
     ...sizes,
   };
   return { ready, backend, executor };

@@ -2,13 +2,13 @@
 // streams them to the backend. Each rank keeps only its part.
 
 import type { Backend } from "../../kernels/ops.ts";
+import { chooseTypes, type DTypeOption } from "../weights/device_types.ts";
 import { DummySource, dummyVector } from "../weights/dummy.ts";
 import { FileSource } from "../weights/file_source.ts";
-import { planDecoder, planParts } from "../weights/plan.ts";
+import { type DecoderPlan, planDecoder, planParts } from "../weights/plan.ts";
 import type { Shard } from "../weights/shard.ts";
 import type { DecoderWeights } from "./decoder.ts";
 import { mapTree } from "./layers.ts";
-import { deviceType, type DTypeOption } from "./open.ts";
 import type { Model } from "./model.ts";
 
 /** How weights are loaded. */
@@ -22,7 +22,16 @@ export interface LoadOptions {
 }
 
 /** What loading needs of a backend. */
-export type WeightBackend = Pick<Backend, "createMatrix" | "writeRows" | "createVector">;
+export type WeightBackend = Pick<Backend, "dtypes" | "createMatrix" | "writeRows" | "createVector">;
+
+/** Which tensors make up one rank's weights, and their types on a backend's device. */
+export function planWeights(
+  model: Model,
+  backend: Pick<Backend, "dtypes">,
+  { dtype, shard }: Pick<LoadOptions, "dtype" | "shard">,
+): DecoderPlan {
+  return planDecoder(model.config, chooseTypes(model, dtype, backend), shard);
+}
 
 /**
  * Puts one rank's share of a model on its device. A model opened without tensors gets dummy weights.
@@ -33,8 +42,7 @@ export async function loadDecoderWeights(
   backend: WeightBackend,
   options: LoadOptions,
 ): Promise<DecoderWeights> {
-  const dtype = deviceType(model, options.dtype);
-  const plan = planDecoder(model.config, dtype, options.shard);
+  const plan = planWeights(model, backend, options);
   const { matrices: matrixPlans, vectors: vectorPlans } = planParts(plan);
   const source = model.tensors === null
     ? new DummySource()

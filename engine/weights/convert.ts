@@ -4,6 +4,7 @@
 // with one scale per tensor, per row, or per block of rows and columns, and is expanded while it is loaded.
 
 import { type DType, formats } from "../../kernels/formats/mod.ts";
+import { type Repack, repackings } from "./gguf/repack.ts";
 import { type GgmlType, ggmlTypeNamed } from "./gguf/types.ts";
 
 /** A type that tensors are stored in. */
@@ -12,8 +13,10 @@ export interface StoredType {
   readonly blockElements: number;
   /** See `blockElements`. */
   readonly blockBytes: number;
-  /** The device's format that holds it best: exactly, but for the types that are expanded. */
+  /** The device's format that holds it best; exactly, but for GGML's types without a format of their own. */
   readonly native: DType;
+  /** Rows of this type as rows of `native`, where they are the same numbers in another order. */
+  readonly repack?: Repack;
   /** Elements as float32; the bytes must start at a multiple of 4 in their buffer. */
   decode(data: Uint8Array): Float32Array;
 }
@@ -23,16 +26,17 @@ function plain(native: DType): StoredType {
     blockElements: 1,
     blockBytes: formats[native].rowBytes(1),
     native,
+    repack: (data) => data,
     decode: (data) => formats[native].decode(data, 1),
   };
 }
 
-/** GGML's blocks have float16 scales and few bits: float16 holds their values best. */
-function expanded({ blockElements, blockBytes, decode }: GgmlType): StoredType {
+/** Blocks that no format holds as they are become q8, whose rounding is far below that of five bits or fewer. */
+function blocks({ name, blockElements, blockBytes, decode }: GgmlType): StoredType {
   return {
     blockElements,
     blockBytes,
-    native: "f16",
+    ...repackings[name] ?? { native: "q8" },
     decode(data) {
       const values = new Float32Array(data.length / blockBytes * blockElements);
       decode!(data, values);
@@ -44,7 +48,7 @@ function expanded({ blockElements, blockBytes, decode }: GgmlType): StoredType {
 /** The stored types that can be loaded, by the name that files give them. */
 export const storedTypes: ReadonlyMap<string, StoredType> = new Map<string, StoredType>([
   ...[...ggmlTypeNamed.values()].filter(({ decode }) => decode !== null)
-    .map((type) => [type.name, expanded(type)] as const),
+    .map((type) => [type.name, blocks(type)] as const),
   ["BF16", plain("bf16")],
   ["F16", plain("f16")],
   ["F32", plain("f32")],
@@ -71,9 +75,9 @@ export interface BlockScales {
 /** Rows of a stored type as bytes of a device type; the same bytes where nothing changes. */
 export function convert(data: Uint8Array, from: string, to: DType, columns: number): Uint8Array {
   const stored = storedTypes.get(from)!;
-  // The common conversion has a table; and what a format holds exactly keeps its bytes.
+  // The common conversion has a table; and what a format holds exactly keeps its numbers.
   if (from === "BF16" && to === "f16") return halvesOfBfloats(data);
-  if (stored.native === to && stored.blockBytes === formats[to].rowBytes(1)) return data;
+  if (stored.native === to && stored.repack !== undefined) return stored.repack(data, columns);
   return formats[to].encode(stored.decode(data), columns);
 }
 

@@ -1,6 +1,6 @@
 // Which tensors make up which matrix on the device: q|k|v and gate|up put together by rows, experts stacked, and
-// of everything this rank's share. The plan needs nothing but the configuration, so the same description serves
-// loading, dummy weights and the estimate of memory.
+// of everything this rank's share. The plan needs no weights, so the same description serves loading, dummy weights
+// and the estimate of memory.
 //
 // Tensor names are those of Hugging Face checkpoints.
 //
@@ -8,8 +8,8 @@
 // are padded with zeros, which change nothing. Only a norm's mean would see them; its weights and epsilon make up for
 // that (see `normScale`).
 
-import { type DType, formats } from "../../kernels/formats/mod.ts";
-import type { MatrixSpec } from "../../kernels/ops.ts";
+import type { DType } from "../../kernels/formats/mod.ts";
+import { matrixBytes, type MatrixSpec } from "../../kernels/ops.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { type DecoderTree, type FeedForward, mapTree } from "../model/layers.ts";
 import type { Shard } from "./shard.ts";
@@ -71,6 +71,12 @@ export function normScale(width: number): number {
   return Math.sqrt(width / paddedWidth(width));
 }
 
+/** What a matrix is for, as far as its format depends on it. */
+export type MatrixRole = "layer" | "router" | "vocabulary";
+
+/** Chooses the format of a matrix with `columns` columns that is made of these pieces. */
+export type ChooseType = (role: MatrixRole, pieces: readonly MatrixPiece[], columns: number) => DType;
+
 /** Where all of one rank's weights come from. */
 export type DecoderPlan = DecoderTree<MatrixPlan, VectorPlan>;
 
@@ -78,13 +84,13 @@ export type DecoderPlan = DecoderTree<MatrixPlan, VectorPlan>;
  * The plan of one rank's weights.
  * @throws ModelError when the model does not divide by the number of ranks
  */
-export function planDecoder(config: ModelConfig, dtype: DType, shard: Shard): DecoderPlan {
+export function planDecoder(config: ModelConfig, typeOf: ChooseType, shard: Shard): DecoderPlan {
   const { hiddenSize: hidden, vocabSize } = config;
   const vocab = vocabRange(config, shard);
   const rows = { start: vocab.start, end: vocab.start + vocab.rows };
   const vocabulary = (name: string) =>
-    matrix(name, dtype, [piece(name, [vocabSize, hidden], rows, all(hidden))]);
-  const builder = new LayerPlanner(config, dtype, shard);
+    matrix(typeOf, "vocabulary", name, [piece(name, [vocabSize, hidden], rows, all(hidden))]);
+  const builder = new LayerPlanner(config, typeOf, shard);
   return {
     embedding: vocabulary("model.embed_tokens.weight"),
     layers: Array.from({ length: config.numLayers }, (_, layer) => builder.layer(layer)),
@@ -95,12 +101,12 @@ export function planDecoder(config: ModelConfig, dtype: DType, shard: Shard): De
 
 class LayerPlanner {
   readonly #config: ModelConfig;
-  readonly #dtype: DType;
+  readonly #typeOf: ChooseType;
   readonly #shard: Shard;
 
-  constructor(config: ModelConfig, dtype: DType, shard: Shard) {
+  constructor(config: ModelConfig, typeOf: ChooseType, shard: Shard) {
     this.#config = config;
-    this.#dtype = dtype;
+    this.#typeOf = typeOf;
     this.#shard = shard;
   }
 
@@ -120,9 +126,8 @@ class LayerPlanner {
     const first = this.#shard.rank === 0;
     return {
       inputNorm: hiddenNorm(`${prefix}.input_layernorm.weight`, hidden),
-      qkv: matrix(
+      qkv: this.#matrix(
         `${attention}.qkv`,
-        this.#dtype,
         parts.map(([name, total, range]) =>
           piece(`${attention}.${name}.weight`, [total, hidden], range, all(hidden))
         ),
@@ -142,7 +147,7 @@ class LayerPlanner {
         : null,
       qNorm: config.qkNorm ? vector(`${attention}.q_norm.weight`, headDim, 1) : null,
       kNorm: config.qkNorm ? vector(`${attention}.k_norm.weight`, headDim, 1) : null,
-      output: matrix(`${attention}.o_proj.weight`, this.#dtype, [
+      output: this.#matrix(`${attention}.o_proj.weight`, [
         {
           ...piece(`${attention}.o_proj.weight`, [hidden, config.numHeads * headDim], all(hidden), queryRows),
           height: paddedWidth(hidden),
@@ -162,7 +167,7 @@ class LayerPlanner {
     const first = this.#shard.rank === 0;
     return {
       type: "dense",
-      gateUp: matrix(`${prefix}.gate_up`, this.#dtype, this.#gateUp(prefix, intermediateSize, inner), {
+      gateUp: this.#matrix(`${prefix}.gate_up`, this.#gateUp(prefix, intermediateSize, inner), {
         layout: "paired",
       }),
       gateUpBias: mlpBias
@@ -177,7 +182,7 @@ class LayerPlanner {
           })),
         }
         : null,
-      down: matrix(`${prefix}.down_proj.weight`, this.#dtype, [this.#down(prefix, intermediateSize, inner)]),
+      down: this.#matrix(`${prefix}.down_proj.weight`, [this.#down(prefix, intermediateSize, inner)]),
       downBias: mlpBias && first ? vector(`${prefix}.down_proj.bias`, hiddenSize, 0) : null,
     };
   }
@@ -190,27 +195,28 @@ class LayerPlanner {
     const each = <T>(make: (e: number) => T[]) => Array.from({ length: experts }, (_, e) => make(e)).flat();
     return {
       type: "moe",
-      // Few bytes, and a small change can send a token to other experts.
-      router: matrix(
-        `${prefix}.gate.weight`,
-        formats[this.#dtype].quantized ? this.#config.dtype : this.#dtype,
-        [
-          piece(`${prefix}.gate.weight`, [experts, hiddenSize], all(experts), all(hiddenSize)),
-        ],
-      ),
-      gateUp: matrix(
+      router: matrix(this.#typeOf, "router", `${prefix}.gate.weight`, [
+        piece(`${prefix}.gate.weight`, [experts, hiddenSize], all(experts), all(hiddenSize)),
+      ]),
+      gateUp: this.#matrix(
         `${prefix}.experts.gate_up`,
-        this.#dtype,
         each((e) => this.#gateUp(expert(e), intermediateSize, inner)),
         { experts, layout: "paired" },
       ),
-      down: matrix(
+      down: this.#matrix(
         `${prefix}.experts.down_proj`,
-        this.#dtype,
         each((e) => [this.#down(expert(e), intermediateSize, inner)]),
         { experts },
       ),
     };
+  }
+
+  #matrix(
+    name: string,
+    pieces: readonly MatrixPiece[],
+    extra: Pick<MatrixSpec, "experts" | "layout"> = {},
+  ): MatrixPlan {
+    return matrix(this.#typeOf, "layer", name, pieces, extra);
   }
 
   #gateUp(prefix: string, intermediateSize: number, inner: Share): MatrixPiece[] {
@@ -242,13 +248,15 @@ function piece(tensor: string, shape: readonly [number, number], rows: Range, co
 }
 
 function matrix(
+  typeOf: ChooseType,
+  role: MatrixRole,
   name: string,
-  dtype: DType,
   pieces: readonly MatrixPiece[],
   extra: Pick<MatrixSpec, "experts" | "layout"> = {},
 ): MatrixPlan {
   const rows = pieces.reduce((sum, { height }) => sum + height, 0) / (extra.experts ?? 1);
-  return { spec: { name, rows, columns: pieces[0]!.width, dtype, ...extra }, pieces };
+  const columns = pieces[0]!.width;
+  return { spec: { name, rows, columns, dtype: typeOf(role, pieces, columns), ...extra }, pieces };
 }
 
 function vector(tensor: string, size: number, neutral: 0 | 1): VectorPlan {
@@ -265,4 +273,19 @@ export function planParts(plan: DecoderPlan): { matrices: MatrixPlan[]; vectors:
   const matrices: MatrixPlan[] = [], vectors: VectorPlan[] = [];
   mapTree(plan, (matrix) => matrices.push(matrix), (vector) => vectors.push(vector));
   return { matrices, vectors };
+}
+
+/** Bytes that one rank's weights take on its device, and the formats of its matrices, most bytes first. */
+export function planSize(plan: DecoderPlan): { readonly bytes: number; readonly formats: readonly DType[] } {
+  const { matrices, vectors } = planParts(plan);
+  const byFormat = new Map<DType, number>();
+  for (const { spec } of matrices) {
+    byFormat.set(spec.dtype, (byFormat.get(spec.dtype) ?? 0) + matrixBytes(spec));
+  }
+  const sorted = [...byFormat].sort(([, a], [, b]) => b - a);
+  let bytes = sorted.reduce((sum, [, bytes]) => sum + bytes, 0);
+  for (const { pieces } of vectors) {
+    for (const { width } of pieces) bytes += width * 4;
+  }
+  return { bytes, formats: sorted.map(([dtype]) => dtype) };
 }

@@ -21,7 +21,9 @@ import type {
   StateSpec,
   Vector,
 } from "../ops.ts";
+import type { DType } from "../formats/mod.ts";
 import { Bank } from "./bank.ts";
+import { formats } from "./formats.ts";
 import { Forward, ForwardContext } from "./forward.ts";
 import { CpuMatrix, CpuRopeTable, CpuVector, stagingRoom } from "./matrix.ts";
 import { compileKernels, type Kernels } from "./module.ts";
@@ -76,6 +78,8 @@ export async function createCpuBackend(options: CpuOptions = {}): Promise<Backen
 
 class CpuBackend implements Backend {
   readonly info: DeviceInfo;
+  readonly dtypes = Object.keys(formats) as DType[];
+  readonly roundsInputs = true;
   weightBytes = 0;
   readonly #kernels: Kernels;
   readonly #threads: ThreadGroup;

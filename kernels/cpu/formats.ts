@@ -11,7 +11,12 @@ export const formats = {
   f16: "float<i16>",
   f32: "float<f32>",
   q8: "q8",
-} as const satisfies Record<DType, string>;
+  q4_0: "planes<i16>",
+  q4_1: "planes<u16>",
+  q4_k: "planes<u8>",
+  q5_k: "planes<u32>",
+  q6_k: "planes<i32>",
+} as const satisfies Partial<Record<DType, string>>;
 
 /**
  * What a format's file exports. A panel is 32 rows of a matrix. Rows arrive as the format's object in

@@ -9,6 +9,7 @@ const infiniteHalf = 0x7c00;
 export const f32: Format<"float32"> = {
   option: "float32",
   quantized: false,
+  blockColumns: 8,
   rowBytes: (columns) => 4 * columns,
   encode: (values) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
   decode: (data) => new Float32Array(data.buffer, data.byteOffset, data.byteLength / 4),
@@ -18,6 +19,7 @@ export const f32: Format<"float32"> = {
 export const f16: Format<"float16"> = {
   option: "float16",
   quantized: false,
+  blockColumns: 8,
   rowBytes: (columns) => 2 * columns,
   encode(values) {
     const halves = new Float16Array(values.length);
@@ -41,6 +43,7 @@ export const f16: Format<"float16"> = {
 export const bf16: Format<"bfloat16"> = {
   option: "bfloat16",
   quantized: false,
+  blockColumns: 8,
   rowBytes: (columns) => 2 * columns,
   encode(values) {
     const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);

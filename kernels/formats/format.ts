@@ -2,11 +2,13 @@
 // written, and what it means. How a backend multiplies by it is the backend's (`kernels/*/formats/`).
 
 /** A way to store a matrix's rows. Rows are whole: no block spans two of them. */
-export interface Format<Option extends string = string> {
-  /** What `--dtype` calls it. */
+export interface Format<Option extends string | null = string | null> {
+  /** What `--dtype` calls it; null where only checkpoints come in it. */
   readonly option: Option;
   /** True where numbers share scales: coarser than what checkpoints of that model usually are trained in. */
   readonly quantized: boolean;
+  /** A row's columns are a multiple; 8 for all that any matrix may have. */
+  readonly blockColumns: number;
   /** Bytes of a row of `columns` numbers; a multiple of 8 where the format is quantized. */
   rowBytes(columns: number): number;
   /** Rows of `columns` float32 numbers, rounded to nearest. The result may share the values' memory. */

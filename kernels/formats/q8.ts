@@ -25,6 +25,7 @@ const single = new Float32Array(word.buffer);
 export const q8: Format<"int8"> = {
   option: "int8",
   quantized: true,
+  blockColumns: 8,
   rowBytes: (columns) => Math.ceil((columns + 2 * Math.ceil(columns / q8Block)) / 8) * 8,
   encode: quantize,
   decode(data, columns) {

@@ -27,7 +27,7 @@ import { matrixBytes } from "../ops.ts";
 import { gatherBest, gatherRows, needsWholeRow } from "../vocabulary.ts";
 import { attend, rotate } from "./attention.ts";
 import { product, rmsNorm, route, siluMul } from "./linear.ts";
-import { formats } from "../formats/mod.ts";
+import { dtypes, formats } from "../formats/mod.ts";
 import { type SampledRow, sampledRows, SampleFlag } from "../sampling.ts";
 import { draw, largest, logSoftmax, penalize } from "./sampling.ts";
 import { ReferenceState } from "./state.ts";
@@ -75,6 +75,7 @@ export class ReferenceBackend implements Backend {
     software: true,
     memoryBytes: null,
   };
+  readonly dtypes = dtypes;
   weightBytes = 0;
   #state: ReferenceState | null = null;
   readonly #collective: Collective | null;

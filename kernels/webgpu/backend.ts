@@ -1,5 +1,6 @@
 // The WebGPU backend: owns device, weights and state, and turns batch plans into recorded steps.
 
+import { dtypes } from "../formats/mod.ts";
 import type { BatchPlan } from "../plan.ts";
 import { warmUpPlans } from "./plan/warm_up.ts";
 import type {
@@ -76,6 +77,7 @@ export class WebGpuBackend implements Backend {
   readonly #tiledPrefill: boolean;
   readonly #plans: PlanSlot;
   #context: (Context & { readonly tapes: Tapes }) | null = null;
+  readonly dtypes = dtypes;
   #weightBytes = 0;
   #uploaded = 0;
   #serial = 0;

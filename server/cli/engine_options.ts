@@ -4,7 +4,7 @@ import { object } from "@optique/core/constructs";
 import { map } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
 import { defaultEngineOptions as defaults } from "../../engine/options.ts";
-import { dtypes, formats } from "../../kernels/formats/mod.ts";
+import { dtypeOptions } from "../../engine/weights/device_types.ts";
 import { asGroup, flag, list, number, oneOf, path, value, whole } from "./option.ts";
 
 /** The hub that models are pulled from. */
@@ -26,19 +26,24 @@ export const engineOptions = (all: boolean) => {
       shows: "a toy model",
     }),
     source: sourceOption(),
-    device: value("--device", oneOf(["auto", "webgpu", "cpu"]), "where to compute", {
-      ...often,
-      fallback: defaults.device,
-      shows: "a real GPU, else the CPU",
-    }),
+    device: value(
+      "--device",
+      oneOf(["auto", "cuda", "webgpu", "cpu"], "DEVICE"),
+      "cuda, webgpu, cpu or auto",
+      {
+        ...often,
+        fallback: defaults.device,
+        shows: "auto: what works",
+      },
+    ),
     threads: value("--threads", whole("N", 1, 256), "CPU threads of each rank", {
       ...often,
       ...automatic("all cores"),
     }),
     dtype: value(
       "--dtype",
-      oneOf(["auto", ...dtypes.map((dtype) => formats[dtype].option)], "TYPE"),
-      "bfloat16, float16, float32, int8 (CPUs)",
+      oneOf(dtypeOptions, "TYPE"),
+      "bfloat16, float16, float32, int8, q4",
       { ...often, fallback: defaults.dtype, shows: "as stored" },
     ),
     contextLength: value("--context-length", whole("TOKENS", 1, 1 << 24), "longest prompt plus answer", {

@@ -17,8 +17,9 @@ export async function list({ json }: ListOptions): Promise<number> {
     return 0;
   }
   const width = Math.max(...models.map(({ name }) => name.length)) + 2;
-  for (const { name, architecture, bytes, problem } of models) {
-    printLine(`${name.padEnd(width)}${formatBytes(bytes).padStart(10)}  ${problem ?? architecture}`);
+  for (const { name, architecture, bytes, types, problem } of models) {
+    const kind = problem ?? `${architecture}, ${types.join(" and ")}`;
+    printLine(`${name.padEnd(width)}${formatBytes(bytes).padStart(10)}  ${kind}`);
   }
   return 0;
 }

@@ -3,6 +3,7 @@
 import { fileURLToPath } from "node:url";
 import { Engine, type StartOptions } from "../../engine/engine.ts";
 import type { EngineOptions } from "../../engine/options.ts";
+import { formats } from "../../kernels/formats/mod.ts";
 import type { SessionOptions } from "./engine_options.ts";
 import { findModel } from "./find_model.ts";
 import { formatBytes } from "./format.ts";
@@ -60,10 +61,11 @@ export async function startSession(
   progress.note(
     `radish: ${model.device.description} (${engine.deviceReason}); weights ${formatBytes(model.weightBytes)}${
       model.tp > 1 ? ` on each of ${model.tp} ranks` : ""
-    }, ` +
+    } in ${model.weightFormats.join(", ")}, ` +
       `cache for ${tokens.toLocaleString("en")} tokens`,
   );
-  if (model.device.kind === "cpu" && options.dtype === "auto" && model.weightBytes > noticeableBytes) {
+  const wide = !formats[model.weightFormats[0]!].quantized && model.weightBytes > noticeableBytes;
+  if (model.device.kind === "cpu" && options.dtype === "auto" && wide) {
     progress.note("radish: on a CPU --dtype int8 answers faster and takes half the memory");
   }
   return {

@@ -4,7 +4,7 @@ import { Fields } from "../../engine/model/fields.ts";
 import { ModelError } from "../../engine/model/json.ts";
 import { openModel } from "../../engine/model/open.ts";
 import { readJson, readText } from "../../engine/weights/json_file.ts";
-import { parseWeightMap } from "../../engine/weights/tensor_index.ts";
+import { parseWeightMap, type TensorIndex } from "../../engine/weights/tensor_index.ts";
 import {
   type Environment,
   huggingFaceCache,
@@ -28,6 +28,8 @@ export interface CachedModel {
   readonly bytes: number;
   /** As config.json says; null when it cannot be read. */
   readonly architecture: string | null;
+  /** Types of its tensors, most bytes first. */
+  readonly types: readonly string[];
   /** Why it cannot run here, in one line; null when it can. */
   readonly problem: string | null;
 }
@@ -148,12 +150,13 @@ async function isComplete(directory: string): Promise<boolean> {
 
 async function describe(name: string, source: HubSource, directory: string): Promise<CachedModel> {
   let architecture: string | null = null;
+  let types: readonly string[] = [];
   let problem: string | null = null;
   try {
     const path = `${directory}/config.json`;
     const first = new Fields(await readJson(path, 4 << 20), path).list("architectures", 16)?.[0];
     architecture = typeof first === "string" ? first.slice(0, 80) : null;
-    await openModel(directory);
+    types = storedTypesOf((await openModel(directory)).tensors!);
   } catch (error) {
     // Paths are of no use in a list that has the model's name.
     problem = (error as Error).message.replaceAll(`${directory}/`, "");
@@ -162,7 +165,14 @@ async function describe(name: string, source: HubSource, directory: string): Pro
   for (const file of await entries(directory)) {
     bytes += (await Deno.stat(`${directory}/${file}`).catch(() => null))?.size ?? 0;
   }
-  return { name, source, directory, bytes, architecture, problem };
+  return { name, source, directory, bytes, architecture, types, problem };
+}
+
+/** Types of tensors, most bytes first. */
+function storedTypesOf(tensors: TensorIndex): string[] {
+  const byType = new Map<string, number>();
+  for (const { dtype, bytes } of tensors.values()) byType.set(dtype, (byType.get(dtype) ?? 0) + bytes);
+  return [...byType].sort(([, a], [, b]) => b - a).map(([type]) => type);
 }
 
 /** Names in a folder, in order; none when there is no such folder. */

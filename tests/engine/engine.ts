@@ -165,7 +165,7 @@ export function testEngine(device: EngineOptions["device"], register: Register =
     const cases: [PromptInput, Partial<SamplingParams>, RegExp][] = [
       [ids(0), {}, /empty/],
       [ids(5000), {}, /2048.*5000/],
-      [ids(500), {}, /500.*128/],
+      [ids(500), {}, /128.*500/],
       [ids(5), { maxTokens: 0 }, /max_tokens/],
       [ids(5), { maxTokens: -3 }, /max_tokens/],
     ];

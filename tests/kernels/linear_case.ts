@@ -19,11 +19,6 @@ export function seeded(seed: number): () => number {
 /** Bytes of rows of `columns` values stored as `dtype`; the array is rounded in place to what was stored. */
 export function encode(values: Float32Array, dtype: DType, columns: number): Uint8Array {
   switch (dtype) {
-    case "q8": {
-      const bytes = encodeRows(values, dtype, columns);
-      values.set(decodeRows(bytes, dtype, columns));
-      return bytes;
-    }
     case "f32":
       return new Uint8Array(values.slice().buffer);
     case "f16": {
@@ -39,6 +34,11 @@ export function encode(values: Float32Array, dtype: DType, columns: number): Uin
         bits[i] = stored[i]! << 16;
       }
       return new Uint8Array(stored.buffer);
+    }
+    default: {
+      const bytes = encodeRows(values, dtype, columns);
+      values.set(decodeRows(bytes, dtype, columns));
+      return bytes;
     }
   }
 }

@@ -2,7 +2,7 @@
 
 import { gpuTest } from "../gpu.ts";
 import assert from "node:assert/strict";
-import type { DType } from "../../kernels/formats/mod.ts";
+import { type DType, dtypes, formats } from "../../kernels/formats/mod.ts";
 import type { DeviceCaps } from "../../kernels/webgpu/shader/kernel.ts";
 import { type LinearPlan, type LinearShape, noScratch } from "../../kernels/webgpu/linear/linear.ts";
 import type { GemmTile } from "../../kernels/webgpu/linear/gemm_tile.ts";
@@ -50,6 +50,9 @@ function describe(shape: LinearShape, tokens: number): string {
   return `${tokens} × ${JSON.stringify(shape)}`;
 }
 
+/** Blocks of columns in a row. */
+const columnBlocks = (dtype: DType) => formats[dtype].blockColumns === 8 ? [1, 3, 8, 13, 32, 65] : [1, 2, 3];
+
 /** Draws a shape that exercises a mixture of features. */
 function randomShape(random: () => number, dtype: DType): LinearShape {
   const pick = <T>(...choices: readonly T[]) => choices[Math.floor(random() * choices.length)]!;
@@ -59,7 +62,7 @@ function randomShape(random: () => number, dtype: DType): LinearShape {
   const outputOffset = pick(0, 3);
   return {
     rows,
-    columns: 8 * pick(1, 3, 8, 13, 32, 65),
+    columns: formats[dtype].blockColumns * pick(...columnBlocks(dtype)),
     dtype,
     epilogue,
     normEpsilon: pick(null, 1e-6, 1e-5),
@@ -75,7 +78,7 @@ function randomShape(random: () => number, dtype: DType): LinearShape {
 gpuTest("planLinear's kernels agree with float64 for any shape, type, norm, bias and epilogue", async () => {
   using device = await LinearDevice.open();
   const random = seeded(7);
-  for (const dtype of ["bf16", "f16", "f32", "q8"] as const) {
+  for (const dtype of dtypes) {
     for (const tokens of [1, 2, 3, 4, 5, 8, 9, 17, 33, 70, 130]) {
       const shape = randomShape(random, dtype);
       const error = await measure(device, shape, tokens, planLinear(shape, tokens, device.caps));
@@ -87,11 +90,13 @@ gpuTest("planLinear's kernels agree with float64 for any shape, type, norm, bias
 gpuTest("the kernels chosen for a GPU compute the same products", async () => {
   using device = await LinearDevice.open();
   const random = seeded(11);
+  const quantized = dtypes.filter((dtype) => formats[dtype].quantized);
+  let turn = 0;
   // Few workgroups fill this imaginary device, so that small shapes get the tiles of large ones.
   for (const parallelism of [4, 512]) {
     const caps: DeviceCaps = { ...device.caps, software: false, parallelism, halfFrom: 0 };
     for (const tokens of [1, 4, 12, 20, 50, 100, ...(parallelism === 4 ? [513] : [])]) {
-      for (const dtype of ["bf16", "q8"] as const) {
+      for (const dtype of ["bf16", quantized[turn++ % quantized.length]!] as const) {
         const shape = randomShape(random, dtype);
         const error = await measure(device, shape, tokens, planLinear(shape, tokens, caps));
         assert(
@@ -133,12 +138,19 @@ gpuTest("every matrix–vector division of the work gives the same product", asy
     { ...base2, sumLanes: 8, rowLanes: 2, subgroups: false, units: 2, split: 2 },
   ];
   for (const tile of divisions) {
-    for (const [epilogue, dtype] of [["add", "bf16"], ["silu-mul", "bf16"], ["silu-mul", "q8"]] as const) {
+    const cases = [
+      ["add", "bf16"],
+      ["silu-mul", "bf16"],
+      ["silu-mul", "q8"],
+      ["add", "q4_1"],
+      ["silu-mul", "q6_k"],
+    ] as const;
+    for (const [epilogue, dtype] of cases) {
       const shape = {
         ...base,
         dtype,
         rows: 70,
-        columns: 1048,
+        columns: dtype === "q6_k" ? 1024 : 1048,
         outputStride: 70,
         normEpsilon: 1e-6,
         epilogue,
@@ -176,7 +188,8 @@ const tiles: readonly GemmTile[] = [
 gpuTest("every tile of a tiled product gives the same product", async () => {
   using device = await LinearDevice.open();
   for (const tile of tiles) {
-    for (const [epilogue, dtype] of [["store", "bf16"], ["store", "q8"], ["silu-mul", "bf16"]] as const) {
+    const cases = [["store", "bf16"], ["store", "q8"], ["silu-mul", "bf16"], ["store", "q4_1"]] as const;
+    for (const [epilogue, dtype] of cases) {
       const normEpsilon = epilogue === "store" ? null : 1e-6;
       for (const tokens of [75, 50]) {
         const shape = {

@@ -1,7 +1,7 @@
 // The weight formats written again from their definitions, in float64 and as plainly as possible, to test the fast
 // ones against.
 
-import type { DType } from "../../kernels/formats/mod.ts";
+import { type DType, formats } from "../../kernels/formats/mod.ts";
 
 /** Columns of q8 that share a scale. */
 const q8Block = 32;
@@ -25,7 +25,7 @@ export function toBf16(value: number): number {
   return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
 }
 
-/** Reads stored rows of `columns` elements as doubles; only q8 needs to know the columns. */
+/** Reads stored rows of `columns` elements as doubles; only quantised ones need to know the columns. */
 export function decode(data: Uint8Array, dtype: DType, columns: number): Float64Array {
   const copy = data.slice().buffer;
   switch (dtype) {
@@ -43,10 +43,61 @@ export function decode(data: Uint8Array, dtype: DType, columns: number): Float64
       return Float64Array.from(new Float16Array(copy));
     case "bf16":
       return Float64Array.from(new Uint16Array(copy), fromBf16);
+    default:
+      return decodePlanes(new DataView(copy), dtype, columns);
   }
 }
 
-/** Stores rows of `columns` numbers in a format, rounding to nearest; only q8 needs to know the columns. */
+/** Rows in planes: lower halves, upper bits, scales. */
+function decodePlanes(data: DataView, dtype: keyof typeof planes, columns: number): Float64Array {
+  const { bits, bytes, element } = planes[dtype];
+  const upperAt = columns / 2, scalesAt = upperAt + columns * (bits - 4) / 8;
+  const stride = Math.ceil((scalesAt + bytes(columns)) / 16) * 16;
+  return Float64Array.from({ length: data.byteLength / stride * columns }, (_, i) => {
+    const row = Math.floor(i / columns) * stride, c = i % columns;
+    const byte = data.getUint8(row + 4 * (c >> 3) + (c & 3));
+    let number = c & 4 ? byte >> 4 : byte & 15;
+    for (let bit = 4; bit < bits; bit++) {
+      const at = c * (bits - 4) + bit - 4;
+      number += (data.getUint8(row + upperAt + (at >> 3)) >> (at & 7) & 1) << bit;
+    }
+    return element(data, row + scalesAt, columns, c, number);
+  });
+}
+
+/** Of each format in planes: bits of a number, bytes of a row's scales, and what number `q` of column `c` means. */
+const planes = {
+  q4_0: {
+    bits: 4,
+    bytes: (columns: number) => 2 * Math.ceil(columns / 32),
+    element: (d: DataView, at: number, _: number, c: number, q: number) =>
+      f16(d, at + 2 * (c >> 5)) * (q - 8),
+  },
+  q4_1: {
+    bits: 4,
+    bytes: (columns: number) => 4 * Math.ceil(columns / 32),
+    element: (d: DataView, at: number, _: number, c: number, q: number) =>
+      f16(d, at + 4 * (c >> 5)) * q + f16(d, at + 4 * (c >> 5) + 2),
+  },
+  q4_k: { bits: 4, bytes: (columns: number) => 20 * columns / 256, element: kElement },
+  q5_k: { bits: 5, bytes: (columns: number) => 20 * columns / 256, element: kElement },
+  q6_k: {
+    bits: 6,
+    bytes: (columns: number) => 18 * columns / 256,
+    element: (d: DataView, at: number, columns: number, c: number, q: number) =>
+      f16(d, at + columns / 16 + 2 * (c >> 8)) * d.getInt8(at + (c >> 4)) * (q - 32),
+  },
+} as const;
+
+const f16 = (data: DataView, at: number): number => data.getFloat16(at, true);
+
+/** Q4_K and Q5_K: a group's scale and minimum, then a block's. */
+function kElement(data: DataView, at: number, columns: number, c: number, q: number): number {
+  const group = at + 2 * (c >> 5), block = at + columns / 16 + 4 * (c >> 8);
+  return f16(data, block) * data.getUint8(group) * q - f16(data, block + 2) * data.getUint8(group + 1);
+}
+
+/** Stores rows of `columns` numbers in a format, rounding to nearest; only quantised ones need to know the columns. */
 export function encode(values: ArrayLike<number>, dtype: DType, columns: number): Uint8Array {
   switch (dtype) {
     case "q8":
@@ -57,6 +108,9 @@ export function encode(values: ArrayLike<number>, dtype: DType, columns: number)
       return new Uint8Array(Float16Array.from(values).buffer);
     case "bf16":
       return new Uint8Array(Uint16Array.from(values, toBf16).buffer);
+    default:
+      // How well it rounds is a test of its own.
+      return formats[dtype].encode(Float32Array.from(values), columns);
   }
 }
 

@@ -4,7 +4,8 @@
 import { SampleFlag, type Sampling } from "../../kernels/sampling.ts";
 import { Decoder } from "../../engine/model/decoder.ts";
 import { loadDecoderWeights } from "../../engine/model/load.ts";
-import { type DTypeOption, openModel } from "../../engine/model/open.ts";
+import { openModel } from "../../engine/model/open.ts";
+import type { DTypeOption } from "../../engine/weights/device_types.ts";
 import type { Model } from "../../engine/model/model.ts";
 import { readSafetensorsHeader } from "../../engine/weights/safetensors.ts";
 import type { Backend } from "../../kernels/ops.ts";

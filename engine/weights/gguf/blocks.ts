@@ -74,7 +74,7 @@ const q8_0 = blocks(32, 34, (data, at, out, to) => {
 const bit = (data: Uint8Array, at: number, i: number): number => data[at + (i >> 3)]! >> (i & 7) & 1;
 
 /** Six-bit scale and minimum of sub-block j of a Q4_K or Q5_K block; twelve bytes hold eight of each. */
-function scaleAndMinimum(data: Uint8Array, at: number, j: number): [scale: number, minimum: number] {
+export function scaleAndMinimum(data: Uint8Array, at: number, j: number): [scale: number, minimum: number] {
   if (j < 4) return [data[at + j]! & 63, data[at + j + 4]! & 63];
   return [
     data[at + j + 4]! & 15 | data[at + j - 4]! >> 6 << 4,
@@ -144,7 +144,7 @@ const q3_K = blocks(256, 110, (data, at, out, to) => {
 });
 
 /** Values of the non-linear four-bit types. */
-const iq4 = Int8Array.of(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113);
+export const iq4 = Int8Array.of(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113);
 
 /** d, 32 nibbles that index a table. */
 const iq4_NL = blocks(32, 18, (data, at, out, to) => {

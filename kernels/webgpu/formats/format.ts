@@ -3,7 +3,7 @@
 // All kernels read eight neighbouring elements of a row at a time, called a vec here. Of a 16-bit type that is one
 // load of 16 bytes, the widest that WGSL has. A kernel loads a vec into variables first and expands it later, so that
 // many loads are under way at once. Where a block of a row has a scale, the sum of products is multiplied by it
-// instead of each number.
+// instead of each number; a minimum is multiplied by the sum of the other factors.
 
 /** Where a vec stands. */
 export interface VecPlace {
@@ -29,10 +29,12 @@ export interface WebGpuFormat {
   variables(name: string): readonly (readonly [name: string, type: string])[];
   /** Statements that load a vec into these variables; `keyword` is "let ", or "" where they are declared. */
   load(name: string, place: VecPlace, keyword: "let " | ""): string;
-  /** Elements 0–3 and 4–7 of a loaded vec as vec4<f32>, but for the scale. */
+  /** Elements 0–3 and 4–7 of a loaded vec as vec4<f32>, but for the scale and the minimum. */
   numbers(name: string): readonly [low: string, high: string];
   /** The scale that {@link numbers} lack, as a float32; absent where there is none. */
   readonly scale?: (name: string) => string;
+  /** What is added to each number once it is scaled, as a float32; absent where there is none. */
+  readonly minimum?: (name: string) => string;
   /** Functions that the expressions above call, for a buffer whose rows have `columns` numbers. */
   functions(buffer: string, columns: number): string;
 }

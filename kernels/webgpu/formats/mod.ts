@@ -6,9 +6,14 @@ import { bf16 } from "./bf16.ts";
 import { f16 } from "./f16.ts";
 import { f32 } from "./f32.ts";
 import type { VecPlace, WebGpuFormat } from "./format.ts";
+import { q4_0 } from "./q4_0.ts";
+import { q4_1 } from "./q4_1.ts";
+import { q4_k } from "./q4_k.ts";
+import { q5_k } from "./q5_k.ts";
+import { q6_k } from "./q6_k.ts";
 import { q8 } from "./q8.ts";
 
-const formats: Readonly<Record<DType, WebGpuFormat>> = { f32, f16, bf16, q8 };
+const formats: Readonly<Record<DType, WebGpuFormat>> = { f32, f16, bf16, q8, q4_0, q4_1, q4_k, q5_k, q6_k };
 
 /** The format of this name. */
 const format = (name: DType): WebGpuFormat => formats[name];
@@ -35,7 +40,7 @@ export const clearVec = (name: DType, v: string): string =>
 export const loadVec = (name: DType, v: string, place: VecPlace, keyword: "let " | "" = "let "): string =>
   format(name).load(v, place, keyword);
 
-/** Elements 0–3 and 4–7 of a loaded vec as vec4<f32>, without the factor {@link vecScale}. */
+/** Elements 0–3 and 4–7 of a loaded vec as vec4<f32>, without {@link vecScale} and {@link vecMinimum}. */
 export const vecNumbers = (name: DType, v: string): readonly [low: string, high: string] =>
   format(name).numbers(v);
 
@@ -45,10 +50,15 @@ export function vecScale(name: DType, v: string): string {
   return scale === undefined ? "" : `${scale(v)} * `;
 }
 
+/** What a vec's numbers lack besides the factor; null where that is nothing. */
+export const vecMinimum = (name: DType, v: string): string | null => format(name).minimum?.(v) ?? null;
+
 /** Elements 0–3 and 4–7 of a loaded vec as vec4<f32>. */
 export function vecHalves(name: DType, v: string): readonly [low: string, high: string] {
-  const scale = vecScale(name, v), [low, high] = vecNumbers(name, v);
-  return [scale + low, scale + high];
+  const scale = vecScale(name, v), minimum = vecMinimum(name, v), [low, high] = vecNumbers(name, v);
+  const whole = (half: string) =>
+    minimum === null ? scale + half : `(${scale}${half} + vec4<f32>(${minimum}))`;
+  return [whole(low), whole(high)];
 }
 
 /** The functions that reading these buffers needs, each once. */

@@ -18,6 +18,7 @@ import {
   loadVec,
   rowVecs,
   vecHalves,
+  vecMinimum,
   vecNumbers,
   vecScale,
 } from "../formats/mod.ts";
@@ -105,6 +106,7 @@ function multiplyVec(shape: LinearShape, rows: number, tokens: number, name: str
   // The norm's weight goes to whichever side has fewer vectors.
   const scaleRows = norm && rows < tokens;
   const scaleInput = norm && !scaleRows;
+  const hasMinimum = vecMinimum(shape.dtype, "w") !== null, ones = "vec4<f32>(1.0)";
   return wgsl`{
     ${norm && loadVec("f32", "g", { buffer: "normWeight", row: "0u", vec: at, index: at })}
     ${
@@ -121,9 +123,15 @@ function multiplyVec(shape: LinearShape, rows: number, tokens: number, name: str
       return wgsl`{ ${loadVec(shape.input, `x${t}`, { buffer: "input", row: `token${t}`, vec: at })}
       let xl = ${low}${scale(0)}; let xh = ${high}${scale(1)};
       ${
-        range(rows).map((r) =>
-          `sum${r}_${t} += ${vecScale(shape.dtype, `${name}_${r}`)}(dot(wl${r}, xl) + dot(wh${r}, xh));`
-        )
+        hasMinimum &&
+        `let total = dot(xl, ${scaleRows ? "g_0" : ones}) + dot(xh, ${scaleRows ? "g_1" : ones});`
+      }
+      ${
+        range(rows).map((r) => {
+          const product = `${vecScale(shape.dtype, `${name}_${r}`)}(dot(wl${r}, xl) + dot(wh${r}, xh))`;
+          const minimum = vecMinimum(shape.dtype, `${name}_${r}`);
+          return `sum${r}_${t} += ${product}${minimum === null ? "" : ` + ${minimum} * total`};`;
+        })
       } }`;
     })
   } }`;

@@ -1,7 +1,7 @@
 // Model folders for tests: safetensors files written by hand, and a backend that keeps what it is given.
 
 import type { WeightBackend } from "../../../engine/model/load.ts";
-import { rowBytes } from "../../../kernels/formats/mod.ts";
+import { dtypes, rowBytes } from "../../../kernels/formats/mod.ts";
 import { type Matrix, type MatrixSpec, type Vector } from "../../../kernels/ops.ts";
 
 /** A tensor to write. */
@@ -75,6 +75,7 @@ export class RecordedVector implements Vector {
 
 export class RecordingBackend implements WeightBackend {
   bytes = 0;
+  readonly dtypes = dtypes;
   readonly matrices: RecordedMatrix[] = [];
 
   createMatrix(spec: MatrixSpec): RecordedMatrix {

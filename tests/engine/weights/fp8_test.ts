@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import type { DecoderWeights } from "../../../engine/model/decoder.ts";
 import { formats } from "../../../kernels/formats/mod.ts";
 import { loadDecoderWeights } from "../../../engine/model/load.ts";
-import { type DTypeOption, openModel } from "../../../engine/model/open.ts";
+import { openModel } from "../../../engine/model/open.ts";
+import type { DTypeOption } from "../../../engine/weights/device_types.ts";
 import {
   bytesOf,
   float32,

@@ -2,11 +2,12 @@
 
 import assert from "node:assert/strict";
 import type { DecoderWeights } from "../../../engine/model/decoder.ts";
-import { loadDecoderWeights } from "../../../engine/model/load.ts";
+import { loadDecoderWeights, planWeights } from "../../../engine/model/load.ts";
 import type { Model } from "../../../engine/model/model.ts";
-import { deviceType, estimateWeightBytes, openModel } from "../../../engine/model/open.ts";
+import { openModel } from "../../../engine/model/open.ts";
 import { ModelError } from "../../../engine/model/json.ts";
 import { convert } from "../../../engine/weights/convert.ts";
+import { planSize } from "../../../engine/weights/plan.ts";
 import { vocabRange, wholeModel } from "../../../engine/weights/shard.ts";
 import { rowBytes } from "../../../kernels/formats/mod.ts";
 import { type Matrix } from "../../../kernels/ops.ts";
@@ -242,11 +243,11 @@ Deno.test("a missing tensor, a wrong shape and a wrong type are named before any
 
 Deno.test("--dtype converts the matrices; auto keeps the stored type", async () => {
   const model = await openModel(reference("qwen3-tied"));
-  assert.equal(deviceType(model, "auto"), "bf16");
   const shard = wholeModel;
   const wide = await loadDecoderWeights(model, new RecordingBackend(), { dtype: "float32", shard });
   const half = await loadDecoderWeights(model, new RecordingBackend(), { dtype: "float16", shard });
   const stored = await load(model);
+  assert.equal(stored.embedding.spec.dtype, "bf16");
   const bits = new Uint16Array(bytesOf(stored.embedding).slice().buffer);
   const values = new Float32Array(Uint32Array.from(bits, (b) => b << 16).buffer);
   assert.deepEqual(new Float32Array(bytesOf(wide.embedding).slice().buffer), values);
@@ -368,16 +369,13 @@ Deno.test("dummy weights need only config.json, are the same every time, and sma
 Deno.test("the estimate of memory is what loading allocates, for every model, type and number of ranks", async () => {
   for (const name of names) {
     const model = await openModel(reference(name));
-    for (const [dtype, stored] of [["bfloat16", "bf16"], ["float32", "f32"], ["int8", "q8"]] as const) {
+    for (const dtype of ["auto", "bfloat16", "float32", "int8", "q4"] as const) {
       for (const size of [1, 2]) {
         const backend = new RecordingBackend();
         const shard = { rank: size - 1, size };
         await loadDecoderWeights(model, backend, { dtype, shard });
-        assert.equal(
-          estimateWeightBytes(model.config, stored, shard),
-          backend.bytes,
-          `${name} ${dtype} ${size}`,
-        );
+        const { bytes } = planSize(planWeights(model, backend, { dtype, shard }));
+        assert.equal(bytes, backend.bytes, `${name} ${dtype} ${size}`);
       }
     }
   }

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { type CpuOptions, createCpuBackend } from "../../../kernels/cpu/backend.ts";
-import type { DTypeOption } from "../../../engine/model/open.ts";
+import type { DTypeOption } from "../../../engine/weights/device_types.ts";
 import { encode } from "../numbers.ts";
 import { LoadedModel } from "../../models/harness.ts";
 import { Random } from "../../random.ts";

@@ -128,7 +128,7 @@ for (const [heads, pageSize, window, halfFrom] of cases) {
   );
 }
 
-for (const dtype of ["bf16", "q8"] as const) {
+for (const dtype of ["bf16", "q8", "q4_1"] as const) {
   gpuTest(`experts in ${dtype} equal the reference for every size of tile`, () => checkExperts(dtype));
 }
 

@@ -116,7 +116,7 @@ for (
       using _tested = both[0];
       const random = new Random(3);
       const columns = 96, rows = 660;
-      const cases = [["plain", "bf16"], ["paired", "bf16"], ["paired", "q8"]] as const;
+      const cases = [["plain", "bf16"], ["paired", "bf16"], ["paired", "q8"], ["paired", "q4_0"]] as const;
       for (const [layout, dtype] of cases) {
         const spec = { name: "w", rows, columns, dtype, layout };
         const weight = matrices(both, spec, random.normals(rows * columns, 0.1));

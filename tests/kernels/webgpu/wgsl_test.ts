@@ -2,7 +2,7 @@
 
 import { gpuTest } from "../../gpu.ts";
 import assert from "node:assert/strict";
-import type { DType } from "../../../kernels/formats/mod.ts";
+import { dtypes, formats } from "../../../kernels/formats/mod.ts";
 import type { HeadLayout } from "../../../kernels/ops.ts";
 import { addRows } from "../../../kernels/webgpu/collective/add.ts";
 import { cacheLayout } from "../../../kernels/webgpu/attention/cache.ts";
@@ -84,10 +84,10 @@ function everyKernel(caps: DeviceCaps): KernelSource[] {
       );
     }
   }
-  for (const dtype of ["bf16", "f16", "f32", "q8"] as DType[]) {
+  for (const dtype of dtypes) {
     found.push(
       embed({
-        columns: 40,
+        columns: 5 * formats[dtype].blockColumns,
         dtype,
         firstId: 7,
         rows: 9,

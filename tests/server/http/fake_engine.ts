@@ -322,6 +322,7 @@ const fakeModel: ModelInfo = {
   generationDefaults: {},
   device: { kind: "reference", description: "scripted", software: true, memoryBytes: null },
   weightBytes: 1000,
+  weightFormats: ["f32"],
   rankWeightBytes: [1000],
   numPages: 256,
   pageSize: 16,

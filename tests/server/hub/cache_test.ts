@@ -110,10 +110,10 @@ Deno.test("the list tells architecture, size and whether a model can run", async
   const env = (key: string) => ({ HF_HOME: home.path, MODELSCOPE_CACHE: `${home.path}/scope` })[key];
   const models = await listModels(env);
   assert.deepEqual(
-    models.map(({ name, source, architecture }) => [name, source, architecture]),
+    models.map(({ name, source, architecture, types }) => [name, source, architecture, ...types]),
     [
       ["a/bert", "huggingface", "BertModel"],
-      ["b/llama", "huggingface", "LlamaForCausalLM"],
+      ["b/llama", "huggingface", "LlamaForCausalLM", "F32"],
       ["q/cut", "modelscope", "LlamaForCausalLM"],
     ],
   );

@@ -52,24 +52,39 @@ export function dot<T>(s: v128, w: v128, sum: v128): v128 {
 
 /** Bytes of one token of a token panel. */
 @inline
-export function tokenBytes<T>(columns: usize): usize {
-  return ((columns + blockColumns - 1) / blockColumns) * 8 + columns * sizeof<T>();
+export function tokenBytes<T>(columns: usize, block: usize = blockColumns): usize {
+  return ((columns + block - 1) / block) * 8 + columns * sizeof<T>();
 }
 
-/** `packInput` of a format whose stored weights are larger by `offset`. */
-export function packTokens<T>(to: usize, op: Product, first: usize, count: usize, offset: i32): void {
+/** `packInput` of a format whose stored weights are larger by `offset` and have a scale for `block` columns. */
+export function packTokens<T>(
+  to: usize,
+  op: Product,
+  first: usize,
+  count: usize,
+  offset: i32,
+  block: usize = blockColumns,
+): void {
   const width: usize = count == 3 ? 4 : count;
   for (let t: usize = 0; t < width; t++) {
-    packToken<T>(to, t, width, t < count ? inputRow(op, first + t) : 0, op, offset);
+    packToken<T>(to, t, width, t < count ? inputRow(op, first + t) : 0, op, offset, block);
   }
 }
 
 /** Quantises one token into place `lane` of a token panel of `width` tokens; x = 0 fills it up with zeros. */
-function packToken<T>(to: usize, lane: usize, width: usize, x: usize, op: Product, offset: i32): void {
+function packToken<T>(
+  to: usize,
+  lane: usize,
+  width: usize,
+  x: usize,
+  op: Product,
+  offset: i32,
+  block: usize,
+): void {
   const root = x ? normScale(op, x) : f32x4.splat(1), line = width * 4;
   let norm = op.norm;
-  for (let k: usize = 0; k < op.columns; k += blockColumns) {
-    const bytes = min(blockColumns, op.columns - k) * 4, header = to + lane * 4;
+  for (let k: usize = 0; k < op.columns; k += block) {
+    const bytes = min(block, op.columns - k) * 4, header = to + lane * 4;
     let at = header + 2 * line;
     to += 2 * line + bytes / 4 * width * sizeof<T>();
     store<f32>(header, 0);

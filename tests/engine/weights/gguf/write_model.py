@@ -1,6 +1,7 @@
 """Writes a model's folder in the Hugging Face layout as GGUF, with the gguf package.
 
-usage: write_model.py FOLDER OUT.gguf TYPE [again]    TYPE: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1
+usage: write_model.py FOLDER OUT.gguf TYPE [again]
+TYPE: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K, or Q4_K_M: as llama.cpp mixes Q4_K and Q6_K
 
 With "again" the quantised values are expanded by the package itself and stored as float32.
 """
@@ -13,10 +14,11 @@ from gguf import GGUFWriter
 from gguf.constants import GGMLQuantizationType
 from gguf.quants import dequantize, quantize
 
+from k_quants import quantize_k
+
 folder, out, type_name = sys.argv[1:4]
 expanded = sys.argv[4:] == ["again"]
 config = json.load(open(f"{folder}/config.json"))
-kind = GGMLQuantizationType[type_name]
 names = {"LlamaForCausalLM": "llama", "MistralForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2",
          "Qwen3ForCausalLM": "qwen3", "Qwen3MoeForCausalLM": "qwen3moe"}
 arch = names[config["architectures"][0]]
@@ -90,15 +92,30 @@ inner = {"input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_att
 experts = {}
 
 
+def type_of(name):
+    """The type of a tensor of GGUF's name; in a mixture, v and down of every other layer, and the head, are finer."""
+    if type_name != "Q4_K_M":
+        return type_name
+    finer = name.startswith(("token_embd", "output.")) or (
+        ("attn_v" in name or "ffn_down" in name) and int(name.split(".")[1]) % 2 == 0)
+    return "Q6_K" if finer else "Q4_K"
+
+
+def blocks(values, name):
+    return quantize_k(values, name) if name.endswith("_K") else quantize(values, GGMLQuantizationType[name])
+
+
 def add(name, values):
+    name_of_type = type_of(name)
+    kind = GGMLQuantizationType[name_of_type]
     fits = values.ndim > 1 and values.shape[-1] % 32 == 0 and not name.endswith("gate_inp.weight")
     if not fits or kind == GGMLQuantizationType.F32:
         return writer.add_tensor(name, values.astype(np.float32))
     if expanded:
-        return writer.add_tensor(name, dequantize(quantize(values, kind), kind).astype(np.float32))
+        return writer.add_tensor(name, dequantize(blocks(values, name_of_type), kind).astype(np.float32))
     if kind == GGMLQuantizationType.F16:
         return writer.add_tensor(name, values.astype(np.float16))
-    writer.add_tensor(name, quantize(values, kind), raw_dtype=kind)
+    writer.add_tensor(name, blocks(values, name_of_type), raw_dtype=kind)
 
 
 for name, values in tensors():

@@ -1,0 +1,16 @@
+// q6_k: an int8 scale for each group of 16 columns, times the float16 d of 256.
+
+import { planeFormat } from "./planes.ts";
+
+/** q6_k in WGSL. */
+export const q6_k = planeFormat({
+  name: "q6_k",
+  bits: 6,
+  zero: 32,
+  minimum: false,
+  scales: (buffer, columns) =>
+    `let pair = unpack2x16float(${buffer}[at + ${columns / 64}u + (vec >> 6u)]);
+  let d = select(pair.x, pair.y, (vec & 32u) != 0u);
+  let four = bitcast<i32>(${buffer}[at + (vec >> 3u)]);
+  return vec2<f32>(d * f32((four << (24u - ((vec >> 1u) & 3u) * 8u)) >> 24u), 0.0);`,
+});
