@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { Float } from "../../../kernels/cuda/arguments.ts";
+import { CudaBackend } from "../../../kernels/cuda/backend.ts";
 import { CudaDevice } from "../../../kernels/cuda/device.ts";
 import { probeCuda } from "../../../kernels/cuda/find.ts";
 import { FakeDriver, fakeProperties } from "./fake_driver.ts";
@@ -97,4 +98,14 @@ Deno.test("memory that an ended worker left pinned is pinned anew, or other memo
 Deno.test("a probe never throws, and gives GPUs or the reason why there is none", async () => {
   const { devices, problem } = await probeCuda();
   assert.ok(problem === null ? devices.length > 0 : problem.length > 10 && !problem.includes("\n"));
+});
+
+Deno.test("a weight in a format without kernels is refused by name, and the loader is told which there are", () => {
+  const fake = new FakeDriver();
+  using backend = new CudaBackend(new CudaDevice(fake.driver, fakeProperties), "a GPU", {});
+  assert.deepEqual([...backend.dtypes].sort(), ["bf16", "f16", "f32", "q8"]);
+  assert.throws(
+    () => backend.createMatrix({ name: "head", rows: 8, columns: 256, dtype: "q4_k" }),
+    /^CudaError: head: there are no kernels for q4_k on CUDA$/,
+  );
 });
