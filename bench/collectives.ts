@@ -26,7 +26,7 @@ const { values: options } = readOptions(import.meta.url, {
     json: { type: "boolean", default: false },
   },
 });
-const device = choice(options.device, "device", ["auto", "cpu", "webgpu"]);
+const device = choice(options.device, "device", ["auto", "cpu", "cuda", "webgpu"]);
 const reduceType = choice(options.reduce, "reduce", ["float32", "float16"]);
 const ranks = list(options.ranks, (n) => whole(n, "ranks"));
 const batches = list(options.batches, (n) => whole(n, "batches"));

@@ -10,6 +10,7 @@
 import { Engine } from "../engine/engine.ts";
 import { defaultEngineOptions, type EngineOptions } from "../engine/options.ts";
 import { defaultSamplingParams } from "../engine/params.ts";
+import { isGpu } from "../kernels/ops.ts";
 import { choice, readOptions, whole } from "./common/arguments.ts";
 import { environment } from "./common/environment.ts";
 import { writeResult } from "./common/result_file.ts";
@@ -102,7 +103,7 @@ function readArguments() {
   const engine: EngineOptions = {
     ...defaultEngineOptions,
     modelDir: values.model,
-    device: choice(values.device, "device", ["auto", "webgpu", "cpu"]),
+    device: choice(values.device, "device", ["auto", "cuda", "webgpu", "cpu"]),
     threads: optional("threads"),
     contextLength: 2 * maxTokens,
     maxQueuedRequests: requests,
@@ -135,7 +136,7 @@ async function main(): Promise<void> {
     const { model } = engine;
     const { vocabSize } = model.config;
     // Small requests first, for caches, compilers, and a GPU's clock, which takes a second of work to rise.
-    const end = performance.now() + (model.device.kind === "webgpu" ? 1500 : 0);
+    const end = performance.now() + (isGpu(model.device) ? 1500 : 0);
     const small = { ...workload, requests: 2, maxTokens: workload.minTokens, seed: 1, vocabSize };
     do await runOffline(engine, offlineWorkload(small), overlap); while (performance.now() < end);
     await engine.flush();

@@ -14,7 +14,14 @@ import { type Environment, environment } from "./common/environment.ts";
 import { slug, writeResult } from "./common/result_file.ts";
 import { figure, table } from "./common/table.ts";
 import { denoRunner } from "./suite/child.ts";
-import { gpuParts, largeShapes, type Part, type SuiteOptions, suiteParts } from "./suite/parts.ts";
+import {
+  gpuParts,
+  largeShapes,
+  type Part,
+  type SuiteOptions,
+  suiteParts,
+  webGpuParts,
+} from "./suite/parts.ts";
 import { reaches } from "./suite/reach.ts";
 import { type PartResult, runParts } from "./suite/run.ts";
 
@@ -45,7 +52,7 @@ function readArguments() {
   });
   const sizes = (text: string, name: string) => list(text, (part) => whole(part, name));
   const options: SuiteOptions = {
-    device: choice(values.device, "device", ["auto", "webgpu", "cpu"]),
+    device: choice(values.device, "device", ["auto", "cuda", "webgpu", "cpu"]),
     threads: values.threads === undefined ? null : whole(values.threads, "threads"),
     cachedOnly: values["cached-only"],
     model: values.model,
@@ -62,7 +69,7 @@ function readArguments() {
   };
   return {
     options,
-    parts: chosenParts(suiteParts(options), values.parts, values.large, options.device !== "cpu"),
+    parts: chosenParts(suiteParts(options), values.parts, values.large, options.device),
     budget: positive(values.budget, "budget"),
     out: values.out,
   };
@@ -72,12 +79,14 @@ function chosenParts(
   parts: readonly Part[],
   names: string | undefined,
   large: boolean,
-  gpu: boolean,
+  device: SuiteOptions["device"],
 ): Part[] {
+  const left = [
+    ...(large ? [] : largeShapes),
+    ...(device === "cpu" ? gpuParts : device === "cuda" ? webGpuParts : []),
+  ] as readonly string[];
   if (names === undefined) {
-    return parts.filter(({ name }) =>
-      (large || !largeShapes.some((shape) => shape === name)) && (gpu || !gpuParts.includes(name))
-    );
+    return parts.filter(({ name }) => !left.includes(name));
   }
   const known = parts.map(({ name }) => name);
   const wanted = list(names, (name) => choice(name.trim(), "parts", known));

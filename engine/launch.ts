@@ -12,7 +12,7 @@ import type { EngineOptions, StartOptions } from "./options.ts";
 import type { SchedulerConfig, SchedulerCounters } from "./scheduler/config.ts";
 import { checkRanks } from "./weights/shard.ts";
 import { isGpu } from "../kernels/ops.ts";
-import { placeRanks } from "../kernels/backend.ts";
+import { placeRanks, settleDevice } from "../kernels/backend.ts";
 import type {
   ExecutorAnswer,
   ExecutorReady,
@@ -82,7 +82,8 @@ export async function launch(
   start: StartOptions,
 ): Promise<Launched> {
   checkRanks(model.config, options.tp);
-  const places = await placeRanks(options.device, options.tp, options.gpus);
+  const { device, reason } = await settleDevice(options.device);
+  const places = await placeRanks(device, options.tp, options.gpus);
   using stack = new DisposableStack();
   using signs = new SignsOfLife((start.startSilenceSeconds ?? defaultSilenceSeconds) * 1000);
   const worker = <A extends { type: string; call?: number; message?: string }>(
@@ -140,7 +141,15 @@ export async function launch(
       const port = schedulerToRank[rank]!.port2;
       return handle.ask({
         type: "init",
-        setup: { options, rank, group, place: places[rank], port, warmUp: start.warmUp === true },
+        setup: {
+          options: { ...options, device },
+          reason,
+          rank,
+          group,
+          place: places[rank],
+          port,
+          warmUp: start.warmUp === true,
+        },
       }, [
         port,
       ]);

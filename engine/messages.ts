@@ -226,6 +226,8 @@ export interface ExecutorSetup {
   readonly rank: number;
   /** Shared by all ranks of a group; null for a single rank. */
   readonly group: SharedArrayBuffer | null;
+  /** Why this device, where that has been settled; null where the rank finds out. */
+  readonly reason: string | null;
   /** Which device it takes, if it can choose. */
   readonly place: DevicePlace;
   /** To the scheduler. */

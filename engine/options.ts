@@ -12,7 +12,7 @@ export interface EngineOptions {
   /** Folder of the model. */
   readonly modelDir: string;
   /** "reference" is the slow float64 backend, for tests. */
-  readonly device: "auto" | "webgpu" | "cpu" | "reference";
+  readonly device: "auto" | "cuda" | "webgpu" | "cpu" | "reference";
   /** CPU threads of each rank; null takes all cores, divided by the ranks. */
   readonly threads: number | null;
   /** Type of the weights on the device; "auto" keeps the checkpoint's. */

@@ -214,7 +214,7 @@ export interface RecordedStep {
 /** What `doctor`, the start-up line and the metrics say about a device. */
 export interface DeviceInfo {
   /** Which backend it is. */
-  readonly kind: "webgpu" | "cpu" | "reference";
+  readonly kind: "cuda" | "webgpu" | "cpu" | "reference";
   /** For example "NVIDIA H200 (Vulkan, driver 580.1)" or "CPU, 2 threads, WebAssembly relaxed SIMD". */
   readonly description: string;
   /** True when this is a software imitation of a GPU. */
@@ -233,7 +233,7 @@ export interface DevicePlace {
 
 /** Whether a device is a real GPU: fast, asynchronous, and with memory of unknown size. */
 export function isGpu({ kind, software }: Pick<DeviceInfo, "kind" | "software">): boolean {
-  return kind === "webgpu" && !software;
+  return (kind === "cuda" || kind === "webgpu") && !software;
 }
 
 /** How ranks of a tensor-parallel group add their partial results; see `engine/executor/collectives.ts`. */
@@ -254,6 +254,8 @@ export interface Backend extends Disposable {
   readonly info: DeviceInfo;
   /** Formats that its matrices may have; q8 and the floats are always among them. */
   readonly dtypes: readonly DType[];
+  /** Whether products round their inputs to eight bits where the weights are quantized. */
+  readonly roundsInputs?: boolean;
   /** Bytes held by weights so far, and by everything else. */
   readonly weightBytes: number;
 

@@ -3,6 +3,7 @@
 // run all the same, and fail. RADISH_QUICK leaves a software adapter out: it takes three quarters of the tests' time.
 
 import { GpuDevice } from "../kernels/webgpu/device/device.ts";
+import { cudaTest } from "./cuda.ts";
 
 /** Registers a test; the shape of `Deno.test(name, fn)`. */
 export type Register = (name: string, fn: (context: Deno.TestContext) => void | Promise<void>) => void;
@@ -26,5 +27,5 @@ export const gpuTest: Register = (name, fn) => Deno.test({ name, ignore, fn });
 
 /** How tests of an engine's device are registered. */
 export function testOn(device: string): Register {
-  return device === "webgpu" ? gpuTest : Deno.test;
+  return device === "webgpu" ? gpuTest : device === "cuda" ? cudaTest : Deno.test;
 }

@@ -2,6 +2,7 @@
 // The program's own files are found by `program_files.ts`.
 
 import { fileURLToPath } from "node:url";
+import { libraryPaths } from "../kernels/cuda/driver.ts";
 
 /** The repository's folder. */
 export const root: string = fileURLToPath(new URL("..", import.meta.url)).replace(/[/\\]$/, "");
@@ -23,8 +24,8 @@ export const modelFiles: readonly string[] = [
 ].map((name) => `models/pocket/${name}`);
 
 /**
- * Deno's permissions of a released program; `docs/release.md` says why each is needed. Native libraries (`ffi`),
- * remote code and every other program than apt-get (for `doctor --fix`) are out of reach; environment variables
+ * Deno's permissions of a released program; `docs/release.md` says why each is needed. Native libraries other than
+ * NVIDIA's driver, remote code and every other program than apt-get (for `doctor --fix`) are out of reach; environment variables
  * that are not named read as absent.
  */
 export const permissions: readonly string[] = [
@@ -36,6 +37,7 @@ export const permissions: readonly string[] = [
   "--allow-env=RADISH_*,HF_*,HUGGINGFACE_HUB_CACHE,TRANSFORMERS_OFFLINE,MODELSCOPE_*,HOME,USERPROFILE,XDG_CACHE_HOME,XDG_RUNTIME_DIR,TERM,DRI_PRIME,NODEVICE_SELECT",
   "--allow-sys=systemMemoryInfo,uid",
   "--allow-run=/usr/bin/apt-get",
+  `--allow-ffi=${Object.values(libraryPaths).flat().join(",")}`,
 ];
 
 /**

@@ -29,7 +29,7 @@ export interface Part {
 }
 
 export interface SuiteOptions {
-  readonly device: "auto" | "webgpu" | "cpu";
+  readonly device: "auto" | "cuda" | "webgpu" | "cpu";
   readonly threads: number | null;
   /** Take nothing from the network. */
   readonly cachedOnly: boolean;
@@ -52,6 +52,9 @@ export interface SuiteOptions {
 
 /** Parts that only a GPU has. */
 export const gpuParts: readonly string[] = ["products", "trace"];
+
+/** Parts that time WGSL kernels, whatever the device. */
+export const webGpuParts: readonly string[] = ["products"];
 
 /** Models that are only measured when asked for. */
 export const largeShapes = ["qwen3-14b", "llama-3.1-8b", "qwen3-30b-a3b"] as const;
@@ -121,6 +124,8 @@ function engineArguments({ device, threads }: SuiteOptions): string[] {
 function correctness(options: SuiteOptions): Part {
   const tests = options.device === "cpu"
     ? ["tests/kernels/cpu", "tests/models/cpu_test.ts"]
+    : options.device === "cuda"
+    ? ["tests/kernels/cuda", "tests/models/cuda_test.ts"]
     : ["tests/kernels/webgpu", "tests/kernels/linear_test.ts", "tests/models/webgpu_test.ts"];
   return {
     name: "correctness",
@@ -285,6 +290,7 @@ function products(options: SuiteOptions, { model, label }: { model: string; labe
 
 /** One step by kernel; the text is kept. */
 function trace(options: SuiteOptions): Part {
+  if (options.device === "cuda") return cudaTrace(options);
   return {
     name: "trace",
     args: [
@@ -296,6 +302,22 @@ function trace(options: SuiteOptions): Part {
       const steps = stdout.match(/^(decode|prefill), .* dispatches/gm) ?? [];
       if (steps.length === 0) throw new Error("no step was traced");
       return { figures: [{ name: "traced steps", value: steps.length, unit: "" }], raw: stdout };
+    },
+  };
+}
+
+/** The same through CUDA: by operation. */
+function cudaTrace(options: SuiteOptions): Part {
+  return {
+    name: "trace",
+    args: [
+      ...run(options),
+      ...["bench/cuda.ts", "--model", options.model, "--rows", options.batches.join(",")],
+      ...["--context", String(options.context), "--prefill", String(options.prompt)],
+    ],
+    read({ stdout }) {
+      if (!/^decode: /m.test(stdout)) throw new Error("no step was traced");
+      return { figures: [], raw: stdout };
     },
   };
 }

@@ -131,7 +131,7 @@ async function start(setup: ExecutorSetup): Promise<Running> {
   stack.move(); // from here on "close" disposes of the backend
   const ready: ExecutorReady = {
     device: backend.info,
-    reason: place.address === null ? reason : `${reason}, at ${place.address}`,
+    reason: place.address === null ? setup.reason ?? reason : `${reason}, at ${place.address}`,
     weightBytes: backend.weightBytes,
     weightFormats: planned.formats,
     ...sizes,

@@ -6,6 +6,10 @@
 // device (q|k|v, gate|up, experts) may be stored in different types; those matrices become q8, whose rounding is far
 // below that of the types that differ (Q4_K_M files have a few: v in six bits beside q and k in four). So does what
 // the backend has no kernels for, or does not divide into the format's blocks.
+//
+// Where a backend rounds inputs to eight bits too, narrow models are expanded to float16: SmolLM2-135M in Q4_1 then
+// answers as its weights say, and not "L'Étoile" for the capital of France, as with rounded inputs (llama.cpp does,
+// too). They are small and quick all the same.
 
 import { type DType, dtypes, formats } from "../../kernels/formats/mod.ts";
 import type { Backend } from "../../kernels/ops.ts";
@@ -22,11 +26,14 @@ export const dtypeOptions: readonly [DTypeOption, ...DTypeOption[]] = [
   ...dtypes.map((dtype) => formats[dtype].option).filter((option) => option !== null),
 ];
 
+/** Models of at least this width keep quantized weights where inputs are rounded. */
+const robustWidth = 1024;
+
 /** The formats of a model's matrices on a backend. */
 export function chooseTypes(
   { config, tensors }: Pick<Model, "config" | "tensors">,
   option: DTypeOption,
-  backend: Pick<Backend, "dtypes">,
+  backend: Pick<Backend, "dtypes" | "roundsInputs">,
 ): ChooseType {
   const native = (tensor: string) =>
     storedTypes.get(tensors?.get(tensor)?.dtype ?? "")?.native ?? config.dtype;
@@ -34,7 +41,10 @@ export function chooseTypes(
   const asStored = (pieces: readonly MatrixPiece[]): DType => {
     const types = new Set(pieces.map(({ tensor }) => native(tensor)));
     const [first] = types;
-    if ([...types].some((type) => formats[type].quantized)) return types.size === 1 ? first! : "q8";
+    if ([...types].some((type) => formats[type].quantized)) {
+      if (backend.roundsInputs && config.hiddenSize < robustWidth) return "f16";
+      return types.size === 1 ? first! : "q8";
+    }
     // A checkpoint of floats has one type: a few tensors in another are not worth other kernels.
     if (!formats[embedding].quantized) return embedding;
     return types.size === 1 ? first! : "f32";

@@ -79,6 +79,7 @@ export async function createCpuBackend(options: CpuOptions = {}): Promise<Backen
 class CpuBackend implements Backend {
   readonly info: DeviceInfo;
   readonly dtypes = Object.keys(formats) as DType[];
+  readonly roundsInputs = true;
   weightBytes = 0;
   readonly #kernels: Kernels;
   readonly #threads: ThreadGroup;

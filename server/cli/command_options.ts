@@ -1,5 +1,6 @@
 // Every command's own options. What a command does with them is in the file of its name.
 
+import { toolParserNames } from "../http/parsers/tool_format.ts";
 import { object } from "@optique/core/constructs";
 import { multiple } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
@@ -106,10 +107,15 @@ export const serveOptions = (all: boolean) => {
         ...often,
         fallback: "auto" as const,
       }),
-      toolParser: value("--tool-parser", oneOf(["auto", "none"]), "turn <tool_call> blocks into calls", {
-        ...often,
-        fallback: "auto" as const,
-      }),
+      toolParser: value(
+        "--tool-parser",
+        oneOf([...toolParserNames]),
+        "form of tool calls; auto asks the chat template",
+        {
+          ...often,
+          fallback: "auto" as const,
+        },
+      ),
       logFormat: value("--log-format", oneOf(["text", "json", "none"]), "access log on standard error", {
         ...often,
         fallback: logFormat,
@@ -118,6 +124,21 @@ export const serveOptions = (all: boolean) => {
     ...sessionOptions(all),
   });
 };
+
+/** Of `radish launch`. */
+export const launchOptions = (all: boolean) =>
+  object({
+    words: multiple(positional("TOOL", "claude, codex or opencode; what follows -- goes to it"), { min: 1 }),
+    own: object("Server", {
+      url: value("--url", text("URL"), "a server that runs; without it one is started if none does", {
+        fallback: null,
+        shows: "http://127.0.0.1:1919",
+      }),
+      apiKey: value("--api-key", text("KEY"), "the server's key", { fallback: null, env: true }),
+      dryRun: flag("--dry-run", "print what would be set and run"),
+    }, asGroup),
+    ...sessionOptions(all),
+  });
 
 /** Of `radish bench`. */
 export const benchOptions = (all: boolean) =>
@@ -174,6 +195,8 @@ export type GenerateOptions = InferValue<ReturnType<typeof generateOptions>>;
 /** What they parse to. */
 export type ChatOptions = InferValue<ReturnType<typeof chatOptions>>;
 /** What they parse to. */
+export type LaunchOptions = InferValue<ReturnType<typeof launchOptions>>;
+/** Values of them. */
 export type ServeOptions = InferValue<ReturnType<typeof serveOptions>>;
 /** What they parse to. */
 export type BenchOptions = InferValue<ReturnType<typeof benchOptions>>;

@@ -10,6 +10,7 @@ import {
   chatOptions,
   doctorOptions,
   generateOptions,
+  launchOptions,
   listOptions,
   pullOptions,
   removeOptions,
@@ -90,6 +91,16 @@ export const commands: readonly Command[] = [
     },
     chatOptions,
     async () => (await import("./chat.ts")).chat,
+  ),
+  define(
+    "launch",
+    {
+      summary: "a coding agent on this engine: claude, codex or opencode",
+      takes: "TOOL [-- ARGUMENTS]",
+      example: "radish launch claude --model Qwen/Qwen3-8B",
+    },
+    launchOptions,
+    async () => (await import("./launch.ts")).launch,
   ),
   define(
     "pull",

@@ -1,5 +1,6 @@
 // `radish doctor`: what this machine can run on, and what is missing, with the command that mends it.
 
+import { type CudaReport, probeCuda } from "../../kernels/cuda/find.ts";
 import { adapterRemedy, probeWebGpu, type WebGpuReport } from "../../kernels/webgpu/device/device.ts";
 import { hasDeviceSelectLayer, listGpus, type PciGpu } from "../../kernels/webgpu/device/gpus.ts";
 import { dtypeOptions } from "../../engine/weights/device_types.ts";
@@ -24,9 +25,14 @@ interface Gpus {
 
 /** Runs the command. */
 export async function doctor({ fix, json }: DoctorOptions): Promise<number> {
+  const cuda = await probeCuda();
   const gpu = await probeWebGpu();
   const gpus = { all: await listGpus(), selectable: await hasDeviceSelectLayer() };
-  const finding = gpu === null || gpu.software ? await examine(gpu) : examineGpus(gpus);
+  const finding = cuda.problem === null
+    ? null
+    : gpu === null || gpu.software
+    ? await examine(gpu)
+    : examineGpus(gpus);
   if (fix && finding !== null && finding.packages.length > 0) {
     if (!canInstall()) {
       console.error(`radish: cannot install here (not root, or no apt-get). Run: ${finding.remedy}`);
@@ -47,17 +53,25 @@ export async function doctor({ fix, json }: DoctorOptions): Promise<number> {
       memoryBytes: memory.total,
       availableBytes: memory.available,
     },
+    cuda,
     webgpu: gpu,
     gpus: gpus.all,
     gpusSelectable: gpus.selectable,
     cpu: { threads: navigator.hardwareConcurrency, simd: supportsSimd(), relaxedSimd: supportsRelaxedSimd() },
-    auto: gpu !== null && !gpu.software ? "webgpu" : "cpu",
+    auto: cuda.problem === null ? "cuda" : gpu !== null && !gpu.software ? "webgpu" : "cpu",
     finding: finding && { problem: finding.problem, remedy: finding.remedy },
   };
   if (json) printLine(JSON.stringify(report, null, 2));
-  else print(report, gpu, gpus, finding);
+  else print(report, cuda, gpu, gpus, finding);
   return 0;
 }
+
+/** What `auto` comes to, in words. */
+const autoTakes: Readonly<Record<string, string>> = {
+  cuda: "the GPU, through CUDA, if it passes the self-test",
+  webgpu: "the GPU, through WebGPU",
+  cpu: "the CPU",
+};
 
 function print(
   report: {
@@ -65,6 +79,7 @@ function print(
     system: { cores: number; memoryBytes: number; availableBytes: number };
     auto: string;
   },
+  cuda: CudaReport,
   gpu: WebGpuReport | null,
   gpus: Gpus,
   finding: Finding | null,
@@ -79,6 +94,13 @@ function print(
       gib(availableBytes)
     } free)`,
   );
+  if (cuda.driver !== null || cuda.cuda !== null) {
+    row("CUDA", `driver ${cuda.driver ?? "of unknown version"}, which knows CUDA ${cuda.cuda}`);
+  }
+  for (const { name, capability, memoryBytes, address } of cuda.devices) {
+    row("", `${address}  ${name}, compute capability ${capability / 10}, ${gib(memoryBytes)}`);
+  }
+  if (cuda.problem !== null) row(cuda.cuda === null ? "CUDA" : "", `not used: ${cuda.problem}`);
   if (gpu === null) row("WebGPU", "no adapter");
   else {
     const { subgroup, limits } = gpu;
@@ -110,7 +132,7 @@ function print(
     : "no SIMD";
   row("CPU", `${cores} threads, WebAssembly ${simd}`);
   row("weights", `${dtypes.join(", ")}; made by --dtype: ${dtypeOptions.slice(1).join(", ")}`);
-  printLine(`\n--device auto takes the ${report.auto === "webgpu" ? "GPU" : "CPU"}.`);
+  printLine(`\n--device auto takes ${autoTakes[report.auto] ?? report.auto}.`);
   if (finding !== null) printLine(`\n${finding.problem}\n  ${finding.remedy}`);
 }
 

@@ -26,11 +26,16 @@ export const engineOptions = (all: boolean) => {
       shows: "a toy model",
     }),
     source: sourceOption(),
-    device: value("--device", oneOf(["auto", "webgpu", "cpu"]), "where to compute", {
-      ...often,
-      fallback: defaults.device,
-      shows: "a real GPU, else the CPU",
-    }),
+    device: value(
+      "--device",
+      oneOf(["auto", "cuda", "webgpu", "cpu"], "DEVICE"),
+      "cuda, webgpu, cpu or auto",
+      {
+        ...often,
+        fallback: defaults.device,
+        shows: "auto: what works",
+      },
+    ),
     threads: value("--threads", whole("N", 1, 256), "CPU threads of each rank", {
       ...often,
       ...automatic("all cores"),

@@ -2,11 +2,12 @@
 // rebinding: a web page whose name was pointed at this machine), an `Origin` that is not ours (a web page that calls
 // us from the browser of someone who can reach us), and the key.
 
-import type { Context, MiddlewareHandler } from "hono";
+import type { Context, MiddlewareHandler, Next } from "hono";
 import { basicAuth } from "hono/basic-auth";
 import { bearerAuth } from "hono/bearer-auth";
 import { some } from "hono/combine";
 import { cors } from "hono/cors";
+import { HTTPException } from "hono/http-exception";
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { AppEnv } from "./answer.ts";
 import { ApiError } from "./errors.ts";
@@ -54,7 +55,7 @@ export function originCheck(options: ServerOptions): MiddlewareHandler<AppEnv> {
 }
 
 /**
- * The key, as `Authorization: Bearer` or as the password of `Basic` (that is how a browser can open the page at
+ * The key, as `Authorization: Bearer`, as `x-api-key`, or as the password of `Basic` (that is how a browser can open the page at
  * `/`). Compared in constant time. `/health` is open. Leaves behind whose request it is.
  */
 export function keyCheck(options: ServerOptions): MiddlewareHandler<AppEnv> {
@@ -72,6 +73,11 @@ export function keyCheck(options: ServerOptions): MiddlewareHandler<AppEnv> {
   const check = some(
     bearerAuth({ verifyToken: (key, c) => known(key, c) }),
     basicAuth({ verifyUser: (_, password, c) => known(password, c) }),
+    async (c: Context<AppEnv>, next: Next) => {
+      const key = c.req.header("x-api-key"); // Anthropic's clients
+      if (key === undefined || !known(key, c)) throw new HTTPException(401);
+      await next();
+    },
   );
   return async (c, next) => {
     c.set("owner", `address ${c.env?.remote ?? "-"}`);
@@ -84,7 +90,7 @@ export function keyCheck(options: ServerOptions): MiddlewareHandler<AppEnv> {
 /** What a request without a valid key is told. */
 export function unauthorized(path: string): ApiError {
   const challenge = path === "/" ? 'Basic realm="radish", charset="UTF-8"' : "Bearer";
-  return new ApiError(401, "a valid key is needed: Authorization: Bearer <key>", {
+  return new ApiError(401, "a valid key is needed: Authorization: Bearer <key>, or x-api-key: <key>", {
     code: "invalid_api_key",
     headers: { "www-authenticate": challenge },
   });

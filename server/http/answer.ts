@@ -6,7 +6,7 @@ import { toApiError } from "./errors.ts";
 import type { RequestRecord } from "./request_log.ts";
 import type { Run, RunEvent } from "./run.ts";
 import type { Service } from "./service.ts";
-import { streamResponse } from "./sse.ts";
+import { type StreamForm, streamResponse } from "./sse.ts";
 
 /** What the application learns about the connection of a request. */
 export interface Connection {
@@ -35,7 +35,9 @@ export interface AppEnv {
 
 /** Makes an answer of a run's events. */
 export interface AnswerForm {
-  /** Server-sent events, ready to send, from the run's events to the closing `[DONE]`. */
+  /** How the stream is written; OpenAI's way if missing. */
+  readonly streamForm?: StreamForm;
+  /** Events, ready to send, from the run's events to the end of the stream. */
   stream(events: AsyncIterable<RunEvent>): AsyncGenerator<string>;
   /** The JSON body. */
   collect(events: AsyncIterable<RunEvent>): Promise<unknown>;
@@ -75,7 +77,7 @@ export async function answer(
     halfClosed: c.env?.halfClosed ?? null,
     onCancel: gone,
     onEnd: (error) => void summarize(error).then(() => record.finish()),
-  });
+  }, form.streamForm);
   record.streaming = true;
   return response;
 }

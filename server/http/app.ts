@@ -1,7 +1,7 @@
 // The HTTP server as one function from request to response: middleware around a route file per API family. Nothing
 // in here knows about sockets, so tests call it directly.
 
-import { Hono } from "hono";
+import { type Context, Hono } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { requestId } from "hono/request-id";
 import { hostCheck, keyCheck, originCheck, unauthorized } from "./access.ts";
@@ -9,15 +9,19 @@ import type { AppEnv, Connection } from "./answer.ts";
 import { chatRoutes } from "./chat.ts";
 import { completionRoutes } from "./completions.ts";
 import type { ServedEngine } from "./engine_api.ts";
+import { errorResponse } from "./error_forms.ts";
 import { ApiError, toApiError } from "./errors.ts";
 import { gatewayRoutes } from "./gateway.ts";
 import { healthRoutes } from "./health.ts";
+import { messagesRoutes } from "./messages.ts";
 import { metricRoutes } from "./metrics.ts";
 import { modelRoutes } from "./models.ts";
 import { nativeRoutes } from "./native.ts";
+import { ollamaRoutes } from "./ollama.ts";
 import { openApiRoutes } from "./openapi.ts";
 import { defaultServerOptions, type ServerOptions } from "./options.ts";
 import { pageRoutes } from "./page.ts";
+import { responsesRoutes } from "./responses.ts";
 import { logLine, RequestRecord } from "./request_log.ts";
 import { Service } from "./service.ts";
 import { tokenizeRoutes } from "./tokenize.ts";
@@ -63,6 +67,7 @@ export function createApp(
     c.set("record", record);
     await next();
     c.res.headers.set("x-request-id", id);
+    if (c.req.path.startsWith("/v1/messages")) c.res.headers.set("request-id", id); // Anthropic's name for it
     record.status = c.res.status;
     if (!record.streaming) record.finish();
   });
@@ -71,6 +76,9 @@ export function createApp(
   const families = [
     chatRoutes,
     completionRoutes,
+    responsesRoutes,
+    messagesRoutes,
+    ollamaRoutes,
     modelRoutes,
     nativeRoutes,
     tokenizeRoutes,
@@ -87,18 +95,14 @@ export function createApp(
   app.notFound((c) => {
     const allow = methods(c.req.path);
     if (allow.length === 0) {
-      return new ApiError(
-        404,
-        `there is no ${c.req.path.slice(0, 100)} here; GET /openapi.json lists what there is`,
-        {
-          code: "not_found",
-        },
-      ).response();
+      const message = `there is no ${c.req.path.slice(0, 100)} here; GET /openapi.json lists what there is`;
+      return refuse(c, new ApiError(404, message, { code: "not_found" }));
     }
-    return new ApiError(405, `use ${allow.join(" or ")} for ${c.req.path}`, {
+    const error = new ApiError(405, `use ${allow.join(" or ")} for ${c.req.path}`, {
       code: "method_not_allowed",
       headers: { allow: allow.join(", ") },
-    }).response();
+    });
+    return refuse(c, error);
   });
   app.onError((error, c) => {
     // Only the checks of the key throw this one.
@@ -108,7 +112,7 @@ export function createApp(
     }
     service.metrics.rejected(apiError);
     c.get("record").outcome ??= apiError.message;
-    return apiError.response();
+    return refuse(c, apiError);
   });
 
   return {
@@ -117,10 +121,17 @@ export function createApp(
   };
 }
 
+/** An error in the form of the API that was called. */
+function refuse(c: Context<AppEnv>, error: ApiError): Response {
+  return errorResponse(error, c.req.path, c.get("requestId"));
+}
+
 function newId(path: string): string {
   const random = crypto.randomUUID().replaceAll("-", "");
   if (path === "/v1/chat/completions") return `chatcmpl-${random}`;
   if (path === "/v1/completions") return `cmpl-${random}`;
+  if (path === "/v1/responses") return `resp_${random}`;
+  if (path === "/v1/messages") return `msg_${random}`;
   return random;
 }
 

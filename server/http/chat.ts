@@ -3,136 +3,56 @@
 import { Hono } from "hono";
 import { answer, type AnswerForm, type AppEnv } from "./answer.ts";
 import { readJson } from "./body.ts";
-import { ChatChoice, chatLogprobs, type ChoiceParsing } from "./chat_choice.ts";
-import { chatInput, promptWithStart } from "./conversation.ts";
+import { ChatChoice, chatLogprobs } from "./chat_choice.ts";
+import { type ChatRun, startChat } from "./chat_run.ts";
 import { ApiError } from "./errors.ts";
-import { choiceParams, requireModel, requireStreaming, samplingParams } from "./params.ts";
-import { Run, type RunEvent } from "./run.ts";
-import { type ChatRequest, chatRequestSchema } from "./schemas/chat.ts";
+import { requireModel, requireStreaming } from "./params.ts";
+import type { Run, RunEvent } from "./run.ts";
+import { chatRequestSchema } from "./schemas/chat.ts";
 import { validate } from "./schemas/validate.ts";
 import type { Service } from "./service.ts";
 import { doneEvent, event } from "./sse.ts";
-import type { PromptInput, TextLogprob } from "../../engine/messages.ts";
+import type { TextLogprob } from "../../engine/messages.ts";
 
 /** POST /v1/chat/completions. */
 export function chatRoutes(service: Service): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
   app.post("/v1/chat/completions", async (c) => {
-    const engine = service.readyEngine;
+    service.readyEngine; // Not ready is said before anything is read.
     const request = validate(chatRequestSchema, await readJson(c.req.raw, service.options));
     requireModel(request.model, service.modelNames);
     requireStreaming(request);
     if (request.top_logprobs && request.logprobs !== true) {
       throw new ApiError(400, "top_logprobs needs logprobs: true", { param: "top_logprobs" });
     }
-    const params = samplingParams(request, {
-      maxTokens: request.max_completion_tokens ?? request.max_tokens ?? null,
-      minTokens: request.min_tokens ?? 0,
-      seed: request.seed ?? null,
-      logprobs: request.logprobs === true ? request.top_logprobs ?? 0 : null,
-    }, engine.model);
-    if (params.maxTokens === 0) {
-      throw new ApiError(400, "max_tokens: must be at least 1", {
-        param: "max_tokens",
-        code: "invalid_value",
-      });
-    }
-
-    const tools = toolUse(request, service);
-    const conversation = chatInput(tools.offered ? request : { ...request, tools: null }, engine.model);
-    const input: PromptInput = tools.start === "" ? conversation : promptWithStart(conversation, tools.start);
-    const count = request.n ?? 1;
     const { id } = c.get("record");
-    const run = new Run(service, service.readyEngine, c.var, [{
-      input,
-      params: Array.from({ length: count }, (_, i) => choiceParams(params, i)),
-      salt: request.cache_salt ?? "",
-      id,
-    }]);
-    const parsing = async (): Promise<ChoiceParsing> => ({
-      reasoning: await reasoningParsing(request, service, run),
-      tools: tools.parsed,
-      start: tools.start,
-      parallelToolCalls: request.parallel_tool_calls ?? true,
-    });
+    const chat = await startChat(service, c.var, id, request);
     const form = new ChatForm(
       service.modelName,
       id,
-      run,
-      parsing,
+      chat,
       request.stream_options?.include_usage === true,
     );
-    return answer(c, service, run, request.stream === true, form);
+    return answer(c, service, chat.run, request.stream === true, form);
   });
   return app;
-}
-
-interface ToolUse {
-  /** Tools go to the template. */
-  readonly offered: boolean;
-  /** Names of the tools whose calls are parsed; null if none are. */
-  readonly parsed: readonly string[] | null;
-  /** How the answer is made to begin, if a call is demanded. */
-  readonly start: string;
-}
-
-/** @throws {ApiError} 400 if a call is demanded that cannot be made. */
-function toolUse(request: ChatRequest, service: Service): ToolUse {
-  const names = (request.tools ?? []).map((tool) => tool.function.name);
-  const choice = request.tool_choice ?? "auto";
-  const parsing = service.options.toolParser === "auto";
-  if (choice === "none" || (choice === "auto" && names.length === 0)) {
-    return { offered: false, parsed: null, start: "" };
-  }
-  if (choice === "auto") return { offered: true, parsed: parsing ? names : null, start: "" };
-  const wanted = choice === "required" ? null : choice.function.name;
-  if (!parsing) {
-    throw new ApiError(400, "the server was started without a tool parser", { param: "tool_choice" });
-  }
-  if (names.length === 0 || (wanted !== null && !names.includes(wanted))) {
-    const what = wanted === null ? "tools" : `a tool named ${JSON.stringify(wanted)} in tools`;
-    throw new ApiError(400, `tool_choice needs ${what}`, { param: "tool_choice", code: "invalid_value" });
-  }
-  // Ends where a token naturally ends, so that the model sees what it was trained on.
-  const start = '<tool_call>\n{"name": "';
-  return {
-    offered: true,
-    parsed: names,
-    start: wanted === null ? start : `${start}${wanted}", "arguments":`,
-  };
-}
-
-/** Null if reasoning is not to be split off; `open` if the prompt ends inside a block that the template opened. */
-async function reasoningParsing(
-  request: ChatRequest,
-  service: Service,
-  run: Run,
-): Promise<ChoiceParsing["reasoning"]> {
-  if (service.options.reasoningParser === "none" || request.separate_reasoning === false) return null;
-  const { engine } = service;
-  if (!engine.model.chatTemplate?.includes("<think>")) return { open: false };
-  const [state] = run.states;
-  if (state!.finish?.type === "abort") return { open: false }; // Perhaps before there were any tokens.
-  const end = await service.ask(engine.decode((await state!.generation.promptIds).slice(-8), false));
-  return { open: end.trimEnd().endsWith("<think>") };
 }
 
 /** Builds the objects and chunks of one chat answer. */
 class ChatForm implements AnswerForm {
   readonly #run: Run;
-  readonly #parsing: () => Promise<ChoiceParsing>;
+  readonly #chat: ChatRun;
   readonly #includeUsage: boolean;
   readonly #head: { readonly id: string; readonly created: number; readonly model: string };
 
   constructor(
     model: string,
     id: string,
-    run: Run,
-    parsing: () => Promise<ChoiceParsing>,
+    chat: ChatRun,
     includeUsage: boolean,
   ) {
-    this.#run = run;
-    this.#parsing = parsing;
+    this.#run = chat.run;
+    this.#chat = chat;
     this.#includeUsage = includeUsage;
     this.#head = { id, created: Math.floor(Date.now() / 1000), model };
   }
@@ -191,7 +111,7 @@ class ChatForm implements AnswerForm {
   }
 
   async #choices(): Promise<ChatChoice[]> {
-    const parsing = await this.#parsing();
+    const parsing = await this.#chat.parsing();
     return this.#run.states.map(() => new ChatChoice(parsing));
   }
 

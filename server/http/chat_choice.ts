@@ -1,23 +1,10 @@
-// One choice of a chat answer: its text goes through the reasoning parser and the tool parser, and comes out as
-// OpenAI's deltas. Streaming sends the deltas; without streaming they are added up. Both see the same pieces.
+// One choice of a chat answer: the parts of its text as OpenAI's deltas. Streaming sends the deltas; without
+// streaming they are added up. Both see the same parts.
 
 import type { FinishReason } from "../../engine/params.ts";
 import type { TextLogprob } from "../../engine/messages.ts";
+import { AnswerParser, type AnswerParsing, type AnswerPart } from "./answer_parser.ts";
 import { finiteLogprob } from "./completion_logprobs.ts";
-import { ReasoningParser } from "./parsers/reasoning.ts";
-import { ToolParser, type ToolPiece } from "./parsers/tools.ts";
-
-/** How a choice's text is taken apart. */
-export interface ChoiceParsing {
-  /** Null: leave reasoning in the content. `open`: the prompt ends inside a reasoning block. */
-  readonly reasoning: { readonly open: boolean } | null;
-  /** Names of the tools; null: leave tool calls in the content. */
-  readonly tools: readonly string[] | null;
-  /** The part of a forced tool call that stands in the prompt. */
-  readonly start: string;
-  /** False ends the choice behind the first call. */
-  readonly parallelToolCalls: boolean;
-}
 
 /** OpenAI's streaming delta, without the role. */
 export interface ChatDelta {
@@ -59,48 +46,25 @@ export interface ChatAnswer {
 
 /** One choice's text, divided into content, reasoning and tool calls. */
 export class ChatChoice {
-  readonly #reasoning: ReasoningParser | null;
-  readonly #tools: ToolParser | null;
-  readonly #parallel: boolean;
-  #done = false;
+  readonly #parser: AnswerParser;
   #content = "";
   #thoughts = "";
   readonly #calls: { id: string; name: string; arguments: string }[] = [];
 
   /** Nothing is pushed yet. */
-  constructor(parsing: ChoiceParsing) {
-    // A forced tool call leaves no room for thoughts before it.
-    this.#reasoning = parsing.reasoning && parsing.start === ""
-      ? new ReasoningParser(parsing.reasoning.open)
-      : null;
-    this.#tools = parsing.tools ? new ToolParser(parsing.tools) : null;
-    this.#parallel = parsing.parallelToolCalls;
-    // Before the first `{` of the arguments the parser gives out nothing.
-    this.#tools?.push(parsing.start);
+  constructor(parsing: AnswerParsing) {
+    this.#parser = new AnswerParser(parsing);
   }
 
   /** True when nothing that still comes can change the answer: one call was allowed, and it is complete. */
   get done(): boolean {
-    return this.#done;
+    return this.#parser.done;
   }
 
   /** The delta of a piece of text; with the end of the answer also of what was held back. */
   push(text: string, finish: FinishReason | null): ChatDelta {
-    const last = finish !== null;
     const delta: ChatDelta = {};
-    if (this.#done) return delta;
-    const pieces = this.#reasoning === null
-      ? [{ type: "content" as const, text }]
-      : [...this.#reasoning.push(text), ...(last ? this.#reasoning.end() : [])];
-    for (const piece of pieces) {
-      if (piece.type === "content") this.#addContent(piece.text, delta);
-      else this.#add(delta, "reasoning_content", piece.text);
-    }
-    if (last) {
-      for (const piece of this.#tools?.end(finish.type !== "stop") ?? []) {
-        this.#tool(piece, delta);
-      }
-    }
+    for (const part of this.#parser.push(text, finish)) this.#take(part, delta);
     return delta;
   }
 
@@ -118,40 +82,35 @@ export class ChatChoice {
 
   /** OpenAI's name for the end. */
   finishReason(finish: FinishReason): string {
-    if (this.#done || (finish.type === "stop" && this.#calls.length > 0)) return "tool_calls";
+    if (this.done || (finish.type === "stop" && this.#calls.length > 0)) return "tool_calls";
     return finish.type;
   }
 
-  #addContent(text: string, delta: ChatDelta): void {
-    if (this.#tools === null) this.#add(delta, "content", text);
-    else for (const piece of this.#tools.push(text)) this.#tool(piece, delta);
-  }
-
-  #tool(piece: ToolPiece, delta: ChatDelta): void {
-    if (this.#done) return;
-    switch (piece.type) {
+  #take(part: AnswerPart, delta: ChatDelta): void {
+    switch (part.type) {
+      case "reasoning":
+        return this.#add(delta, "reasoning_content", part.text);
       case "content":
-        return this.#add(delta, "content", piece.text);
+        return this.#add(delta, "content", part.text);
       case "call": {
-        const id = `call_${crypto.randomUUID().replaceAll("-", "").slice(0, 24)}`;
-        this.#calls.push({ id, name: piece.name, arguments: "" });
+        const id = newCallId("call_");
+        this.#calls.push({ id, name: part.name, arguments: "" });
         return this.#addCall(delta, {
-          index: piece.index,
+          index: part.index,
           id,
           type: "function",
-          function: { name: piece.name, arguments: "" },
+          function: { name: part.name, arguments: "" },
         });
       }
       case "arguments":
-        this.#calls[piece.index]!.arguments += piece.text;
-        return this.#addCall(delta, { index: piece.index, function: { arguments: piece.text } });
+        this.#calls[part.index]!.arguments += part.text;
+        return this.#addCall(delta, { index: part.index, function: { arguments: part.text } });
       case "called":
-        this.#done = !this.#parallel;
+        return;
     }
   }
 
   #add(delta: ChatDelta, field: "content" | "reasoning_content", text: string): void {
-    if (text === "") return;
     delta[field] = (delta[field] ?? "") + text;
     if (field === "content") this.#content += text;
     else this.#thoughts += text;
@@ -170,6 +129,11 @@ export class ChatChoice {
       function: { ...before.function, arguments: before.function.arguments + call.function.arguments },
     };
   }
+}
+
+/** An id for a call. */
+export function newCallId(prefix: string): string {
+  return prefix + crypto.randomUUID().replaceAll("-", "").slice(0, 24);
 }
 
 /** One token's log-probability as OpenAI's chat reports it. */

@@ -7,6 +7,7 @@ import { ApiError } from "./errors.ts";
 import { isSmall, jsonProblem } from "./json_limits.ts";
 import { httpLimits } from "./limits.ts";
 import type { ChatMessageInput, ChatRequest } from "./schemas/chat.ts";
+import { textOf } from "./turns.ts";
 
 /** A conversation as the engine takes it. */
 export type ChatInput = PromptInput & { readonly type: "chat" };
@@ -119,10 +120,6 @@ function templateMessage(message: ChatMessageInput, index: number): ChatMessage 
         ...(message.name ? { name: message.name } : {}),
       };
   }
-}
-
-function textOf(content: string | readonly { readonly text: string }[]): string {
-  return typeof content === "string" ? content : content.map((part) => part.text).join("");
 }
 
 /** Clients send arguments as JSON text; templates print objects. What is no object stays as the model wrote it. */

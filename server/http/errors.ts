@@ -67,11 +67,6 @@ export class ApiError extends Error {
       error: { message: this.message, type: types[this.status], param: this.param, code: this.code },
     };
   }
-
-  /** The whole answer. */
-  response(): Response {
-    return Response.json(this.body(), { status: this.status, headers: this.headers });
-  }
 }
 
 const statuses: Readonly<Record<ErrorCode, ErrorStatus>> = {

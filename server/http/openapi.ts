@@ -4,10 +4,19 @@ import { Hono } from "hono";
 import { z } from "zod";
 import { version } from "../cli/version.ts";
 import type { AppEnv } from "./answer.ts";
+import * as agents from "./schemas/agent_answers.ts";
 import * as answers from "./schemas/answers.ts";
 import { chatRequestSchema } from "./schemas/chat.ts";
 import { completionRequestSchema } from "./schemas/completion.ts";
 import { abortRequestSchema, generateRequestSchema } from "./schemas/generate.ts";
+import { countTokensRequestSchema, messagesRequestSchema } from "./schemas/messages.ts";
+import {
+  ollamaChatSchema,
+  ollamaEmbedSchema,
+  ollamaGenerateSchema,
+  ollamaShowSchema,
+} from "./schemas/ollama.ts";
+import { responsesRequestSchema } from "./schemas/responses.ts";
 import { detokenizeRequestSchema, tokenizeRequestSchema } from "./schemas/tokenize.ts";
 
 interface Operation {
@@ -19,11 +28,15 @@ interface Operation {
   readonly answer: z.ZodType | null;
   /** Other media types of a 200. */
   readonly texts?: readonly string[];
+  /** The shape of its errors; OpenAI's if missing. */
+  readonly errors?: "AnthropicError" | "OllamaError";
   /** Path parameters. */
   readonly parameters?: readonly string[];
 }
 
 const stream = ["text/event-stream"];
+const lines = ["application/x-ndjson"];
+const streams = [...stream, ...lines];
 
 const operations: readonly Operation[] = [
   {
@@ -41,6 +54,86 @@ const operations: readonly Operation[] = [
     body: completionRequestSchema,
     answer: answers.completionAnswer,
     texts: stream,
+  },
+  {
+    method: "post",
+    path: "/v1/responses",
+    summary: "Answer a conversation, given as items",
+    body: responsesRequestSchema,
+    answer: agents.responsesAnswer,
+    texts: stream,
+  },
+  {
+    method: "post",
+    path: "/v1/messages",
+    summary: "Answer a conversation, in Anthropic's form",
+    body: messagesRequestSchema,
+    answer: agents.messagesAnswer,
+    texts: stream,
+    errors: "AnthropicError",
+  },
+  {
+    method: "post",
+    path: "/v1/messages/count_tokens",
+    summary: "Number of tokens of a conversation in Anthropic's form",
+    body: countTokensRequestSchema,
+    answer: agents.countTokensAnswer,
+    errors: "AnthropicError",
+  },
+  {
+    method: "post",
+    path: "/api/chat",
+    summary: "Answer a conversation, in Ollama's form",
+    body: ollamaChatSchema,
+    answer: agents.ollamaChatAnswer,
+    texts: lines,
+    errors: "OllamaError",
+  },
+  {
+    method: "post",
+    path: "/api/generate",
+    summary: "Answer a prompt, in Ollama's form",
+    body: ollamaGenerateSchema,
+    answer: agents.ollamaGenerateAnswer,
+    texts: lines,
+    errors: "OllamaError",
+  },
+  {
+    method: "post",
+    path: "/api/embed",
+    summary: "Refused: there are no embeddings here",
+    body: ollamaEmbedSchema,
+    answer: null,
+    errors: "OllamaError",
+  },
+  {
+    method: "post",
+    path: "/api/show",
+    summary: "What Ollama tells of a model",
+    body: ollamaShowSchema,
+    answer: agents.ollamaShowAnswer,
+    errors: "OllamaError",
+  },
+  {
+    method: "get",
+    path: "/api/tags",
+    summary: "The served model, in Ollama's form",
+    answer: agents.ollamaTagsAnswer,
+    errors: "OllamaError",
+  },
+  {
+    method: "get",
+    path: "/api/ps",
+    summary: "The loaded model, in Ollama's form",
+    answer: agents.ollamaPsAnswer,
+    errors: "OllamaError",
+  },
+  {
+    method: "get",
+    path: "/api/version",
+    summary: "The version of Ollama whose API this is",
+    answer: agents.ollamaVersionAnswer,
+    errors: "OllamaError",
   },
   { method: "get", path: "/v1/models", summary: "The served model", answer: answers.modelsAnswer },
   {
@@ -126,13 +219,38 @@ const errorSchema = {
   },
 };
 
+const anthropicErrorSchema = {
+  type: "object",
+  required: ["type", "error", "request_id"],
+  properties: {
+    type: { const: "error" },
+    error: {
+      type: "object",
+      required: ["type", "message"],
+      properties: { type: { type: "string" }, message: { type: "string" } },
+    },
+    request_id: { type: "string" },
+  },
+};
+
+const ollamaErrorSchema = {
+  type: "object",
+  required: ["error"],
+  properties: { error: { type: "string" } },
+};
+
 /** The OpenAPI 3.1 document. */
 export function openApiDocument(): Record<string, unknown> {
   const paths: Record<string, Record<string, unknown>> = {};
-  for (const { method, path, summary, body, answer, texts = [], parameters } of operations) {
+  for (
+    const { method, path, summary, body, answer, texts = [], errors = "Error", parameters } of operations
+  ) {
     const content = {
       ...(answer ? { "application/json": { schema: jsonSchema(answer, "output") } } : {}),
-      ...Object.fromEntries(texts.map((type) => [type, { schema: { type: "string" } }])),
+      // What stands in a stream's events is not described: a schema would be taken for that of an event.
+      ...Object.fromEntries(
+        texts.map((type) => [type, streams.includes(type) ? {} : { schema: { type: "string" } }]),
+      ),
     };
     (paths[path] ??= {})[method] = {
       summary,
@@ -158,7 +276,7 @@ export function openApiDocument(): Record<string, unknown> {
         200: { description: "done", content },
         default: {
           description: "refused",
-          content: { "application/json": { schema: { $ref: "#/components/schemas/Error" } } },
+          content: { "application/json": { schema: { $ref: `#/components/schemas/${errors}` } } },
         },
       },
       ...(path === "/health" ? { security: [] } : {}),
@@ -169,7 +287,7 @@ export function openApiDocument(): Record<string, unknown> {
     info: { title: "radish", version, license: { name: "Apache-2.0" } },
     paths,
     components: {
-      schemas: { Error: errorSchema },
+      schemas: { Error: errorSchema, AnthropicError: anthropicErrorSchema, OllamaError: ollamaErrorSchema },
       securitySchemes: { key: { type: "http", scheme: "bearer" } },
     },
     security: [{}, { key: [] }],

@@ -1,6 +1,7 @@
 // Settings of the HTTP server; the command line fills them in.
 
 import type { BodyLimits } from "./body.ts";
+import type { ToolParserName } from "./parsers/tool_format.ts";
 import { LogWriter } from "./log_writer.ts";
 
 /** How the server behaves. */
@@ -17,8 +18,8 @@ export interface ServerOptions extends BodyLimits {
   readonly corsOrigins: readonly string[];
   /** "auto" splits `<think>` text off; "none" leaves it in the content. */
   readonly reasoningParser: "auto" | "none";
-  /** "auto" turns Hermes-style `<tool_call>` blocks into tool calls when a request has tools. */
-  readonly toolParser: "auto" | "none";
+  /** In which form tool calls are looked for when a request has tools: "auto" asks the chat template. */
+  readonly toolParser: ToolParserName;
   /** Silence on a stream after which a comment line is sent, in milliseconds. */
   readonly keepAliveMs: number;
   /** The headers of a request must be complete after so many milliseconds. */

@@ -2,10 +2,26 @@
 // its own stream and nothing else. While nothing comes, a comment line keeps proxies from closing the connection.
 
 import { withDeadline } from "../../engine/workers/deadline.ts";
-import { toApiError } from "./errors.ts";
+import { type ApiError, toApiError } from "./errors.ts";
 
 const encoder = new TextEncoder();
-const keepAliveLine = encoder.encode(": keep-alive\n\n");
+
+/** How a stream is written, beyond its events. */
+export interface StreamForm {
+  /** The media type. */
+  readonly contentType: string;
+  /** What is sent when nothing else has been for a while. */
+  readonly keepAlive: string;
+  /** The last words of a stream that fails. */
+  failure(error: ApiError): string;
+}
+
+/** OpenAI's. */
+export const openAiStream: StreamForm = {
+  contentType: "text/event-stream; charset=utf-8",
+  keepAlive: ": keep-alive\n\n",
+  failure: (error) => event(error.body()) + doneEvent,
+};
 
 /** What a stream does besides sending events. */
 export interface StreamHooks {
@@ -24,15 +40,24 @@ export function event(value: unknown): string {
   return `data: ${JSON.stringify(value)}\n\n`;
 }
 
+/** An event that has a name. */
+export function namedEvent(name: string, value: unknown): string {
+  return `event: ${name}\ndata: ${JSON.stringify(value)}\n\n`;
+}
+
 /** The last event of OpenAI's streams. */
 export const doneEvent = "data: [DONE]\n\n";
 
 /**
  * A streaming response of ready-made events. It begins when the first event is there, so that a request that is
  * refused gets a proper status; or after the keep-alive time, so that a proxy sees headers while it waits in the
- * queue. A failure later on is sent as an event `{"error": …}`.
+ * queue. A failure later on is sent in the form's own way.
  */
-export async function streamResponse(events: AsyncIterator<string>, hooks: StreamHooks): Promise<Response> {
+export async function streamResponse(
+  events: AsyncIterator<string>,
+  hooks: StreamHooks,
+  form: StreamForm = openAiStream,
+): Promise<Response> {
   let pending = events.next();
   const next = () => quietly(pending, hooks);
   let first: IteratorResult<string> | null;
@@ -55,7 +80,7 @@ export async function streamResponse(events: AsyncIterator<string>, hooks: Strea
         first = null;
         if (ended) return;
         if (result === null) {
-          controller.enqueue(keepAliveLine);
+          controller.enqueue(encoder.encode(form.keepAlive));
         } else if (result.done) {
           end(null);
           controller.close();
@@ -66,7 +91,7 @@ export async function streamResponse(events: AsyncIterator<string>, hooks: Strea
         }
       } catch (error) {
         if (ended) return;
-        controller.enqueue(encoder.encode(event(toApiError(error).body()) + doneEvent));
+        controller.enqueue(encoder.encode(form.failure(toApiError(error))));
         end(error);
         controller.close();
       }
@@ -78,7 +103,7 @@ export async function streamResponse(events: AsyncIterator<string>, hooks: Strea
   }, { highWaterMark: 1 });
   return new Response(body, {
     headers: {
-      "content-type": "text/event-stream; charset=utf-8",
+      "content-type": form.contentType,
       "cache-control": "no-cache, no-transform",
       // nginx would otherwise collect the stream in a buffer.
       "x-accel-buffering": "no",

@@ -96,6 +96,8 @@ Deno.test("the suite checks correctness first, and a failing test is a failed pa
   assert.equal(check!.name, "correctness");
   const tests = ["tests/kernels/webgpu", "tests/kernels/linear_test.ts", "tests/models/webgpu_test.ts"];
   assert.deepEqual(check!.args.slice(-tests.length), tests);
+  const [cuda] = suiteParts({ ...options, device: "cuda" });
+  assert.deepEqual(cuda!.args.slice(-2), ["tests/kernels/cuda", "tests/models/cuda_test.ts"]);
   const read = (stdout: string) => check!.read({ stdout, code: 0 });
   assert.equal(read("ok | 103 passed | 0 failed (3s)").figures[0]!.value, 103);
   assert.equal(read("ok | 103 passed (4 steps) | 0 failed (3s)").figures[0]!.value, 103);

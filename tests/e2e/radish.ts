@@ -13,13 +13,15 @@ export interface Outcome {
 export interface RunOptions {
   readonly stdin?: string;
   readonly env?: Record<string, string>;
+  /** Where it is started; the repository's root by default. */
+  readonly cwd?: string;
 }
 
 /** Starts the program; the caller waits for it. */
 export function spawnRadish(args: readonly string[], options: RunOptions = {}): Deno.ChildProcess {
   return new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", `${root}main.ts`, ...args],
-    cwd: root,
+    cwd: options.cwd ?? root,
     env: { NO_COLOR: "1", ...options.env },
     stdin: options.stdin === undefined ? "null" : "piped",
     stdout: "piped",

@@ -1,6 +1,7 @@
 // What a release contains, and what it may touch.
 
 import assert from "node:assert/strict";
+import { libraryPaths } from "../../kernels/cuda/driver.ts";
 import { compile } from "../../tools/compile.ts";
 import { permissions, root } from "../../tools/contents.ts";
 import { differences, embeddedFiles, expectedFiles } from "../../tools/embedded_files.ts";
@@ -127,7 +128,10 @@ Deno.test("a release is permitted what its sources ask for", async () => {
   const commands = all(/Deno\.Command\("([^"]+)"/g).filter((name) => name !== "git");
   assert.deepEqual(commands.map((name) => `/usr/bin/${name}`), listed("run"));
 
-  assert.deepEqual(all(/(Deno\.dlopen)/g), []);
+  // NVIDIA's driver by the paths that are listed, and nothing that takes the permission for all libraries.
+  assert.deepEqual(listed("ffi"), Object.values(libraryPaths).flat());
+  assert.equal(all(/(Deno\.dlopen)/g).length, 1);
+  assert.deepEqual(all(/(Deno\.Unsafe\w+[.(])/g), []);
 });
 
 async function typescriptFiles(folders: readonly string[]): Promise<string[]> {

@@ -41,6 +41,11 @@ export class ReasoningParser {
     this.#state = open ? "reasoning" : "start";
   }
 
+  /** Whether the text so far ends inside the block. */
+  get inside(): boolean {
+    return this.#state === "reasoning";
+  }
+
   /** Takes in a piece and returns what it makes certain. */
   push(text: string): ReasoningPiece[] {
     this.#held += text;

@@ -77,12 +77,24 @@ const card = z.object({
   root: text,
   parent: z.null(),
   max_model_len: count,
+  context_length: count,
+  capabilities: z.array(text),
+  type: z.literal("model"),
+  display_name: text,
+  created_at: text,
 });
 
 /** GET /v1/models/{id}. */
 export const modelAnswer = card;
 /** GET /v1/models. */
-export const modelsAnswer = z.object({ object: z.literal("list"), data: z.array(card) });
+export const modelsAnswer = z.object({
+  object: z.literal("list"),
+  data: z.array(card),
+  models: z.array(z.unknown()),
+  has_more: flag,
+  first_id: text,
+  last_id: text,
+});
 
 /** Log-probability (null for a prompt's first token), token, and its text if asked for. */
 const entry = z.array(z.union([number, text, z.null()])).length(3);

@@ -41,11 +41,17 @@ export const messageSchema = z.discriminatedUnion("role", [
   }),
 ]);
 
+/** The name of a tool. */
+export const toolNameSchema = z.string().regex(
+  /^[a-zA-Z0-9_.:-]{1,128}$/,
+  "letters, digits and _ . : - only, at most 128",
+);
+
 /** A function that the model may call. */
 export const toolSchema = z.object({
   type: z.literal("function"),
   function: z.object({
-    name: z.string().regex(/^[a-zA-Z0-9_.:-]{1,128}$/, "letters, digits and _ . : - only, at most 128"),
+    name: toolNameSchema,
     description: z.string().nullish(),
     parameters: z.record(z.string(), z.unknown()).nullish(),
     strict: z.boolean().nullish(),
@@ -91,5 +97,7 @@ export const chatRequestSchema = z.object({
 
 /** A checked body of POST /v1/chat/completions. */
 export type ChatRequest = z.infer<typeof chatRequestSchema>;
+/** One of its tools. */
+export type ToolInput = z.infer<typeof toolSchema>;
 /** One of its messages. */
 export type ChatMessageInput = z.infer<typeof messageSchema>;

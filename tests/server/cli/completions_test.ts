@@ -32,7 +32,7 @@ Deno.test("commands, options, rare ones too, and values that are one of a few ar
     "--tp",
     "--tp-reduce",
   ]);
-  assert.deepEqual(values, ["auto", "webgpu", "cpu"]);
+  assert.deepEqual(values, ["auto", "cuda", "webgpu", "cpu"]);
   assert.deepEqual(hubs, ["modelscope"]);
 });
 
@@ -66,7 +66,8 @@ testWith("bash")("bash completes a command line by asking the program", async ()
     const main = decodeURIComponent(new URL("../../../main.ts", import.meta.url).pathname);
     const program = `#!/bin/sh\nexec ${Deno.execPath()} run -A --no-check ${main} "$@"\n`;
     await Deno.writeTextFile(`${folder}/radish`, program, { mode: 0o755 });
-    const script = 'eval "$(radish completions bash)"; COMP_WORDS=(radish serve --device c); COMP_CWORD=3; ' +
+    const script =
+      'eval "$(radish completions bash)"; COMP_WORDS=(radish serve --device cp); COMP_CWORD=3; ' +
       '_radish; printf "%s\\n" "${COMPREPLY[@]}"';
     const { stdout, stderr } = await new Deno.Command("bash", {
       args: ["-c", script],

@@ -198,6 +198,19 @@ Deno.test("tool calls come out as such, streaming and not, and end with tool_cal
   assert.ok(argumentChunks > 2);
 });
 
+Deno.test("a template with tags that are special tokens keeps them in the text, and its calls are parsed", async () => {
+  const written = '[TOOL_CALLS][{"name": "get_weather", "arguments": {"city": "Paris"}}]';
+  const engine = new FakeEngine(() => ({ pieces: [...written] }), { chatTemplate: "tools [TOOL_CALLS]" });
+  const app = createApp(engine, { logFormat: "none" });
+  const messages = [{ role: "user", content: "x" }];
+  const tools = [{ type: "function", function: { name: "get_weather", parameters: {} } }];
+  const body = await (await post(app, "/v1/chat/completions", { messages, tools })).json();
+  assert.deepEqual(JSON.parse(body.choices[0].message.tool_calls[0].function.arguments), { city: "Paris" });
+  assert.equal(engine.requests[0]!.params.skipSpecialTokens, false);
+  await (await post(app, "/v1/chat/completions", { messages })).body?.cancel();
+  assert.equal(engine.requests[1]!.params.skipSpecialTokens, true);
+});
+
 Deno.test("tool_choice none keeps the tools from the prompt, and blocks in the text", async () => {
   const engine = new FakeEngine(() => ({ pieces: [call] }));
   const app = createApp(engine, silent);

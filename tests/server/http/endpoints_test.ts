@@ -10,7 +10,7 @@ Deno.test("models are listed and retrieved, with what SGLang's gateway looks for
   const client = openai(app);
   const models = (await client.models.list()).data;
   assert.equal(models.length, 1);
-  assert.deepEqual({ ...models[0], created: 0 }, {
+  assert.deepEqual({ ...models[0], created: 0, created_at: "" }, {
     id: "org/model-1",
     object: "model",
     created: 0,
@@ -18,6 +18,11 @@ Deno.test("models are listed and retrieved, with what SGLang's gateway looks for
     root: "models/fake",
     parent: null,
     max_model_len: 4096,
+    context_length: 4096,
+    capabilities: ["completion"],
+    type: "model",
+    display_name: "org/model-1",
+    created_at: "",
   });
   assert.equal((await client.models.retrieve("org/model-1")).id, "org/model-1");
   assert.equal((await get(app, "/v1/models/org/model-1")).status, 200);

@@ -30,6 +30,8 @@ const parrot: Script = (prompt) => ({ pieces: [...`You said: ${prompt.trimEnd().
 export class FakeEngine implements ServedEngine {
   readonly model: ModelInfo;
   readonly requests: GenerateRequest[] = [];
+  /** What was encoded without generating. */
+  readonly encoded: PromptInput[] = [];
   /** Generations that have not ended. */
   readonly live = new Set<FakeGeneration>();
   life: Life = { state: "ok" };
@@ -82,6 +84,7 @@ export class FakeEngine implements ServedEngine {
   }
 
   encode(input: PromptInput): Promise<{ ids: Uint32Array; rendered: string | null }> {
+    this.encoded.push(input);
     return Promise.resolve({ ids: this.#ids(input), rendered: this.#text(input) });
   }
 

@@ -41,7 +41,7 @@ Deno.test({
         "--max-examples",
         examples,
         "--request-timeout",
-        "60",
+        "300",
         "--no-color",
       ],
       stderr: "null",

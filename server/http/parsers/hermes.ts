@@ -7,17 +7,19 @@
 import { jsonProblem } from "../json_limits.ts";
 import { partialTag, trailingSpace } from "./hold_back.ts";
 import { ObjectScanner } from "./json_scanner.ts";
+import type { CallParser, ToolFormat, ToolPiece } from "./tool_format.ts";
+
+/** Hermes and Qwen. */
+export const hermes: ToolFormat = {
+  name: "hermes",
+  matches: (template) => template.includes("<tool_call>") && !template.includes("<function="),
+  specialTags: false,
+  start: (name) => `${openTag}\n{"name": "` + (name === null ? "" : `${name}", "arguments":`),
+  parser: (tools) => new HermesParser(tools.map((tool) => tool.name)),
+};
 
 const openTag = "<tool_call>";
 const closeTag = "</tool_call>";
-
-/** Text, or something about a call. */
-export type ToolPiece =
-  | { readonly type: "content"; readonly text: string }
-  | { readonly type: "call"; readonly index: number; readonly name: string }
-  | { readonly type: "arguments"; readonly index: number; readonly text: string }
-  /** The block has ended. */
-  | { readonly type: "called"; readonly index: number };
 
 type State =
   | { readonly type: "text" }
@@ -30,7 +32,7 @@ type State =
   | { readonly type: "whole" };
 
 /** Takes tool calls out of a text that comes in pieces. */
-export class ToolParser {
+export class HermesParser implements CallParser {
   readonly #names: ReadonlySet<string>;
   #state: State = { type: "text" };
   #held = "";

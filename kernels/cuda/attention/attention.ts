@@ -1,0 +1,210 @@
+// Launches of paged attention. Queries are 16-bit floats of the kind of keys and values, normalised and rotated; new keys
+// and values are in their pages already. What changes from step to step is read from the plan on the device.
+
+import type { HeadLayout } from "../../ops.ts";
+import { divideUp, type KernelLaunch, mostSharedBytes, overlapping, packParameters } from "../gemm/launch.ts";
+
+/** What attention works on. */
+export interface AttentionBuffers {
+  /** Words of a forward's region; see plan/words.ts. */
+  readonly plan: bigint;
+  /** Head h of token t begins at number t · queryStride + h · headDim. */
+  readonly queries: bigint;
+  /** A multiple of 8. */
+  readonly queryStride: number;
+  /** This layer's pages. */
+  readonly keys: bigint;
+  /** This layer's pages. */
+  readonly values: bigint;
+  /** [rows, pagesPerRow] */
+  readonly pageTable: bigint;
+  /** [tokens, numHeads · headDim] */
+  readonly output: bigint;
+  /** Decode: {@link decodePartialBytes}. */
+  readonly partials: bigint;
+  /** Decode: zeros, {@link decodeCounters} words. */
+  readonly counters: bigint;
+}
+
+/** Fixed properties. */
+export interface AttentionLayout {
+  /** This rank's heads; headDim is a multiple of 8 and at most 256. */
+  readonly heads: HeadLayout;
+  /** Type of queries, keys and values. */
+  readonly element: "bf16" | "f16";
+  /** Type of the output. */
+  readonly output: "f32" | "bf16" | "f16";
+  /** Tokens of a page, a power of two. */
+  readonly pageSize: number;
+  /** Entries of a row of the page table. */
+  readonly pagesPerRow: number;
+  /** Numbers from a page to the next, from a head, and from a slot to the next; multiples of 8. */
+  readonly strides: { readonly page: number; readonly head: number; readonly slot: number };
+  /** Keys that a query sees, itself included; null for all. */
+  readonly window: number | null;
+  /** Multiplies q · k. */
+  readonly scale: number;
+}
+
+/** Query heads of a decode workgroup. */
+const decodeHeads = 8;
+/** Most splits of a query's keys. */
+export const mostDecodeSplits = 256;
+
+const outputTypes = { f32: 0, bf16: 1, f16: 2 } as const;
+
+function parameters(
+  { heads, output, pageSize, pagesPerRow, strides, window, scale }: AttentionLayout,
+  buffers: AttentionBuffers,
+) {
+  return packParameters(
+    [
+      buffers.plan,
+      buffers.queries,
+      buffers.keys,
+      buffers.values,
+      buffers.pageTable,
+      buffers.output,
+      buffers.partials,
+      buffers.counters,
+    ],
+    [
+      heads.numHeads,
+      heads.numKvHeads,
+      heads.headDim,
+      buffers.queryStride,
+      Math.log2(pageSize),
+      pagesPerRow,
+      strides.page / 8,
+      strides.head / 8,
+      strides.slot / 8,
+      window ?? 0,
+      outputTypes[output],
+    ],
+    [scale],
+  );
+}
+
+/** Blocks of query heads of a key/value head. */
+const headBlocks = ({ numHeads, numKvHeads }: HeadLayout) => divideUp(numHeads / numKvHeads, decodeHeads);
+
+/** Scratch of `queries` queries in `splits` splits. */
+export function decodePartialBytes({ heads }: AttentionLayout, queries: number, splits: number): number {
+  return splits > 1 ? 4 * queries * heads.numHeads * splits * (heads.headDim + 2) : 0;
+}
+
+/** Zeroed words of `queries` queries. */
+export function decodeCounters({ heads }: AttentionLayout, queries: number): number {
+  return queries * heads.numKvHeads * headBlocks(heads);
+}
+
+/**
+ * Splits that `queries` queries should have room for: two workgroups on each multiprocessor, of at least 128 keys of
+ * the longest. The plan's words then say how many keys a split has: at least longest / splits, a multiple of 16.
+ */
+export function decodeSplits(
+  heads: HeadLayout,
+  queries: number,
+  longest: number,
+  multiprocessors: number,
+): number {
+  const workgroups = queries * heads.numKvHeads * headBlocks(heads);
+  const wanted = Math.floor(2 * multiprocessors / workgroups);
+  return Math.max(1, Math.min(wanted, mostDecodeSplits, divideUp(longest, 128)));
+}
+
+/** Attention of the plan's decode queries, at most `queries`, with room for `splits` splits each. */
+export function launchDecode(
+  layout: AttentionLayout,
+  buffers: AttentionBuffers,
+  queries: number,
+  splits: number,
+  capability: number,
+): KernelLaunch {
+  const { heads, element } = layout;
+  const width = [64, 128, 256].find((d) => d >= heads.headDim)!;
+  return {
+    ...overlapping(`decode_${element}`, capability),
+    kernel: `decode_${width}`,
+    grid: [splits, heads.numKvHeads * headBlocks(heads), queries],
+    threads: 128,
+    sharedBytes: 0,
+    cluster: 1,
+    parameters: [parameters(layout, buffers)],
+  };
+}
+
+/** The kernel of prompts: rows of (token, head) of a tile. */
+export interface PrefillTile {
+  /** mma.sync (8.0 and later) or wgmma (9.0). */
+  readonly kind: "mma" | "wide";
+  /** Name of the kernel. */
+  readonly kernel: string;
+  /** Rows. */
+  readonly rows: number;
+  /** Threads of a workgroup. */
+  readonly threads: number;
+  /** Dynamic shared memory. */
+  readonly sharedBytes: number;
+  /** Tokens of a tile: what the plan's tiles may have. */
+  readonly tokens: number;
+}
+
+/** The tiles that can compute these heads, the best first; none where heads are too wide for it (every query can go through decode). */
+export function prefillTiles(
+  { numHeads, numKvHeads, headDim }: HeadLayout,
+  capability: number,
+): PrefillTile[] {
+  const group = numHeads / numKvHeads;
+  const tokens = (rows: number) => Math.floor(rows / Math.min(group, rows));
+  const tiles: PrefillTile[] = [];
+  const wide = (width: number, keys: number, stages: number): PrefillTile => ({
+    kind: "wide",
+    kernel: `prefill_wide_${width}`,
+    rows: 128,
+    threads: 384,
+    sharedBytes: 2 * width * (128 + 2 * stages * keys) + 1024,
+    tokens: tokens(128),
+  });
+  if (capability === 90 && headDim <= 64) tiles.push(wide(64, 128, 3));
+  if (capability === 90 && headDim > 64 && headDim <= 128) {
+    tiles.push(wide(128, 96, 3));
+  }
+  const width = [64, 80, 96, 128, 256].find((d) => d >= headDim);
+  if (width !== undefined) {
+    const rows = width === 128 ? 128 : 64;
+    tiles.push({
+      kind: "mma",
+      kernel: `prefill_${width}_${rows}`,
+      rows,
+      threads: 2 * rows,
+      sharedBytes: (rows + 128) * (Math.floor(width / 8) | 1) * 16,
+      tokens: tokens(rows),
+    });
+  }
+  return tiles.filter((tile) => tile.sharedBytes <= mostSharedBytes(capability));
+}
+
+/** Attention of the plan's tiles, at most `tiles`, of `tile.tokens` tokens each. */
+export function launchPrefill(
+  layout: AttentionLayout,
+  buffers: AttentionBuffers,
+  tile: PrefillTile,
+  tiles: number,
+  capability: number,
+): KernelLaunch {
+  const { heads: { numHeads, numKvHeads }, element } = layout;
+  const { kind, kernel, rows, threads, sharedBytes } = tile;
+  const group = numHeads / numKvHeads;
+  return {
+    ...(kind === "wide"
+      ? { module: `prefill_wide_${element}`, programmatic: true }
+      : overlapping(`prefill_${element}`, capability)),
+    kernel,
+    grid: [numKvHeads * divideUp(group, Math.min(group, rows)), tiles, 1],
+    threads,
+    sharedBytes,
+    cluster: 1,
+    parameters: [parameters(layout, buffers)],
+  };
+}

@@ -1,0 +1,250 @@
+// Attention of a layer. Where every sequence computes one token, one kernel does it all. Otherwise later tokens of a
+// sequence see earlier ones, so norm, rotation and store come first, for all; then prompts go over the pages in tiles, other
+// queries one by one. Splits of long contexts are merged at the end.
+
+import type { AttentionArgs, HeadLayout, Norm } from "../../ops.ts";
+import type { AttentionCut } from "../../webgpu/plan/pack.ts";
+import { Float } from "../arguments.ts";
+import { divideUp, type Forward, scratch } from "../forward.ts";
+import { type CudaActivation, type CudaRope, type CudaVector, elementBytes, ElementType } from "../memory.ts";
+import {
+  decodeCounters,
+  decodePartialBytes,
+  decodeSplits,
+  launchDecode,
+  launchPrefill,
+} from "./attention.ts";
+
+/** Most splits of a sequence's keys. */
+const mostSplits = 64;
+/** A split has at least so many keys: below, the merge costs more than it saves. */
+const leastKeys = 128;
+/** Splits are multiples of this many keys. */
+const granularity = 32;
+/** Widest head: its eighths are spread over a warp. */
+export const widestHead = 256;
+
+/**
+ * Query heads of a key/value head that one block handles: one where the GPU has room for all heads of all queries, though
+ * each then reads the keys.
+ */
+function headBlock(
+  { numHeads, numKvHeads }: HeadLayout,
+  queries: number,
+  multiprocessors: number,
+): 1 | 2 | 4 {
+  if (numHeads * queries <= multiprocessors) return 1;
+  const group = numHeads / numKvHeads;
+  return group >= 3 ? 4 : group === 2 ? 2 : 1;
+}
+
+/** Blocks for a query and split. */
+const headBlocks = (heads: HeadLayout, block: number) =>
+  heads.numKvHeads * divideUp(heads.numHeads / heads.numKvHeads, block);
+
+/** Heads of a block of the decode kernel on the matrix units; also the mark of a cut that is made for it. */
+const tensorBlock = 8;
+
+/** From so many keys on queries of a full GPU go through it: the norm and the rotation then take a kernel of their own. */
+const tensorKeys = 384;
+
+/**
+ * How the keys of queries that see so many are divided over blocks. `tensor`: decode steps may go over the keys on the
+ * matrix units; "always" is for tests.
+ */
+export function cutKeys(
+  lengths: readonly number[],
+  decodeOnly: boolean,
+  heads: HeadLayout,
+  multiprocessors: number,
+  tensor: "never" | "long" | "always",
+): AttentionCut {
+  let longest = 1;
+  for (const length of lengths) longest = Math.max(longest, length);
+  const many = longest >= tensorKeys && lengths.length * heads.numKvHeads >= multiprocessors;
+  if (decodeOnly && (tensor === "always" || tensor === "long" && many)) {
+    const splits = 2 ** Math.floor(Math.log2(decodeSplits(heads, lengths.length, longest, multiprocessors)));
+    const splitKeys = divideUp(divideUp(longest, splits), granularity) * granularity;
+    return { splitKeys, splits, threads: 128, headBlock: tensorBlock, batch: 4 };
+  }
+  const block = headBlock(heads, lengths.length, multiprocessors);
+  const blocks = Math.max(1, lengths.length * headBlocks(heads, block));
+  const wanted = Math.min(
+    mostSplits,
+    Math.floor(4 * multiprocessors / blocks),
+    Math.floor(longest / leastKeys),
+  );
+  // Powers of two, so that a growing context has few shapes.
+  const splits = wanted < 2 ? 1 : 2 ** Math.floor(Math.log2(wanted));
+  const splitKeys = divideUp(divideUp(longest, splits), granularity) * granularity;
+  return { splitKeys, splits, threads: 128, headBlock: block, batch: 4 };
+}
+
+/** Norms and rotation of q and k for all tokens, and the store of k and v; where q is then, in `type`. */
+function launchRope(forward: Forward, args: AttentionArgs, type: "f32" | "f16"): bigint {
+  const { context: { device, state }, shape, plan } = forward;
+  const { heads: { numHeads, numKvHeads, headDim }, qNorm, kNorm, layer } = args;
+  const qkv = args.qkv as CudaActivation, rope = args.rope as CudaRope;
+  const query = scratch(forward, "query", elementBytes(type) * shape.tokens * numHeads * headDim);
+  device.launch(device.kernel("rope", "rope_store"), [numHeads + 2 * numKvHeads, shape.tokens], 32, 0, [
+    plan,
+    qkv.buffer.address,
+    ElementType[qkv.type],
+    rope.cosine.address,
+    rope.sine.address,
+    weightOf(qNorm),
+    weightOf(kNorm),
+    new Float(qNorm?.epsilon ?? 0),
+    new Float(kNorm?.epsilon ?? 0),
+    state.pageTable.address,
+    state.keys[layer]!.address,
+    state.values[layer]!.address,
+    query,
+    ElementType[type],
+    numHeads,
+    numKvHeads,
+    headDim,
+    state.pageShift,
+    state.pagesPerRow,
+  ]);
+  return query;
+}
+
+const weightOf = (norm: Norm | undefined) => norm ? (norm.weight as CudaVector).buffer.address : 0n;
+
+/** What the kernels on the matrix units take; `query` is f16. */
+function tensorAttention(
+  { context: { state }, plan }: Forward,
+  { heads, layer, window, scale, output }: AttentionArgs,
+  query: bigint,
+) {
+  const { numHeads, numKvHeads, headDim } = heads, { pageSize } = state.spec;
+  const to = output as CudaActivation;
+  const layout = {
+    heads,
+    element: "f16",
+    output: to.type,
+    pageSize,
+    pagesPerRow: state.pagesPerRow,
+    strides: { page: numKvHeads * pageSize * headDim, head: pageSize * headDim, slot: headDim },
+    window,
+    scale,
+  } as const;
+  const buffers = {
+    plan,
+    queries: query,
+    queryStride: numHeads * headDim,
+    keys: state.keys[layer]!.address,
+    values: state.values[layer]!.address,
+    pageTable: state.pageTable.address,
+    output: to.buffer.address,
+    partials: 0n,
+    counters: 0n,
+  };
+  return { layout, buffers };
+}
+
+/** A decode step over long contexts, on the matrix units; splits meet in the same kernel. */
+function launchTensorDecode(forward: Forward, args: AttentionArgs): void {
+  const { context: { device }, shape: { decodes, splits } } = forward;
+  const { layout, buffers } = tensorAttention(forward, args, launchRope(forward, args, "f16"));
+  const partialBytes = decodePartialBytes(layout, decodes, splits);
+  device.start(launchDecode(
+    layout,
+    {
+      ...buffers,
+      partials: partialBytes === 0 ? 0n : scratch(forward, "partial", partialBytes),
+      counters: scratch(forward, "attentionCounters", 4 * decodeCounters(layout, decodes)),
+    },
+    decodes,
+    splits,
+    device.properties.capability,
+  ));
+}
+
+/** Norms and rotation of q and k, store of k and v, and attention. */
+export function launchAttention(forward: Forward, args: AttentionArgs): void {
+  const { context: { device, state }, shape, plan } = forward;
+  const { heads, qNorm, kNorm, layer, scale, window } = args;
+  const { numHeads, numKvHeads, headDim } = heads;
+  const qkv = args.qkv as CudaActivation,
+    output = args.output as CudaActivation,
+    rope = args.rope as CudaRope;
+  const norms = [
+    weightOf(qNorm),
+    weightOf(kNorm),
+    new Float(qNorm?.epsilon ?? 0),
+    new Float(kNorm?.epsilon ?? 0),
+  ];
+  const angles = [rope.cosine.address, rope.sine.address];
+  const [keys, values] = [state.keys[layer]!.address, state.values[layer]!.address];
+  const sizes = [numHeads, numKvHeads, headDim, state.pageShift, state.pagesPerRow];
+  const partialBytes = 4 * shape.decodes * numHeads * shape.splits * (headDim + 2);
+  const partial = shape.splits > 1 ? scratch(forward, "partial", partialBytes) : 0n;
+  const lanes = [4, 8, 16, 32].find((n) => 8 * n >= headDim) as 4 | 8 | 16 | 32;
+  const { multiprocessors } = device.properties;
+  const block = headBlock(heads, shape.decodes, multiprocessors), blocks = headBlocks(heads, block);
+  if (shape.headBlock === tensorBlock) return launchTensorDecode(forward, args);
+  const grid = [shape.splits, blocks, shape.decodes] as const;
+  const result = [partial, output.buffer.address, ElementType[output.type]];
+  const [factor, span] = [new Float(scale * Math.LOG2E), window ?? 0];
+  // A lane's eight elements of a head turn with eight others.
+  if (shape.decodeOnly && headDim % 16 === 0) {
+    const all = ownThreads(blocks * shape.decodes * shape.splits, multiprocessors);
+    const threads = block === 4 ? Math.min(all, 256) : all;
+    device.launch(
+      device.kernel(`own_${lanes}`, `own_h${block}`),
+      grid,
+      threads,
+      threads / 32 * block * (8 * lanes + 2) * 4,
+      [
+        plan,
+        qkv.buffer.address,
+        ElementType[qkv.type],
+        ...angles,
+        ...norms,
+        state.pageTable.address,
+        keys,
+        values,
+        ...result,
+        ...sizes,
+        factor,
+        span,
+      ],
+    );
+  } else {
+    const tile = forward.context.prefill;
+    const type = tile === null ? "f32" : "f16";
+    const query = launchRope(forward, args, type);
+    if (shape.decodes > 0) {
+      device.launch(device.kernel(`attention_${lanes}`, `attention_h${block}`), grid, 128, 0, [
+        plan,
+        query,
+        ElementType[type],
+        state.pageTable.address,
+        keys,
+        values,
+        ...result,
+        ...sizes,
+        factor,
+        span,
+      ]);
+    }
+    if (tile !== null && shape.tiles > 0) {
+      const { layout, buffers } = tensorAttention(forward, args, query);
+      device.start(launchPrefill(layout, buffers, tile, shape.tiles, device.properties.capability));
+    }
+  }
+  if (shape.splits === 1 || shape.decodes === 0) return;
+  device.launch(
+    device.kernel("merge", "attention_merge"),
+    [numHeads, shape.decodes],
+    headDim <= 64 ? 64 : 128,
+    0,
+    [plan, ...result, numHeads, headDim, span],
+  );
+}
+
+/** Threads of a block: all of a multiprocessor's where there are few blocks, because time goes by latency there. */
+const ownThreads = (blocks: number, multiprocessors: number): number =>
+  blocks <= multiprocessors ? 512 : blocks <= 2 * multiprocessors ? 256 : 128;

@@ -1,0 +1,48 @@
+// What both attention kernels are given: 16-bit queries, pages of keys and values, the plan.
+//
+// Keys and values are 16-bit floats of one kind; where a key lies follows from strides, so pages may be
+// [page][kvHead][slot][headDim] or [page][slot][kvHead][headDim]. Words of the plan as in plan/words.ts.
+#pragma once
+#include "common.cuh"
+
+enum Word { DECODES = 4, SPLIT_KEYS = 5, TILES_AT = 6, TILES = 7, CONTENT = 16 };
+#define BELOW_ALL __int_as_float(0xff800000)  // minus infinity
+enum Output { OUT_F32 = 0, OUT_BF16 = 1, OUT_F16 = 2 };
+
+struct Attention {
+  const u32* plan;
+  const u16* queries;  // head h of token t begins at t · queryStride + h · headDim; normalised and rotated
+  const u16* keys;
+  const u16* values;
+  const u32* pageTable;  // [rows, pagesPerRow]
+  void* output;          // [T, numHeads · headDim]
+  float* partials;       // decode: [query][head][split][headDim outputs, maximum, sum]
+  u32* counters;         // decode: a zero for each (query, kvHead, block of 8 heads), zeros again after
+  int numHeads, numKvHeads, headDim;
+  int queryStride;
+  int pageShift, pagesPerRow;
+  int pageStride, headStride, slotStride;  // in pieces of 8 numbers
+  int window;                              // keys that a query sees, 0 for all before it
+  int outputType;
+  float scale;  // of q · k
+};
+
+// Place of a key, in pieces of 8 numbers.
+__device__ __forceinline__ u32 slotOf(const Attention& p, u32 row, int position, int kvHead) {
+  const u32 page = __ldg(p.pageTable + (size_t)row * p.pagesPerRow + (position >> p.pageShift));
+  return page * p.pageStride + kvHead * p.headStride + (position & ((1 << p.pageShift) - 1)) * p.slotStride;
+}
+
+__device__ __forceinline__ void storeOutput(const Attention& p, size_t at, float v) {
+  if (p.outputType == OUT_F32)
+    ((float*)p.output)[at] = v;
+  else
+    ((u16*)p.output)[at] = (u16)(p.outputType == OUT_BF16 ? Bf16::pack(v, 0) : F16::pack(v, 0));
+}
+// at is even.
+__device__ __forceinline__ void storeOutputPair(const Attention& p, size_t at, float a, float b) {
+  if (p.outputType == OUT_F32)
+    *(float2*)((float*)p.output + at) = make_float2(a, b);
+  else
+    *(u32*)((u16*)p.output + at) = p.outputType == OUT_BF16 ? Bf16::pack(a, b) : F16::pack(a, b);
+}

@@ -1,0 +1,192 @@
+// What lives on the device: scratch that grows on demand, pages and tables, weights, activations.
+
+import type { Activation, ActivationKind, Matrix, MatrixSpec, RopeTable, StateSpec, Vector } from "../ops.ts";
+import { matrixBytes } from "../ops.ts";
+import type { CudaDevice, DeviceBuffer } from "./device.ts";
+import { CudaError } from "./errors.ts";
+
+/** Types of elements; the kernels' numbers of them. */
+export const ElementType = { f32: 0, bf16: 1, f16: 2, q8: 3 } as const;
+
+/** Formats of weights that there are kernels for; the loader makes q8 of others. */
+export type WeightType = keyof typeof ElementType;
+
+/** The same as a list. */
+export const weightTypes = Object.keys(ElementType) as WeightType[];
+
+/** What an activation can hold. */
+export type ActivationType = "f32" | "bf16" | "f16";
+
+/** Bytes of an activation's element. */
+export const elementBytes = (type: ActivationType): number => type === "f32" ? 4 : 2;
+
+/** Products may read whole tiles of rows: activations have room for them. */
+const rowTile = 128;
+
+/** Rows that an array of at most `tokens` rows is given. */
+export const paddedRows = (tokens: number): number => Math.ceil(tokens / rowTile) * rowTile;
+
+/** A matrix in one piece. */
+export class CudaMatrix implements Matrix {
+  /** Rows of `rowBytes`, of all experts one after the other. */
+  readonly buffer: DeviceBuffer;
+  /** How they are stored. */
+  readonly type: WeightType;
+
+  /** Allocates it. */
+  constructor(readonly spec: MatrixSpec, device: CudaDevice) {
+    const type = weightTypes.find((type) => type === spec.dtype);
+    if (type === undefined) {
+      throw new CudaError(`${spec.name}: there are no kernels for ${spec.dtype} on CUDA`);
+    }
+    this.type = type;
+    this.buffer = device.alloc(matrixBytes(spec), spec.name);
+  }
+}
+
+/** A float32 vector. */
+export class CudaVector implements Vector {
+  /** Of `length` floats. */
+  constructor(readonly length: number, readonly buffer: DeviceBuffer) {}
+}
+
+/** Cosine and sine of each (position, pair). */
+export class CudaRope implements RopeTable {
+  /** [positions, half] in both. */
+  constructor(
+    readonly positions: number,
+    readonly half: number,
+    readonly cosine: DeviceBuffer,
+    readonly sine: DeviceBuffer,
+  ) {}
+}
+
+/** Room for [tokens, width] numbers. */
+export class CudaActivation implements Activation {
+  /** Of `width` elements per token. */
+  constructor(readonly width: number, readonly type: ActivationType, readonly buffer: DeviceBuffer) {}
+}
+
+/** What scratch is for. */
+export type ScratchRole =
+  | "writes"
+  | "plan"
+  | "wide"
+  | "prepared"
+  | "converted"
+  | "expanded"
+  | "partials"
+  | "counters"
+  | "query"
+  | "attentionCounters"
+  | "partial"
+  | "sampled"
+  | "logits"
+  | "localLogits"
+  | "rawLogits"
+  | "limits"
+  | "candidates"
+  | "counts"
+  | "chunkStats"
+  | "results"
+  | "routing"
+  | "routes"
+  | "expertOrder"
+  | "expertTiles"
+  | "otherTiles"
+  | "expertGated"
+  | "expertResults";
+
+/** Buffers that steps share, grown to what is asked of them. */
+export class Scratch {
+  readonly #device: CudaDevice;
+  readonly #buffers = new Map<ScratchRole, DeviceBuffer>();
+  #generation = 0;
+
+  /** Nothing is allocated yet. */
+  constructor(device: CudaDevice) {
+    this.#device = device;
+  }
+
+  /** Counts replacements: graphs captured in an older generation may use memory that is gone. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** At least `bytes` of a role, zeroed when new; what was in a smaller buffer is lost. */
+  get(role: ScratchRole, bytes: number): DeviceBuffer {
+    const known = this.#buffers.get(role);
+    if (known && known.bytes >= bytes) return known;
+    if (known) {
+      this.#device.synchronize(`growing ${role}`);
+      this.#device.free(known);
+      this.#generation++;
+    }
+    // Large ones are sized by fixed limits of the engine, so rounding them up would only waste memory.
+    const size = bytes < 2 ** 24 ? 2 ** Math.ceil(Math.log2(Math.max(bytes, 256))) : bytes;
+    const buffer = this.#device.alloc(size, `scratch (${role})`);
+    this.#device.fill(buffer.address, 0, buffer.bytes / 4);
+    this.#buffers.set(role, buffer);
+    return buffer;
+  }
+}
+
+/** A page in halves that are all NaN. */
+const nanHalves = 0x7e007e00;
+
+/** Keys, values and the tables that lead to them. */
+export class CudaState {
+  /** Entries of a row of the page table. */
+  readonly pagesPerRow: number;
+  /** log2 of the page size. */
+  readonly pageShift: number;
+  /** [maxRows + 1, contextLength] */
+  readonly tokenPool: DeviceBuffer;
+  /** [maxRows + 1, pagesPerRow] */
+  readonly pageTable: DeviceBuffer;
+  /** Per layer, [page][kvHead][slot][headDim] in f16. */
+  readonly keys: readonly DeviceBuffer[];
+  /** Per layer. */
+  readonly values: readonly DeviceBuffer[];
+  readonly #device: CudaDevice;
+
+  /** Allocates everything. */
+  constructor(readonly spec: StateSpec, device: CudaDevice) {
+    const { numLayers, heads, numPages, pageSize, maxRows, contextLength } = spec;
+    this.#device = device;
+    this.pagesPerRow = Math.ceil(contextLength / pageSize);
+    this.pageShift = Math.log2(pageSize);
+    const rows = maxRows + 1;
+    this.tokenPool = device.alloc(4 * rows * contextLength, "the token pool");
+    device.fill(this.tokenPool.address, 0, rows * contextLength);
+    this.pageTable = device.alloc(4 * rows * this.pagesPerRow, "the page table");
+    device.fill(this.pageTable.address, numPages, rows * this.pagesPerRow);
+    const bytes = (numPages + 1) * pageSize * cacheBytes(heads);
+    const make = (what: string) => {
+      const buffer = device.alloc(bytes, `${what} of a layer (${numPages} pages)`);
+      device.fill(buffer.address, 0, buffer.bytes / 4);
+      return buffer;
+    };
+    this.keys = Array.from({ length: numLayers }, () => make("keys"));
+    this.values = Array.from({ length: numLayers }, () => make("values"));
+  }
+
+  /** Fills pages with NaN. */
+  poison(pages: Uint32Array): void {
+    const { heads, pageSize } = this.spec;
+    const bytes = pageSize * cacheBytes(heads);
+    for (const page of pages) {
+      for (const { address } of [...this.keys, ...this.values]) {
+        this.#device.fill(address + BigInt(page * bytes), nanHalves, bytes / 4);
+      }
+    }
+  }
+}
+
+/** Bytes of keys (or of values) per token and layer. */
+export const cacheBytes = ({ numKvHeads, headDim }: StateSpec["heads"]): number => 2 * numKvHeads * headDim;
+
+/** What an activation of a kind holds, where products run on the matrix units in `type`. */
+export function activationType(kind: ActivationKind, type: ActivationType): ActivationType {
+  return kind === "residual" ? "f32" : type;
+}

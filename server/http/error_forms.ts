@@ -1,0 +1,55 @@
+// The same error in the shape that each API's clients read: OpenAI's `{"error": {…}}`, Anthropic's with a `type` at
+// the top, Ollama's plain text.
+
+import type { ApiError, ErrorStatus } from "./errors.ts";
+
+/** An API's own shape of errors. */
+export interface ErrorForm {
+  /** The body of an answer. */
+  body(error: ApiError, id: string): unknown;
+}
+
+const openai: ErrorForm = { body: (error) => error.body() };
+
+const anthropicTypes: Readonly<Record<ErrorStatus, string>> = {
+  400: "invalid_request_error",
+  401: "authentication_error",
+  403: "permission_error",
+  404: "not_found_error",
+  405: "invalid_request_error",
+  408: "timeout_error",
+  413: "request_too_large",
+  429: "rate_limit_error",
+  500: "api_error",
+  503: "overloaded_error",
+};
+
+/** The Messages API's. */
+export const anthropicErrors: ErrorForm = {
+  body: (error, id) => ({
+    type: "error",
+    error: {
+      type: anthropicTypes[error.status],
+      // By these words its clients know that they have to shorten a conversation.
+      message: error.code === "context_length_exceeded"
+        ? `prompt is too long: ${error.message}`
+        : error.message,
+    },
+    request_id: id,
+  }),
+};
+
+/** Ollama's. */
+export const ollamaErrors: ErrorForm = { body: (error) => ({ error: error.message }) };
+
+/** The form of the API that a path belongs to. */
+export function errorForm(path: string): ErrorForm {
+  if (path === "/v1/messages" || path.startsWith("/v1/messages/")) return anthropicErrors;
+  return path.startsWith("/api/") ? ollamaErrors : openai;
+}
+
+/** The whole answer to a request for `path`. */
+export function errorResponse(error: ApiError, path: string, id: string): Response {
+  const { status, headers } = error;
+  return Response.json(errorForm(path).body(error, id), { status, headers });
+}

@@ -1,0 +1,18 @@
+// What only constrained decoding could keep is refused by name: ignored, it would give an answer that only looks as
+// if it had been obeyed. The one place to change when the engine can.
+
+import { z } from "zod";
+
+const reason = "this server has no constrained decoding";
+
+/** A tool's `strict`. */
+export const strictSwitch = z.literal(false, { error: `strict tools are not supported: ${reason}` })
+  .nullish();
+
+/** The form of an answer's text: plain. */
+export const textFormat = z.object({
+  type: z.literal("text", { error: `only text is supported: ${reason}` }),
+}).nullish();
+
+/** A field that would ask for a form, and must not be there. */
+export const noFormat = z.null({ error: `not supported: ${reason}` }).optional();
