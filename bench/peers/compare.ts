@@ -6,6 +6,8 @@
 //   deno run -A bench/peers/compare.ts --peer peer --threads 2                 both on the CPU
 //   deno run -A bench/peers/compare.ts --peer peer --gpu vulkan --batches 1,8  both on the GPU
 //
+// --shape FILE.gguf has both run that file, weights as they are stored.
+//
 // On Linux both are pinned to the first --threads cores when they compute on the CPU. --rounds repeats the pair, so
 // that a change of the machine's load shows; each round's figures are medians, the table has the medians of those.
 
@@ -107,6 +109,9 @@ async function run(
   }
 }
 
+/** A file that both sides run as it is, in place of a shape with random weights. */
+const isGguf = (shape: string): boolean => shape.endsWith(".gguf");
+
 function runRadish(shape: string, workload: Workload): Promise<Output> {
   const { gpu, dtype, threads, prompts, batches, context, tokens, repeat } = workload;
   const room = Math.max(...prompts, context + tokens) + 16;
@@ -120,7 +125,7 @@ function runRadish(shape: string, workload: Workload): Promise<Output> {
         "bench",
         "--json",
         "--quiet",
-        "--dummy-weights",
+        ...(isGguf(shape) ? [] : ["--dummy-weights"]),
         "--skip-tokenizer-init",
       ],
       ...["--model", shape, "--dtype", dtype, "--prompts", prompts.join(), "--batches", batches.join()],
@@ -151,7 +156,8 @@ async function main(): Promise<void> {
   );
   const where = await environment();
   const { config } = await openModel(shape, { dummy: true });
-  const file = gguf ?? await Deno.makeTempFile({ suffix: ".gguf" });
+  const kept = gguf ?? (isGguf(shape) ? shape : null);
+  const file = kept ?? await Deno.makeTempFile({ suffix: ".gguf" });
   const radish: Output[] = [], llama: Output[] = [];
   try {
     const size = await Deno.stat(file).then((info) => info.size, () => 0);
@@ -167,7 +173,7 @@ async function main(): Promise<void> {
       llama.push(await runLlamaCpp(peer, file, workload));
     }
   } finally {
-    if (gguf === null) await Deno.remove(file);
+    if (kept === null) await Deno.remove(file);
   }
   const name = `llama.cpp (node-llama-cpp ${version})`;
   const result = { kind: "peers", environment: where, shape, workload, peer: name, radish, llama };

@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { type CpuOptions, createCpuBackend } from "../../../kernels/cpu/backend.ts";
 import type { DTypeOption } from "../../../engine/weights/device_types.ts";
+import { type DType, dtypes, formats } from "../../../kernels/formats/mod.ts";
 import { encode } from "../numbers.ts";
 import { LoadedModel } from "../../models/harness.ts";
 import { Random } from "../../random.ts";
@@ -125,16 +126,21 @@ Deno.test("eight-bit weights keep that promise: threads, chunks, batches, and bo
   );
 });
 
-Deno.test("a product with eight-bit weights has the same bits with and without relaxed SIMD", async () => {
-  const rows = 70, columns = 104;
+for (const dtype of dtypes.filter((dtype) => formats[dtype].quantized)) {
+  Deno.test(`a product with ${dtype} weights has the same bits with and without relaxed SIMD`, () =>
+    checkSameBits(dtype));
+}
+
+async function checkSameBits(dtype: DType): Promise<void> {
+  const rows = 70, columns = formats[dtype].blockColumns === 8 ? 104 : 768;
   const random = new Random(3);
-  const weights = encode(random.normals(rows * columns), "q8", columns);
+  const weights = encode(random.normals(rows * columns), dtype, columns);
   const inputs = random.normals(7 * columns);
   const results = [];
   for (const plain of [false, true]) {
     using backend = await createCpuBackend({ threads: 1, plain });
     backend.createState(smallState);
-    const weight = backend.createMatrix({ name: "w", rows, columns, dtype: "q8" });
+    const weight = backend.createMatrix({ name: "w", rows, columns, dtype });
     backend.writeRows(weight, 0, weights);
     const input = backend.createActivation(columns, "hidden"),
       output = backend.createActivation(rows, "hidden");
@@ -149,4 +155,4 @@ Deno.test("a product with eight-bit weights has the same bits with and without r
   }
   assert.ok(results[0]!.every((v) => v !== 0));
   assert.deepEqual(results[1], results[0]);
-});
+}

@@ -1,6 +1,7 @@
 // Models in files that the gguf package wrote give what the same models give from safetensors.
 
 import assert from "node:assert/strict";
+import { createCpuBackend } from "../../../../kernels/cpu/backend.ts";
 import { createReferenceBackend } from "../../../../kernels/reference/backend.ts";
 import { planWeights } from "../../../../engine/model/load.ts";
 import { openModel } from "../../../../engine/model/open.ts";
@@ -10,11 +11,12 @@ import { float32, safetensors } from "../files.ts";
 import { LoadedModel, readReference } from "../../../models/harness.ts";
 import { ggufTest, runPython } from "./python.ts";
 
+const pocket = decodeURIComponent(new URL("../../../../models/pocket", import.meta.url).pathname);
 const references = decodeURIComponent(new URL("../../../data/reference/", import.meta.url).pathname);
 
 /** Logits of the reference's second prompt (7 tokens, every position), and its greedy tokens from the last one. */
-async function run(path: string, prompt: readonly number[], count: number) {
-  using backend = await createReferenceBackend();
+async function run(path: string, prompt: readonly number[], count: number, create = createReferenceBackend) {
+  using backend = await create();
   const loaded = await LoadedModel.load(path, backend, 16);
   const first = await loaded.prefill([{ row: 0, ids: prompt, everyPosition: true }]);
   const tokens = [first.tokens.at(-1)!];
@@ -61,7 +63,34 @@ for (const [type, bound] of Object.entries(bounds)) {
   });
 }
 
-/** Q4_K_M mixes: where v is finer than q and k, all three become q8. */
+/** Pocket's logits against the published ones, in float64 and on a CPU, which rounds inputs to eight bits; measured. */
+const pocketBounds = {
+  Q8_0: [4e-3, 9e-3],
+  Q6_K: [9e-3, 1.3e-2],
+  Q5_K: [3.2e-2, 3.3e-2],
+  Q5_0: [3.1e-2, 3.2e-2],
+  Q4_K: [4e-2, 4e-2],
+  Q4_1: [6.6e-2, 6.7e-2],
+  Q4_0: [6.9e-2, 6.9e-2],
+} as const;
+
+for (const [type, bounds] of Object.entries(pocketBounds)) {
+  ggufTest(`pocket from a ${type} GGUF file is near the published logits`, async (folder) => {
+    await runPython("write_model.py", pocket, `${folder}/m.gguf`, type);
+    const { prompt, logits } = (await readReference(`${pocket}/reference.safetensors`))[0]!;
+    for (const [i, create] of [createReferenceBackend, () => createCpuBackend({ threads: 2 })].entries()) {
+      using backend = await create();
+      const loaded = await LoadedModel.load(`${folder}/m.gguf`, backend, 16);
+      const everyPosition = logits.length > loaded.model.config.vocabSize;
+      const found = (await loaded.prefill([{ row: 0, ids: prompt, everyPosition }])).logits!;
+      const error = relativeError(found, logits);
+      assert.ok(error < bounds[i]!, `${error}`);
+    }
+  });
+}
+
+/** Q4_K_M mixes: where v is finer than q and k, all three become q8. A CPU rounds inputs to eight bits, too. */
+const cpuBound = 4e-2;
 const kBounds = { Q4_K: 1e-6, Q5_K: 1e-6, Q6_K: 1e-6, Q4_K_M: 2e-2 };
 
 for (const [type, bound] of Object.entries(kBounds)) {
@@ -76,6 +105,11 @@ for (const [type, bound] of Object.entries(kBounds)) {
     const error = relativeError(found!.logits, expected!.logits);
     assert.ok(error < bound, `${error}`);
     assert.deepEqual(found!.tokens, expected!.tokens);
+    for (const plain of [false, true]) {
+      const cpu = await run(`${folder}/m.gguf`, prompt, 1, () => createCpuBackend({ threads: 1, plain }));
+      const own = relativeError(cpu.logits, expected!.logits);
+      assert.ok(own < cpuBound, `on a CPU: ${own}`);
+    }
   });
 }
 

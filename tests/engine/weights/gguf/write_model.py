@@ -105,8 +105,14 @@ def blocks(values, name):
     return quantize_k(values, name) if name.endswith("_K") else quantize(values, GGMLQuantizationType[name])
 
 
+# What llama.cpp takes where rows are not whole blocks of 256.
+otherwise = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
+
+
 def add(name, values):
     name_of_type = type_of(name)
+    if values.shape[-1] % 256 != 0:
+        name_of_type = otherwise.get(name_of_type, name_of_type)
     kind = GGMLQuantizationType[name_of_type]
     fits = values.ndim > 1 and values.shape[-1] % 32 == 0 and not name.endswith("gate_inp.weight")
     if not fits or kind == GGMLQuantizationType.F32:
