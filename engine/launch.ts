@@ -218,6 +218,7 @@ function schedulerConfig(
     maxStepSamples: maxSamples,
     vocabSize: model.config.vocabSize,
     eosIds: model.generation.eosIds,
+    tokenizerDir: options.skipTokenizer ? null : options.modelDir,
     prefillStepMilliseconds: isGpu(executor.device) ? 0 : slowStepMilliseconds,
   };
 }

@@ -1,6 +1,7 @@
 // What a caller asks of one generation, and how it ends. Checked at the edge (CLI, HTTP, `Engine.submit`), trusted
 // inside.
 
+import type { OutputGrammar } from "./grammar/serving/messages.ts";
 import { plainSampler, type Sampler } from "../kernels/sampling.ts";
 
 /** Sampling parameters of one request, complete: every field has a value. */
@@ -17,8 +18,10 @@ export interface SamplingParams extends Sampler {
   readonly stop: readonly string[];
   /** Tokens that end the output, besides the model's own. */
   readonly stopTokenIds: readonly number[];
-  /** Go on after the model's ends of text. */
+  /** Go on after the model's ends of text; not where a grammar ends. */
   readonly ignoreEos: boolean;
+  /** What the output has to be; null allows everything. */
+  readonly grammar: OutputGrammar | null;
   /** Leave special tokens out of the text. */
   readonly skipSpecialTokens: boolean;
   /** Null: none; n ≥ 0: of each output token and its n best alternatives. */
@@ -39,6 +42,7 @@ export const defaultSamplingParams: SamplingParams = {
   stop: [],
   stopTokenIds: [],
   ignoreEos: false,
+  grammar: null,
   skipSpecialTokens: true,
   logprobs: null,
   promptLogprobs: null,

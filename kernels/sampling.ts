@@ -4,7 +4,7 @@
 // as words (posting objects between workers takes ten times as long), GPUs read the words as they are, and
 // backends that sample row by row read them back with `sampledRow`.
 
-/** How a token is drawn: penalties and bias, temperature, top-k, top-p, min-p, draw, in this order. */
+/** How a token is drawn: penalties and bias, mask, temperature, top-k, top-p, min-p, draw, in this order. */
 export interface Sampler {
   /** 0 means greedy: the lowest id among the largest logits. */
   readonly temperature: number;
@@ -83,6 +83,8 @@ export interface SampledRow extends Sampler {
   readonly logprobs: number;
   /** Added to the logits of these tokens; −Infinity forbids one. */
   readonly bias: readonly (readonly [token: number, value: number])[];
+  /** A bit for each token, lowest first: ⌈V/32⌉ words; only tokens whose bit is set may be drawn. Absent: all may. */
+  readonly mask?: Uint32Array;
 }
 
 /** The fields that are one word each, in the order of their words, and the words' type. */
@@ -104,7 +106,7 @@ const layout: { readonly [field in WordField]: "u32" | "f32" } = {
 };
 
 /** Fields that are one word each. */
-export type WordField = Exclude<keyof SampledRow, "bias">;
+export type WordField = Exclude<keyof SampledRow, "bias" | "mask">;
 const fields = Object.keys(layout) as WordField[];
 
 /** Words of a row. */
@@ -125,6 +127,10 @@ export interface Sampling {
   readonly biasToken: Uint32Array;
   /** Values, parallel to `biasRow`. */
   readonly biasValue: Float32Array;
+  /** Rows that have a mask, ascending. */
+  readonly maskRow: Uint32Array;
+  /** Their masks, one after the other, of equal lengths. */
+  readonly maskWords: Uint32Array;
 }
 
 /** Packs rows for a plan. */
@@ -136,8 +142,14 @@ export function packSampling(rows: readonly SampledRow[]): Sampling {
     })
   );
   const biases = rows.flatMap(({ bias }, s) => bias.map(([token, value]) => [s, token, value] as const));
+  const masks = rows.flatMap(({ mask }, s) => mask === undefined ? [] : [{ s, mask }]);
+  const length = masks[0]?.mask.length ?? 0;
+  const maskWords = new Uint32Array(masks.length * length);
+  masks.forEach(({ mask }, i) => maskWords.set(mask, i * length));
   return {
     rows: words,
+    maskRow: Uint32Array.from(masks, ({ s }) => s),
+    maskWords,
     biasRow: Uint32Array.from(biases, ([row]) => row),
     biasToken: Uint32Array.from(biases, ([, token]) => token),
     biasValue: Float32Array.from(biases, ([, , value]) => value),
@@ -159,7 +171,19 @@ export function sampledRow(sampling: Sampling, s: number): SampledRow {
   for (let i = sampling.biasRow.indexOf(s); i >= 0 && sampling.biasRow[i] === s; i++) {
     bias.push([sampling.biasToken[i]!, sampling.biasValue[i]!]);
   }
-  return { ...values, bias };
+  const mask = maskOf(sampling, s);
+  return { ...values, bias, ...(mask === undefined ? {} : { mask }) };
+}
+
+/** The mask of sampled row s, if it has one. */
+export function maskOf({ maskRow, maskWords }: Sampling, s: number): Uint32Array | undefined {
+  const at = maskRow.indexOf(s), length = maskWords.length / maskRow.length;
+  return at < 0 ? undefined : maskWords.subarray(at * length, (at + 1) * length);
+}
+
+/** Whether a mask allows a token. */
+export function allows(mask: Uint32Array, token: number): boolean {
+  return (mask[token >> 5]! >>> (token & 31) & 1) === 1;
 }
 
 /** All sampled rows of a plan. */

@@ -19,7 +19,8 @@ export function vocabularyShare(
 
 /** Whether the best logit of each rank does not settle a sampled row. */
 export function needsWholeRow(row: SampledRow): boolean {
-  return row.temperature !== 0 || row.logprobs !== 0 || isPenalized(row) || row.bias.length > 0;
+  return row.temperature !== 0 || row.logprobs !== 0 || isPenalized(row) || row.bias.length > 0 ||
+    row.mask !== undefined;
 }
 
 /** Some rows of logits, `stride` numbers from one to the next, the first at `offset`. */

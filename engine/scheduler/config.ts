@@ -29,6 +29,8 @@ export interface SchedulerConfig
   readonly vocabSize: number;
   /** Tokens that end a text. */
   readonly eosIds: readonly number[];
+  /** Where the tokenizer is that grammars need; null for none. */
+  readonly tokenizerDir: string | null;
   /** A step of prompts alone stays near this many milliseconds; 0, for a device that is fast enough, sets no limit. */
   readonly prefillStepMilliseconds: number;
 }

@@ -35,7 +35,7 @@ export class DecodeManager {
 
   /** Those that the next forward can advance, oldest first. */
   ready(): Request[] {
-    return this.#running.filter((request) => request.runnable);
+    return this.#running.filter((request) => request.runnable && request.mask !== null);
   }
 
   /**

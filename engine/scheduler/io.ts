@@ -2,13 +2,15 @@
 // tests can drive it by hand; the worker gives it these interfaces over its `MessagePort`s.
 
 import type { StepResult } from "../../kernels/plan.ts";
+import type { GrammarClient } from "../grammar/serving/client.ts";
+import type { FromGrammar, ToGrammar } from "../grammar/serving/messages.ts";
 import type { FromExecutor, SchedulerPorts, ToDetokenizer, ToExecutor, ToScheduler } from "../messages.ts";
 import type { Probe } from "../workers/protocol.ts";
 import { guardPort, notePort } from "../workers/death.ts";
 import { ProbeRelay } from "../workers/probe_relay.ts";
 
 /** What concerns requests. */
-export type SchedulerInput = Exclude<ToScheduler, Probe>;
+export type SchedulerInput = Exclude<ToScheduler, Probe> | FromGrammar;
 
 /** Ports of which those of the text workers are replaced when such a worker is started again. */
 export type ReplaceablePorts = SchedulerPorts & { tokenizer: MessagePort; detokenizer: MessagePort };
@@ -19,11 +21,17 @@ export interface SchedulerIo {
   toExecutors(message: ToExecutor): void;
   /** News of requests, in order. */
   toDetokenizer(message: Exclude<ToDetokenizer, Probe>): void;
+  /** Answers come in as input. */
+  toGrammar(message: ToGrammar): void;
 }
 
 /** Sends over message ports. */
-export function portIo(ports: Pick<SchedulerPorts, "executors" | "detokenizer">): SchedulerIo {
+export function portIo(
+  ports: Pick<SchedulerPorts, "executors" | "detokenizer">,
+  grammars: GrammarClient,
+): SchedulerIo {
   return {
+    toGrammar: (message) => grammars.send(message),
     toExecutors(message) {
       for (const port of ports.executors) port.postMessage(message);
     },
@@ -83,6 +91,11 @@ export class Inbox {
     return received;
   }
 
+  /** Takes a message in, to be handed over with those that come with it. */
+  take(message: SchedulerInput): void {
+    if (this.#messages.push(message) === 1) this.#later.port1.postMessage(null);
+  }
+
   /** A text worker was started again: what lies in its old port is lost. Returns the messages that had arrived. */
   replace(worker: "tokenizer" | "detokenizer", port: MessagePort): readonly SchedulerInput[] {
     this.#ports[worker].close();
@@ -94,7 +107,7 @@ export class Inbox {
   #listen(port: MessagePort): void {
     notePort(port).onmessage = ({ data }: MessageEvent<ToScheduler>) => {
       if (data.type === "probe") this.probes.forward(data);
-      else if (this.#messages.push(data) === 1) this.#later.port1.postMessage(null);
+      else this.take(data);
     };
   }
 }

@@ -147,7 +147,8 @@ export class PrefillManager {
     const lastScore = request.prompt.length - 1;
     if (Math.min(end, lastScore) - firstScore > budget.samples) end = firstScore + budget.samples;
     const scores = Math.max(0, Math.min(end, lastScore) - firstScore);
-    if (end === request.deviceLength && scores === budget.samples) end--;
+    const cannotDraw = scores === budget.samples || request.mask === null;
+    if (end === request.deviceLength && cannotDraw) end--;
     if (end <= begin) return false;
     const samplesBefore = builder.samples;
     builder.prefill(request, request.allocation!, end);

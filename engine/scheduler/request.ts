@@ -63,6 +63,8 @@ export class Request {
   launchedTokens = 0;
   /** While resident: positions whose keys and values are in pages, or will be when all that is launched has run. */
   cachedLength = 0;
+  /** Tokens that its next one may be; null while that is not known yet, undefined where there is no grammar. */
+  mask: Uint32Array | null | undefined;
   /** Plans sent, and not yet answered, that contain this request. */
   inFlight = 0;
   /** What it holds; null while it waits. */
@@ -96,7 +98,10 @@ export class Request {
     this.client = spec.client;
     this.seed = seed;
     this.maxNewTokens = maxNewTokens;
-    const stopIds = [...spec.params.stopTokenIds, ...(spec.params.ignoreEos ? [] : config.eosIds)];
+    const stopIds = [
+      ...spec.params.stopTokenIds,
+      ...(spec.params.ignoreEos && spec.params.grammar === null ? [] : config.eosIds),
+    ];
     this.stopIds = new Set(stopIds.filter((id) => id < config.vocabSize));
     const { promptLogprobs, promptLogprobsStart } = spec.params;
     const scored = promptLogprobs !== null;

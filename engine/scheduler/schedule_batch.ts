@@ -7,6 +7,7 @@
 
 import type { BatchPlan } from "../../kernels/plan.ts";
 import { packSampling, plainSampler, type SampledRow, SampleFlag } from "../../kernels/sampling.ts";
+import { isOnly } from "../grammar/serving/only.ts";
 import type { Allocation, Request } from "./request.ts";
 
 /** One sequence of a plan in flight, as it was at launch. */
@@ -39,12 +40,14 @@ export interface LaunchedBatch {
 
 /** The row that draws a request's next token from the logits of `token`. */
 function drawnRow(
-  { params, prompt, seed, stopIds, launchedTokens }: Request,
+  { params, prompt, seed, stopIds, launchedTokens, mask }: Request,
   token: number,
   sequence: number,
 ): SampledRow {
   // Ends are forbidden by launched tokens: the host may not have seen the last ones yet.
-  const forbidden = launchedTokens < params.minTokens ? [...stopIds] : [];
+  // Where a grammar allows nothing else, it ends.
+  const mayForbid = launchedTokens < params.minTokens && !(mask && isOnly(mask, stopIds));
+  const forbidden = mayForbid ? [...stopIds] : [];
   return {
     ...params,
     token,
@@ -55,6 +58,7 @@ function drawnRow(
     seedHigh: seed[1],
     logprobs: params.logprobs === null ? 0 : params.logprobs + 1,
     bias: [...params.logitBias, ...forbidden.map((id) => [id, -Infinity] as const)],
+    ...(mask ? { mask } : {}),
   };
 }
 
@@ -160,7 +164,10 @@ export class ScheduleBatch {
     }
     const firstSample = this.samples - scores;
     const sequence = this.sequences.length;
-    if (draws > 0) this.#samples.push(drawnRow(request, this.tokens + extend - 1, sequence));
+    if (draws > 0) {
+      this.#samples.push(drawnRow(request, this.tokens + extend - 1, sequence));
+      if (request.mask) request.mask = null; // the next one needs the token that is drawn now
+    }
     this.#row.push(row);
     this.#cachedLength.push(request.cachedLength);
     this.#extendLength.push(extend);

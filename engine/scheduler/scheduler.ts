@@ -13,6 +13,8 @@ import type { FinishReason } from "../params.ts";
 import type { StepResult } from "../../kernels/plan.ts";
 import { CacheManager } from "./cache.ts";
 import type { SchedulerConfig, SchedulerCounters } from "./config.ts";
+import { GrammarManager } from "../grammar/serving/manager.ts";
+import type { FromGrammar } from "../grammar/serving/messages.ts";
 import { Counters } from "./counters.ts";
 import { DecodeManager } from "./decode.ts";
 import type { Inbox, SchedulerInput, SchedulerIo } from "./io.ts";
@@ -41,6 +43,7 @@ export class Scheduler {
   readonly #prefill: PrefillManager;
   readonly #decode: DecodeManager;
   readonly #pace: Pace;
+  readonly #grammars: GrammarManager<Request>;
   readonly #counters = new Counters();
   /** Requests that have not ended. */
   readonly #requests = new Map<string, Request>();
@@ -67,6 +70,7 @@ export class Scheduler {
     this.#prefill = new PrefillManager(config, this.#counters, this.#rows, this.#cache);
     this.#decode = new DecodeManager(this.#cache);
     this.#pace = new Pace(config);
+    this.#grammars = new GrammarManager((message) => io.toGrammar(message));
   }
 
   /** Receive, process the last result, schedule, forward, for ever (SGLang's `event_loop_overlap`). */
@@ -83,6 +87,8 @@ export class Scheduler {
   runNextBatches(): void {
     const depth = this.#config.overlap && !this.#pace.slow ? overlapDepth : 1;
     while (this.#inFlight.length < depth) {
+      // Without the masks that are about to come, their requests would miss a step.
+      if (this.#grammars.due && (depth === 1 || this.#inFlight.length > 0)) break;
       const batch = this.#getNextBatch();
       if (batch === null) break;
       this.#runBatch(batch);
@@ -101,12 +107,28 @@ export class Scheduler {
   /** Takes in a message from tokenizer or detokenizer. */
   processInput(message: SchedulerInput): void {
     if (message.type === "request") return this.#arrive(message);
+    if ("key" in message) return this.#takeMask(message);
     const request = this.#requests.get(message.id);
     if (request === undefined) return; // it ended while the message was on its way
     if (message.type === "abort") {
       this.#counters.totals.abortedTotal++;
       this.#updates.push(endOf(request, { type: "abort" }));
     }
+    this.#end(request);
+  }
+
+  /** A constrained request may go on, or has to end. */
+  #takeMask(answer: FromGrammar): void {
+    const { request, first } = this.#grammars.receive(answer) ?? {};
+    if (request === undefined) return; // it ended while the answer was on its way
+    if (answer.type === "mask") {
+      if (first) this.#prefill.enqueue(request);
+      return;
+    }
+    const finish: FinishReason = answer.type === "complete"
+      ? { type: "stop", matched: this.#config.eosIds[0] ?? 0 }
+      : { type: "error", code: answer.code, message: answer.message };
+    this.#updates.push(endOf(request, finish));
     this.#end(request);
   }
 
@@ -126,6 +148,7 @@ export class Scheduler {
       tokens += taken;
       if (sequence.draws) this.#counters.totals.wastedTokensTotal += batch.steps - taken;
       if (update !== null) this.#updates.push(update);
+      if (update !== null && update.finish === null) this.#grammars.accept(request, update.tokens.at(-1)!);
       if (update?.finish) this.#end(request);
       else this.#releaseIfDone(request);
     }
@@ -146,7 +169,12 @@ export class Scheduler {
     for (const request of [...this.#requests.values()]) {
       const { id, prompt, params, output } = request;
       if (output.length > 0) this.#end(request);
-      else this.#io.toDetokenizer({ type: "start", id, promptIds: prompt, params });
+      else {this.#io.toDetokenizer({
+          type: "start",
+          id,
+          promptIds: prompt,
+          params: { ...params, grammar: null },
+        });}
     }
     return live.filter((id) => !this.#requests.has(id));
   }
@@ -186,7 +214,7 @@ export class Scheduler {
 
   #arrive(spec: RequestSpec): void {
     const { id, ids, params } = spec;
-    this.#io.toDetokenizer({ type: "start", id, promptIds: ids, params });
+    this.#io.toDetokenizer({ type: "start", id, promptIds: ids, params: { ...params, grammar: null } });
     this.#counters.totals.requestsTotal++;
     const maxNewTokens = this.#checkArrival(spec);
     if (typeof maxNewTokens !== "number") {
@@ -197,7 +225,7 @@ export class Scheduler {
     const seed = params.seed === null ? randomSeed() : seedWords(params.seed);
     const request = new Request(spec, this.#arrivals++, seed, maxNewTokens, this.#config);
     this.#requests.set(id, request);
-    this.#prefill.enqueue(request);
+    if (!this.#grammars.open(request)) this.#prefill.enqueue(request);
   }
 
   #checkArrival(spec: RequestSpec): number | FinishReason {
@@ -216,7 +244,10 @@ export class Scheduler {
   }
 
   #makeBatch(ready: readonly Request[]): ScheduleBatch | null {
-    const steps = this.#decode.steps(ready, this.#prefill.busy ? 1 : this.#pace.burst());
+    const steps = this.#decode.steps(
+      ready,
+      this.#prefill.busy || this.#grammars.active ? 1 : this.#pace.burst(),
+    );
     const batch = new ScheduleBatch(this.#lastPlan + 1, steps);
     this.#decode.schedule(batch, ready, steps, () => this.#retractDecode());
     const { maxStepTokens, maxStepSamples } = this.#config;
@@ -260,6 +291,7 @@ export class Scheduler {
   /** The request's finish has been decided: nothing of it will be launched or told any more. */
   #end(request: Request): void {
     request.ended = true;
+    this.#grammars.close(request);
     this.#requests.delete(request.id);
     this.#prefill.remove(request);
     this.#decode.remove(request);

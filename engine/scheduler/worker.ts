@@ -3,6 +3,7 @@
 
 import "../workers/death.ts";
 import "../workers/fault.ts";
+import { GrammarClient } from "../grammar/serving/client.ts";
 import type { RequestId, SchedulerAnswer, SchedulerPorts, SchedulerQuestion } from "../messages.ts";
 import type { AttachQuestion } from "../workers/protocol.ts";
 import type { SchedulerConfig } from "./config.ts";
@@ -25,8 +26,12 @@ function answer(message: SchedulerAnswer): void {
 
 function start(config: SchedulerConfig, initial: SchedulerPorts): Running {
   const ports = { ...initial };
-  const scheduler = new Scheduler(config, portIo(ports));
   const inbox = new Inbox(ports);
+  const grammars = new GrammarClient(
+    { modelDir: config.tokenizerDir, vocabSize: config.vocabSize, eosIds: config.eosIds },
+    (answer) => inbox.take(answer),
+  );
+  const scheduler = new Scheduler(config, portIo(ports, grammars));
   void scheduler.eventLoop(inbox);
   return { scheduler, inbox };
 }

@@ -63,6 +63,11 @@ export class WorkerHandle<A extends Answer> implements Disposable {
     return promise;
   }
 
+  /** Sends what is not answered, or answered by notices. */
+  post(message: { readonly type: string }): void {
+    if (!this.#failure) this.#worker.postMessage(message);
+  }
+
   /** Declares the worker dead for a reason that it cannot tell itself. */
   giveUp(reason: string): void {
     this.#fail(reason);

@@ -6,7 +6,7 @@
 // argmax. Logits that penalties change are kept exactly, beside their float32 value in memory.
 
 import { gumbel, hash, hashKey } from "../reference/random.ts";
-import type { SampledRow } from "../sampling.ts";
+import { allows, type SampledRow } from "../sampling.ts";
 import type { Bank } from "./bank.ts";
 
 /** Where a step's logits are, in one bank. */
@@ -79,7 +79,7 @@ export class LogitRow {
     return { logTotal, top, topLogprobs: top.map((token) => this.#values[token]! - logTotal) };
   }
 
-  /** Applies penalties for what stands in `history` and the bias. */
+  /** Applies penalties for what stands in `history`, the bias and the mask. */
   penalize(row: SampledRow, history: Uint32Array): void {
     if (row.presencePenalty !== 0 || row.frequencyPenalty !== 0 || row.repetitionPenalty !== 1) {
       const counts = new Map<number, number>();
@@ -95,6 +95,7 @@ export class LogitRow {
       }
     }
     for (const [token, value] of row.bias) this.#change(token, this.#logit(token) + value);
+    if (row.mask) this.#forbid(row.mask);
   }
 
   /** The token drawn for `position` (where it will stand); lowest id on a tie. */
@@ -113,6 +114,20 @@ export class LogitRow {
     if (!this.#raw.has(token)) this.#raw.set(token, this.#values[token]!);
     this.#exact.set(token, value);
     this.#values[token] = value;
+  }
+
+  /** Leaves only what the mask allows. A forbidden token is never drawn, so its own logit is not asked for again. */
+  #forbid(mask: Uint32Array): void {
+    const values = this.#values;
+    for (let word = 0; word < mask.length; word++) {
+      const first = word * 32, bits = mask[word]!;
+      if (bits === 0) values.fill(-Infinity, first, first + 32);
+      else if (bits !== 0xffffffff) {
+        const end = Math.min(first + 32, values.length);
+        for (let token = first; token < end; token++) if (!allows(mask, token)) values[token] = -Infinity;
+      }
+    }
+    for (const token of this.#exact.keys()) if (!allows(mask, token)) this.#exact.set(token, -Infinity);
   }
 
   #greedy(): number {

@@ -1,11 +1,11 @@
-// Sampling in float64: penalties and bias, temperature, top-k, top-p, min-p, draw.
+// Sampling in float64: penalties and bias, mask, temperature, top-k, top-p, min-p, draw.
 //
 // Every filter keeps a set of the form {logit ≥ threshold}, so ties are kept together and no sort order matters.
 
-import type { SampledRow } from "../sampling.ts";
+import { allows, type SampledRow } from "../sampling.ts";
 import { gumbel, hash } from "./random.ts";
 
-/** Logits after penalties for what stands in `history` (positions < promptLength are prompt) and after bias. */
+/** Logits after penalties for what stands in `history` (positions < promptLength are prompt), bias and mask. */
 export function penalize(
   logits: Float64Array,
   row: SampledRow,
@@ -23,6 +23,8 @@ export function penalize(
     out[token] = repeated - row.frequencyPenalty * count - (count > 0 ? row.presencePenalty : 0);
   }
   for (const [token, value] of row.bias) out[token]! += value;
+  const { mask } = row;
+  if (mask) out.forEach((_, token) => allows(mask, token) || (out[token] = -Infinity));
   return out;
 }
 

@@ -19,6 +19,7 @@ import {
   whole,
   wholes,
 } from "./option.ts";
+import { outputOptions } from "./output_grammar.ts";
 import { samplingOptions } from "./sampling_options.ts";
 
 const mebibyte = 2 ** 20;
@@ -26,7 +27,7 @@ const mebibyte = 2 ** 20;
 /** Of `radish generate`. */
 export const generateOptions = (all: boolean) =>
   object({
-    own: object("Prompt", {
+    own: object("Prompt and answer", {
       words: multiple(positional("PROMPT", "the prompt; - is standard input")),
       chat: flag("--chat", "apply the chat template, as is done when there is one", { hidden: !all }),
       raw: flag("--raw", "continue the text as it is: no chat template"),
@@ -34,6 +35,7 @@ export const generateOptions = (all: boolean) =>
       file: value("-f --file", path("PATH"), "read the prompt from a file"),
       batch: value("--batch", path("JSONL"), "a prompt or conversation a line; JSON lines out"),
       json: flag("--json", "print one JSON object: text, token counts, timings"),
+      ...outputOptions,
     }, asGroup),
     sampling: samplingOptions(all),
     ...sessionOptions(all),

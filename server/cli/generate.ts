@@ -7,6 +7,7 @@ import { runOne } from "./generate_one.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { UsageError } from "./option.ts";
 import { printLine, writeOut } from "./output.ts";
+import { outputGrammar, outputSource } from "./output_grammar.ts";
 import { promptInput, type PromptOptions } from "./prompt.ts";
 import { readPrompt } from "./read_prompt.ts";
 import { checkSampling, samplingParams } from "./sampling_options.ts";
@@ -25,12 +26,16 @@ export async function generate({ own, sampling, ...options }: GenerateOptions): 
     throw new UsageError("--system needs a chat template: no --raw");
   }
   checkSampling(sampling);
+  const source = await outputSource(own);
   const text = own.batch === undefined ? await readPrompt(own.words, own.file, options.common.quiet) : "";
 
   using interrupt = onInterrupt();
   await using session = await startSession(options, false);
   const { engine } = session;
-  const params = samplingParams(sampling, engine.model.generationDefaults);
+  const params = {
+    ...samplingParams(sampling, engine.model.generationDefaults),
+    grammar: outputGrammar(source, engine.model, prompt.chat),
+  };
   if (own.batch !== undefined) return await runBatch(session, own.batch, prompt, params, interrupt.signal);
   const input = promptInput(text, prompt, engine.model);
   const outcome = await runOne(session, { input, params, signal: interrupt.signal }, !own.json);

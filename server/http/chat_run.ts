@@ -10,6 +10,7 @@ import { choiceParams, samplingParams } from "./params.ts";
 import { Run, type RunEvent, type RunOwner } from "./run.ts";
 import type { ChatRequest } from "./schemas/chat.ts";
 import type { Service } from "./service.ts";
+import { constraint, outputGrammar } from "./structured.ts";
 import { toolUse } from "./tool_use.ts";
 
 /** A chat request with the sampler's fields, which its schema does not name one by one. */
@@ -52,7 +53,8 @@ export async function startChat(
   { maxTokensIsBound = false }: ChatRunOptions = {},
 ): Promise<ChatRun> {
   const { model } = service.readyEngine;
-  const tools = toolUse(request, service);
+  const tools = toolUse(request, service, constraint(request, model));
+  const grammar = outputGrammar(tools.grammar, tools.start === "" && thinks(request, service));
   const conversation = chatInput(tools.offered ? request : { ...request, tools: null }, model);
   let input: PromptInput = tools.start === "" ? conversation : promptWithStart(conversation, tools.start);
   let maxTokens = request.max_completion_tokens ?? request.max_tokens ?? null;
@@ -62,12 +64,17 @@ export async function startChat(
     input = { type: "ids", ids };
   }
   const specialTags = tools.parsed?.format.specialTags === true;
-  const params = samplingParams(specialTags ? { ...request, skip_special_tokens: false } : request, {
-    maxTokens,
-    minTokens: request.min_tokens ?? 0,
-    seed: request.seed ?? null,
-    logprobs: request.logprobs === true ? request.top_logprobs ?? 0 : null,
-  }, model);
+  const params = samplingParams(
+    specialTags ? { ...request, skip_special_tokens: false } : request,
+    {
+      maxTokens,
+      minTokens: request.min_tokens ?? 0,
+      seed: request.seed ?? null,
+      logprobs: request.logprobs === true ? request.top_logprobs ?? 0 : null,
+    },
+    model,
+    grammar,
+  );
   if (params.maxTokens === 0) {
     throw new ApiError(400, "max_tokens: must be at least 1", { param: "max_tokens", code: "invalid_value" });
   }
@@ -86,6 +93,12 @@ export async function startChat(
       parallelToolCalls: request.parallel_tool_calls ?? true,
     }),
   };
+}
+
+/** Whether the answer may begin with a `<think>` block that is split off. */
+function thinks(request: ChatRequest, { options, engine }: Service): boolean {
+  return options.reasoningParser !== "none" && request.separate_reasoning !== false &&
+    engine.model.chatTemplate?.includes("<think>") === true;
 }
 
 /** Null if reasoning is not to be split off; `open` if the prompt ends inside a block that the template opened. */

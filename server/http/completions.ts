@@ -16,6 +16,7 @@ import {
 import { Run, type RunEvent } from "./run.ts";
 import { type CompletionRequest, completionRequestSchema } from "./schemas/completion.ts";
 import { validate } from "./schemas/validate.ts";
+import { constraint, outputGrammar } from "./structured.ts";
 import type { Service } from "./service.ts";
 import { doneEvent, event } from "./sse.ts";
 import { CompletionLogprobs } from "./completion_logprobs.ts";
@@ -41,13 +42,18 @@ export function completionRoutes(service: Service): Hono<AppEnv> {
     if (scoreOnly && !echo) {
       throw new ApiError(400, "max_tokens: 0 is allowed only together with echo", { param: "max_tokens" });
     }
-    const params = samplingParams(request, {
-      maxTokens: scoreOnly ? 1 : request.max_tokens ?? null,
-      minTokens: request.min_tokens ?? 0,
-      seed: request.seed ?? null,
-      logprobs: request.logprobs ?? null,
-      promptLogprobs: echo ? request.logprobs ?? null : null,
-    }, engine.model);
+    const params = samplingParams(
+      request,
+      {
+        maxTokens: scoreOnly ? 1 : request.max_tokens ?? null,
+        minTokens: request.min_tokens ?? 0,
+        seed: request.seed ?? null,
+        logprobs: request.logprobs ?? null,
+        promptLogprobs: echo ? request.logprobs ?? null : null,
+      },
+      engine.model,
+      outputGrammar(constraint(request, engine.model), false),
+    );
     const { id } = c.get("record");
     const run = new Run(
       service,

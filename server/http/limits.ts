@@ -18,6 +18,8 @@ export const httpLimits = {
   messages: 4096,
   contentParts: 1024,
   tools: 128,
+  /** Texts of which the output has to be one. */
+  grammarChoices: 4096,
   toolCallsPerMessage: 128,
   /** Completions per prompt. */
   choices: 128,

@@ -13,6 +13,7 @@ import { choiceParams, promptTokens, requireFewEnough, samplingParams } from "./
 import { Run, type RunEvent } from "./run.ts";
 import { abortRequestSchema, type GenerateBody, generateRequestSchema } from "./schemas/generate.ts";
 import { validate } from "./schemas/validate.ts";
+import { constraint, outputGrammar } from "./structured.ts";
 import type { Service } from "./service.ts";
 import { doneEvent, event } from "./sse.ts";
 
@@ -42,14 +43,19 @@ export function nativeRoutes(service: Service): Hono<AppEnv> {
       const given = sampling[i] ?? {};
       const logprobs = wantLogprobs[i] === true ? top[i] ?? 0 : null;
       const from = start[i] ?? -1;
-      const params = samplingParams(given, {
-        maxTokens: given.max_new_tokens === 0 ? 1 : given.max_new_tokens ?? null,
-        minTokens: given.min_new_tokens ?? 0,
-        seed: given.sampling_seed ?? given.seed ?? null,
-        logprobs,
-        promptLogprobs: from >= 0 ? logprobs : null,
-        promptLogprobsStart: Math.max(0, from),
-      }, model);
+      const params = samplingParams(
+        given,
+        {
+          maxTokens: given.max_new_tokens === 0 ? 1 : given.max_new_tokens ?? null,
+          minTokens: given.min_new_tokens ?? 0,
+          seed: given.sampling_seed ?? given.seed ?? null,
+          logprobs,
+          promptLogprobs: from >= 0 ? logprobs : null,
+          promptLogprobsStart: Math.max(0, from),
+        },
+        model,
+        outputGrammar(constraint(given, model), false),
+      );
       return {
         input,
         params: Array.from({ length: choices }, (_, choice) => choiceParams(params, choice)),

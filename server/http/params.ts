@@ -45,6 +45,7 @@ export function samplingParams(
   fields: SamplingFields,
   lengths: LengthFields,
   model: ModelInfo,
+  grammar: SamplingParams["grammar"] = null,
 ): SamplingParams {
   const base = { ...defaultSamplingParams, ...model.generationDefaults };
   const { maxTokens, minTokens } = lengths;
@@ -79,6 +80,7 @@ export function samplingParams(
     stopTokenIds: (fields.stop_token_ids ?? base.stopTokenIds)
       .map((token) => requireToken(token, "stop_token_ids", model)),
     ignoreEos: fields.ignore_eos ?? base.ignoreEos,
+    grammar,
     skipSpecialTokens: fields.skip_special_tokens ?? base.skipSpecialTokens,
     logprobs: lengths.logprobs,
     promptLogprobs: lengths.promptLogprobs ?? null,

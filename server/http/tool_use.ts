@@ -2,10 +2,13 @@
 // answer is made to begin if a call is demanded.
 
 import type { AnswerParsing } from "./answer_parser.ts";
+import type { GrammarSource } from "../../engine/grammar/source.ts";
 import { ApiError } from "./errors.ts";
+import { hermes } from "./parsers/hermes.ts";
 import { toolFormat } from "./parsers/tool_formats.ts";
-import type { ChatRequest } from "./schemas/chat.ts";
+import type { ChatRequest, ToolInput } from "./schemas/chat.ts";
 import type { Service } from "./service.ts";
+import { namedCall, optionalCalls, requiredCalls } from "./tool_grammar.ts";
 
 /** How a request uses tools. */
 export interface ToolUse {
@@ -15,21 +18,29 @@ export interface ToolUse {
   readonly parsed: AnswerParsing["tools"];
   /** How the answer is made to begin, if a call is demanded. */
   readonly start: string;
+  /** What has to follow `start`; `format` is what the answer has to be if it calls no tool. */
+  readonly grammar: GrammarSource | null;
 }
 
 /** @throws {ApiError} 400 if a call is demanded that cannot be made. */
 export function toolUse(
-  request: Pick<ChatRequest, "tools" | "tool_choice">,
+  request: Pick<ChatRequest, "tools" | "tool_choice" | "parallel_tool_calls">,
   service: Service,
+  answer: GrammarSource | null = null,
 ): ToolUse {
+  const tools = request.tools ?? [];
   const specs = (request.tools ?? []).map(({ function: { name, parameters } }) => ({ name, parameters }));
   const choice = request.tool_choice ?? "auto";
   const template = service.readyEngine.model.chatTemplate ?? "";
   const format = toolFormat(service.options.toolParser, template);
   if (choice === "none" || (choice === "auto" && specs.length === 0)) {
-    return { offered: false, parsed: null, start: "" };
+    return { offered: false, parsed: null, start: "", grammar: answer };
   }
-  if (choice === "auto") return { offered: true, parsed: format && { format, specs }, start: "" };
+  if (format !== hermes) requireFree(tools, answer);
+  if (choice === "auto") {
+    const grammar = format === hermes ? optionalCalls(tools, answer) : answer;
+    return { offered: true, parsed: format && { format, specs }, start: "", grammar };
+  }
   const wanted = choice === "required" ? null : choice.function.name;
   if (format === null) {
     throw new ApiError(400, "the server was started without a tool parser", { param: "tool_choice" });
@@ -38,5 +49,22 @@ export function toolUse(
     const what = wanted === null ? "tools" : `a tool named ${JSON.stringify(wanted)} in tools`;
     throw new ApiError(400, `tool_choice needs ${what}`, { param: "tool_choice", code: "invalid_value" });
   }
-  return { offered: true, parsed: { format, specs }, start: format.start(wanted, template) };
+  const start = format.start(wanted, template);
+  if (format !== hermes) return { offered: true, parsed: { format, specs }, start, grammar: null };
+  const grammar = wanted === null
+    ? requiredCalls(tools, request.parallel_tool_calls ?? true)
+    : namedCall(tools.find((tool) => tool.function.name === wanted)!);
+  return { offered: true, parsed: { format, specs }, start, grammar };
+}
+
+/** Calls in other forms cannot be enforced: nothing may be asked that depends on it. */
+function requireFree(tools: readonly ToolInput[], answer: GrammarSource | null): void {
+  const at = tools.findIndex((tool) => tool.function.strict === true);
+  if (at < 0 && answer === null) return;
+  const param = at < 0 ? "response_format" : `tools[${at}].function.strict`;
+  const what = at < 0 ? "cannot be enforced beside tools" : "cannot be enforced";
+  throw new ApiError(400, `${param}: ${what} with this model's form of calls, only with <tool_call> blocks`, {
+    param,
+    code: "invalid_value",
+  });
 }

@@ -3,7 +3,7 @@
 
 import type { Register } from "../gpu.ts";
 import assert from "node:assert/strict";
-import { sampledRow, SampleFlag } from "../../kernels/sampling.ts";
+import { allows, sampledRow, SampleFlag } from "../../kernels/sampling.ts";
 import { type DType, formats } from "../../kernels/formats/mod.ts";
 import type {
   Activation,
@@ -357,7 +357,7 @@ export function testBackend(
   });
 
   for (const [vocabSize, dtype] of [[64, "f32"], [1000, "q8"], [5003, "f32"]] as const) {
-    test(`sampling chooses what the reference chooses from the same logits, vocabulary ${vocabSize}`, async (tested) => {
+    test(`sampling chooses what the reference chooses from the same logits, under masks, too, vocabulary ${vocabSize}`, async (tested) => {
       const hidden = 32, rows = 12;
       tested.createState({ ...baseState, vocabSize });
       const random = new Random(vocabSize);
@@ -378,6 +378,7 @@ export function testBackend(
           seed: [random.int(0, 2 ** 32 - 1), random.int(0, 5)] as const,
           logprobs: random.pick([0, 1, 4, 21]),
           bias: s % 3 === 0 ? [[s, -Infinity], [s + 1, 2.5]] as const : [],
+          ...(s % 2 === 1 ? { mask: randomMask(random, vocabSize) } : {}),
         }));
         const sequences = parameters.map((_, row) => ({ row, cached: 12, extend: 1 }));
         const tokens = sequences.map(({ row }) => ({
@@ -399,6 +400,7 @@ export function testBackend(
           const row = sampledRow(sampling, s);
           const penalized = penalize(logits, row, Uint32Array.from(tokens[s]!.ids));
           const expected = draw(penalized, row, 13);
+          assert.ok(row.mask === undefined || allows(row.mask, expected));
           assert.equal(result.tokens[s], expected, `round ${round} row ${s} ${JSON.stringify(p)}`);
           assertLogprobs(result, s, p.logprobs!, logits);
         });
@@ -467,4 +469,15 @@ function assertLogprobs(
       Math.abs(result.topLogprobs[s * result.topCount + i]! - (logits[order[i]!]! - logTotal)) < 1e-3,
     );
   }
+}
+
+/** One token, a few, half of them, or all but a few. */
+function randomMask(random: Random, vocabSize: number): Uint32Array {
+  const mask = new Uint32Array(Math.ceil(vocabSize / 32));
+  const share = random.pick([0, 0.01, 0.5, 0.99]);
+  const certain = random.int(0, vocabSize - 1);
+  for (let token = 0; token < vocabSize; token++) {
+    if (token === certain || random.next() < share) mask[token >> 5]! |= 1 << (token & 31);
+  }
+  return mask;
 }

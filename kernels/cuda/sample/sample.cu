@@ -1,4 +1,4 @@
-// The end of a forward, on the logits [rows, stride] of the sampled rows: penalties and biases, the limits of top-k,
+// The end of a forward, on the logits [rows, stride] of the sampled rows: penalties, biases and masks, the limits of top-k,
 // top-p and min-p, the draw, and log-probabilities. Every kernel finds a row's parameters in its record in the plan.
 //
 // The draw is the argmax of logits with Gumbel noise (Gumbel 1954) that is a hash of (seed, position, token): the same
@@ -10,7 +10,7 @@
 enum Sample {
   FLAGS = 2, TEMPERATURE = 3, TOP_K = 4, TOP_P = 5, MIN_P = 6, PRESENCE = 7, FREQUENCY = 8, REPETITION = 9,
   PROMPT_LENGTH = 10, SEED_LOW = 11, SEED_HIGH = 12, LOGPROBS = 13, ROW = 14, POSITION = 15, BIAS_AT = 16,
-  BIAS_COUNT = 17
+  BIAS_COUNT = 17, MASK_AT = 1
 };
 const u32 SCORE = 2, NO_TOKEN = 0xffffffffu, NAN_BITS = 0x7fc00000u;
 const int CHUNK = 4096;
@@ -73,6 +73,16 @@ KERNEL add_bias(const u32* plan, float* logits, int stride) {
   if (row >= plan[SAMPLES] || i >= field(plan, row, BIAS_COUNT)) return;
   const u32* entry = plan + field(plan, row, BIAS_AT) + 2 * i;
   logits[(size_t)row * stride + entry[0]] += __uint_as_float(entry[1]);
+}
+// What a row's mask does not allow is forbidden. Grid: (vocabulary / 256, rows).
+KERNEL apply_masks(const u32* plan, float* logits, int vocabSize, int stride) {
+  letNextStart();
+  waitForPrevious();
+  const u32 row = blockIdx.y, i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (row >= plan[SAMPLES] || i >= (u32)vocabSize) return;
+  const u32 mask = field(plan, row, MASK_AT);
+  if (mask != 0 && (plan[mask + i / 32] >> (i % 32) & 1) == 0)
+    logits[(size_t)row * stride + i] = __uint_as_float(0xff800000u);
 }
 
 // --- Limits: of each row the smallest logit that top-k, top-p and min-p let through, without a sort. A histogram over

@@ -150,7 +150,7 @@ function launchSampler(
   const kernel = (name: string) => device.kernel("sample", name);
   const chunks = divideUp(vocabSize, chunkTokens);
   let original = logits;
-  if (needs.logprobs && (needs.history > 0 || needs.biases > 0)) {
+  if (needs.logprobs && (needs.history > 0 || needs.biases > 0 || needs.masks)) {
     // The log-probabilities are those of the model, not of the penalised distribution.
     original = scratch(forward, "rawLogits", 4 * count * stride);
     device.copy(original, logits, 4 * count * stride);
@@ -173,6 +173,10 @@ function launchSampler(
   }
   if (needs.biases > 0) {
     device.launch(kernel("add_bias"), [divideUp(needs.biases, 64), count], 64, 0, [plan, logits, stride]);
+  }
+  if (needs.masks) {
+    const grid = [divideUp(vocabSize, 256), count] as const;
+    device.launch(kernel("apply_masks"), grid, 256, 0, [plan, logits, vocabSize, stride]);
   }
   let limits = 0n;
   if (needs.limits) {

@@ -1,7 +1,7 @@
 // The sampling part of a packed plan: a record per sampled row, its biases, and which parts of the sampler are needed.
 
 import type { BatchPlan } from "../../plan.ts";
-import { isFiltered, isPenalized, rowWords, sampledRows } from "../../sampling.ts";
+import { isFiltered, isPenalized, maskOf, rowWords, sampledRows } from "../../sampling.ts";
 import { needsWholeRow } from "../../vocabulary.ts";
 import type { Regions } from "./regions.ts";
 import { contentAt, Sample, sampleWords, Word } from "./words.ts";
@@ -22,6 +22,8 @@ export interface SamplingNeeds {
   readonly history: number;
   /** Most biases of a row. */
   readonly biases: number;
+  /** Whether some row has a mask. */
+  readonly masks: boolean;
   /** Top-k, top-p or min-p. */
   readonly limits: boolean;
   /** Whether some row reports log-probabilities. */
@@ -45,7 +47,7 @@ export function samplingNeeds(
     logprobs ||= row.logprobs > 0;
     wholeRows ||= needsWholeRow(row);
   }
-  return { history, biases, limits, logprobs, wholeRows };
+  return { history, biases, masks: sampling.maskRow.length > 0, limits, logprobs, wholeRows };
 }
 
 /** Biases of each sampled row, added up per token: (token → value). */
@@ -99,6 +101,10 @@ export function packSamples(
     const token = words[Sample.token]!, b = words[Sample.sequence]!;
     regions.set(record + Sample.row, plan.row[b]!);
     regions.set(record + Sample.position, plan.cachedLength[b]! + step + token - starts[b]!);
+    const mask = maskOf(sampling, s);
+    const maskAt = mask ? regions.take(mask.length) : 0;
+    regions.set(record + Sample.maskAt, maskAt);
+    mask?.forEach((word, at) => regions.set(maskAt + at, word));
     const list = bias.get(s);
     if (list === undefined) continue;
     let biasAt = regions.take(2 * list.size);

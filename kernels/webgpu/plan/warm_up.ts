@@ -9,7 +9,7 @@ import type { BatchPlan } from "../../plan.ts";
 import { fullSampler, greedySampler, packSampling, type SampledRow, SampleFlag } from "../../sampling.ts";
 
 /** What the plans depend on. */
-type Sizes = Pick<StateSpec, "maxRows" | "maxTokens" | "maxSamples" | "contextLength">;
+type Sizes = Pick<StateSpec, "maxRows" | "maxTokens" | "maxSamples" | "contextLength" | "vocabSize">;
 
 /** A number of tokens from each range in which every kernel keeps its shape; the largest step comes on top. */
 const sizes = [1, 2, 3, 5, 9, 17, 33, 65, 129, 257, 513];
@@ -25,6 +25,7 @@ const mostSoftwareTokens = 65;
 
 /** The plans, smallest first; `software` says that the device is a software driver. */
 export function* warmUpPlans(state: Sizes, software: boolean): Generator<BatchPlan> {
+  const mask = new Uint32Array(Math.ceil(state.vocabSize / 32)).fill(0xffffffff);
   const most = Math.min(software ? mostSoftwareTokens : Infinity, state.maxTokens);
   // The last position of all is left free, for the token that is drawn.
   const room = state.contextLength - 1;
@@ -34,21 +35,21 @@ export function* warmUpPlans(state: Sizes, software: boolean): Generator<BatchPl
   for (const n of [...sizes.filter((size) => size < most), most]) {
     if (n <= Math.min(state.maxRows, state.maxSamples)) {
       const ones = new Array<number>(n).fill(1);
-      yield makePlan(ones, 0, false);
-      yield makePlan(ones, 0, true);
-      yield makePlan(ones, middle, false);
-      yield makePlan(ones, long, false);
+      yield makePlan(ones, 0, null);
+      yield makePlan(ones, 0, mask);
+      yield makePlan(ones, middle, null);
+      yield makePlan(ones, long, null);
     }
-    if (n > 1) yield makePlan(chunks(n, room), 0, false);
+    if (n > 1) yield makePlan(chunks(n, room), 0, null);
     // Beside a prompt tokens are decoded by another kernel than alone.
     if (n < state.maxRows && n + promptTokens <= state.maxTokens && promptTokens <= room) {
       const mixed = [...new Array<number>(n).fill(1), promptTokens];
-      yield makePlan(mixed, 0, false);
-      yield makePlan(mixed, long, false);
+      yield makePlan(mixed, 0, null);
+      yield makePlan(mixed, long, null);
     }
   }
   // The last tokens of a long prompt, where there is only one row.
-  yield makePlan(chunks(Math.min(2, most), room), long, false);
+  yield makePlan(chunks(Math.min(2, most), room), long, null);
 }
 
 /** A prompt of n tokens as sequences no longer than the context. */
@@ -58,8 +59,8 @@ function chunks(n: number, most: number): number[] {
   return lengths;
 }
 
-/** Sequences that each have `cached` positions, greedy or with every option of the sampler. */
-function makePlan(extendLengths: readonly number[], cached: number, everything: boolean): BatchPlan {
+/** Sequences that each have `cached` positions, greedy or, with a mask, with every option of the sampler. */
+function makePlan(extendLengths: readonly number[], cached: number, mask: Uint32Array | null): BatchPlan {
   const decode = extendLengths.every((n) => n === 1);
   let end = 0;
   const token = extendLengths.map((n) => (end += n) - 1);
@@ -73,21 +74,26 @@ function makePlan(extendLengths: readonly number[], cached: number, everything: 
     cachedLength: new Uint32Array(extendLengths.length).fill(cached),
     extendLength: Uint32Array.from(extendLengths),
     sampling: packSampling(
-      sampledRows(decode ? token : token.slice(-1), decode ? 0 : token.length - 1, everything),
+      sampledRows(decode ? token : token.slice(-1), decode ? 0 : token.length - 1, mask),
     ),
   };
 }
 
-function sampledRows(tokens: readonly number[], firstSequence: number, everything: boolean): SampledRow[] {
+function sampledRows(
+  tokens: readonly number[],
+  firstSequence: number,
+  mask: Uint32Array | null,
+): SampledRow[] {
   return tokens.map((token, i) => ({
-    ...(everything ? fullSampler : greedySampler),
+    ...(mask ? fullSampler : greedySampler),
     token,
     sequence: firstSequence + i,
     flags: SampleFlag.Draw,
     promptLength: 0,
     seedLow: 0,
     seedHigh: 0,
-    logprobs: everything ? 6 : 0,
-    bias: everything && i === 0 ? [[0, 1]] : [],
+    logprobs: mask ? 6 : 0,
+    bias: mask && i === 0 ? [[0, 1]] : [],
+    ...(mask && i === 0 ? { mask } : {}),
   }));
 }

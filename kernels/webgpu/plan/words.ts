@@ -42,6 +42,8 @@ export const contentAt: number = headerWords;
 /** Words of a sampled row's record: the plan's own, and what the device needs on top. */
 export const Sample = {
   ...RowWord,
+  /** Where the mask begins; 0 for none. It takes the place of `sequence`, which the device has no use for. */
+  maskAt: RowWord.sequence,
   row: rowWords,
   position: rowWords + 1,
   biasAt: rowWords + 2,

@@ -8,7 +8,7 @@ import { resultWords, Word } from "../plan/words.ts";
 import type { SampleGroup, SamplingNeeds } from "../plan/pack_sampling.ts";
 import { chunkCount, drawChunks, drawFinish, type Logits, type LogitsShape } from "./draw.ts";
 import { chunkWords, logprobChunks, logprobFinish } from "./logprobs.ts";
-import { applyBias, applyPenalties, countHistory } from "./penalties.ts";
+import { applyBias, applyMasks, applyPenalties, countHistory } from "./penalties.ts";
 import { sampleLimits } from "./threshold.ts";
 import type { DeviceBuffer } from "../device/buffers.ts";
 import type { DeviceMatrix } from "../state/weights.ts";
@@ -118,7 +118,7 @@ function recordSampler(
   const history = historyLength(needs, forward.step, contextLength);
   const chunks = chunkCount(shape, caps);
   const logitBytes = 4 * count * shape.stride;
-  const changed = history > 0 || needs.biases > 0;
+  const changed = history > 0 || needs.biases > 0 || needs.masks;
   // The log-probabilities are those of the model, not of the penalised distribution.
   const original = needs.logprobs && changed ? sharedBuffer(forward, "rawLogits", logitBytes) : logits;
   if (original !== logits) forward.recorder.copy(logits.gpu, 0, original.gpu, 0, logitBytes);
@@ -137,6 +137,7 @@ function recordSampler(
     dispatch(forward, applyPenalties(shape, contextLength, history, count), buffers);
   }
   if (needs.biases > 0) dispatch(forward, applyBias(shape, needs.biases, count), buffers);
+  if (needs.masks) dispatch(forward, applyMasks(shape, count), buffers);
   if (needs.limits) dispatch(forward, sampleLimits(shape, count, caps), buffers);
   dispatch(forward, drawChunks(shape, needs.limits, count, caps), buffers);
   dispatch(forward, drawFinish(chunks, contextLength, count, caps), buffers);

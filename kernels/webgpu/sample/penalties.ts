@@ -1,9 +1,10 @@
-// Presence, frequency and repetition penalties and logit biases, applied to the logits in place.
+// Presence, frequency and repetition penalties, logit biases and masks, applied to the logits in place.
 //
 // A row's history stands in the token pool. One kernel counts it, a thread per position, into an array of
 // [rows, vocabulary] words (top bit: occurs at all; rest: how often in the output); a second one goes through the
 // same positions: the first thread to exchange a token's count for zero applies it. So the array is clean again for the
-// next step, and no pass over the vocabulary is needed. Biases come last, a thread per entry.
+// next step, and no pass over the vocabulary is needed. Biases follow, a thread per entry,
+// and masks come last, a thread per token.
 // Grid: (positions / 128, rows) and (biases / 64, rows). Bound by launch.
 
 import { SampleFlag } from "../../sampling.ts";
@@ -15,6 +16,7 @@ import { type LogitsShape, type SampleCall, sampleRecord } from "./draw.ts";
 
 const threads = 128;
 const biasThreads = 64;
+const maskThreads = 256;
 
 /** The position of this thread in its row's history and the token there, or an early return. */
 const historyEntry = (vocabSize: number, contextLength: number) =>
@@ -86,6 +88,25 @@ ${elementMain(biasThreads)} {
   if (id.x >= field(id.y, ${Sample.biasCount}u)) { return; }
   let entry = field(id.y, ${Sample.biasAt}u) + 2u * id.x;
   logits[id.y * ${stride}u + plan[entry]] += bitcast<f32>(plan[entry + 1u]);
+}`,
+  });
+}
+
+/** Forbids what the masks of `rows` rows do not allow. */
+export function applyMasks({ vocabSize, stride }: LogitsShape, rows: number): SampleCall {
+  return kernel({
+    key: `mask ${vocabSize}/${stride}`,
+    buffers: { logits: write("f32") },
+    workgroups: [divideUp(vocabSize, maskThreads), rows, 1],
+    code: () =>
+      `${sampleRecord}
+${elementMain(maskThreads)} {
+  let mask = field(id.y, ${Sample.maskAt}u);
+  if (id.x >= ${vocabSize}u || mask == 0u) { return; }
+  if ((plan[mask + id.x / 32u] >> (id.x % 32u) & 1u) == 0u) {
+    // Minus infinity, which a constant expression may not be.
+    logits[id.y * ${stride}u + id.x] = bitcast<f32>(max(0xff800000u, id.x));
+  }
 }`,
   });
 }

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { limits } from "../../../engine/params.ts";
 import { httpLimits } from "../limits.ts";
 import { commonFields } from "./sampling.ts";
+import { responseFormatSchema } from "./structured.ts";
 
 const name = z.string().max(httpLimits.nameLength);
 
@@ -86,9 +87,7 @@ export const chatRequestSchema = z.object({
   logprobs: z.boolean().nullish(),
   top_logprobs: z.int().min(0).max(limits.logprobs).nullish(),
   separate_reasoning: z.boolean().nullish().describe("False leaves <think> text in the content."),
-  response_format: z.object({
-    type: z.literal("text", { error: "only text is supported: this server has no constrained decoding" }),
-  }).nullish(),
+  response_format: responseFormatSchema,
   modalities: z.array(z.literal("text", { error: "only text is supported" })).nullish(),
   functions: z.null({ error: "deprecated; use tools" }).optional(),
   function_call: z.null({ error: "deprecated; use tool_choice" }).optional(),

@@ -5,6 +5,7 @@ import { z } from "zod";
 import { limits } from "../../../engine/params.ts";
 import { samplerFields } from "../../../engine/sampler_fields.ts";
 import { httpLimits } from "../limits.ts";
+import { sglangConstraints, vllmConstraints } from "./structured.ts";
 
 /** One stop string or several. */
 export const stopSchema = z.union([
@@ -22,8 +23,7 @@ export const logitBiasSchema = z.record(z.string().regex(/^\d{1,10}$/), z.number
 
 const name = z.string().max(httpLimits.nameLength);
 
-/** Fields that would change the output if they were obeyed: refused rather than ignored. */
-const unsupported = z.null({ error: "not supported" }).optional();
+/** A field that would change the output if it were obeyed: refused rather than ignored. */
 const unsupportedSwitch = z.literal(false, { error: "not supported" }).nullish();
 
 /** Ranges of SGLang's native `sampling_params` as well. */
@@ -39,10 +39,7 @@ export const sharedSampling = {
   ignore_eos: z.boolean().nullish(),
   skip_special_tokens: z.boolean().nullish(),
   n: z.int().min(1).max(httpLimits.choices).nullish(),
-  regex: unsupported,
-  ebnf: unsupported,
-  json_schema: unsupported,
-  structural_tag: unsupported,
+  ...sglangConstraints,
 };
 
 /** Fields that all endpoints with sampling share. */
@@ -58,10 +55,6 @@ export const commonFields = {
   cache_salt: z.string().max(httpLimits.saltLength).nullish().describe(
     "Prompts share cached prefixes only with prompts of the same salt.",
   ),
-  guided_json: unsupported,
-  guided_regex: unsupported,
-  guided_choice: unsupported,
-  guided_grammar: unsupported,
-  structured_outputs: unsupported,
+  ...vllmConstraints,
   use_beam_search: unsupportedSwitch,
 };

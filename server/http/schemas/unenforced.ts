@@ -1,9 +1,9 @@
-// What only constrained decoding could keep is refused by name: ignored, it would give an answer that only looks as
-// if it had been obeyed. The one place to change when the engine can.
+// What this API does not hand on to constrained decoding is refused by name: ignored, it would give an answer that
+// only looks as if it had been obeyed.
 
 import { z } from "zod";
 
-const reason = "this server has no constrained decoding";
+const reason = "constrained decoding is for /v1/chat/completions, /v1/completions and /generate";
 
 /** A tool's `strict`. */
 export const strictSwitch = z.literal(false, { error: `strict tools are not supported: ${reason}` })

@@ -23,6 +23,7 @@ export const baseConfig: SchedulerConfig = {
   contextLength: 128,
   vocabSize: 50,
   eosIds: [0],
+  tokenizerDir: null,
   cache: "radix",
   overlap: true,
   maxDecodeSteps: 1,
@@ -100,6 +101,7 @@ export class Driver {
     this.scheduler = new Scheduler(this.config, {
       toExecutors: (message) => this.executor.receive(message),
       toDetokenizer: (message) => this.#detokenize(message),
+      toGrammar: () => assert.fail("no request is constrained"),
     });
   }
 

@@ -437,6 +437,7 @@ Deno.test("the next plan is sent before the news of the last result", () => {
       executor.receive(message);
     },
     toDetokenizer: (message: ToDetokenizer) => void log.push(message.type),
+    toGrammar: () => assert.fail("no request is constrained"),
   });
   const params = new Driver().send([1], { maxTokens: 9, ...forced }).params;
   scheduler.processInput({

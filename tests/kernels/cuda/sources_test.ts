@@ -46,7 +46,7 @@ Deno.test("kernels read the plan's words where they are written", async () => {
     const field = name.toLowerCase().replaceAll(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
     assert.equal(at, known[renamed[field] ?? field], name);
   }
-  assert.equal(Object.keys(record).length, 16);
+  assert.equal(Object.keys(record).length, 17);
 });
 
 Deno.test("every module that is compiled is embedded, and every source is compiled", async () => {

@@ -130,6 +130,7 @@ function randomPlan(
     promptLength: 1,
     logprobs: random.pick([0, 0, 0, 1, 4]),
     bias: random.pick([[], [], [[3, 1], [5, -1]]]),
+    ...(random.next() < 0.2 ? { mask: new Uint32Array(128).fill(5) } : {}),
   }));
   return plan(id, sequences, { sampling: samplingRows(sequences, parameters) });
 }
@@ -146,7 +147,7 @@ for (const [name, options] of [["a large GPU's kernels", largeGpu], ["the adapte
         calls(GPUDevice.prototype, "createComputePipeline", () => {
           for (const plan of plans) recording.record(plan);
         });
-      assert.ok(await compiled(warmUpPlans(state, software)) > 10);
+      assert.ok(await compiled(warmUpPlans({ ...state, ...changes }, software)) > 10);
       const random = new Random(1);
       const served = Array.from({ length: 300 }, (_, i) => randomPlan(i + 1, state, random));
       assert.equal(await compiled(served), 0);

@@ -124,7 +124,8 @@ Deno.test("wrong prompts and combinations are 400s that name the field", async (
     [{ prompt: "x", max_tokens: 0 }, "max_tokens"],
     [{ prompt: "x", logprobs: 21 }, "logprobs"],
     [{ prompt: Array(100).fill("x"), n: 100 }, "n"],
-    [{ prompt: "x", guided_json: {} }, "guided_json"],
+    [{ prompt: "x", guided_json: 5 }, "guided_json"],
+    [{ prompt: "x", structured_outputs: { json: {}, regex: "a" } }, "structured_outputs.regex"],
   ];
   for (const [body, param] of cases) {
     const response = await post(app, "/v1/completions", body);

@@ -128,7 +128,7 @@ Deno.test("wrong native requests are 400s that name the field", async () => {
     [{ text: ["a", "b"], sampling_params: [{}] }, "sampling_params"],
     [{ text: ["a", "b"], sampling_params: [{ n: 1 }, { n: 2 }] }, "sampling_params"],
     [{ text: "a", sampling_params: { temperature: -1 } }, "sampling_params.temperature"],
-    [{ text: "a", sampling_params: { regex: "a*" } }, "sampling_params.regex"],
+    [{ text: "a", sampling_params: { regex: 5 } }, "sampling_params.regex"],
     [{ text: "a", top_logprobs_num: 21 }, "top_logprobs_num"],
     [{ text: "a", rid: "" }, "rid"],
   ];

@@ -1,0 +1,87 @@
+// What structured output costs a batch: tokens per second of requests that run together, half of them constrained,
+// beside the same batch without a constraint, in turns.
+//
+//   deno run -A bench/structured.ts [--model DIR] [--device cpu] [--requests 32] [--tokens 128] [--rounds 5]
+
+import { parseArgs } from "node:util";
+import { Engine } from "../engine/engine.ts";
+import { defaultEngineOptions, type EngineOptions } from "../engine/options.ts";
+import { defaultSamplingParams, type SamplingParams } from "../engine/params.ts";
+
+const { values } = parseArgs({
+  options: {
+    model: { type: "string", default: new URL("../models/pocket", import.meta.url).pathname },
+    device: { type: "string", default: "cpu" },
+    requests: { type: "string", default: "32" },
+    tokens: { type: "string", default: "128" },
+    rounds: { type: "string", default: "5" },
+    overlap: { type: "string", default: "true" },
+    dummy: { type: "boolean", default: false },
+  },
+});
+const requests = Number(values.requests), tokens = Number(values.tokens), rounds = Number(values.rounds);
+
+/** A schema whose texts do not end before the tokens are out. */
+const schema = {
+  type: "array",
+  minItems: 1000,
+  items: {
+    type: "object",
+    properties: {
+      name: { type: "string", minLength: 3, maxLength: 20 },
+      age: { type: "integer", minimum: 0, maximum: 120 },
+      kind: { enum: ["cat", "dog", "bird"] },
+    },
+    required: ["name", "age", "kind"],
+    additionalProperties: false,
+  },
+};
+
+/** Seconds of the batch, and of its requests, each kind by itself: whole tokens per second. */
+async function run(engine: Engine, constrained: (i: number) => boolean): Promise<number> {
+  const params = (i: number): SamplingParams => ({
+    ...defaultSamplingParams,
+    seed: i,
+    maxTokens: tokens,
+    ignoreEos: true,
+    grammar: constrained(i) ? { source: { kind: "json_schema", schema }, reasoning: false } : null,
+  });
+  const began = performance.now();
+  const done = await Promise.all(
+    Array.from(
+      { length: requests },
+      (_, i) =>
+        engine.submit({ input: { type: "text", text: `List number ${i}:` }, params: params(i) }).complete(),
+    ),
+  );
+  const seconds = (performance.now() - began) / 1000;
+  return done.reduce((sum, each) => sum + each.tokens.length, 0) / seconds;
+}
+
+const median = (list: readonly number[]) => list.toSorted((a, b) => a - b)[list.length >> 1]!;
+
+await using engine = await Engine.start({
+  ...defaultEngineOptions,
+  modelDir: values.model,
+  device: values.device as EngineOptions["device"],
+  overlap: values.overlap === "true",
+  dummyWeights: values.dummy,
+});
+const free: number[] = [], half: number[] = [], all: number[] = [];
+await run(engine, (i) => i % 2 === 0); // compiles, and fills the caches
+for (let round = 0; round < rounds; round++) {
+  free.push(await run(engine, () => false));
+  half.push(await run(engine, (i) => i % 2 === 0));
+  all.push(await run(engine, () => true));
+}
+console.log(JSON.stringify(
+  {
+    device: engine.model.device.description,
+    requests,
+    tokens,
+    tokens_per_second: { free: median(free), half_constrained: median(half), all_constrained: median(all) },
+    ratio: { half: median(half) / median(free), all: median(all) / median(free) },
+  },
+  null,
+  2,
+));

@@ -1,0 +1,63 @@
+/**
+ * The scheduler's end of the grammar worker, which is started when the first grammar comes. If it fails, the requests
+ * that it had fail, and the next grammar starts another one.
+ */
+import { WorkerHandle } from "../../workers/handle.ts";
+import type { FromGrammar, ToGrammar } from "./messages.ts";
+import type { GrammarSetup } from "./worker.ts";
+
+/** Sends to a worker that may have to be started first. */
+export class GrammarClient implements Disposable {
+  readonly #setup: Omit<GrammarSetup, "type" | "modelDir"> & { readonly modelDir: string | null };
+  readonly #onAnswer: (answer: FromGrammar) => void;
+  readonly #open = new Set<number>();
+  #worker: WorkerHandle<FromGrammar> | null = null;
+
+  /** `modelDir`: null where there is no tokenizer. Nothing is started yet. */
+  constructor(
+    setup: Omit<GrammarSetup, "type" | "modelDir"> & { readonly modelDir: string | null },
+    onAnswer: (answer: FromGrammar) => void,
+  ) {
+    this.#setup = setup;
+    this.#onAnswer = onAnswer;
+  }
+
+  /** Sends; answers come to `onAnswer`. */
+  send(message: ToGrammar): void {
+    const { modelDir } = this.#setup;
+    const { key } = message;
+    if (modelDir === null) {
+      const text = "structured output needs a tokenizer, and there is none";
+      if (message.type === "open") {
+        queueMicrotask(() => this.#onAnswer({ type: "refused", key, code: "invalid", message: text }));
+      }
+      return;
+    }
+    if (message.type === "open") this.#open.add(key);
+    else if (!this.#open.has(key)) return; // lost with the worker before
+    if (message.type === "close") this.#open.delete(key);
+    (this.#worker ??= this.#start({ ...this.#setup, type: "init", modelDir })).post(message);
+  }
+
+  /** Ends the worker. */
+  [Symbol.dispose](): void {
+    this.#open.clear();
+    this.#worker?.[Symbol.dispose]();
+    this.#worker = null;
+  }
+
+  #start(setup: GrammarSetup): WorkerHandle<FromGrammar> {
+    const url = new URL("./worker.ts", import.meta.url);
+    const worker = new WorkerHandle<FromGrammar>(url, "grammar worker", this.#onAnswer);
+    void worker.dead.then((reason) => {
+      this.#worker = null;
+      worker[Symbol.dispose]();
+      for (const key of this.#open) {
+        this.#onAnswer({ type: "refused", key, code: "unavailable", message: reason.message });
+      }
+      this.#open.clear();
+    });
+    worker.post(setup);
+    return worker;
+  }
+}

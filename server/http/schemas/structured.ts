@@ -1,0 +1,72 @@
+// The fields that constrain the output: OpenAI's response_format, vLLM's structured_outputs and guided_*, SGLang's
+// json_schema, regex, ebnf and structural_tag. What they mean is in `../structured.ts`.
+
+import { z } from "zod";
+import { httpLimits } from "../limits.ts";
+
+const name = z.string().max(httpLimits.nameLength);
+
+/** A schema: an object or a boolean. */
+const schema = z.union([z.record(z.string(), z.unknown()), z.boolean()]);
+
+/** A schema, or its text. */
+const schemaOrText = z.union([schema, z.string()]);
+
+const choices = z.array(z.string()).min(1).max(httpLimits.grammarChoices);
+
+const legacyTag = z.object({
+  type: z.literal("structural_tag"),
+  structures: z.array(z.object({ begin: z.string(), schema: schema.nullish(), end: z.string() })).min(1).max(
+    httpLimits.tools,
+  ),
+  triggers: z.array(z.string().min(1)).min(1).max(httpLimits.tools),
+});
+
+/** SGLang's and vLLM's: free text with tags in it whose content follows a schema. */
+export const structuralTagSchema = legacyTag;
+
+/** OpenAI's, with SGLang's structural tags. */
+export const responseFormatSchema = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("text") }),
+  z.object({ type: z.literal("json_object") }),
+  z.object({
+    type: z.literal("json_schema"),
+    json_schema: z.object({
+      name: name.nullish(),
+      description: z.string().nullish(),
+      schema: schema.nullish(),
+      strict: z.boolean().nullish(),
+    }),
+  }),
+  legacyTag,
+]).nullish().describe("What the answer has to be; enforced while it is generated.");
+
+/** SGLang's. */
+export const sglangConstraints = {
+  json_schema: schemaOrText.nullish().describe("A JSON Schema, or its text."),
+  regex: z.string().nullish().describe("An ECMAScript regular expression for the whole output."),
+  ebnf: z.string().nullish().describe("A grammar whose first rule is root."),
+  structural_tag: z.union([z.string(), structuralTagSchema]).nullish(),
+};
+
+/** vLLM's, of two generations. */
+export const vllmConstraints = {
+  structured_outputs: z.object({
+    json: schemaOrText.nullish(),
+    regex: z.string().nullish(),
+    choice: choices.nullish(),
+    grammar: z.string().nullish(),
+    json_object: z.boolean().nullish(),
+    structural_tag: z.union([z.string(), structuralTagSchema]).nullish(),
+  }).nullish(),
+  guided_json: schemaOrText.nullish(),
+  guided_regex: z.string().nullish(),
+  guided_choice: choices.nullish(),
+  guided_grammar: z.string().nullish(),
+};
+
+/** Checked fields. */
+export type ConstraintFields =
+  & z.infer<z.ZodObject<typeof sglangConstraints>>
+  & z.infer<z.ZodObject<typeof vllmConstraints>>
+  & { readonly response_format?: z.infer<typeof responseFormatSchema> };

@@ -1,0 +1,5 @@
+// Structured output on the CPU.
+
+import { testStructured } from "./structured.ts";
+
+testStructured("cpu", 2);
