@@ -58,6 +58,7 @@ export const layersOfEngine: readonly string[] = [
 const layers: readonly Module[] = [
   { name: "workers, watched and restarted", paths: ["engine/workers"], mini: null, sglang: null },
   { name: "checkpoint formats", paths: ["engine/weights"], mini: null, sglang: null },
+  { name: "grammars", paths: ["engine/grammar"], mini: null, sglang: null },
   { name: "chat template language", paths: ["engine/jinja"], mini: null, sglang: null },
   { name: "kernels, shared", paths: ["kernels/*.ts", "kernels/formats"], mini: null, sglang: null },
   { name: "kernels, WebGPU", paths: ["kernels/webgpu"], mini: 3360, sglang: 166788 },
