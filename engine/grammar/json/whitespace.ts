@@ -4,8 +4,8 @@
  * bounded, because a small model that is not allowed anything else it likes writes blanks for ever.
  */
 
-/** Blanks of one indentation at most. */
-export const MAX_INDENT = 96;
+/** Blanks of one indentation at most. Where a model wants more it gets fewer, which is JSON all the same. */
+export const MAX_INDENT = 16;
 const MAX_BLANKS = 2;
 const AFTER_RETURN = MAX_BLANKS + 1;
 const NEW_LINE = MAX_BLANKS + 2;
