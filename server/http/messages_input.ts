@@ -25,9 +25,9 @@ export function promptOf(request: MessagesPrompt): ChatTask {
   };
   return {
     messages,
-    tools: request.tools?.map(({ name, description, input_schema }) => ({
+    tools: request.tools?.map(({ name, description, input_schema, strict }) => ({
       type: "function" as const,
-      function: { name, description: description ?? "", parameters: input_schema },
+      function: { name, description: description ?? "", parameters: input_schema, strict },
     })),
     tool_choice: choice?.type === "tool"
       ? { type: "function", function: { name: choice.name } }
@@ -42,8 +42,10 @@ export function promptOf(request: MessagesPrompt): ChatTask {
 
 /** The whole request in the form of OpenAI's chat. */
 export function chatRequestOf(request: MessagesRequest): ChatTask {
+  const format = request.output_config?.format ?? request.output_format;
   return {
     ...promptOf(request),
+    ...(format ? { response_format: { type: format.type, json_schema: { schema: format.schema } } } : {}),
     max_completion_tokens: request.max_tokens,
     stop: request.stop_sequences,
     temperature: request.temperature,

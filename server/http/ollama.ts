@@ -16,6 +16,7 @@ import {
 import { OllamaAnswer, OllamaForm } from "./ollama_output.ts";
 import { requireModel, samplingParams } from "./params.ts";
 import { Run } from "./run.ts";
+import { constraint, outputGrammar } from "./structured.ts";
 import type { ChatMessageInput } from "./schemas/chat.ts";
 import {
   type OllamaChat,
@@ -92,12 +93,17 @@ export function ollamaRoutes(service: Service): Hono<AppEnv> {
     const { ids } = await service.ask(engine.encode({ type: "text", text: prompt }, c.get("client")));
     const asked = task.max_completion_tokens ?? null;
     const fits = asked !== null && ids.length + asked <= engine.model.contextLength;
-    const params = samplingParams(task, {
-      maxTokens: fits ? asked : null,
-      minTokens: 0,
-      seed: task.seed ?? null,
-      logprobs: null,
-    }, engine.model);
+    const params = samplingParams(
+      task,
+      {
+        maxTokens: fits ? asked : null,
+        minTokens: 0,
+        seed: task.seed ?? null,
+        logprobs: null,
+      },
+      engine.model,
+      outputGrammar(constraint(task, engine.model), false),
+    );
     const run = new Run(service, service.readyEngine, c.var, [{
       input: { type: "ids", ids },
       params: [params],
@@ -126,7 +132,7 @@ function loaded(service: Service, content: Record<string, unknown>): Record<stri
   };
 }
 
-function settings({ options, think }: OllamaChat | OllamaGenerate): Omit<ChatTask, "messages"> {
+function settings({ options, think, format }: OllamaChat | OllamaGenerate): Omit<ChatTask, "messages"> {
   const most = options?.num_predict ?? -1;
   if (most === 0) {
     throw new ApiError(400, "options.num_predict: must not be 0", { param: "options.num_predict" });
@@ -142,6 +148,7 @@ function settings({ options, think }: OllamaChat | OllamaGenerate): Omit<ChatTas
     frequency_penalty: options?.frequency_penalty,
     seed: options?.seed,
     stop: options?.stop,
+    ...(format ? { response_format: responseFormat(format) } : {}),
     ...(think === null || think === undefined ? {} : {
       chat_template_kwargs: {
         enable_thinking: think !== false,
@@ -149,6 +156,12 @@ function settings({ options, think }: OllamaChat | OllamaGenerate): Omit<ChatTas
       },
     }),
   };
+}
+
+function responseFormat(format: "json" | Readonly<Record<string, unknown>>): ChatTask["response_format"] {
+  return format === "json"
+    ? { type: "json_object" }
+    : { type: "json_schema", json_schema: { schema: { ...format } } };
 }
 
 function messageOf(message: NonNullable<OllamaChat["messages"]>[number]): ChatMessageInput {

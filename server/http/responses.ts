@@ -133,7 +133,7 @@ class ResponsesForm implements AnswerForm {
       service_tier: "default",
       store: false,
       temperature: request.temperature ?? null,
-      text: { format: { type: "text" } },
+      text: { format: request.text?.format ?? { type: "text" } },
       tool_choice: request.tool_choice ?? "auto",
       tools: request.tools ?? [],
       top_logprobs: 0,

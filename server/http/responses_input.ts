@@ -24,6 +24,7 @@ export function chatRequestOf(request: ResponsesRequest): ChatTask {
       ? { type: "function", function: { name: choice.name } }
       : choice,
     parallel_tool_calls: request.parallel_tool_calls,
+    response_format: responseFormat(request.text?.format),
     max_completion_tokens: request.max_output_tokens,
     temperature: request.temperature,
     top_p: request.top_p,
@@ -67,6 +68,15 @@ function callOf(id: string, name: string, args: string): ChatMessageInput {
   };
 }
 
+/** The form of the text as OpenAI's chat writes it. */
+function responseFormat(
+  format: NonNullable<ResponsesRequest["text"]>["format"],
+): ChatTask["response_format"] {
+  if (format?.type !== "json_schema") return format;
+  const { type, ...json_schema } = format;
+  return { type, json_schema };
+}
+
 /** A tool and the name that the model knows it by. */
 export interface NamedTool {
   /** With the namespace, if it has one. */
@@ -98,7 +108,10 @@ function fullName(
 function functionOf({ fullName, tool }: NamedTool): ToolInput {
   const description = tool.description ?? "";
   if (tool.type === "function") {
-    return { type: "function", function: { name: fullName, description, parameters: tool.parameters ?? {} } };
+    return {
+      type: "function",
+      function: { name: fullName, description, parameters: tool.parameters ?? {}, strict: tool.strict },
+    };
   }
   const { format } = tool;
   const grammar = format?.type === "grammar"

@@ -4,7 +4,7 @@ import { z } from "zod";
 import { limits } from "../../../engine/params.ts";
 import { httpLimits } from "../limits.ts";
 import { toolNameSchema } from "./chat.ts";
-import { noFormat, strictSwitch } from "./unenforced.ts";
+import { outputFormatSchema } from "./structured.ts";
 
 const name = z.string().max(httpLimits.nameLength);
 const onlyText =
@@ -45,7 +45,7 @@ const toolSchema = z.object({
   name: toolNameSchema,
   description: z.string().nullish(),
   input_schema: z.record(z.string(), z.unknown()),
-  strict: strictSwitch,
+  strict: z.boolean().nullish().describe("True: calls are made to fit `input_schema`."),
 });
 
 const parallel = { disable_parallel_tool_use: z.boolean().nullish() };
@@ -69,8 +69,8 @@ const promptFields = {
   thinking: z.object({ type: z.enum(["enabled", "adaptive", "disabled"]) }).nullish().describe(
     "Turns reasoning on or off, if the chat template can; a budget is not kept.",
   ),
-  output_config: z.object({ effort: z.string().max(32).nullish(), format: noFormat }).nullish(),
-  output_format: noFormat,
+  output_config: z.object({ effort: z.string().max(32).nullish(), format: outputFormatSchema }).nullish(),
+  output_format: outputFormatSchema,
   mcp_servers: none,
 };
 

@@ -5,17 +5,12 @@ import { z } from "zod";
 import { limits } from "../../../engine/params.ts";
 import { httpLimits } from "../limits.ts";
 import { toolSchema } from "./chat.ts";
-import { noFormat } from "./unenforced.ts";
+import { ollamaFormatSchema } from "./structured.ts";
 
 const name = z.string().max(httpLimits.nameLength);
 const noImages = z.array(z.unknown()).max(0, "only text is supported: no images").nullish();
 const penalty = z.number().min(-2).max(2).nullish();
 const unsupported = z.literal("", { error: "not supported" }).nullish();
-
-/** Ollama writes "no format" as an empty text, too. */
-const format = z.union([z.literal(""), noFormat], {
-  error: "not supported: this server has no constrained decoding",
-}).nullish();
 
 const options = z.object({
   num_predict: z.int().min(-2).max(2 ** 31 - 1).nullish().describe("Missing or negative: what is left."),
@@ -37,7 +32,7 @@ const think = z.union([z.boolean(), z.string().max(32)]).nullish();
 
 const shared = {
   model: name,
-  format,
+  format: ollamaFormatSchema,
   options,
   think,
   stream: z.boolean().nullish().describe("True if missing."),

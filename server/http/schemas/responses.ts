@@ -4,7 +4,7 @@
 import { z } from "zod";
 import { httpLimits } from "../limits.ts";
 import { toolNameSchema } from "./chat.ts";
-import { strictSwitch, textFormat } from "./unenforced.ts";
+import { textFormatSchema } from "./structured.ts";
 
 const name = z.string().max(httpLimits.nameLength);
 const namespace = name.nullish();
@@ -50,7 +50,7 @@ const functionTool = z.object({
   name: toolNameSchema,
   description: z.string().nullish(),
   parameters: z.record(z.string(), z.unknown()).nullish(),
-  strict: strictSwitch,
+  strict: z.boolean().nullish().describe("True: calls are made to fit `parameters`."),
 });
 
 const customTool = z.object({
@@ -97,7 +97,7 @@ export const responsesRequestSchema = z.object({
     effort: z.string().max(32).nullish().describe("none turns reasoning off, if the chat template can."),
     summary: z.string().max(32).nullish(),
   }).nullish(),
-  text: z.object({ format: textFormat, verbosity: z.string().max(32).nullish() }).nullish(),
+  text: z.object({ format: textFormatSchema, verbosity: z.string().max(32).nullish() }).nullish(),
   include: z.array(z.string().max(128)).max(32).nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.object({ include_obfuscation: z.boolean().nullish() }).nullish(),

@@ -41,6 +41,26 @@ export const responseFormatSchema = z.discriminatedUnion("type", [
   legacyTag,
 ]).nullish().describe("What the answer has to be; enforced while it is generated.");
 
+/** The form of an answer's text, as the responses API writes it. */
+export const textFormatSchema = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("text") }),
+  z.object({ type: z.literal("json_object") }),
+  z.object({
+    type: z.literal("json_schema"),
+    name: name.nullish(),
+    description: z.string().nullish(),
+    schema: schema.nullish(),
+    strict: z.boolean().nullish(),
+  }),
+]).nullish().describe("What the answer has to be; enforced while it is generated.");
+
+/** Anthropic's: a schema for the answer. */
+export const outputFormatSchema = z.object({ type: z.literal("json_schema"), schema }).nullish();
+
+/** Ollama's: "json", a schema, or nothing, which it writes as an empty text, too. */
+export const ollamaFormatSchema = z.union([z.enum(["", "json"]), z.record(z.string(), z.unknown())]).nullish()
+  .describe("What the answer has to be: json, or a JSON Schema; enforced while it is generated.");
+
 /** SGLang's. */
 export const sglangConstraints = {
   json_schema: schemaOrText.nullish().describe("A JSON Schema, or its text."),

@@ -226,3 +226,41 @@ Deno.test("hostile grammars are a 400 within seconds that names the fault, and o
   const after = await post(pocket.app, "/v1/completions", { prompt: "x", regex: "[ab]", max_tokens: 5 });
   assert.match((await after.json()).choices[0].text, /^[ab]$/);
 });
+
+Deno.test("responses, messages and Ollama's API enforce forms and strict tools, too", async () => {
+  await using pocket = await startPocket();
+  const valid = validator(schema);
+  const asked = async (path: string, body: Record<string, unknown>) => {
+    const response = await post(pocket.app, path, body);
+    const answer = await response.json();
+    assert.equal(response.status, 200, JSON.stringify(answer));
+    return answer;
+  };
+  const check = (text: string, from: string) => assert.ok(valid(JSON.parse(text)), `${from}: ${text}`);
+  const format = { type: "json_schema", name: "trip", schema, strict: true };
+  const response = await asked("/v1/responses", { input: "An example.", temperature: 1.5, text: { format } });
+  check(response.output.at(-1).content[0].text, "responses");
+  assert.equal(response.text.format.type, "json_schema");
+  const message = await asked("/v1/messages", {
+    model: "pocket",
+    max_tokens: 200,
+    temperature: 1,
+    messages,
+    output_config: { format: { type: "json_schema", schema } },
+  });
+  check(message.content[0].text, "messages");
+  const options = { temperature: 1.5, num_predict: 200 };
+  const ollama = { model: "pocket", options, stream: false, format: schema };
+  check((await asked("/api/chat", { ...ollama, messages })).message.content, "api/chat");
+  check((await asked("/api/generate", { ...ollama, prompt: "An example." })).response, "api/generate");
+  check((await asked("/api/generate", { ...ollama, prompt: "x", raw: true })).response, "api/generate, raw");
+  const called = await asked("/v1/messages", {
+    model: "pocket",
+    max_tokens: 200,
+    messages,
+    tools: [{ name: "get_weather", description: "The weather", input_schema: schema, strict: true }],
+    tool_choice: { type: "tool", name: "get_weather" },
+  });
+  assert.equal(called.stop_reason, "tool_use");
+  assert.ok(valid(called.content.at(-1).input), JSON.stringify(called.content));
+});
