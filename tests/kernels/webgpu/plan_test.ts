@@ -177,6 +177,7 @@ Deno.test("biases of the same token are added up, and only what is needed is ask
     biases: 2,
     limits: false,
     logprobs: false,
+    masks: false,
     wholeRows: true,
   });
   const body = region(packed.words, packed.forwards[0]!.groups[0]!.offset);
