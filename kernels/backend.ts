@@ -1,5 +1,6 @@
-// Chooses a backend: `auto` takes CUDA where it works, else another real GPU if there is one, else the CPU, and says why. Modules are imported only
-// when they are used, so that a GPU run does not load WebAssembly and the other way round.
+// Chooses a backend: `auto` takes CUDA where it works, else another real GPU if there is one, else the CPU, and says
+// why. Modules are imported only when they are used, so that a GPU run does not load WebAssembly and the other way
+// round.
 
 import type { Backend, Collective, DevicePlace } from "./ops.ts";
 

@@ -186,6 +186,12 @@ export function allows(mask: Uint32Array, token: number): boolean {
   return (mask[token >> 5]! >>> (token & 31) & 1) === 1;
 }
 
+/** One whole-number field of all sampled rows, where the rest of them is not needed. */
+export function rowField({ rows }: Sampling, field: "token" | "logprobs"): Uint32Array {
+  const at = RowWord[field];
+  return Uint32Array.from({ length: rows.length / rowWords }, (_, s) => rows[s * rowWords + at]!);
+}
+
 /** All sampled rows of a plan. */
 export function sampledRows(sampling: Sampling): SampledRow[] {
   return Array.from({ length: sampleCount(sampling) }, (_, s) => sampledRow(sampling, s));

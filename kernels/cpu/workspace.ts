@@ -2,7 +2,7 @@
 // the step's own arrays. And the step's tokens, worked out once per forward.
 
 import type { BatchPlan } from "../plan.ts";
-import { sampledRows } from "../sampling.ts";
+import { rowField } from "../sampling.ts";
 import type { Activation, HeadLayout, StateSpec } from "../ops.ts";
 import { type Bank, Region } from "./bank.ts";
 import { Program } from "./program.ts";
@@ -130,6 +130,6 @@ export class StepTokens {
     this.positions = Uint32Array.from(positions);
     this.ids = Uint32Array.from(ids);
     this.runs = Uint32Array.from(runs);
-    this.samples = Uint32Array.from(sampledRows(plan.sampling), ({ token }) => token);
+    this.samples = rowField(plan.sampling, "token");
   }
 }

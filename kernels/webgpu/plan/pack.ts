@@ -5,7 +5,7 @@
 // time through a dynamic offset, so the same bind group and the same recorded kernels serve them all.
 
 import { type BatchPlan, tokenCount } from "../../plan.ts";
-import { sampleCount, sampledRows } from "../../sampling.ts";
+import { rowField, sampleCount } from "../../sampling.ts";
 import type { StateSpec } from "../../ops.ts";
 import type { DecodeLayout } from "../attention/tuning.ts";
 import {
@@ -84,7 +84,7 @@ export function packPlan(plan: BatchPlan, options: PackOptions): PackedPlan {
   const { pageWrites, tokenWrites } = packWrites(regions, plan, options);
   const samples = sampleCount(plan.sampling);
   let topCount = 0;
-  for (const { logprobs } of sampledRows(plan.sampling)) topCount = Math.max(topCount, logprobs - 1);
+  for (const logprobs of rowField(plan.sampling, "logprobs")) topCount = Math.max(topCount, logprobs - 1);
   const bias = mergeBias(plan);
   const forwards: ForwardShape[] = [];
   for (let step = 0; step < plan.steps; step++) {
