@@ -79,6 +79,7 @@ export function kernelCases(backend: Backend, config: ModelConfig, sizes: CaseSi
     contextLength,
     maxTokens,
     maxSamples: maxRows,
+    hiddenSize: 64,
   });
   const random = randomWeights(1 << 24);
   const matrices = (name: string, rows: number, columns: number, layout: "plain" | "paired" = "plain") => {

@@ -31,6 +31,8 @@ export interface Completion {
   readonly cachedTokens: number;
   /** Why it ended. */
   readonly finish: FinishReason;
+  /** When asked for, and nothing went wrong. */
+  readonly embedding?: Float32Array;
 }
 
 /** A request in progress: iterate over its deltas, the last of which has a `finish`. Iterate once. */
@@ -121,16 +123,17 @@ export class Generation implements AsyncIterable<Delta> {
   /** Waits for the end and returns everything at once. */
   async complete(): Promise<Completion> {
     let text = "", cachedTokens = 0;
-    let finish: FinishReason = { type: "abort" };
+    let finish: FinishReason = { type: "abort" }, embedding: Float32Array | undefined;
     const tokens: number[] = [];
     for await (const delta of this) {
       text += delta.text;
       tokens.push(...delta.tokens);
       cachedTokens = delta.cachedTokens;
       if (delta.finish) finish = delta.finish;
+      embedding = delta.embedding;
     }
     const promptIds = await this.promptIds.catch(() => new Uint32Array());
-    return { text, promptIds, tokens, cachedTokens, finish };
+    return { text, promptIds, tokens, cachedTokens, finish, ...(embedding ? { embedding } : {}) };
   }
 }
 

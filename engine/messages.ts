@@ -116,6 +116,8 @@ export interface TokenUpdate {
   readonly cachedTokens: number;
   /** Why the request has ended; null while it goes on. */
   readonly finish: FinishReason | null;
+  /** With the finish, when asked for: as wide as the residual stream. */
+  readonly embedding?: Float32Array;
 }
 
 /** scheduler → detokenizer */
@@ -165,6 +167,8 @@ export interface Delta {
   readonly cachedTokens: number;
   /** Why the request has ended; null while it goes on. */
   readonly finish: FinishReason | null;
+  /** With the finish, when asked for: as wide as the residual stream. */
+  readonly embedding?: Float32Array;
 }
 
 /** detokenizer → main */

@@ -30,6 +30,10 @@ export interface SamplingParams extends Sampler {
   readonly promptLogprobs: number | null;
   /** First prompt position whose log-probability is wanted. */
   readonly promptLogprobsStart: number;
+  /** An embedding instead of a continuation: the last token's state after the last norm, or the mean of all tokens'. */
+  readonly pooling: "last" | "mean" | null;
+  /** Requests with a lower number are admitted first, within what fairness gives their client. */
+  readonly priority: number;
 }
 
 /** Defaults where neither the caller nor the model's `generation_config.json` says otherwise. */
@@ -47,6 +51,8 @@ export const defaultSamplingParams: SamplingParams = {
   logprobs: null,
   promptLogprobs: null,
   promptLogprobsStart: 0,
+  pooling: null,
+  priority: 0,
 };
 
 /** Largest values accepted, so that one request cannot take the machine. */

@@ -201,6 +201,8 @@ export interface StateSpec {
   readonly maxTokens: number;
   /** Most sampled rows in one forward. */
   readonly maxSamples: number;
+  /** Width of the residual stream. */
+  readonly hiddenSize: number;
 }
 
 /** A step whose commands are recorded but not running. */

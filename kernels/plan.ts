@@ -32,6 +32,11 @@ export interface BatchPlan {
   readonly sampling: Sampling;
   /** For tests and tools: return the logits of every sampled row (S × vocabulary), before penalties. */
   readonly returnLogits?: boolean;
+  /**
+   * Return what the sampled rows are after the last norm: embeddings. "only": nothing else is wanted of any row, so
+   * the head is left out, and tokens and log-probabilities mean nothing.
+   */
+  readonly hidden?: "also" | "only";
 }
 
 /** What a step leaves behind; rows are ordered [forward][sampled row]. */
@@ -50,6 +55,8 @@ export interface StepResult {
   readonly topLogprobs: Float32Array;
   /** S × vocabulary, if `returnLogits`. */
   readonly logits?: Float32Array;
+  /** S × hidden size (see `StateSpec`), if `hidden` was asked for. */
+  readonly hidden?: Float32Array;
   /** Milliseconds from submission to the result. */
   readonly milliseconds: number;
 }

@@ -73,14 +73,13 @@ export class Detokenizer {
   }
 
   #delta(update: TokenUpdate, text: string, count: number, finish: FinishReason | null): Delta {
-    const { id, tokens, logprobs, promptLogprobs, cachedTokens } = update;
+    const { tokens, logprobs, promptLogprobs } = update;
     return {
-      id,
+      ...update,
       text,
       tokens: tokens.slice(0, count),
       logprobs: logprobs && logprobs.slice(0, count).map((entry) => this.#logprob(entry)),
       promptLogprobs: promptLogprobs && promptLogprobs.map((entry) => entry && this.#logprob(entry)),
-      cachedTokens,
       finish,
     };
   }

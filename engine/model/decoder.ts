@@ -29,7 +29,10 @@ export type DecoderWeights = DecoderTree<Matrix, Vector>;
 type LayerWeights = DecoderWeights["layers"][number];
 
 /** What can be chosen about a backend's state; the rest follows from the model and the rank's share of it. */
-export type StateSizes = Omit<StateSpec, "numLayers" | "heads" | "vocabSize" | "vocabStart">;
+export type StateSizes = Omit<
+  StateSpec,
+  "numLayers" | "heads" | "vocabSize" | "vocabStart" | "hiddenSize"
+>;
 
 /** Runs forwards; owns the activations. */
 export class Decoder {
@@ -54,9 +57,9 @@ export class Decoder {
     shard: Shard,
     sizes: StateSizes,
   ): Decoder {
-    const { numLayers, vocabSize } = config;
+    const { numLayers, vocabSize } = config, hiddenSize = paddedWidth(config.hiddenSize);
     const heads = headLayout(config, shard), vocabStart = vocabRange(config, shard).start;
-    backend.createState({ ...sizes, numLayers, heads, vocabSize, vocabStart });
+    backend.createState({ ...sizes, numLayers, heads, vocabSize, vocabStart, hiddenSize });
     const { cosine, sine, half } = ropeTables(config, sizes.contextLength);
     const rope = backend.createRopeTable(cosine, sine, half);
     return new Decoder(backend, config, weights, heads, rope, shard);

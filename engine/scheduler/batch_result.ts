@@ -19,7 +19,8 @@ export function processSequence(
   sequence: LaunchedSequence,
 ): TokenUpdate | null {
   const { request, firstSample, scores, draws } = sequence;
-  const { logprobs, promptLogprobs } = request.params;
+  const { logprobs, promptLogprobs, pooling } = request.params;
+  if (pooling !== null) return pool(result, plan, sequence);
   for (let i = 0; i < scores; i++) {
     request.promptLogprobs?.push(logprobAt(result, firstSample + i, promptLogprobs ?? 0));
   }
@@ -46,6 +47,25 @@ export function processSequence(
   // All of the prompt has been scored before the first draw; it is told once.
   request.promptLogprobs = null;
   return news;
+}
+
+/** Adds up the states of a request that asks for an embedding; the news is their mean, behind the last one. */
+function pool(
+  { hidden = new Float32Array() }: StepResult,
+  { samples }: LaunchedBatch,
+  { request, firstSample, scores, lastByLength }: LaunchedSequence,
+): TokenUpdate | null {
+  const width = hidden.length / samples, { params, prompt } = request;
+  for (let s = firstSample; s < firstSample + scores; s++) {
+    const sum = request.pooled ??= new Float64Array(width);
+    for (let i = 0; i < width; i++) sum[i]! += hidden[s * width + i]!;
+  }
+  if (!lastByLength) return null;
+  const count = params.pooling === "mean" ? prompt.length : 1;
+  return {
+    ...endOf(request, { type: "length" }),
+    embedding: Float32Array.from(request.pooled!, (x) => x / count),
+  };
 }
 
 /** The end of a request that comes without tokens: refused, or aborted. */

@@ -77,10 +77,15 @@ export class Request {
 
   /** Tokens found in the cache at first admission; null before. */
   cachedTokens: number | null = null;
-  /** First prompt position whose log-probability has not been launched; the prompt's length when none is wanted. */
+  /**
+   * First prompt position whose log-probability has not been launched, or before which a state is summed up; the
+   * prompt's length when none is wanted.
+   */
   nextScore: number;
   /** Prompt log-probabilities received so far; null when not asked for, or when already handed out. */
   promptLogprobs: (TokenLogprob | null)[] | null;
+  /** Sum of the states whose mean is wanted, so far. */
+  pooled: Float64Array | null = null;
 
   /** `maxNewTokens` comes from `checkRequest`. */
   constructor(
@@ -97,15 +102,18 @@ export class Request {
     this.salt = spec.salt;
     this.client = spec.client;
     this.seed = seed;
-    this.maxNewTokens = maxNewTokens;
+    // An embedding counts as one token that is never told.
+    this.maxNewTokens = spec.params.pooling === null ? maxNewTokens : 1;
     const stopIds = [
       ...spec.params.stopTokenIds,
       ...(spec.params.ignoreEos && spec.params.grammar === null ? [] : config.eosIds),
     ];
     this.stopIds = new Set(stopIds.filter((id) => id < config.vocabSize));
-    const { promptLogprobs, promptLogprobsStart } = spec.params;
+    const { promptLogprobs, promptLogprobsStart, pooling } = spec.params;
     const scored = promptLogprobs !== null;
-    this.nextScore = scored ? Math.min(Math.max(promptLogprobsStart, 1), spec.ids.length) : spec.ids.length;
+    this.nextScore = scored || pooling === "mean"
+      ? Math.min(Math.max(promptLogprobsStart, 1), spec.ids.length)
+      : spec.ids.length;
     // Nothing precedes the first token, so it has no probability.
     this.promptLogprobs = scored ? (promptLogprobsStart <= 0 ? [null] : []) : null;
   }

@@ -16,11 +16,11 @@ export interface LaunchedSequence {
   readonly request: Request;
   /** First of its rows among the plan's sampled rows: `scores` scored ones, then, if `draws`, the drawn one. */
   readonly firstSample: number;
-  /** Rows that score prompt tokens. */
+  /** Rows that score prompt tokens, or of which the state is wanted. */
   readonly scores: number;
   /** Whether the sequence draws a token. */
   readonly draws: boolean;
-  /** Whether the token drawn in the plan's last forward is the last one the request may have. */
+  /** Whether the plan's last forward is the last one that the request may have. */
   readonly lastByLength: boolean;
 }
 
@@ -52,7 +52,7 @@ function drawnRow(
     ...params,
     token,
     sequence,
-    flags: SampleFlag.Draw,
+    flags: params.pooling === null ? SampleFlag.Draw : SampleFlag.Score,
     promptLength: prompt.length,
     seedLow: seed[0],
     seedHigh: seed[1],
@@ -72,7 +72,7 @@ function scoredRow({ params, prompt }: Request, token: number, sequence: number)
     promptLength: prompt.length,
     seedLow: 0,
     seedHigh: 0,
-    logprobs: params.promptLogprobs! + 1,
+    logprobs: params.promptLogprobs === null ? 0 : params.promptLogprobs + 1,
     bias: [],
   };
 }
@@ -132,6 +132,8 @@ export class ScheduleBatch {
   /** The plan for the executors, and what to remember of it. */
   build(): { readonly plan: BatchPlan; readonly launched: LaunchedBatch } {
     const { id, sequences, prefillTokens, samples } = this;
+    let pooled = 0;
+    for (const { request, scores } of sequences) if (request.params.pooling !== null) pooled += scores;
     const tokenIds = new Uint32Array(this.#tokenIds.reduce((total, ids) => total + ids.length, 0));
     let at = 0;
     for (const ids of this.#tokenIds) {
@@ -148,6 +150,7 @@ export class ScheduleBatch {
       cachedLength: Uint32Array.from(this.#cachedLength),
       extendLength: Uint32Array.from(this.#extendLength),
       sampling: packSampling(this.#samples),
+      ...(pooled > 0 ? { hidden: pooled === samples ? "only" as const : "also" as const } : {}),
     };
     return { plan, launched: { id, steps: this.#steps, sequences, prefillTokens, samples } };
   }
@@ -175,7 +178,9 @@ export class ScheduleBatch {
     request.cachedLength += extend * this.#steps;
     request.launchedTokens += draws;
     request.inFlight++;
-    const lastByLength = draws > 0 && request.remaining === 0;
-    this.sequences.push({ request, firstSample, scores, draws: draws > 0, lastByLength });
+    const isLast = draws > 0 && request.remaining === 0,
+      captured = { request, firstSample, lastByLength: isLast };
+    if (request.params.pooling === null) this.sequences.push({ ...captured, scores, draws: draws > 0 });
+    else this.sequences.push({ ...captured, scores: scores + draws, draws: false });
   }
 }

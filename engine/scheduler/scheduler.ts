@@ -9,7 +9,7 @@
 // This one moves requests between them; `eventLoop` is the whole of it.
 
 import type { TokenUpdate } from "../messages.ts";
-import type { FinishReason } from "../params.ts";
+import type { FinishReason, SamplingParams } from "../params.ts";
 import type { StepResult } from "../../kernels/plan.ts";
 import { CacheManager } from "./cache.ts";
 import type { SchedulerConfig, SchedulerCounters } from "./config.ts";
@@ -167,14 +167,8 @@ export class Scheduler {
   startAgain(live: readonly string[]): string[] {
     this.#updates = [];
     for (const request of [...this.#requests.values()]) {
-      const { id, prompt, params, output } = request;
-      if (output.length > 0) this.#end(request);
-      else {this.#io.toDetokenizer({
-          type: "start",
-          id,
-          promptIds: prompt,
-          params: { ...params, grammar: null },
-        });}
+      if (request.output.length > 0) this.#end(request);
+      else this.#startText(request.id, request.prompt, request.params);
     }
     return live.filter((id) => !this.#requests.has(id));
   }
@@ -214,7 +208,7 @@ export class Scheduler {
 
   #arrive(spec: RequestSpec): void {
     const { id, ids, params } = spec;
-    this.#io.toDetokenizer({ type: "start", id, promptIds: ids, params: { ...params, grammar: null } });
+    this.#startText(id, ids, params);
     this.#counters.totals.requestsTotal++;
     const maxNewTokens = this.#checkArrival(spec);
     if (typeof maxNewTokens !== "number") {
@@ -226,6 +220,10 @@ export class Scheduler {
     const request = new Request(spec, this.#arrivals++, seed, maxNewTokens, this.#config);
     this.#requests.set(id, request);
     if (!this.#grammars.open(request)) this.#prefill.enqueue(request);
+  }
+
+  #startText(id: string, promptIds: Uint32Array, params: SamplingParams): void {
+    this.#io.toDetokenizer({ type: "start", id, promptIds, params: { ...params, grammar: null } });
   }
 
   #checkArrival(spec: RequestSpec): number | FinishReason {

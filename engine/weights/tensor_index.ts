@@ -1,4 +1,5 @@
-// All tensors of a model: one `model.safetensors`, or the shards that `model.safetensors.index.json` names.
+// All tensors of a model: one `model.safetensors`, or the shards that `model.safetensors.index.json` names. Embedding
+// models are often stored without their head, and then without the "model." in front of every name.
 
 import { ModelError, shown } from "../model/json.ts";
 import { readJson } from "./json_file.ts";
@@ -19,7 +20,7 @@ export async function readTensorIndex(directory: string): Promise<TensorIndex> {
   const json = await readJson(indexPath, mostIndexBytes);
   if (json === undefined) {
     const tensors = await readSafetensorsHeader(`${directory}/model.safetensors`);
-    return new Map(tensors.map((tensor) => [tensor.name, tensor]));
+    return withPrefix(new Map(tensors.map((tensor) => [tensor.name, tensor])));
   }
   const weightMap = parseWeightMap(json, indexPath);
   const index = new Map<string, TensorInfo>();
@@ -32,7 +33,13 @@ export async function readTensorIndex(directory: string): Promise<TensorIndex> {
   for (const [name, file] of weightMap) {
     if (!index.has(name)) throw new ModelError(`${indexPath}: tensor ${shown(name)} is not in ${file}`);
   }
-  return index;
+  return withPrefix(index);
+}
+
+/** The names that a model with a head has. */
+function withPrefix(index: TensorIndex): TensorIndex {
+  if (!index.has("embed_tokens.weight")) return index;
+  return new Map([...index].map(([name, tensor]) => [`model.${name}`, tensor]));
 }
 
 /** Tensor name → file name. Names are of files in the same folder, never paths. */

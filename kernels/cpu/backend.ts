@@ -245,6 +245,7 @@ function join(results: readonly StepResult[], id: number): StepResult {
     topTokens: Uint32Array.from(results.flatMap((r) => [...r.topTokens])),
     topLogprobs: Float32Array.from(results.flatMap((r) => [...r.topLogprobs])),
     ...(last?.logits ? { logits: last.logits } : {}),
+    ...(last?.hidden ? { hidden: last.hidden } : {}),
     milliseconds: 0,
   };
 }

@@ -13,6 +13,7 @@ import type {
 } from "../ops.ts";
 import { ExpertBuffers, recordExperts } from "./experts.ts";
 import { formatNumber } from "./formats.ts";
+import { hiddenOnly, hiddenRows } from "./hidden.ts";
 import { LogitsBuffers, sampleRows } from "./logits.ts";
 import type { CpuMatrix, CpuRopeTable, CpuVector } from "./matrix.ts";
 import { normWords, Recorder } from "./recorder.ts";
@@ -152,17 +153,23 @@ export class Forward implements Ops {
     const { state, collective, logits: buffers } = this.#context;
     const logits = buffers.in(bank), from = input as CpuActivation;
     const { samples } = this.#recorder.enter(bank);
+    const at = from.read(bank, this.#tokens.count * from.width * 4);
+    let hidden: Float32Array | null = null;
+    if (this.#plan.hidden) {
+      this.flush();
+      hidden = hiddenRows(bank, at, from.width, norm, this.#plan);
+      if (this.#plan.hidden === "only") {
+        this.result = hiddenOnly(this.#plan, hidden);
+        return;
+      }
+    }
     this.#recorder.product({
-      ...{
-        input: from.read(bank, this.#tokens.count * from.width * 4),
-        inputStride: from.width * 4,
-        rows: samples,
-      },
+      ...{ input: at, inputStride: from.width * 4, rows: samples },
       ...{ tokens: this.#tokens.samples.length, norm, weight, bias: null, epilogue: "store" },
       ...{ output: logits.address, outputStride: logits.stride },
     });
     this.flush();
-    this.result = sampleRows(
+    const sampled = sampleRows(
       state,
       collective,
       logits,
@@ -171,6 +178,7 @@ export class Forward implements Ops {
       this.#step,
       this.#tokens,
     );
+    this.result = hidden === null ? sampled : { ...sampled, hidden };
   }
 
   /** Runs what has been recorded. */

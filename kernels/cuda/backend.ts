@@ -21,6 +21,7 @@ import { matrixBytes } from "../ops.ts";
 import { type PackedPlan, type PackOptions, packPlan } from "../webgpu/plan/pack.ts";
 import { headerWords, sampleWords } from "../webgpu/plan/words.ts";
 import { warmUpPlans } from "../webgpu/plan/warm_up.ts";
+import { returnedWords } from "../webgpu/record/step.ts";
 import { type PrefillTile, prefillTiles } from "./attention/attention.ts";
 import { cutKeys, widestHead } from "./attention/layer.ts";
 import type { CudaDevice } from "./device.ts";
@@ -213,14 +214,17 @@ export class CudaBackend implements Backend {
       ]);
     }
     const rows = resultBytes(packed.samples, plan.steps, topCount);
-    const logits = plan.returnLogits ? 4 * packed.samples * state.spec.vocabSize : 0;
-    const output = this.#pool.buffer(rows + logits);
+    const output = this.#pool.buffer(rows + 4 * returnedWords(packed));
+    const returned = packed.returned === null
+      ? null
+      : { ...packed.returned, only: plan.hidden === "only", to: output, offset: rows };
     const results = scratch.get("results", Math.max(rows, 4096));
     forwards.forEach((exact, step) => {
       const end = forwards[step + 1]?.offset ?? words.byteLength, bytes = end - exact.offset;
       const region = scratch.get("plan", bytes).address;
       device.copyIn(region, input, exact.offset, bytes);
-      const shape = bucketShape(exact, state.spec.maxTokens);
+      // There is room for the rows that the plan has, and no graph that surplus rows would be for.
+      const shape = returned === null ? bucketShape(exact, state.spec.maxTokens) : exact;
       const launch = () =>
         forward(
           new CudaOps({
@@ -231,16 +235,16 @@ export class CudaBackend implements Backend {
             needs,
             topCount,
             results,
-            logits: logits === 0 ? null : { to: output, offset: rows },
+            returned,
           }),
         );
-      if (this.#graphs === null || !shape.decodeOnly || logits > 0) return launch();
+      if (this.#graphs === null || !shape.decodeOnly || returned !== null) return launch();
       this.#graphs.run(forward, graphKey(shape, needs, topCount, step), () => scratch.generation, launch);
     });
     if (rows > 0) device.copyOut(output, 0, results.address, rows);
     const done = this.#pool.event();
     device.mark(done);
-    return { input, output, logits: logits / 4, done, started };
+    return { input, output, done, started };
   }
 
   readActivation(activation: Activation, rows: number): Promise<Float32Array> {

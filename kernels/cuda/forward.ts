@@ -40,8 +40,14 @@ export interface Forward {
   readonly topCount: number;
   /** Results of all forwards. */
   readonly results: DeviceBuffer;
-  /** Where to copy logits, if they are asked for. */
-  readonly logits: { readonly to: PinnedBuffer; readonly offset: number } | null;
+  /** What of the sampled rows is returned, and where to; `only`: nothing else is wanted of them. */
+  readonly returned: {
+    readonly name: "logits" | "hidden";
+    readonly width: number;
+    readonly only: boolean;
+    readonly to: PinnedBuffer;
+    readonly offset: number;
+  } | null;
 }
 
 /** At least `bytes` of scratch; its address. */

@@ -81,6 +81,7 @@ export type ScratchRole =
   | "attentionCounters"
   | "partial"
   | "sampled"
+  | "hidden"
   | "logits"
   | "localLogits"
   | "rawLogits"

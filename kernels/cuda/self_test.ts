@@ -38,6 +38,7 @@ export async function selfTest(create: () => Promise<Backend>): Promise<void> {
     contextLength: 32,
     maxTokens: mostTokens,
     maxSamples: 1,
+    hiddenSize: 64,
   });
   const input = backend.createActivation(columns, "residual"),
     output = backend.createActivation(features, "hidden");

@@ -4,6 +4,7 @@ import type { BatchPlan, StepResult } from "../plan.ts";
 import type { RecordedStep } from "../ops.ts";
 import type { PackedPlan } from "../webgpu/plan/pack.ts";
 import { resultWords } from "../webgpu/plan/words.ts";
+import { returnedWords } from "../webgpu/record/step.ts";
 import type { CudaDevice } from "./device.ts";
 import type { PinnedBuffer } from "./pinned.ts";
 import type { Handle } from "./driver.ts";
@@ -47,10 +48,8 @@ export class StepPool {
 export interface Launched {
   /** What was read from. */
   readonly input: PinnedBuffer;
-  /** Rows of results, then logits if asked for. */
+  /** Rows of results, then what else is returned of the sampled rows. */
   readonly output: PinnedBuffer;
-  /** Words of logits. */
-  readonly logits: number;
   /** Passed when the results are there. */
   readonly done: Handle;
   /** When it was launched. */
@@ -95,17 +94,17 @@ export class CudaStep implements RecordedStep {
    * @throws {CudaError} if it failed.
    */
   read(): StepResult {
-    const { input, output, logits, done, started } = this.#launched ??= this.#launch();
+    const { input, output, done, started } = this.#launched ??= this.#launch();
     this.#device.wait(done);
     // A step that was launched behind another one begins when that one ends.
     const now = performance.now(), milliseconds = now - Math.max(started, this.#pool.finished);
     this.#pool.finished = now;
-    const result = this.#decode(output.data, logits, milliseconds);
+    const result = this.#decode(output.data, milliseconds);
     this.#pool.release([input, output], done);
     return result;
   }
 
-  #decode(data: Uint8Array<ArrayBuffer>, logits: number, milliseconds: number): StepResult {
+  #decode(data: Uint8Array<ArrayBuffer>, milliseconds: number): StepResult {
     const { samples, topCount } = this.#packed, { steps, id } = this.#plan;
     const total = samples * steps, stride = resultWords(topCount);
     const words = new Uint32Array(data.buffer, data.byteOffset, total * stride);
@@ -128,7 +127,8 @@ export class CudaStep implements RecordedStep {
         result.topLogprobs[i * topCount + j] = floats[at + 2 + topCount + j]!;
       }
     }
-    const end = total * stride;
-    return logits > 0 ? { ...result, logits: floats.slice(end, end + logits) } : result;
+    const { returned } = this.#packed, end = total * stride;
+    if (returned === null) return result;
+    return { ...result, [returned.name]: floats.slice(end, end + returnedWords(this.#packed)) };
   }
 }

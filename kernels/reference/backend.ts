@@ -287,9 +287,11 @@ class ReferenceOps implements Ops {
       topLogprobs: new Float32Array(samples * topCount).fill(NaN),
       milliseconds: 0,
     };
-    const all: number[] = [];
+    const all: number[] = [], hidden: number[] = [];
     for (const [s, row] of rows.entries()) {
       const x = normalize((input as ReferenceActivation).row(row.token), norm);
+      if (this.#plan.hidden) hidden.push(...x);
+      if (this.#plan.hidden === "only") continue;
       const local = product(x, (head as ReferenceMatrix).data, head.spec.rows, null);
       if (this.#collective !== null && !this.#plan.returnLogits && !needsWholeRow(row)) {
         result.tokens[s] = this.#settle(row, () => this.#best(this.#collective!, local));
@@ -306,7 +308,11 @@ class ReferenceOps implements Ops {
         result.topLogprobs[s * topCount + i] = logprobs[token]!;
       });
     }
-    this.result = this.#plan.returnLogits ? { ...result, logits: Float32Array.from(all) } : result;
+    this.result = {
+      ...result,
+      ...(this.#plan.returnLogits ? { logits: Float32Array.from(all) } : {}),
+      ...(this.#plan.hidden ? { hidden: Float32Array.from(hidden) } : {}),
+    };
   }
 
   /** The token that `choose` gives for a position, or the one that is to be scored. A drawn one goes into the pool. */
@@ -358,13 +364,13 @@ class ReferenceOps implements Ops {
 function join(results: readonly StepResult[], plan: BatchPlan): Omit<StepResult, "milliseconds"> {
   const last = results.at(-1);
   return {
+    topCount: 0,
+    ...last,
     id: plan.id,
     tokens: Uint32Array.from(results.flatMap((r) => [...r.tokens])),
     logprobs: Float32Array.from(results.flatMap((r) => [...r.logprobs])),
-    topCount: last?.topCount ?? 0,
     topTokens: Uint32Array.from(results.flatMap((r) => [...r.topTokens])),
     topLogprobs: Float32Array.from(results.flatMap((r) => [...r.topLogprobs])),
-    ...(last?.logits ? { logits: last.logits } : {}),
   };
 }
 

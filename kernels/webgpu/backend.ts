@@ -38,7 +38,7 @@ import { prepare, Recorder } from "./record/recorder.ts";
 import { historyLength, resultBytes } from "./sample/operation.ts";
 import { scatter } from "./plan/scatter.ts";
 import { DeviceState, SharedBuffers } from "./state/state.ts";
-import { DeviceStep, serialWords } from "./record/step.ts";
+import { DeviceStep, returnedWords, serialWords } from "./record/step.ts";
 import { DeviceMatrix, DeviceRope, DeviceVector } from "./state/weights.ts";
 
 /** Bytes uploaded between two waits for the device, so that copies in flight do not fill the host's memory. */
@@ -171,8 +171,7 @@ export class WebGpuBackend implements Backend {
     packed.words[Word.Serial] = serial;
     const slot = this.#plans.fit(packed);
     const rows = resultBytes(packed.samples, plan.steps, packed.topCount);
-    const logits = plan.returnLogits ? packed.samples * context.state.spec.vocabSize : 0;
-    const staging = this.#readback.acquire(4 * (serialWords + logits) + rows);
+    const staging = this.#readback.acquire(4 * (serialWords + returnedWords(packed)) + rows);
     const results = context.shared.get("results", Math.max(rows, leastResultBytes), serial);
     const recorder = new Recorder(this.#gpu, this.#readback, slot.group);
     const { needs, topCount } = packed;
@@ -186,10 +185,15 @@ export class WebGpuBackend implements Backend {
         }),
       );
     }
-    const returned = logits === 0 ? null : { staging: staging.buffer, offset: 4 * serialWords + rows };
+    const returned = packed.returned === null ? null : {
+      ...packed.returned,
+      only: plan.hidden === "only",
+      staging: staging.buffer,
+      offset: 4 * serialWords + rows,
+    };
     packed.forwards.forEach((shape, step) => {
-      const run = () => forward(new DeviceOps({ ...common, shape, step, logits: returned, handover: null }));
-      // The logits go to a buffer of this step alone.
+      const run = () => forward(new DeviceOps({ ...common, shape, step, returned, handover: null }));
+      // What is returned goes to a buffer of this step alone.
       if (returned !== null) return run();
       const history = historyLength(needs, step, context.state.spec.contextLength);
       const key = tapeKey(shape, needs, history, topCount, results.id);
@@ -207,7 +211,6 @@ export class WebGpuBackend implements Backend {
       staging,
       serial,
       rows: rows / 4,
-      logits,
       done: (serial) => context.shared.release(serial),
     });
   }

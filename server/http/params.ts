@@ -85,6 +85,8 @@ export function samplingParams(
     logprobs: lengths.logprobs,
     promptLogprobs: lengths.promptLogprobs ?? null,
     promptLogprobsStart: lengths.promptLogprobsStart ?? 0,
+    pooling: null,
+    priority: 0,
   };
 }
 

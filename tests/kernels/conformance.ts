@@ -39,6 +39,7 @@ const baseState: StateSpec = {
   contextLength: 256,
   maxTokens: 160,
   maxSamples: 32,
+  hiddenSize: 64,
 };
 
 /** The same calls on the backend under test and on the reference. */
@@ -443,6 +444,39 @@ export function testBackend(
       )
     );
   });
+
+  for (const hidden of ["also", "only"] as const) {
+    test(`sampled rows come back as they are after the last norm (hidden: ${hidden})`, async (tested) => {
+      const { vocabSize, hiddenSize } = baseState;
+      const pair = new Pair(tested, baseState);
+      const random = new Random(11);
+      const head = pair.matrix(
+        { name: "h", rows: vocabSize, columns: hiddenSize, dtype: "bf16" },
+        random.normals(vocabSize * hiddenSize),
+      );
+      const weight = random.normals(hiddenSize), input = pair.activation(hiddenSize, null);
+      const norms = pair.each((backend) => ({ weight: backend.createVector(weight), epsilon: 1e-5 }));
+      // Chunks and decodes, rows of which some are drawn and some are not; the count of rows differs.
+      for (const [round, extends_] of [[1, 1, 1], [7], [3, 1, 20], [1]].entries()) {
+        const sequences = extends_.map((extend, row) => ({ row, cached: 4, extend }));
+        const values = random.normals(32 * hiddenSize);
+        const tokens = sequences.map(({ row }) => ({ row, first: 0, ids: Array(30).fill(5) }));
+        const sampling = samplingRows(sequences, [{ flags: SampleFlag.Score }]);
+        const step = plan(round, sequences, { tokens, sampling, hidden });
+        const [found, expected] = await Promise.all(pair.backends.map((backend, i) => {
+          backend.writeActivation(input[i]!, values);
+          const recorded = backend.record(step, (ops) => {
+            ops.sample({ input: input[i]!, norm: norms[i]!, head: head[i]! });
+          });
+          recorded.submit();
+          return recorded.read();
+        }));
+        assert.equal(found!.hidden!.length, sequences.length * hiddenSize);
+        assert.ok(relativeError(found!.hidden!, expected!.hidden!) < 1e-5);
+        if (hidden === "also") assert.deepEqual(found!.tokens, expected!.tokens);
+      }
+    });
+  }
 }
 
 /** The reported log-probabilities of a sampled row are those of its logits. */

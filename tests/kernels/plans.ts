@@ -22,6 +22,7 @@ export const smallState: StateSpec = {
   contextLength: 16,
   maxTokens: 8,
   maxSamples: 1,
+  hiddenSize: 64,
 };
 
 /** One sequence of a step; `sample` false for a prompt chunk that is not the last. */
@@ -72,6 +73,7 @@ export function plan(
     tokens?: readonly { row: number; first: number; ids: readonly number[] }[];
     sampling?: Sampling;
     returnLogits?: boolean;
+    hidden?: "also" | "only";
   } = {},
 ): BatchPlan {
   return {
@@ -85,6 +87,7 @@ export function plan(
     extendLength: Uint32Array.from(sequences, (s) => s.extend),
     sampling: options.sampling ?? samplingRows(sequences),
     ...(options.returnLogits ? { returnLogits: true } : {}),
+    ...(options.hidden ? { hidden: options.hidden } : {}),
   };
 }
 

@@ -104,7 +104,7 @@ export function prepare(
   type: ActivationType,
   rows: number,
   columns: number,
-  role: "prepared" | "wide" | "sampled",
+  role: "prepared" | "wide" | "sampled" | "hidden",
   group = 0n,
 ): bigint {
   const to = scratch(forward, role, elementBytes(type) * paddedRows(rows) * columns);

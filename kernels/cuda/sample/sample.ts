@@ -34,6 +34,8 @@ export function launchSample(forward: Forward, args: SampleArgs): void {
   const { context: { collective }, shape } = forward;
   for (const group of shape.groups) {
     const plan = forward.plan + BigInt(group.offset - shape.offset);
+    launchHidden(forward, group, plan, args);
+    if (forward.returned?.only) continue;
     const local = launchHead(forward, group, plan, args);
     if (collective !== null && !forward.needs.wholeRows) {
       drawGreedy(forward, group, plan, collective, local);
@@ -43,6 +45,20 @@ export function launchSample(forward: Forward, args: SampleArgs): void {
     copyLogits(forward, group, logits);
     launchSampler(forward, group, plan, logits);
   }
+}
+
+/** For a plan that returns what the rows are after the last norm: computes them and copies them out. */
+function launchHidden(
+  forward: Forward,
+  { first, count }: SampleGroup,
+  plan: bigint,
+  { input, norm }: SampleArgs,
+): void {
+  const { context: { device }, returned } = forward;
+  if (returned?.name !== "hidden") return;
+  const { width, to, offset } = returned;
+  const rows = prepare(forward, input as CudaActivation, norm, "f32", count, width, "hidden", plan);
+  device.copyOut(to, offset + 4 * first * width, rows, 4 * count * width);
 }
 
 /** The logits of this rank's part of the vocabulary. */
@@ -127,14 +143,14 @@ function drawGreedy(
 
 /** For a plan that returns logits: copies the group's rows to where they are read from. */
 function copyLogits(
-  { context: { device }, logits: target }: Forward,
+  { context: { device }, returned }: Forward,
   { first, count }: SampleGroup,
   { buffer, vocabSize, stride }: Logits,
 ): void {
-  if (target === null) return;
+  if (returned?.name !== "logits") return;
   for (let i = 0; i < count; i++) {
     const from = buffer.address + BigInt(4 * i * stride);
-    device.copyOut(target.to, target.offset + 4 * (first + i) * vocabSize, from, 4 * vocabSize);
+    device.copyOut(returned.to, returned.offset + 4 * (first + i) * vocabSize, from, 4 * vocabSize);
   }
 }
 

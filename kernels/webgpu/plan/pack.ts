@@ -60,6 +60,8 @@ export interface PackedPlan {
   readonly topCount: number;
   /** Parts of the sampler that some row needs. */
   readonly needs: SamplingNeeds;
+  /** Numbers of each sampled row that are returned: its logits, or what it is after the last norm; null for none. */
+  readonly returned: { readonly name: "logits" | "hidden"; readonly width: number } | null;
 }
 
 /** Fixed properties of the device and the engine that packing depends on. */
@@ -113,7 +115,16 @@ export function packPlan(plan: BatchPlan, options: PackOptions): PackedPlan {
     samples,
     topCount,
     needs: samplingNeeds(plan, bias),
+    returned: samples === 0 ? null : returnedRows(plan, options.state),
   };
+}
+
+function returnedRows(
+  { returnLogits, hidden }: BatchPlan,
+  { vocabSize, hiddenSize }: StateSpec,
+): PackedPlan["returned"] {
+  if (returnLogits) return { name: "logits", width: vocabSize };
+  return hidden ? { name: "hidden", width: hiddenSize } : null;
 }
 
 /** The first region: page-table and token-pool entries to set. */

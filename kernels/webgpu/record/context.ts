@@ -61,8 +61,14 @@ export interface Forward {
   readonly topCount: number;
   /** Parts of the sampler that some row needs. */
   readonly needs: SamplingNeeds;
-  /** Where to copy logits, if they are asked for. */
-  readonly logits: { readonly staging: GPUBuffer; readonly offset: number } | null;
+  /** What of the sampled rows is returned, and where to; `only`: nothing else is wanted of them. */
+  readonly returned: {
+    readonly name: "logits" | "hidden";
+    readonly width: number;
+    readonly only: boolean;
+    readonly staging: GPUBuffer;
+    readonly offset: number;
+  } | null;
   /** Left by the product before, for the one behind it alone. */
   handover: Handover | null;
 }

@@ -11,6 +11,9 @@ import type { Segment } from "./recorder.ts";
 /** Words before the results. */
 export const serialWords = 4;
 
+/** Words that are returned beside the results. */
+export const returnedWords = ({ samples, returned }: PackedPlan): number => samples * (returned?.width ?? 0);
+
 /** What a step is made of. */
 export interface StepParts {
   /** Where it runs. */
@@ -25,14 +28,12 @@ export interface StepParts {
   readonly planBuffer: GPUBuffer;
   /** The commands. */
   readonly segments: readonly Segment[];
-  /** Where the results are copied: the serial, then rows, then logits if asked for. */
+  /** Where the results are copied: the serial, then rows, then what else is returned of the sampled rows. */
   readonly staging: Staging;
   /** Number of the step, which stands in front of them. */
   readonly serial: number;
   /** Words of results. */
   readonly rows: number;
-  /** Words of logits, behind the rows. */
-  readonly logits: number;
   /** Called with the serial once the step is done. */
   readonly done: (serial: number) => void;
 }
@@ -95,13 +96,13 @@ export class DeviceStep implements RecordedStep {
   }
 
   #collect(): StepResult | Promise<StepResult> {
-    const { staging, rows, logits } = this.#parts;
-    const data = this.#parts.readback.read(staging, 4 * (serialWords + rows + logits));
+    const { staging, rows, packed } = this.#parts;
+    const data = this.#parts.readback.read(staging, 4 * (serialWords + rows + returnedWords(packed)));
     return data instanceof Promise ? data.then((d) => this.#decode(d)) : this.#decode(data);
   }
 
   #decode(data: ArrayBuffer): StepResult | Promise<StepResult> {
-    const { serial, rows, logits, packed, done } = this.#parts;
+    const { serial, rows, packed, done } = this.#parts;
     const words = new Uint32Array(data);
     if (words[0] !== serial) return this.#explain();
     done(serial);
@@ -127,8 +128,9 @@ export class DeviceStep implements RecordedStep {
         result.topLogprobs[i * topCount + j] = floats[at + 2 + topCount + j]!;
       }
     }
-    const end = serialWords + rows;
-    return logits > 0 ? { ...result, logits: floats.slice(end, end + logits) } : result;
+    const { returned } = packed, end = serialWords + rows;
+    if (returned === null) return result;
+    return { ...result, [returned.name]: floats.slice(end, end + returnedWords(packed)) };
   }
 
   /** The step did not run: the reason arrives as an event by the time the queue says that it is idle. */

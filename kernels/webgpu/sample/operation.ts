@@ -22,6 +22,8 @@ export const resultBytes = (samples: number, steps: number, topCount: number): n
 export function recordSample(forward: Forward, args: SampleArgs): void {
   for (const group of forward.shape.groups) {
     forward.recorder.region(group.offset);
+    recordHidden(forward, group, args);
+    if (forward.returned?.only) continue;
     const local = recordLogits(forward, group, args);
     const { collective } = forward.context;
     if (collective !== null && !forward.needs.wholeRows) {
@@ -32,6 +34,17 @@ export function recordSample(forward: Forward, args: SampleArgs): void {
     copyLogits(forward, group, logits, shape);
     recordSampler(forward, group, logits, shape);
   }
+}
+
+/** For a plan that returns what the rows are after the last norm: computes them and copies them out. */
+function recordHidden(forward: Forward, { first, count }: SampleGroup, { input, norm }: SampleArgs): void {
+  const { recorder, returned } = forward;
+  if (returned?.name !== "hidden") return;
+  const { width } = returned, bytes = 4 * count * width;
+  const rows = new DeviceActivation(width, "f32", sharedBuffer(forward, "hidden", bytes));
+  const rowsOf = { rows: count, countWord: Word.Samples, gather: true };
+  recordNorm(forward, input as DeviceActivation, norm, rows, rowsOf);
+  recorder.copy(rows.buffer.gpu, 0, returned.staging, returned.offset + 4 * first * width, bytes);
 }
 
 /** The logits of this rank's part of the vocabulary. */
@@ -87,15 +100,15 @@ function recordGreedy(
 
 /** For a plan that returns logits: copies the group's rows to where they are read from. */
 function copyLogits(
-  { recorder, logits: target }: Forward,
+  { recorder, returned }: Forward,
   { first, count }: SampleGroup,
   logits: DeviceBuffer,
   { vocabSize, stride }: LogitsShape,
 ): void {
-  if (!target) return;
+  if (returned?.name !== "logits") return;
   for (let i = 0; i < count; i++) {
-    const offset = target.offset + 4 * (first + i) * vocabSize;
-    recorder.copy(logits.gpu, 4 * i * stride, target.staging, offset, 4 * vocabSize);
+    const offset = returned.offset + 4 * (first + i) * vocabSize;
+    recorder.copy(logits.gpu, 4 * i * stride, returned.staging, offset, 4 * vocabSize);
   }
 }
 

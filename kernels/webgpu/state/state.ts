@@ -13,7 +13,17 @@ import { powerOfTwo } from "../shader/wgsl.ts";
 export type SharedRole =
   | ("preparedA" | "preparedB" | "rowScales" | "parts")
   | "partials"
-  | ("sampled" | "logits" | "rawLogits" | "localLogits" | "limits" | "candidates" | "counts" | "chunkStats")
+  | (
+    | "sampled"
+    | "hidden"
+    | "logits"
+    | "rawLogits"
+    | "localLogits"
+    | "limits"
+    | "candidates"
+    | "counts"
+    | "chunkStats"
+  )
   | "results"
   | ("normed" | "routing" | "routes" | "expertOrder" | "expertTiles" | "expertGated" | "expertResults");
 

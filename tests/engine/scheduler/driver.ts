@@ -41,6 +41,7 @@ export class Client {
   promptLogprobs: readonly (TokenLogprob | null)[] | null = null;
   finish: FinishReason | null = null;
   cachedTokens = 0;
+  embedding: Float32Array | undefined;
   /** Its detokenizer has seen a stop string: no more news may come. */
   stopped = false;
   aborted = false;
@@ -67,6 +68,7 @@ export class Client {
     this.promptLogprobs ??= update.promptLogprobs;
     this.finish = update.finish;
     this.cachedTokens = update.cachedTokens;
+    this.embedding = update.embedding;
     this.#check();
   }
 
@@ -84,6 +86,7 @@ export class Client {
     if (count > 0) assert.deepEqual(this.promptLogprobs, promptLogprobs);
     if (this.finish === null) return assert.ok(count < tokens.length, "the finish is missing");
     if (this.finish.type === "abort") return assert.ok(this.aborted);
+    assert.deepEqual(this.embedding, this.expected.embedding);
     assert.deepEqual(this.finish, finish);
     assert.equal(count, tokens.length, "finished early");
   }

@@ -10,7 +10,7 @@ import { type BatchPlan, type StepResult, tokenCount } from "../../../kernels/pl
 import { type SampledRow, sampledRows, SampleFlag } from "../../../kernels/sampling.ts";
 import type { SchedulerConfig } from "../../../engine/scheduler/config.ts";
 import type { ToExecutor } from "../../../engine/messages.ts";
-import { draw, type DrawParams, keyValue, logprob } from "./fake_model.ts";
+import { draw, type DrawParams, hiddenState, keyValue, logprob } from "./fake_model.ts";
 
 const empty = 0;
 const unknown = -1;
@@ -79,6 +79,7 @@ export class FakeExecutor {
       topCount,
       topTokens: new Uint32Array(plan.steps * samples * topCount),
       topLogprobs: new Float32Array(plan.steps * samples * topCount),
+      ...(plan.hidden ? { hidden: new Float32Array(2 * samples) } : {}),
       // Fast for a while, then slow for a while, the same in every run.
       milliseconds: plan.id % 64 < 48 ? 1 : 30,
     };
@@ -154,14 +155,26 @@ export class FakeExecutor {
     rows.forEach((sampled, sample) => {
       const { row, position } = tokenPosition[sampled.token]!;
       assert.equal(plan.row[sampled.sequence], row, "a sampled row of another sequence");
-      this.#sample(sampled, step * rows.length + sample, row, position, result);
+      this.#sample(plan, sampled, step * rows.length + sample, row, position, result);
     });
   }
 
-  #sample(sampled: SampledRow, at: number, row: number, position: number, result: StepResult) {
+  #sample(
+    plan: BatchPlan,
+    sampled: SampledRow,
+    at: number,
+    row: number,
+    position: number,
+    result: StepResult,
+  ): void {
     const { vocabSize, contextLength } = this.#config;
     const kv = this.#slots[this.#slot(row, position)]!;
     assert.ok(position + 1 < contextLength, "a token beyond the context");
+    if (sampled.flags === SampleFlag.Score && sampled.logprobs === 0) {
+      assert.ok(result.hidden, "a row of which nothing is wanted");
+      return result.hidden.set(hiddenState(kv, position), 2 * at);
+    }
+    assert.notEqual(plan.hidden, "only", "a row of which more is wanted than its state");
     if (sampled.flags === SampleFlag.Draw) {
       this.#pool[row]![position + 1] = draw(kv, position, drawParams(sampled), vocabSize);
     } else {

@@ -68,7 +68,11 @@ export interface Expected {
   readonly finish: FinishReason;
   readonly logprobs: readonly TokenLogprob[] | null;
   readonly promptLogprobs: readonly (TokenLogprob | null)[] | null;
+  readonly embedding?: Float32Array;
 }
+
+/** What a position with this key/value is after the last norm. Sums of them are exact. */
+export const hiddenState = (kv: number, position: number): number[] => [kv % 65536, position];
 
 /** Computes a request token by token. */
 export function oracle(
@@ -83,6 +87,14 @@ export function oracle(
   const kvs: number[] = [];
   const push = (token: number) => kvs.push(keyValue(kvs.at(-1) ?? 0, token, kvs.length));
   prompt.forEach(push);
+  if (params.pooling !== null) {
+    const states = kvs.map(hiddenState).slice(params.pooling === "last" ? -1 : 0);
+    const embedding = Float32Array.from(
+      [0, 1],
+      (i) => states.reduce((sum, state) => sum + state[i]!, 0) / states.length,
+    );
+    return { tokens: [], finish: { type: "length" }, logprobs: null, promptLogprobs: null, embedding };
+  }
   let promptLogprobs: (TokenLogprob | null)[] | null = null;
   if (params.promptLogprobs !== null) {
     promptLogprobs = [];

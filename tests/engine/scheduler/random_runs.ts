@@ -50,7 +50,12 @@ const params: fc.Arbitrary<Partial<SamplingParams>> = fc.record({
   logprobs: fc.constantFrom(null, null, 0, 2),
   promptLogprobs: fc.constantFrom(null, null, null, null, 0, 1),
   promptLogprobsStart: fc.constantFrom(0, 0, 1, 7),
-});
+  pooling: fc.constantFrom(null, null, null, null, "last" as const, "mean" as const),
+}).map((params) =>
+  params.pooling === null
+    ? params
+    : { ...params, logprobs: null, promptLogprobs: null, promptLogprobsStart: 0 }
+);
 
 const arrival = fc.record({
   type: fc.constant("arrive" as const),

@@ -13,7 +13,17 @@ const numRuns = Number(Deno.env.get("RADISH_TEST_RUNS") ?? 300);
 const seed = Number(Deno.env.get("RADISH_TEST_SEED") ?? 1);
 
 Deno.test("whatever happens, every request gets what it would get alone, and nothing leaks", () => {
-  const seen = { cached: 0, aborted: 0, evicted: 0, retracted: 0, wasted: 0, bursts: 0, mixed: 0, scored: 0 };
+  const seen = {
+    cached: 0,
+    aborted: 0,
+    evicted: 0,
+    retracted: 0,
+    wasted: 0,
+    bursts: 0,
+    mixed: 0,
+    scored: 0,
+    embedded: 0,
+  };
   const operations = fc.array(operation, { maxLength: 60, size: "max" });
   fc.assert(
     fc.property(config, operations, (config, operations) => {
@@ -24,10 +34,13 @@ Deno.test("whatever happens, every request gets what it would get alone, and not
       seen.evicted += counters.evictedTokensTotal;
       seen.retracted += counters.retractionsTotal;
       seen.wasted += counters.wastedTokensTotal;
-      for (const { steps, extendLength, sampling } of executor.plans) {
+      for (const { steps, extendLength, sampling, hidden } of executor.plans) {
+        if (hidden === "also") seen.embedded++;
         if (steps > 1) seen.bursts++;
         if (Math.min(...extendLength) === 1 && Math.max(...extendLength) > 1) seen.mixed++;
-        if (sampledRows(sampling).some(({ flags }) => flags === SampleFlag.Score)) seen.scored++;
+        if (sampledRows(sampling).some(({ flags, logprobs }) => flags === SampleFlag.Score && logprobs > 0)) {
+          seen.scored++;
+        }
       }
     }),
     { numRuns, seed },

@@ -74,6 +74,7 @@ gpuTest("an error that the device reports fails the step in flight, and every la
     contextLength: 8,
     maxTokens: 4,
     maxSamples: 2,
+    hiddenSize: 64,
   });
   const sequences = [{ row: 0, cached: 0, extend: 1, sample: false }];
   const fine = backend.record(plan(1, sequences), () => {});

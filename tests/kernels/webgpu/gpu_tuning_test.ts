@@ -22,6 +22,7 @@ const base: StateSpec = {
   contextLength: 256,
   maxTokens: 160,
   maxSamples: 4,
+  hiddenSize: 64,
 };
 
 const pretendGpu = (halfFrom = 0) =>

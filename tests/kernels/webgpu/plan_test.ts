@@ -15,6 +15,7 @@ const options: PackOptions = {
     contextLength: 30,
     maxTokens: 64,
     maxSamples: 8,
+    hiddenSize: 64,
   },
   alignWords: 64,
   maxGroup: 2,

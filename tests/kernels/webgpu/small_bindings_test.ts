@@ -33,6 +33,7 @@ async function pair(caps: Partial<DeviceCaps> = {}): Promise<[Backend, Backend]>
       contextLength: 64,
       maxTokens,
       maxSamples: 12,
+      hiddenSize: 64,
     });
   }
   return both;
