@@ -48,22 +48,26 @@ const llama3: PreTokenizer = {
 const qwen2: PreTokenizer = { preTokenizer: sequence(split(gpt4Like("\\p{N}")), bytes), normalizer: nfc };
 const separateDigits: PreTokenizer = { preTokenizer: sequence(digits, gpt2Words) };
 
-/** Latin, Greek, Cyrillic, Armenian and further letters, as DeepSeek's first tokenizer lists them. */
+/**
+ * Latin, Greek, Cyrillic, Armenian and further letters, as DeepSeek's first tokenizer lists them. Those that a
+ * normalizing editor would replace are escaped.
+ */
 const deepseekLetters =
-  "A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗ" +
-  "ὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗ" +
-  "Ａ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃";
+  "A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-" +
+  "\u1f7dᾀ-ᾴᾶ-ᾼ\u1fbeῂ-ῄῆ-ῌῐ-\u1fd3ῖ-\u1fdbῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤ\u2126ℨ\u212a-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳ" +
+  "Ꙁ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃";
+
+/** One pre-tokenizer under each of its names. */
+const named = (preTokenizer: PreTokenizer, ...names: readonly string[]): Record<string, PreTokenizer> =>
+  Object.fromEntries(names.map((name) => [name, preTokenizer]));
 
 /** By name. */
 export const preTokenizers: ReadonlyMap<string, PreTokenizer> = new Map(Object.entries<PreTokenizer>({
-  "default": { preTokenizer: gpt2Words },
-  "gpt-2": { preTokenizer: gpt2Words },
-  "llama-bpe": llama3,
-  "llama3": llama3,
+  ...named({ preTokenizer: gpt2Words }, "default", "gpt-2", "phi-2", "olmo", "mpt", "exaone4"),
+  ...named(llama3, "llama-bpe", "llama3", "llama-v3", "falcon3", "pixtral"),
   "dbrx": { preTokenizer: llama3.preTokenizer },
   "smaug-bpe": { preTokenizer: llama3.preTokenizer },
-  "qwen2": qwen2,
-  "deepseek-r1-qwen": qwen2,
+  ...named(qwen2, "qwen2", "deepseek-r1-qwen", "megrez"),
   "qwen35": {
     preTokenizer: sequence(split(gpt4Like("\\p{N}", "[\\p{L}\\p{M}]", "[^\\s\\p{L}\\p{M}\\p{N}]")), bytes),
     normalizer: nfc,
@@ -72,7 +76,11 @@ export const preTokenizers: ReadonlyMap<string, PreTokenizer> = new Map(Object.e
   "starcoder": separateDigits,
   "refact": separateDigits,
   "command-r": { preTokenizer: separateDigits.preTokenizer, normalizer: nfc },
-  "gpt-4o": { preTokenizer: sequence(split(caseAware("\\p{N}{1,3}", `${contractions}?`)), bytes) },
+  ...named(
+    { preTokenizer: sequence(split(caseAware("\\p{N}{1,3}", `${contractions}?`)), bytes) },
+    "gpt-4o",
+    "llama4",
+  ),
   "tekken": { preTokenizer: sequence(split(caseAware("\\p{N}", "")), bytes), ignoreMerges: true },
   "deepseek-llm": {
     preTokenizer: sequence(
@@ -80,6 +88,16 @@ export const preTokenizers: ReadonlyMap<string, PreTokenizer> = new Map(Object.e
       split(`\\s?[${deepseekLetters}]+`),
       split("\\s?[!-/:-~！-／：-～‘-‟　-。]+"),
       split("\\s+$"),
+      split("[一-龥ࠀ-一가-퟿]+"),
+      digits,
+      bytes,
+    ),
+  },
+  "deepseek-coder": {
+    preTokenizer: sequence(
+      split("[\\r\\n]"),
+      split("\\s?\\p{L}+"),
+      split("\\s?\\p{P}+"),
       split("[一-龥ࠀ-一가-퟿]+"),
       digits,
       bytes,

@@ -30,7 +30,7 @@ export function tokenizerFiles(header: GgufHeader, path: string): TokenizerFiles
   const types = metadata.numbers("tokenizer.ggml.token_type") ?? [];
   const kind = metadata.required("tokenizer.ggml.model", metadata.string);
   const added = tokens.flatMap((content, id) => {
-    const special = types[id] === TokenType.Control;
+    const special = types[id] === TokenType.Control || types[id] === TokenType.Unknown;
     if (!special && types[id] !== TokenType.UserDefined) return [];
     return [{ id, content, special, single_word: false, lstrip: false, rstrip: false, normalized: false }];
   });
