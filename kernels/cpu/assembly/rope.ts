@@ -7,6 +7,9 @@ import { slotOf } from "./pages";
 import { claim } from "./program";
 import { lanePosition, max4, sum4 } from "./vector";
 
+/** Tokens that a thread takes at a time from a prompt: a page, as it is by default. */
+const runTokens: usize = 16;
+
 /** Norm (if `norm`) and rotation of one head, in place; `half` a multiple of 4. */
 function rotate(x: usize, half: usize, cosine: usize, sine: usize, norm: usize, epsilon: f32): void {
   const bytes = half * 4;
@@ -34,10 +37,10 @@ function rotate(x: usize, half: usize, cosine: usize, sine: usize, norm: usize, 
 export function ropeStore(op: Attention): void {
   const heads = op.heads, kvHeads = op.kvHeads, dim = op.headDim;
   const all = heads + 2 * kvHeads, tokens = op.tokens;
-  // Claims of whole tokens keep the atomic counter quiet when there are many.
-  const group = tokens >= 64 ? all : 1;
-  for (let unit = claim(op, group); unit < tokens * all; unit = claim(op, group)) {
-    for (let u = unit; u < unit + group; u++) {
+  // Neighbours share the cache lines of a page's keys, so each thread claims a run of them when there are many.
+  const group = tokens >= 64 ? runTokens * all : 1, units = tokens * all;
+  for (let unit = claim(op, group); unit < units; unit = claim(op, group)) {
+    for (let u = unit, end = min(unit + group, units); u < end; u++) {
       const t = u / all, h = u % all;
       const position = load<u32>(op.positions + t * 4);
       const x = op.qkv + op.stride * t + dim * 4 * h;

@@ -7,7 +7,7 @@ import type { DTypeOption } from "../../../engine/weights/device_types.ts";
 import { type DType, dtypes, formats } from "../../../kernels/formats/mod.ts";
 import { encode } from "../numbers.ts";
 import { LoadedModel } from "../../models/harness.ts";
-import { Random } from "../../random.ts";
+import { Random, relativeError } from "../../random.ts";
 import { plan, smallState } from "../plans.ts";
 
 const pocket = new URL("../../../models/pocket/", import.meta.url).pathname;
@@ -95,7 +95,7 @@ Deno.test("a prompt's logits have the same bits whole, token by token, and batch
   });
 });
 
-Deno.test("eight-bit weights keep that promise: threads, chunks, batches, and both builds of a product", async () => {
+Deno.test("eight-bit weights keep that promise: threads, chunks, and batches", async () => {
   const ids = prompts[0]!.slice(0, 30);
   const whole = (options: CpuOptions, pageSize = 16) => alone(options, pageSize, ids, "int8");
   const expected = await whole({ threads: 1 });
@@ -127,11 +127,12 @@ Deno.test("eight-bit weights keep that promise: threads, chunks, batches, and bo
 });
 
 for (const dtype of dtypes.filter((dtype) => formats[dtype].quantized)) {
-  Deno.test(`a product with ${dtype} weights has the same bits with and without relaxed SIMD`, () =>
-    checkSameBits(dtype));
+  Deno.test(`a product with ${dtype} weights is the same with and without relaxed SIMD, but for float32's rounding`, () =>
+    checkBothBuilds(dtype));
 }
 
-async function checkSameBits(dtype: DType): Promise<void> {
+/** Sums of a block are exact in both builds; one adds a block to the next in one rounding, the other in two. */
+async function checkBothBuilds(dtype: DType): Promise<void> {
   const rows = 70, columns = formats[dtype].blockColumns === 8 ? 104 : 768;
   const random = new Random(3);
   const weights = encode(random.normals(rows * columns), dtype, columns);
@@ -154,5 +155,6 @@ async function checkSameBits(dtype: DType): Promise<void> {
     results.push(await backend.readActivation(output, 7));
   }
   assert.ok(results[0]!.every((v) => v !== 0));
-  assert.deepEqual(results[1], results[0]);
+  const error = relativeError(results[1]!, results[0]!);
+  assert.ok(error < 5e-7, `${error}`);
 }

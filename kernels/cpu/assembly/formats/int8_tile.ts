@@ -3,6 +3,7 @@
 // A and B begin at a block. Eight chains of int32 sums hide the latency of the dot product; after each block they are
 // scaled and added to C. What bounds it: dot products (4 × 8), or memory (1 × 32).
 
+import { madd } from "../vector";
 import { blockColumns, dot } from "./int8";
 
 /** Bytes of a block's scales in a weight panel. */
@@ -26,7 +27,7 @@ function scales4(at: usize): v128 {
 /** c plus a block's sums of four rows times their scales. */
 @inline
 function added(c: v128, sum: v128, scale: v128): v128 {
-  return f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(sum), scale), c);
+  return madd(f32x4.convert_i32x4_s(sum), scale, c);
 }
 
 @inline
