@@ -76,29 +76,27 @@ export function tile1x32<T>(a: usize, b: usize, c: usize, k: usize): void {
   }
 }
 
-/** Two tokens times 16 rows from row `row` of a panel on. */
-export function tile2x16<T>(a: usize, b: usize, row: usize, c: usize, k: usize): void {
-  const mask = lowerMask();
-  c += row * 4;
-  for (let left = <isize> k; left > 0; left -= blockColumns) {
-    const scale0 = v128.load32_splat(a), scale1 = v128.load32_splat(a, 4);
+/** Two tokens times a block of a panel with n columns, 16 rows after the others. */
+export function tile2x16<T>(a: usize, b: usize, c: usize, n: usize): void {
+  const mask = lowerMask(), scale0 = v128.load32_splat(a), scale1 = v128.load32_splat(a, 4);
+  let w = b;
+  b += scaleBytes;
+  for (const end = c + 128; c < end; c += 64, b += 64 / sizeof<T>(), w += 32) {
     let r00 = v128.load32_splat(a, 8), r10 = v128.load32_splat(a, 12);
     let r01 = r00, r02 = r00, r03 = r00, r11 = r10, r12 = r10, r13 = r10;
-    const w = b + row * 2, next = b + scaleBytes + (min(<isize> blockColumns, left) << 5);
-    a += 16, b += scaleBytes + row * 4 / sizeof<T>();
-    for (; b < next; a += 8, b += 96 / sizeof<T>()) {
-      const s = v128.load32_splat(a), t = v128.load32_splat(a, 4);
-      let v = v128.load(b), u = low<T>(v, mask);
+    let x = a + 16, y = b;
+    for (const stop = x + n * 2 * sizeof<T>(); x < stop; x += 8, y += 128 / sizeof<T>()) {
+      const s = v128.load32_splat(x), t = v128.load32_splat(x, 4);
+      let v = v128.load(y), u = low<T>(v, mask);
       r00 = dot<T>(s, u, r00), r10 = dot<T>(t, u, r10);
-      u = high<T>(v, b);
+      u = high<T>(v, y);
       r01 = dot<T>(s, u, r01), r11 = dot<T>(t, u, r11);
-      b += 32 / sizeof<T>();
-      v = v128.load(b), u = low<T>(v, mask);
+      const z = y + 32 / sizeof<T>();
+      v = v128.load(z), u = low<T>(v, mask);
       r02 = dot<T>(s, u, r02), r12 = dot<T>(t, u, r12);
-      u = high<T>(v, b);
+      u = high<T>(v, z);
       r03 = dot<T>(s, u, r03), r13 = dot<T>(t, u, r13);
     }
-    b = next;
     let v = scales4(w);
     v128.store(c, added(v128.load(c), r00, f32x4.mul(scale0, v)));
     v128.store(c, added(v128.load(c, 128), r10, f32x4.mul(scale1, v)), 128);
@@ -114,20 +112,20 @@ export function tile2x16<T>(a: usize, b: usize, row: usize, c: usize, k: usize):
   }
 }
 
-/** Four tokens times 8 rows from row `row` of a panel on. */
-export function tile4<T>(a: usize, b: usize, row: usize, c: usize, k: usize): void {
+/** Four tokens times a block of a panel with n columns, 8 rows after the others. */
+export function tile4<T>(a: usize, b: usize, c: usize, n: usize): void {
   const mask = lowerMask();
-  c += row * 4;
-  for (let left = <isize> k; left > 0; left -= blockColumns) {
+  let w = b;
+  b += scaleBytes;
+  for (const end = c + 128; c < end; c += 32, b += 32 / sizeof<T>(), w += 16) {
     const first = v128.load(a, 16);
     let r00 = v128.shuffle<i32>(first, first, 0, 0, 0, 0), r10 = v128.shuffle<i32>(first, first, 1, 1, 1, 1);
     let r20 = v128.shuffle<i32>(first, first, 2, 2, 2, 2), r30 = v128.shuffle<i32>(first, first, 3, 3, 3, 3);
     let r01 = r00, r11 = r10, r21 = r20, r31 = r30;
-    const scales = a, w = b + row * 2, next = b + scaleBytes + (min(<isize> blockColumns, left) << 5);
-    a += 32, b += scaleBytes + row * 4 / sizeof<T>();
-    for (; b < next; a += 16, b += 128 / sizeof<T>()) {
-      let b0 = v128.load(b);
-      const b1 = high<T>(b0, b), v = v128.load(a);
+    let x = a + 32, y = b;
+    for (const stop = x + n * 4 * sizeof<T>(); x < stop; x += 16, y += 128 / sizeof<T>()) {
+      let b0 = v128.load(y);
+      const b1 = high<T>(b0, y), v = v128.load(x);
       b0 = low<T>(b0, mask);
       let s = v128.shuffle<i32>(v, v, 0, 0, 0, 0);
       r00 = dot<T>(s, b0, r00), r01 = dot<T>(s, b1, r01);
@@ -138,8 +136,7 @@ export function tile4<T>(a: usize, b: usize, row: usize, c: usize, k: usize): vo
       s = v128.shuffle<i32>(v, v, 3, 3, 3, 3);
       r30 = dot<T>(s, b0, r30), r31 = dot<T>(s, b1, r31);
     }
-    b = next;
-    const w0 = scales4(w), w1 = scales4(w + 8), v = v128.load(scales);
+    const w0 = scales4(w), w1 = scales4(w + 8), v = v128.load(a);
     let s = v128.shuffle<i32>(v, v, 0, 0, 0, 0);
     v128.store(c, added(v128.load(c), r00, f32x4.mul(s, w0)));
     v128.store(c, added(v128.load(c, 16), r01, f32x4.mul(s, w1)), 16);

@@ -62,21 +62,17 @@ export function product(packed: usize, tokens: usize, columns: usize, weights: u
   multiply<i16>(packed, tokens, columns, weights, sums);
 }
 
-/** Columns that one pass takes before the next begins, so that a line of weights is met again in the first cache. */
-const runColumns: usize = 512;
-
+/** All rows of a block meet the tokens before the next block: so weights that come from memory come in order. */
 function multiply<T>(packed: usize, tokens: usize, columns: usize, weights: usize, sums: usize): void {
   for (let t: usize = 0; t < tokens; t += 4) {
     const width = min(4, tokens - t), c = sums + t * 128;
     let a = packed + t * columns * 4, b = weights;
     if (width == 1) return tile1x32<T>(a, b, c, columns);
-    for (let k: usize = 0; k < columns; k += runColumns) {
-      const n = min(runColumns, columns - k);
-      for (let row: usize = 0; row < 32; row += 32 / width) {
-        if (width == 4) tile4<T>(a, b, row, c, n);
-        else tile2x16<T>(a, b, row, c, n);
-      }
-      a += tokenBytes<T>(n) * width, b += panelBytes(n);
+    for (let k: usize = 0; k < columns; k += blockColumns) {
+      const n = min(blockColumns, columns - k);
+      if (width == 4) tile4<T>(a, b, c, n);
+      else tile2x16<T>(a, b, c, n);
+      a += (8 + n * sizeof<T>()) * width, b += scaleBytes + n * 32;
     }
   }
 }
