@@ -12,11 +12,10 @@ import type {
   SampleArgs,
 } from "../ops.ts";
 import { ExpertBuffers, recordExperts } from "./experts.ts";
-import { formatNumber } from "./formats.ts";
 import { hiddenOnly, hiddenRows } from "./hidden.ts";
 import { LogitsBuffers, sampleRows } from "./logits.ts";
 import type { CpuMatrix, CpuRopeTable, CpuVector } from "./matrix.ts";
-import { normWords, Recorder } from "./recorder.ts";
+import { normAddress, Recorder } from "./recorder.ts";
 import type { CpuState } from "./state.ts";
 import type { ThreadGroup } from "./threads.ts";
 import { type CpuActivation, maxChunk, rowsPerUnit, StepTokens } from "./workspace.ts";
@@ -68,7 +67,7 @@ export class Forward implements Ops {
   }
 
   embed(table: Matrix, output: Activation): void {
-    const { spec, bank, address } = table as CpuMatrix;
+    const { spec, bank, address, format } = table as CpuMatrix;
     const { ids } = this.#recorder.enter(bank);
     const { vocabStart } = this.#context.state.spec;
     this.#tokens.ids.forEach((id, t) => {
@@ -77,7 +76,7 @@ export class Forward implements Ops {
     });
     const to = (output as CpuActivation).write(bank);
     this.#recorder.push("embed", {
-      ...{ ids, tokens: this.#tokens.count, weights: address, format: formatNumber(spec.dtype) },
+      ...{ ids, tokens: this.#tokens.count, weights: address, format },
       ...{ columns: spec.columns, output: to, outputStride: output.width * 4 },
     });
   }
@@ -88,13 +87,14 @@ export class Forward implements Ops {
     const { count } = this.#tokens;
     this.#recorder.enter(bank);
     this.#recorder.product({
-      ...{
-        input: from.read(bank, count * from.width * 4),
-        inputStride: from.width * 4,
-        tokens: count,
-        rows: 0,
-      },
-      ...{ norm: norm ?? null, weight: matrix, bias: (bias ?? null) as CpuVector | null, epilogue },
+      input: from.read(bank, count * from.width * 4),
+      inputStride: from.width * 4,
+      tokens: count,
+      rows: 0,
+      norm: norm ?? null,
+      weight: matrix,
+      bias: (bias ?? null) as CpuVector | null,
+      epilogue,
       output: epilogue === "add" ? to.read(bank, count * to.width * 4) : to.write(bank),
       outputStride: to.width * 4,
     });
@@ -102,30 +102,41 @@ export class Forward implements Ops {
 
   attention({ qkv, heads, qNorm, kNorm, rope, output, layer, scale, window }: AttentionArgs): void {
     const { state } = this.#context;
-    const { bank, ...pages } = state.layers[layer]!;
+    const { bank, keys, values, keyScales, valueScales } = state.layers[layer]!;
     const { rows, positions, runs, scratch, scratchBytes } = this.#recorder.enter(bank);
     const { count, pairs, runs: { length } } = this.#tokens;
     const { cosine, sine } = rope as CpuRopeTable;
     const words = {
-      ...{
-        qkv: (qkv as CpuActivation).read(bank, count * qkv.width * 4),
-        stride: qkv.width * 4,
-        tokens: count,
-      },
-      ...{ rows, positions, heads: heads.numHeads, kvHeads: heads.numKvHeads, headDim: heads.headDim },
-      ...{
-        cosine: cosine.in(bank),
-        sine: sine.in(bank),
-        ...normWords("qNorm", "qEpsilon", qNorm ?? null, bank),
-      },
-      ...{
-        ...normWords("kNorm", "kEpsilon", kNorm ?? null, bank),
-        ...pages,
-        pageTable: state.pageTable(bank),
-      },
-      ...{ pagesPerRow: state.pagesPerRow, pageShift: state.pageShift, runs, runCount: length / 4 },
-      ...{ output: (output as CpuActivation).write(bank), outputStride: output.width * 4, scale },
-      ...{ window: window ?? 0, scratch, scratchBytes, unitRows: rowsPerUnit(heads) },
+      qkv: (qkv as CpuActivation).read(bank, count * qkv.width * 4),
+      stride: qkv.width * 4,
+      tokens: count,
+      rows,
+      positions,
+      heads: heads.numHeads,
+      kvHeads: heads.numKvHeads,
+      headDim: heads.headDim,
+      cosine: cosine.in(bank),
+      sine: sine.in(bank),
+      qNorm: normAddress(qNorm, bank),
+      qEpsilon: qNorm?.epsilon ?? 0,
+      kNorm: normAddress(kNorm, bank),
+      kEpsilon: kNorm?.epsilon ?? 0,
+      keys,
+      values,
+      keyScales,
+      valueScales,
+      pageTable: state.pageTable(bank),
+      pagesPerRow: state.pagesPerRow,
+      pageShift: state.pageShift,
+      runs,
+      runCount: length / 4,
+      output: (output as CpuActivation).write(bank),
+      outputStride: output.width * 4,
+      scale,
+      window: window ?? 0,
+      scratch,
+      scratchBytes,
+      unitRows: rowsPerUnit(heads),
     };
     this.#recorder.push("ropeStore", words);
     this.#recorder.push("attention", words, 2 * pairs * heads.numHeads * heads.headDim);
@@ -164,9 +175,16 @@ export class Forward implements Ops {
       }
     }
     this.#recorder.product({
-      ...{ input: at, inputStride: from.width * 4, rows: samples },
-      ...{ tokens: this.#tokens.samples.length, norm, weight, bias: null, epilogue: "store" },
-      ...{ output: logits.address, outputStride: logits.stride },
+      input: at,
+      inputStride: from.width * 4,
+      rows: samples,
+      tokens: this.#tokens.samples.length,
+      norm,
+      weight,
+      bias: null,
+      epilogue: "store",
+      output: logits.address,
+      outputStride: logits.stride,
     });
     this.flush();
     const sampled = sampleRows(

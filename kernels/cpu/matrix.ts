@@ -18,7 +18,8 @@ const stagingBytes = 1 << 18;
 export class CpuMatrix implements Matrix {
   /** Panels of one expert. */
   readonly panels: number;
-  readonly #format: number;
+  /** Number of its format. */
+  readonly format: number;
   readonly #panelBytes: number;
   /** Bytes of one expert; of all for a plain matrix. */
   readonly expertBytes: number;
@@ -31,8 +32,8 @@ export class CpuMatrix implements Matrix {
 
   /** `place` finds a bank with so much room; 0 bytes fit into any. */
   constructor(readonly spec: MatrixSpec, place: (bytes: number) => Bank) {
-    this.#format = formatNumber(spec.dtype);
-    this.#panelBytes = place(0).exports.panelBytes(this.#format, spec.columns);
+    this.format = formatNumber(spec.dtype);
+    this.#panelBytes = place(0).exports.panelBytes(this.format, spec.columns);
     this.panels = Math.ceil(spec.rows / panelRows);
     if (spec.layout === "paired") this.panels = Math.ceil(spec.rows / 2 / (panelRows / 2));
     this.expertBytes = this.panels * this.#panelBytes;
@@ -55,7 +56,7 @@ export class CpuMatrix implements Matrix {
         const row = firstRow + done + i;
         const { panel, lane, run } = this.#place(row % rows), some = Math.min(run, piece - i);
         const at = this.address + Math.floor(row / rows) * this.expertBytes + panel * this.#panelBytes;
-        exports.writeRows(this.#format, at, lane, some, staging + i * bytesPerRow, bytesPerRow, columns);
+        exports.writeRows(this.format, at, lane, some, staging + i * bytesPerRow, bytesPerRow, columns);
         i += some;
       }
       done += piece;

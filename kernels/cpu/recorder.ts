@@ -1,11 +1,10 @@
 // Collects operations and runs them on all threads.
 //
 // Operations are collected as long as they concern one bank; a change of bank, a collective and the sampling run
-// what there is. Products of many tokens are cut into chunks of 512, so that packed inputs and sums stay small.
+// what there is. Products of many tokens are cut into chunks of 256, so that packed inputs and sums stay small.
 
 import type { LinearArgs, Norm } from "../ops.ts";
 import type { Bank } from "./bank.ts";
-import { formatNumber } from "./formats.ts";
 import type { CpuMatrix, CpuVector } from "./matrix.ts";
 import { epilogues, type Operation, type Words } from "./operations.ts";
 import type { CpuState } from "./state.ts";
@@ -72,50 +71,66 @@ export class Recorder {
   }
 
   /** Appends a product in the current bank. */
-  product({ input, rows, weight, norm, bias, tokens, output, ...product }: Product): void {
+  product(
+    { input, inputStride, rows, weight, norm, bias, tokens, output, outputStride, epilogue }: Product,
+  ): void {
     const { columns } = weight.spec, workspace = this.#current!;
+    // A single token streams the weights: longer runs of panels keep the prefetcher going.
+    const run = Math.max(1, Math.min(8, Math.floor(weight.panels / (8 * this.threads.threads))));
+    const words = productWords(weight, workspace, norm, epilogue);
+    words.inputStride = inputStride;
+    words.outputStride = outputStride;
+    words.bias = bias?.biasOf(weight) ?? 0;
     for (let first = 0; first < tokens; first += maxChunk) {
       const count = Math.min(maxChunk, tokens - first);
       const own = count === 1 ? columns <= ownPackNumbers : count * columns <= ownPackLimit;
-      const start = rows === 0 ? input + first * product.inputStride : input;
-      // A single token streams the weights: longer runs of panels keep the prefetcher going.
-      const run = Math.min(8, Math.floor(weight.panels / (8 * this.threads.threads)));
-      const words = {
-        ...productWords(weight, workspace, norm, product.epilogue),
-        ...{ input: start, inputStride: product.inputStride, rows: rows === 0 ? 0 : rows + first * 4 },
-        ...{ tokens: count, packed: own ? 0 : workspace.packed(), bias: bias?.biasOf(weight) ?? 0 },
-        ...{ output: output + first * product.outputStride, outputStride: product.outputStride },
-        claimPanels: count > 1 ? 1 : Math.max(1, run),
-      };
+      words.input = rows === 0 ? input + first * inputStride : input;
+      words.rows = rows === 0 ? 0 : rows + first * 4;
+      words.tokens = count;
+      words.packed = own ? 0 : workspace.packed();
+      words.output = output + first * outputStride;
+      words.claimPanels = count > 1 ? 1 : run;
       if (!own) this.push("pack", words);
       this.push("linear", words, count * weight.spec.rows * columns);
     }
   }
 }
 
-/** The words of a product that follow from its matrix, norm and epilogue; none of experts. */
+/** The words of a product: those that follow from its matrix, norm and epilogue; zeros for the others. */
 export function productWords(
   weight: CpuMatrix,
   { scratch, scratchBytes }: Workspace,
   norm: Norm | null,
   epilogue: LinearArgs["epilogue"],
-) {
-  const { bank, spec, panels } = weight;
+): { -readonly [K in keyof Words<"linear">]: number } {
+  const { bank, spec, panels, address, format } = weight;
+  // One literal without spreads: it is made for every product of every step.
   return {
-    ...{ columns: spec.columns, ...normWords("norm", "epsilon", norm, bank), packRoom: ownPackNumbers },
-    ...{ weights: weight.address, format: formatNumber(spec.dtype), panels, scratch, scratchBytes },
-    ...{ results: spec.layout === "paired" ? spec.rows / 2 : spec.rows, groups: 0, expertBytes: 0 },
+    input: 0,
+    inputStride: 0,
+    rows: 0,
+    tokens: 0,
+    columns: spec.columns,
+    norm: normAddress(norm, bank),
+    epsilon: norm?.epsilon ?? 0,
+    packed: 0,
+    packRoom: ownPackNumbers,
+    weights: address,
+    format,
+    panels,
+    results: spec.layout === "paired" ? spec.rows / 2 : spec.rows,
+    bias: 0,
+    output: 0,
+    outputStride: 0,
     epilogue: epilogues.indexOf(epilogue),
+    scratch,
+    scratchBytes,
+    claimPanels: 1,
+    groups: 0,
+    expertBytes: 0,
   };
 }
 
-/** Weight address and epsilon of a norm, under these names; address 0 for none. */
-export function normWords<W extends string, E extends string>(
-  weight: W,
-  epsilon: E,
-  norm: Norm | null,
-  bank: Bank,
-): Record<W | E, number> {
-  const [address, value] = norm === null ? [0, 0] : [(norm.weight as CpuVector).in(bank), norm.epsilon];
-  return { [weight]: address, [epsilon]: value } as Record<W | E, number>;
-}
+/** Address of a norm's weights in a bank; 0 for none. */
+export const normAddress = (norm: Norm | null | undefined, bank: Bank): number =>
+  norm ? (norm.weight as CpuVector).in(bank) : 0;
