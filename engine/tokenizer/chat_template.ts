@@ -4,8 +4,8 @@
 // ones of which "tool_use" is for conversations with tools). Semantics follow Hugging Face transformers'
 // `apply_chat_template`. Templates come with models and are not trusted: see ../jinja/budget.ts. Nor are conversations: what a template makes says which of its words are theirs.
 
-import { Fields } from "../model/fields.ts";
-import { ModelError } from "../model/json.ts";
+import { z } from "zod";
+import { field, ModelError } from "../model/json.ts";
 import type { ChatMessage } from "../messages.ts";
 import { type Budget, TemplateError } from "../jinja/budget.ts";
 import { templateGlobals } from "../jinja/globals.ts";
@@ -27,6 +27,12 @@ export interface ChatOptions {
   /** Extra variables for the template. */
   readonly templateArgs?: Readonly<Record<string, unknown>> | undefined;
 }
+
+/** `chat_template` of a `tokenizer_config.json`. */
+export const chatTemplateField = z.union([
+  z.string(),
+  field.list(field.object({ name: field.string, template: field.string }), 64),
+], { error: "a text, or a list of at most 64 texts with names" });
 
 const mostTemplateBytes = 1 << 20;
 /** A parsed template, or why it cannot be parsed: a model with a strange template can still continue plain text. */
@@ -118,25 +124,21 @@ function messageValue(message: ChatMessage, budget: Budget): Value {
 }
 
 /**
- * Finds a model's chat template; null when it has none.
+ * A model's chat template, from a file of its own or the configuration at `path`; null when it has none.
  * @throws ModelError when it is not where it should be
  */
 export function findChatTemplate(
   text: string | undefined,
-  config: Fields,
+  configured: z.infer<typeof chatTemplateField> | undefined,
+  path: string,
   specialTokens: Readonly<Record<string, string>>,
 ): ChatTemplate | null {
-  if (text !== undefined) return new ChatTemplate(text, text, specialTokens);
-  const value = config.raw("chat_template");
-  if (value === undefined) return null;
-  if (typeof value === "string") return new ChatTemplate(value, value, specialTokens);
-  const named = new Map<string, string>();
-  for (const entry of config.list("chat_template", 64) ?? []) {
-    const fields = new Fields(entry, `${config.where}: chat_template`);
-    named.set(fields.string("name") ?? "", fields.string("template") ?? "");
-  }
+  const found = text ?? configured;
+  if (found === undefined) return null;
+  if (typeof found === "string") return new ChatTemplate(found, found, specialTokens);
+  const named = new Map(found.map(({ name, template }) => [name, template]));
   const plain = named.get("default");
-  if (plain === undefined) throw new ModelError(`${config.where}: chat_template has none named "default"`);
+  if (plain === undefined) throw new ModelError(`${path}: chat_template has none named "default"`);
   return new ChatTemplate(plain, named.get("tool_use") ?? plain, specialTokens);
 }
 

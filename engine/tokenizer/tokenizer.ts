@@ -5,14 +5,14 @@
 // template that writes it itself) does not begin with it already.
 
 import { Tokenizer as Encoder } from "@huggingface/tokenizers";
-import { Fields } from "../model/fields.ts";
-import { ModelError, shown } from "../model/json.ts";
+import { z } from "zod";
+import { checked, field, ModelError, optional } from "../model/json.ts";
 import type { PromptInput } from "../messages.ts";
-import { type ChatTemplate, findChatTemplate, TemplateError } from "./chat_template.ts";
+import { type ChatTemplate, chatTemplateField, findChatTemplate, TemplateError } from "./chat_template.ts";
 import { corrected } from "../weights/huggingface/tokenizer_steps.ts";
 import { Text } from "../jinja/text.ts";
 import { SpecialTokens } from "./special_tokens.ts";
-import { readTokenizerFiles } from "../weights/tokenizer_files.ts";
+import { readTokenizerFiles, type TokenizerFiles } from "../weights/tokenizer_files.ts";
 import { Vocabulary } from "./vocabulary.ts";
 
 /** A prompt as ids, and as text where there is one. */
@@ -22,6 +22,24 @@ export interface EncodedPrompt {
   /** The text after the template; null for a prompt of ids. */
   readonly rendered: string | null;
 }
+
+/** A token as text, or as an object that has it. */
+const namedToken = optional(
+  z.union(
+    [z.string(), field.object({ content: optional(field.string) }).transform(({ content }) => content)],
+    {
+      error: "a text",
+    },
+  ),
+);
+/** The tokens that `tokenizer_config.json` names, for templates. */
+const namedTokens = field.object(Object.fromEntries(
+  ["bos", "eos", "unk", "pad", "sep", "cls", "mask"].map((name) => [`${name}_token`, namedToken]),
+));
+const configSchema = field.object({
+  add_bos_token: optional(field.boolean),
+  chat_template: optional(chatTemplateField),
+});
 
 /** A model's tokenizer. */
 export class Tokenizer {
@@ -37,21 +55,23 @@ export class Tokenizer {
   readonly #prefix: readonly number[];
   readonly #suffix: readonly number[];
 
-  private constructor(
-    encoder: Encoder,
-    specialTokens: SpecialTokens,
-    vocabulary: Vocabulary,
-    chatTemplate: ChatTemplate | null,
-    bosId: number | null,
-    affixes: { prefix: readonly number[]; suffix: readonly number[] },
-  ) {
-    this.#encoder = encoder;
-    this.#specialTokens = specialTokens;
-    this.vocabulary = vocabulary;
-    this.chatTemplate = chatTemplate;
-    this.bosId = bosId;
-    this.#prefix = affixes.prefix;
-    this.#suffix = affixes.suffix;
+  private constructor({ json, path, config, configPath, template }: TokenizerFiles) {
+    if (json === undefined) throw new ModelError(`${path}: no such file`);
+    const { add_bos_token, chat_template } = checked(configSchema, config, configPath);
+    const named = Object.fromEntries(
+      Object.entries(checked(namedTokens, config, configPath)).flatMap(([name, text]) =>
+        text === undefined ? [] : [[name, text]]
+      ),
+    );
+    this.vocabulary = new Vocabulary(json, path);
+    this.#specialTokens = new SpecialTokens(corrected(json, path));
+    this.#encoder = createEncoder(this.#specialTokens.json, path);
+    const { bos_token: bos } = named;
+    this.bosId = bos === undefined
+      ? null
+      : this.vocabulary.addedTokenId(bos) ?? this.#encoder.token_to_id(bos) ?? null;
+    this.chatTemplate = findChatTemplate(template, chat_template, configPath, named);
+    [this.#prefix, this.#suffix] = readAffixes(this.#encoder, add_bos_token, this.bosId);
   }
 
   /**
@@ -59,18 +79,7 @@ export class Tokenizer {
    * @throws ModelError naming the file at fault
    */
   static async load(model: string): Promise<Tokenizer> {
-    const { json, path, config: configJson, configPath, template } = await readTokenizerFiles(model);
-    if (json === undefined) throw new ModelError(`${path}: no such file`);
-    const config = new Fields(configJson, configPath);
-    const vocabulary = new Vocabulary(json, path);
-    const specialTokens = new SpecialTokens(corrected(json, path));
-    const encoder = createEncoder(specialTokens.json, path);
-    const namedTokens = readNamedTokens(config);
-    const bos = namedTokens["bos_token"];
-    const bosId = bos === undefined ? null : vocabulary.addedTokenId(bos) ?? encoder.token_to_id(bos) ?? null;
-    const chatTemplate = findChatTemplate(template, config, namedTokens);
-    const affixes = readAffixes(encoder, config, bosId);
-    return new Tokenizer(encoder, specialTokens, vocabulary, chatTemplate, bosId, affixes);
+    return new Tokenizer(await readTokenizerFiles(model));
   }
 
   /**
@@ -131,40 +140,19 @@ function createEncoder(json: unknown, path: string): Encoder {
   }
 }
 
-/** bos_token, eos_token, … as texts, for templates. */
-function readNamedTokens(config: Fields): Record<string, string> {
-  const tokens: Record<string, string> = {};
-  for (
-    const name of ["bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token"]
-  ) {
-    const value = config.raw(name);
-    const text = typeof value === "object" && value !== null
-      ? (value as { content?: unknown }).content
-      : value;
-    if (text === undefined) continue;
-    if (typeof text !== "string") {
-      throw new ModelError(`${config.where}: "${name}" must be a text, not ${shown(value)}`);
-    }
-    tokens[name] = text;
-  }
-  return tokens;
-}
-
 /** What the post-processor puts around a text, corrected by `add_bos_token`. */
-function readAffixes(encoder: Encoder, config: Fields, bosId: number | null): {
-  prefix: number[];
-  suffix: number[];
-} {
+function readAffixes(
+  encoder: Encoder,
+  addsBos: boolean | undefined,
+  bosId: number | null,
+): [prefix: number[], suffix: number[]] {
   const probe = "a";
   const { ids: plain } = encoder.encode(probe, { add_special_tokens: false });
   const { ids: framed } = encoder.encode(probe, { add_special_tokens: true });
   const at = framed.findIndex((_, i) => plain.every((id, j) => framed[i + j] === id));
   const prefix = at < 0 ? [] : framed.slice(0, at);
   const suffix = at < 0 ? [] : framed.slice(at + plain.length);
-  if (bosId !== null && config.has("add_bos_token")) {
-    const wanted = config.boolean("add_bos_token", false);
-    if (wanted && prefix[0] !== bosId) prefix.unshift(bosId);
-    if (!wanted && prefix[0] === bosId) prefix.shift();
-  }
-  return { prefix, suffix };
+  if (bosId !== null && addsBos === true && prefix[0] !== bosId) prefix.unshift(bosId);
+  if (bosId !== null && addsBos === false && prefix[0] === bosId) prefix.shift();
+  return [prefix, suffix];
 }

@@ -4,8 +4,8 @@
 // characters, sentencepiece spells spaces as "▁" and unknown bytes as "<0x0A>". With a table of those runs, text is
 // one UTF-8 decoder over the bytes of the tokens, which needs no look-back and streams by itself.
 
-import { Fields } from "../model/fields.ts";
-import { ModelError, shown } from "../model/json.ts";
+import { z } from "zod";
+import { checked, field, ModelError, optional, shown } from "../model/json.ts";
 
 /** How a token's text spells its bytes. */
 type Spelling = "byte-level" | "sentencepiece";
@@ -17,6 +17,29 @@ interface Token {
 }
 
 const mostTokens = 1 << 22;
+const tokenId = field.integer(0, mostTokens - 1);
+const decoderFields = {
+  type: optional(field.string),
+  pattern: optional(field.object({ String: optional(field.string) })),
+  content: optional(field.string),
+  add_prefix_space: optional(field.boolean),
+  prepend_scheme: optional(field.string),
+  start: optional(field.integer(0, 64)),
+};
+const step = field.object(decoderFields);
+const schema = field.object({
+  // Not looked into here: a schema would copy what can be a quarter of a million entries.
+  model: field.object({
+    vocab: z.custom<object>((value) => typeof value === "object" && value !== null, "a list or an object"),
+  }),
+  added_tokens: optional(field.list(
+    field.object({ id: tokenId, content: field.string, special: optional(field.boolean) }),
+    mostTokens,
+  )),
+  decoder: optional(field.object({ ...decoderFields, decoders: optional(field.list(step, 64)) })),
+});
+type File = z.infer<typeof schema>;
+
 const noBytes = new Uint8Array(0);
 
 /** All tokens of a tokenizer, as bytes. */
@@ -31,9 +54,9 @@ export class Vocabulary {
    * @throws ModelError when the file is malformed or its decoder is of an unknown kind
    */
   constructor(json: unknown, path: string) {
-    const fields = new Fields(json, path);
-    this.#tokens = readTokens(fields);
-    [this.#spelling, this.#stripsFirstSpace] = readDecoder(fields);
+    const file = checked(schema, json, path);
+    this.#tokens = readTokens(file, path);
+    [this.#spelling, this.#stripsFirstSpace] = readDecoder(file, path);
   }
 
   /** One more than the largest id. */
@@ -93,76 +116,57 @@ export function newUtf8Decoder(): TextDecoder {
 
 const encoder = new TextEncoder();
 
-function readTokens(fields: Fields): Token[] {
-  const model = fields.object("model");
-  if (!model) throw new ModelError(`${fields.where}: "model" is missing`);
+function readTokens({ model: { vocab }, added_tokens }: File, path: string): Token[] {
   const tokens: Token[] = [];
-  const put = (id: unknown, text: unknown, rest: Omit<Token, "text">) => {
-    if (typeof id !== "number" || !Number.isSafeInteger(id) || id < 0 || id >= mostTokens) {
-      throw new ModelError(`${fields.where}: token id ${shown(id)} is not an integer below ${mostTokens}`);
+  // Unigram models list [text, score] pairs.
+  const entries = Array.isArray(vocab)
+    ? vocab.map((entry, id) => [Array.isArray(entry) ? entry[0] : entry, id])
+    : Object.entries(vocab);
+  for (const [text, id] of entries) {
+    if (!Number.isSafeInteger(id) || id < 0 || id >= mostTokens) {
+      throw new ModelError(`${path}: token id ${shown(id)} is not an integer below ${mostTokens}`);
     }
-    if (typeof text !== "string") throw new ModelError(`${fields.where}: token ${id} has no text`);
-    tokens[id] = { text, ...rest };
-  };
-  const vocab = model.raw("vocab");
-  if (Array.isArray(vocab)) {
-    // Unigram models list [text, score] pairs.
-    vocab.forEach((entry, id) =>
-      put(id, Array.isArray(entry) ? entry[0] : entry, { added: false, special: false })
-    );
-  } else if (typeof vocab === "object" && vocab !== null) {
-    for (const [text, id] of Object.entries(vocab)) put(id, text, { added: false, special: false });
-  } else {
-    throw new ModelError(`${model.where}: "vocab" is missing`);
+    if (typeof text !== "string") throw new ModelError(`${path}: token ${id} has no text`);
+    tokens[id] = { text, added: false, special: false };
   }
-  for (const entry of fields.list("added_tokens", mostTokens) ?? []) {
-    const token = new Fields(entry, `${fields.where}: added_tokens`);
-    put(token.raw("id"), token.raw("content"), { added: true, special: token.boolean("special", false) });
+  for (const { id, content, special } of added_tokens ?? []) {
+    tokens[id] = { text: content, added: true, special: special ?? false };
   }
   return tokens;
 }
 
 /** Which spelling the decoder undoes, and whether it drops the first space. */
-function readDecoder(fields: Fields): [Spelling, boolean] {
-  const decoder = fields.object("decoder");
-  const steps = decoder?.string("type") === "Sequence"
-    ? (decoder.list("decoders", 64) ?? []).map((step) => new Fields(step, decoder.where))
-    : decoder
-    ? [decoder]
-    : [];
+function readDecoder({ decoder }: File, path: string): [Spelling, boolean] {
+  const steps = decoder?.type === "Sequence" ? decoder.decoders ?? [] : decoder ? [decoder] : [];
   let spelling: Spelling | null = null;
   let strips = false;
-  for (const step of steps) {
-    const type = step.string("type");
+  for (const { type, pattern, content, ...rest } of steps) {
     switch (type) {
       case "ByteLevel":
         spelling = "byte-level";
         break;
-      case "Replace": {
-        const from = step.object("pattern")?.string("String");
-        if (from !== "▁" || step.string("content") !== " ") {
-          throw new ModelError(`${step.where}: unsupported replacement of ${shown(from)}`);
+      case "Replace":
+        if (pattern?.String !== "▁" || content !== " ") {
+          throw new ModelError(`${path}: decoder: unsupported replacement of ${shown(pattern?.String)}`);
         }
         spelling = "sentencepiece";
         break;
-      }
-      case "Metaspace": {
+      case "Metaspace":
         spelling = "sentencepiece";
-        strips = step.boolean("add_prefix_space", true) && step.string("prepend_scheme") !== "never";
+        strips = (rest.add_prefix_space ?? true) && rest.prepend_scheme !== "never";
         break;
-      }
       case "Strip":
-        strips = step.string("content") === " " && step.integer("start", 0, 64, 0) > 0;
+        strips = content === " " && (rest.start ?? 0) > 0;
         break;
       case "ByteFallback":
       case "Fuse":
         break;
       default:
-        throw new ModelError(`${step.where}: unsupported decoder type ${shown(type)}`);
+        throw new ModelError(`${path}: decoder: unsupported decoder type ${shown(type)}`);
     }
   }
   if (spelling === null) {
-    throw new ModelError(`${fields.where}: unsupported decoder; known are byte-level and sentencepiece ones`);
+    throw new ModelError(`${path}: unsupported decoder; known are byte-level and sentencepiece ones`);
   }
   return [spelling, strips];
 }

@@ -1,7 +1,7 @@
 // What is in the caches, and the way from a name to a folder.
 
-import { Fields } from "../../engine/model/fields.ts";
-import { ModelError } from "../../engine/model/json.ts";
+import { z } from "zod";
+import { checked, field, ModelError, optional } from "../../engine/model/json.ts";
 import { openModel } from "../../engine/model/open.ts";
 import { readJson, readText } from "../../engine/weights/json_file.ts";
 import { parseWeightMap, type TensorIndex } from "../../engine/weights/tensor_index.ts";
@@ -33,6 +33,8 @@ export interface CachedModel {
   /** Why it cannot run here, in one line; null when it can. */
   readonly problem: string | null;
 }
+
+const configSchema = field.object({ architectures: optional(field.list(z.unknown(), 16)) });
 
 /** All models of the caches, by name. Repositories without a config.json are not models and are left out. */
 export async function listModels(env: Environment = Deno.env.get): Promise<CachedModel[]> {
@@ -154,7 +156,7 @@ async function describe(name: string, source: HubSource, directory: string): Pro
   let problem: string | null = null;
   try {
     const path = `${directory}/config.json`;
-    const first = new Fields(await readJson(path, 4 << 20), path).list("architectures", 16)?.[0];
+    const first = checked(configSchema, await readJson(path, 4 << 20), path).architectures?.[0];
     architecture = typeof first === "string" ? first.slice(0, 80) : null;
     types = storedTypesOf((await openModel(directory)).tensors!);
   } catch (error) {

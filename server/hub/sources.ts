@@ -4,8 +4,7 @@
 // Everything a hub says is checked: names, sizes and hashes become paths.
 
 import { listFiles, modelInfo } from "@huggingface/hub";
-import { Fields } from "../../engine/model/fields.ts";
-import { ModelError, shown } from "../../engine/model/json.ts";
+import { checked, field, ModelError, optional, shown } from "../../engine/model/json.ts";
 import { firstLine, type HubClient } from "./client.ts";
 import { isCommit, isWanted } from "./names.ts";
 
@@ -34,6 +33,20 @@ export interface RemoteModel {
 
 const mostFiles = 4096;
 const mostFileBytes = 2 ** 42;
+
+const modelScopeSchema = field.object({
+  Data: optional(field.object({
+    Files: optional(field.list(
+      field.object({
+        Path: optional(field.string),
+        Type: optional(field.string),
+        Size: optional(field.integer(0, mostFileBytes)),
+        Sha256: optional(field.string),
+      }),
+      100_000,
+    )),
+  })),
+});
 
 /** What Hugging Face has of a model. */
 export async function listHuggingFace(
@@ -78,17 +91,15 @@ export async function listModelScope(
     await response.body?.cancel();
     throw refusal({ statusCode: response.status }, name, client);
   }
-  const answer = new Fields(await response.json(), client.endpoint.host);
+  const { Data } = checked(modelScopeSchema, await response.json(), client.endpoint.host);
   const files: RemoteFile[] = [];
-  for (const entry of answer.object("Data")?.list("Files", 100_000) ?? []) {
-    const file = new Fields(entry, client.endpoint.host);
-    const path = file.string("Path") ?? "";
-    if (file.string("Type") === "tree" || !isWanted(path)) continue;
+  for (const { Path: path, Type, Size: size, Sha256 } of Data?.Files ?? []) {
+    if (path === undefined || Type === "tree" || !isWanted(path)) continue;
     const where = new URLSearchParams({ Revision: revision, FilePath: path });
     files.push(checkedFile({
       name: path,
-      size: file.integer("Size", 0, mostFileBytes),
-      hash: { type: "sha256", value: file.string("Sha256") ?? "" },
+      size: size ?? NaN,
+      hash: { type: "sha256", value: Sha256 ?? "" },
       url: new URL(`${base}?${where}`),
     }));
   }

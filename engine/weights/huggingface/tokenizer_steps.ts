@@ -3,8 +3,34 @@
 // `Digits` splits at numerals of every kind (½ ² Ⅷ), not at ASCII digits alone; white space is Unicode's, not
 // JavaScript's; of the five ways to split only "Isolated" and "Removed" are done. What cannot be said so is refused.
 
-import { Fields } from "../../model/fields.ts";
-import { ModelError, shown } from "../../model/json.ts";
+import { z } from "zod";
+import { checked, field, ModelError, optional, shown } from "../../model/json.ts";
+
+const innerSteps = optional(field.list(z.unknown(), 64));
+/** What a step may say, of whatever type it is. */
+const stepSchema = field.object({
+  type: optional(field.string),
+  pattern: optional(field.object({ Regex: optional(field.string), String: optional(field.string) })),
+  content: optional(field.string),
+  prepend: optional(field.string),
+  precompiled_charsmap: optional(field.string),
+  strip_left: optional(field.boolean),
+  strip_right: optional(field.boolean),
+  individual_digits: optional(field.boolean),
+  add_prefix_space: optional(field.boolean),
+  use_regex: optional(field.boolean),
+  behavior: optional(field.string),
+  invert: optional(field.boolean),
+  delimiter: optional(field.string),
+  length: optional(field.integer(1, 1 << 20)),
+  replacement: optional(field.string),
+  prepend_scheme: optional(field.string),
+  split: optional(field.boolean),
+  normalizers: innerSteps,
+  pretokenizers: innerSteps,
+});
+type Given = z.infer<typeof stepSchema>;
+const schema = field.object({ normalizer: optional(z.unknown()), pre_tokenizer: optional(z.unknown()) });
 
 interface Step {
   readonly type: string;
@@ -24,15 +50,15 @@ const anything = "[\\s\\S]";
  * @throws ModelError for steps that the library does not do
  */
 export function corrected(json: unknown, path: string): object {
-  const fields = new Fields(json, path);
-  const normalizer = fields.object("normalizer");
-  const preTokenizer = fields.object("pre_tokenizer");
+  const { normalizer, pre_tokenizer } = checked(schema, json, path);
   return {
     ...json as object,
-    normalizer: normalizer ? sequence("Sequence", "normalizers", normalizers(normalizer)) : null,
-    pre_tokenizer: preTokenizer
-      ? sequence("Sequence", "pretokenizers", preTokenizers(preTokenizer, true))
-      : null,
+    normalizer: normalizer === undefined
+      ? null
+      : sequence("Sequence", "normalizers", normalizers(normalizer, `${path}: normalizer`)),
+    pre_tokenizer: pre_tokenizer === undefined
+      ? null
+      : sequence("Sequence", "pretokenizers", preTokenizers(pre_tokenizer, `${path}: pre_tokenizer`, true)),
   };
 }
 
@@ -40,13 +66,9 @@ function sequence(type: string, name: string, steps: readonly Step[]): Step {
   return steps.length === 1 ? steps[0]! : { type, [name]: steps };
 }
 
-/** The steps inside a sequence, which may be nested. */
-function inner(step: Fields, name: string): Fields[] {
-  return (step.list(name, 64) ?? []).map((each) => new Fields(each, step.where));
-}
-
-function normalizers(step: Fields): Step[] {
-  const type = step.string("type");
+/** The steps that stand for one step; a sequence has steps inside. */
+function normalizers(json: unknown, where: string): Step[] {
+  const step = checked(stepSchema, json, where), { type } = step;
   const replace = (pattern: string, content: string) => ({
     type: "Replace",
     pattern: { Regex: pattern },
@@ -54,7 +76,7 @@ function normalizers(step: Fields): Step[] {
   });
   switch (type) {
     case "Sequence":
-      return inner(step, "normalizers").flatMap(normalizers);
+      return (step.normalizers ?? []).flatMap((inner) => normalizers(inner, where));
     case "NFC":
     case "NFD":
     case "NFKC":
@@ -62,77 +84,77 @@ function normalizers(step: Fields): Step[] {
     case "StripAccents":
       return [{ type }];
     case "Precompiled":
-      return [{ type, precompiled_charsmap: step.raw("precompiled_charsmap") ?? null }];
+      return [{ type, precompiled_charsmap: step.precompiled_charsmap ?? null }];
     case "Lowercase":
       // Letter by letter: no final sigma.
       return [replace("Σ", "σ"), { type }];
     case "Prepend":
-      return [replace(`\\A${anything}`, `${literal(step.string("prepend") ?? "")}$&`)];
+      return [replace(`\\A${anything}`, `${literal(step.prepend ?? "")}$&`)];
     case "Replace":
-      return [replace(patternOf(step), literal(step.string("content") ?? ""))];
+      return [replace(patternOf(step, where), literal(step.content ?? ""))];
     case "Strip":
       return [
-        ...(step.boolean("strip_left", false) ? [replace("\\A\\s+", "")] : []),
-        ...(step.boolean("strip_right", false) ? [replace("\\s+\\z", "")] : []),
+        ...(step.strip_left ? [replace("\\A\\s+", "")] : []),
+        ...(step.strip_right ? [replace("\\s+\\z", "")] : []),
       ];
     default:
-      throw new ModelError(`${step.where}: unsupported normalizer type ${shown(type)}`);
+      throw new ModelError(`${where}: unsupported normalizer type ${shown(type)}`);
   }
 }
 
-function preTokenizers(step: Fields, isFirst: boolean): Step[] {
-  const type = step.string("type");
+function preTokenizers(json: unknown, where: string, isFirst: boolean): Step[] {
+  const step = checked(stepSchema, json, where), { type } = step;
   switch (type) {
     case "Sequence":
-      return inner(step, "pretokenizers").flatMap((each, i) => preTokenizers(each, isFirst && i === 0));
+      return (step.pretokenizers ?? []).flatMap((inner, i) =>
+        preTokenizers(inner, where, isFirst && i === 0)
+      );
     case "Digits":
-      return [isolated(step.boolean("individual_digits", false) ? "\\p{N}" : "\\p{N}+")];
+      return [isolated(step.individual_digits ? "\\p{N}" : "\\p{N}+")];
     case "ByteLevel":
       return [
-        ...(step.boolean("add_prefix_space", false)
+        ...(step.add_prefix_space
           ? [{ type: "Replace", pattern: { Regex: "\\A[^ ]" }, content: " $&" }]
           : []),
-        ...(step.boolean("use_regex", true) ? [isolated(words)] : []),
+        ...(step.use_regex ?? true ? [isolated(words)] : []),
         { type, add_prefix_space: false, use_regex: false },
       ];
     case "Metaspace":
-      return metaspace(step, isFirst);
+      return metaspace(step, where, isFirst);
     case "Punctuation":
-      return [split(punctuation, step.string("behavior") ?? "Isolated", false, step)];
+      return [split(punctuation, step.behavior ?? "Isolated", false, where)];
     case "Split":
-      return [split(patternOf(step), step.string("behavior") ?? "", step.boolean("invert", false), step)];
+      return [split(patternOf(step, where), step.behavior ?? "", step.invert ?? false, where)];
     case "Whitespace":
-      return [split(`[${wordLetters}]+|[^${wordLetters}\\s]+`, "Removed", true, step)];
+      return [split(`[${wordLetters}]+|[^${wordLetters}\\s]+`, "Removed", true, where)];
     case "WhitespaceSplit":
-      return [split("\\s+", "Removed", false, step)];
+      return [split("\\s+", "Removed", false, where)];
     case "BertPreTokenizer":
-      return [split("\\s+", "Removed", false, step), isolated(punctuation)];
+      return [split("\\s+", "Removed", false, where), isolated(punctuation)];
     case "CharDelimiterSplit":
-      return [split(escaped(step.string("delimiter") ?? ""), "Removed", false, step)];
+      return [split(escaped(step.delimiter ?? ""), "Removed", false, where)];
     case "FixedLength":
-      return [isolated(`${anything}{1,${step.integer("length", 1, 1 << 20, 5)}}`)];
+      return [isolated(`${anything}{1,${step.length ?? 5}}`)];
     default:
-      throw new ModelError(`${step.where}: unsupported pre-tokenizer type ${shown(type)}`);
+      throw new ModelError(`${where}: unsupported pre-tokenizer type ${shown(type)}`);
   }
 }
 
-function metaspace(step: Fields, isFirst: boolean): Step[] {
-  const mark = step.string("replacement") ?? "▁";
-  const scheme = step.string("prepend_scheme") ??
-    (step.boolean("add_prefix_space", true) ? "always" : "never");
+function metaspace(step: Given, where: string, isFirst: boolean): Step[] {
+  const mark = step.replacement ?? "▁";
+  const scheme = step.prepend_scheme ??
+    (step.add_prefix_space ?? true ? "always" : "never");
   if (scheme === "first" && !isFirst) {
     throw new ModelError(
-      `${step.where}: unsupported Metaspace with prepend_scheme "first" after other steps`,
+      `${where}: unsupported Metaspace with prepend_scheme "first" after other steps`,
     );
   }
   const spaced = { type: "Metaspace", replacement: mark, prepend_scheme: scheme };
-  return step.boolean("split", true)
-    ? [spaced, split(escaped(mark), "MergedWithNext", false, step)]
-    : [spaced];
+  return step.split ?? true ? [spaced, split(escaped(mark), "MergedWithNext", false, where)] : [spaced];
 }
 
 /** Cuts around every match, in the words that the library does right. */
-function split(pattern: string, behavior: string, invert: boolean, step: Fields): Step {
+function split(pattern: string, behavior: string, invert: boolean, where: string): Step {
   const rest = `(?:(?!${pattern})${anything})`;
   switch (behavior) {
     case "Isolated":
@@ -148,7 +170,7 @@ function split(pattern: string, behavior: string, invert: boolean, step: Fields)
         ? isolated(`${rest}*(?:${pattern})|${rest}+`)
         : isolated(`(?:${pattern})${rest}*|${rest}+`);
     default:
-      throw new ModelError(`${step.where}: unsupported split behavior ${shown(behavior)}`);
+      throw new ModelError(`${where}: unsupported split behavior ${shown(behavior)}`);
   }
 }
 
@@ -157,13 +179,10 @@ function isolated(pattern: string): Step {
 }
 
 /** A pattern as a regular expression. */
-function patternOf(step: Fields): string {
-  const pattern = step.object("pattern");
-  const regex = pattern?.string("Regex");
-  if (regex !== undefined) return regex;
-  const text = pattern?.string("String");
-  if (text === undefined) throw new ModelError(`${step.where}: "pattern" has neither "Regex" nor "String"`);
-  return escaped(text);
+function patternOf({ pattern }: Given, where: string): string {
+  if (pattern?.Regex !== undefined) return pattern.Regex;
+  if (pattern?.String !== undefined) return escaped(pattern.String);
+  throw new ModelError(`${where}: "pattern" has neither "Regex" nor "String"`);
 }
 
 function escaped(text: string): string {

@@ -1,7 +1,6 @@
 // Chat templates: what they render, how they fail, and that a hostile one can neither hang nor fill the memory.
 
 import assert from "node:assert/strict";
-import { Fields } from "../../../engine/model/fields.ts";
 import { readTokenizerFiles } from "../../../engine/weights/tokenizer_files.ts";
 import { ChatTemplate, findChatTemplate, TemplateError } from "../../../engine/tokenizer/chat_template.ts";
 import { Tokenizer } from "../../../engine/tokenizer/tokenizer.ts";
@@ -92,14 +91,17 @@ Deno.test("the last message can be continued instead of answered", () => {
 });
 
 Deno.test("a template is found in its own file first, then as a string, then by name", async () => {
-  const load = async (files: Record<string, string>, config: object) => {
+  const load = async (
+    files: Record<string, string>,
+    config: { readonly chat_template?: string | { name: string; template: string }[] },
+  ) => {
     await using folder = await temporaryFolder({
       ...files,
       "config.json": "{}",
       "tokenizer_config.json": JSON.stringify(config),
     });
-    const { template, config: read } = await readTokenizerFiles(folder.path);
-    return findChatTemplate(template, new Fields(read, "tokenizer_config.json"), {});
+    const { template } = await readTokenizerFiles(folder.path);
+    return findChatTemplate(template, config.chat_template, "tokenizer_config.json", {});
   };
   const named = {
     chat_template: [{ name: "default", template: "plain" }, { name: "tool_use", template: "tools" }],

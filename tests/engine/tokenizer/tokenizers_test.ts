@@ -3,6 +3,8 @@
 
 import assert from "node:assert/strict";
 import { Tokenizer } from "../../../engine/tokenizer/tokenizer.ts";
+import { Vocabulary } from "../../../engine/tokenizer/vocabulary.ts";
+import { temporaryFolder } from "../weights/files.ts";
 import { findQwen3, noQwen3 } from "./qwen3.ts";
 
 const data = new URL("../../data/tokenizers/", import.meta.url).pathname;
@@ -63,4 +65,43 @@ Deno.test("beginning-of-text comes exactly once, as the tokenizer and add_bos_to
 Deno.test("a lone surrogate is encoded as U+FFFD", async () => {
   const tokenizer = await Tokenizer.load(`${data}llama3`);
   assert.deepEqual(tokenizer.encode("a\ud800b", false), tokenizer.encode("a\ufffdb", false));
+});
+
+Deno.test("a damaged tokenizer is refused in one line with the file, the field and what it must be", async () => {
+  const model = { vocab: { a: 0 } }, decoder = { type: "ByteLevel" };
+  const damaged: readonly (readonly [object, string])[] = [
+    [{ decoder }, 'file: "model" is missing'],
+    [{ decoder, model: {} }, 'file: model: "vocab" is missing'],
+    [{ decoder, model: { vocab: "a" } }, 'file: model: "vocab" must be a list or an object, not "a"'],
+    [{ decoder, model: { vocab: { a: -1 } } }, "file: token id -1 is not an integer below 4194304"],
+    [{ decoder, model: { vocab: [1] } }, "file: token 0 has no text"],
+    [
+      { decoder, model, added_tokens: [{ id: 1e9, content: "a" }] },
+      'file: added_tokens: 0: "id" must be an integer from 0 to 4194303, not 1000000000',
+    ],
+    [
+      { decoder, model, added_tokens: {} },
+      'file: "added_tokens" must be a list of at most 4194304 entries, not {}',
+    ],
+    [{ model, decoder: [] }, 'file: "decoder" must be a JSON object, not []'],
+    [{ model, decoder: { type: 1 } }, 'file: decoder: "type" must be a string, not 1'],
+    [{ model, decoder: { type: "CTC" } }, 'file: decoder: unsupported decoder type "CTC"'],
+  ];
+  for (const [json, message] of damaged) assert.throws(() => new Vocabulary(json, "file"), { message });
+  const tokenizer = await Deno.readTextFile(`${data}llama2/tokenizer.json`);
+  for (
+    const [config, fault] of [
+      [{ bos_token: 1 }, '"bos_token" must be a text, not 1'],
+      [{ add_bos_token: "yes" }, '"add_bos_token" must be true or false, not "yes"'],
+      [
+        { chat_template: 1 },
+        '"chat_template" must be a text, or a list of at most 64 texts with names, not 1',
+      ],
+    ] as const
+  ) {
+    const files = { "tokenizer.json": tokenizer, "tokenizer_config.json": JSON.stringify(config) };
+    await using folder = await temporaryFolder(files);
+    const message = `${folder.path}/tokenizer_config.json: ${fault}`;
+    await assert.rejects(Tokenizer.load(folder.path), { message });
+  }
 });
