@@ -6,6 +6,7 @@
 // chunking, page size and number of threads.
 
 import type { BatchPlan, StepResult } from "../plan.ts";
+import { joinResults } from "../results.ts";
 import type {
   Activation,
   ActivationKind,
@@ -229,23 +230,6 @@ class CpuStep implements RecordedStep {
       ops.flush();
       if (ops.result) results.push(ops.result);
     }
-    this.#result = { ...join(results, plan.id), milliseconds: performance.now() - this.#submitted };
+    this.#result = joinResults(results, plan.id, performance.now() - this.#submitted);
   }
-}
-
-/** The results of a plan's forwards, one after the other. */
-function join(results: readonly StepResult[], id: number): StepResult {
-  const last = results.at(-1);
-  if (last !== undefined && results.length === 1) return last;
-  return {
-    id,
-    tokens: Uint32Array.from(results.flatMap((r) => [...r.tokens])),
-    logprobs: Float32Array.from(results.flatMap((r) => [...r.logprobs])),
-    topCount: last?.topCount ?? 0,
-    topTokens: Uint32Array.from(results.flatMap((r) => [...r.topTokens])),
-    topLogprobs: Float32Array.from(results.flatMap((r) => [...r.topLogprobs])),
-    ...(last?.logits ? { logits: last.logits } : {}),
-    ...(last?.hidden ? { hidden: last.hidden } : {}),
-    milliseconds: 0,
-  };
 }

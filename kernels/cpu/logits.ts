@@ -1,6 +1,7 @@
 // From logits to a step's result: raw logits on request, log-probabilities, chosen tokens, the token pool.
 
 import type { BatchPlan, StepResult } from "../plan.ts";
+import { emptyResult } from "../results.ts";
 import type { Collective, StateSpec } from "../ops.ts";
 import { gatherBest, gatherRows, needsWholeRow } from "../vocabulary.ts";
 import { type Bank, Region } from "./bank.ts";
@@ -53,13 +54,7 @@ export function sampleRows(
     ? new Map<number, number>()
     : gather(collective, logits, localRows, rows, plan.returnLogits === true, state.spec);
   const result = {
-    id: plan.id,
-    tokens: new Uint32Array(count),
-    logprobs: new Float32Array(count).fill(NaN),
-    topCount,
-    topTokens: new Uint32Array(count * topCount),
-    topLogprobs: new Float32Array(count * topCount).fill(NaN),
-    milliseconds: 0,
+    ...emptyResult(plan.id, count, topCount),
     ...(plan.returnLogits ? { logits: copyLogits(logits, count, vocabSize) } : {}),
   };
   for (const [s, sampled] of rows.entries()) {

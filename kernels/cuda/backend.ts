@@ -21,7 +21,6 @@ import { matrixBytes } from "../ops.ts";
 import { type PackedPlan, type PackOptions, packPlan } from "../webgpu/plan/pack.ts";
 import { headerWords, sampleWords } from "../webgpu/plan/words.ts";
 import { warmUpPlans } from "../webgpu/plan/warm_up.ts";
-import { returnedWords } from "../webgpu/record/step.ts";
 import { type PrefillTile, prefillTiles } from "./attention/attention.ts";
 import { cutKeys, widestHead } from "./attention/layer.ts";
 import type { CudaDevice } from "./device.ts";
@@ -46,7 +45,7 @@ import {
   weightTypes,
 } from "./memory.ts";
 import { CudaOps } from "./operations.ts";
-import { resultBytes } from "./sample/sample.ts";
+import { resultBytes, returnedWords } from "../results.ts";
 import { selfTest } from "./self_test.ts";
 import { CudaStep, type Launched, StepPool } from "./step.ts";
 

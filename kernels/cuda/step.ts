@@ -3,8 +3,7 @@
 import type { BatchPlan, StepResult } from "../plan.ts";
 import type { RecordedStep } from "../ops.ts";
 import type { PackedPlan } from "../webgpu/plan/pack.ts";
-import { resultWords } from "../webgpu/plan/words.ts";
-import { returnedWords } from "../webgpu/record/step.ts";
+import { readResult } from "../results.ts";
 import type { CudaDevice } from "./device.ts";
 import type { PinnedBuffer } from "./pinned.ts";
 import type { Handle } from "./driver.ts";
@@ -99,36 +98,10 @@ export class CudaStep implements RecordedStep {
     // A step that was launched behind another one begins when that one ends.
     const now = performance.now(), milliseconds = now - Math.max(started, this.#pool.finished);
     this.#pool.finished = now;
-    const result = this.#decode(output.data, milliseconds);
+    const { buffer, byteOffset, length } = output.data;
+    const words = new Uint32Array(buffer, byteOffset, length / 4);
+    const result = readResult(words, this.#plan, this.#packed, milliseconds);
     this.#pool.release([input, output], done);
     return result;
-  }
-
-  #decode(data: Uint8Array<ArrayBuffer>, milliseconds: number): StepResult {
-    const { samples, topCount } = this.#packed, { steps, id } = this.#plan;
-    const total = samples * steps, stride = resultWords(topCount);
-    const words = new Uint32Array(data.buffer, data.byteOffset, total * stride);
-    const floats = new Float32Array(data.buffer, data.byteOffset, data.length / 4);
-    const result = {
-      id,
-      tokens: new Uint32Array(total),
-      logprobs: new Float32Array(total),
-      topCount,
-      topTokens: new Uint32Array(total * topCount),
-      topLogprobs: new Float32Array(total * topCount),
-      milliseconds,
-    };
-    for (let i = 0; i < total; i++) {
-      const at = i * stride;
-      result.tokens[i] = words[at]!;
-      result.logprobs[i] = floats[at + 1]!;
-      for (let j = 0; j < topCount; j++) {
-        result.topTokens[i * topCount + j] = words[at + 2 + j]!;
-        result.topLogprobs[i * topCount + j] = floats[at + 2 + topCount + j]!;
-      }
-    }
-    const { returned } = this.#packed, end = total * stride;
-    if (returned === null) return result;
-    return { ...result, [returned.name]: floats.slice(end, end + returnedWords(this.#packed)) };
   }
 }

@@ -24,6 +24,7 @@ import type {
   Vector,
 } from "../ops.ts";
 import { matrixBytes } from "../ops.ts";
+import { emptyResult, joinResults } from "../results.ts";
 import { gatherBest, gatherRows, needsWholeRow } from "../vocabulary.ts";
 import { attend, rotate } from "./attention.ts";
 import { product, rmsNorm, route, siluMul } from "./linear.ts";
@@ -136,7 +137,7 @@ export class ReferenceBackend implements Backend {
           forward(ops);
           if (ops.result) results.push(ops.result);
         }
-        return { ...join(results, plan), milliseconds: performance.now() - started };
+        return joinResults(results, plan.id, performance.now() - started);
       },
     };
   }
@@ -276,17 +277,9 @@ class ReferenceOps implements Ops {
   }
 
   sample({ input, norm, head }: SampleArgs): void {
-    const rows = sampledRows(this.#plan.sampling), samples = rows.length;
+    const rows = sampledRows(this.#plan.sampling);
     const topCount = Math.max(0, ...rows.map(({ logprobs }) => logprobs - 1));
-    const result = {
-      id: this.#plan.id,
-      tokens: new Uint32Array(samples),
-      logprobs: new Float32Array(samples).fill(NaN),
-      topCount,
-      topTokens: new Uint32Array(samples * topCount),
-      topLogprobs: new Float32Array(samples * topCount).fill(NaN),
-      milliseconds: 0,
-    };
+    const result = emptyResult(this.#plan.id, rows.length, topCount);
     const all: number[] = [], hidden: number[] = [];
     for (const [s, row] of rows.entries()) {
       const x = normalize((input as ReferenceActivation).row(row.token), norm);
@@ -358,20 +351,6 @@ class ReferenceOps implements Ops {
     if (add) y.forEach((v, i) => row[i]! += v);
     else row.set(y);
   }
-}
-
-/** Results of a plan's forwards, one after the other. */
-function join(results: readonly StepResult[], plan: BatchPlan): Omit<StepResult, "milliseconds"> {
-  const last = results.at(-1);
-  return {
-    topCount: 0,
-    ...last,
-    id: plan.id,
-    tokens: Uint32Array.from(results.flatMap((r) => [...r.tokens])),
-    logprobs: Float32Array.from(results.flatMap((r) => [...r.logprobs])),
-    topTokens: Uint32Array.from(results.flatMap((r) => [...r.topTokens])),
-    topLogprobs: Float32Array.from(results.flatMap((r) => [...r.topLogprobs])),
-  };
 }
 
 /** Factory with the signature the other backends have. */

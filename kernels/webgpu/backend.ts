@@ -35,10 +35,11 @@ import { PlanSlot } from "./plan/slot.ts";
 import { Readback } from "./device/readback.ts";
 import { tapeKey, Tapes } from "./record/tapes.ts";
 import { prepare, Recorder } from "./record/recorder.ts";
-import { historyLength, resultBytes } from "./sample/operation.ts";
+import { resultBytes, returnedWords } from "../results.ts";
+import { historyLength } from "./sample/operation.ts";
 import { scatter } from "./plan/scatter.ts";
 import { DeviceState, SharedBuffers } from "./state/state.ts";
-import { DeviceStep, returnedWords, serialWords } from "./record/step.ts";
+import { DeviceStep, serialWords } from "./record/step.ts";
 import { DeviceMatrix, DeviceRope, DeviceVector } from "./state/weights.ts";
 
 /** Bytes uploaded between two waits for the device, so that copies in flight do not fill the host's memory. */

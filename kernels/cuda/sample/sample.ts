@@ -3,7 +3,6 @@
 
 import type { Collective, SampleArgs } from "../../ops.ts";
 import { gatherBest, gatherRows } from "../../vocabulary.ts";
-import { resultWords } from "../../webgpu/plan/words.ts";
 import type { SampleGroup } from "../../webgpu/plan/pack_sampling.ts";
 import type { DeviceBuffer } from "../device.ts";
 import { divideUp, type Forward, scratch } from "../forward.ts";
@@ -17,10 +16,6 @@ const noToken = 0xffffffff;
 
 /** Histories that differ by less have the same grid. */
 export const historyStep = 1024;
-
-/** Bytes of all results of a step. */
-export const resultBytes = (samples: number, steps: number, topCount: number): number =>
-  4 * samples * steps * resultWords(topCount);
 
 /** Logits [rows, stride]; the stride is a multiple of four, so that rows can be read in fours. */
 interface Logits {

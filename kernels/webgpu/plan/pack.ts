@@ -16,7 +16,8 @@ import {
   samplingNeeds,
 } from "./pack_sampling.ts";
 import { Regions } from "./regions.ts";
-import { resultWords, Word } from "./words.ts";
+import { type ResultLayout, resultWords } from "../../results.ts";
+import { Word } from "./words.ts";
 
 /** How attention work is cut; chosen from the plan and the device. */
 export interface AttentionCut extends DecodeLayout {
@@ -43,7 +44,7 @@ export interface ForwardShape extends AttentionCut {
 }
 
 /** A plan, packed. */
-export interface PackedPlan {
+export interface PackedPlan extends ResultLayout {
   /** All regions. */
   readonly words: Uint32Array<ArrayBuffer>;
   /** Largest region in bytes: what a binding must cover. */
@@ -54,14 +55,8 @@ export interface PackedPlan {
   readonly tokenWrites: number;
   /** In order. */
   readonly forwards: readonly ForwardShape[];
-  /** Sampled rows of a forward. */
-  readonly samples: number;
-  /** Alternatives that a row reports. */
-  readonly topCount: number;
   /** Parts of the sampler that some row needs. */
   readonly needs: SamplingNeeds;
-  /** Numbers of each sampled row that are returned: its logits, or what it is after the last norm; null for none. */
-  readonly returned: { readonly name: "logits" | "hidden"; readonly width: number } | null;
 }
 
 /** Fixed properties of the device and the engine that packing depends on. */

@@ -52,6 +52,3 @@ export const Sample = {
 
 /** Words of a record. */
 export const sampleWords: number = rowWords + 4;
-
-/** Words of one sampled row's result: token, log-probability, then the alternatives' ids and log-probabilities. */
-export const resultWords = (topCount: number): number => 2 + 2 * topCount;

@@ -2,17 +2,14 @@
 
 import type { BatchPlan, StepResult } from "../../plan.ts";
 import type { RecordedStep } from "../../ops.ts";
+import { readResult, returnedWords } from "../../results.ts";
 import { DeviceError, type GpuDevice } from "../device/device.ts";
 import { type PackedPlan } from "../plan/pack.ts";
-import { resultWords } from "../plan/words.ts";
 import type { Readback, Staging } from "../device/readback.ts";
 import type { Segment } from "./recorder.ts";
 
 /** Words before the results. */
 export const serialWords = 4;
-
-/** Words that are returned beside the results. */
-export const returnedWords = ({ samples, returned }: PackedPlan): number => samples * (returned?.width ?? 0);
 
 /** What a step is made of. */
 export interface StepParts {
@@ -102,35 +99,11 @@ export class DeviceStep implements RecordedStep {
   }
 
   #decode(data: ArrayBuffer): StepResult | Promise<StepResult> {
-    const { serial, rows, packed, done } = this.#parts;
+    const { serial, packed, plan, done } = this.#parts;
     const words = new Uint32Array(data);
     if (words[0] !== serial) return this.#explain();
     done(serial);
-    const { samples, topCount } = packed;
-    const floats = new Float32Array(data);
-    const total = samples * this.#parts.plan.steps;
-    const stride = resultWords(topCount);
-    const result = {
-      id: this.#parts.plan.id,
-      tokens: new Uint32Array(total),
-      logprobs: new Float32Array(total),
-      topCount,
-      topTokens: new Uint32Array(total * topCount),
-      topLogprobs: new Float32Array(total * topCount),
-      milliseconds: performance.now() - this.#started,
-    };
-    for (let i = 0; i < total; i++) {
-      const at = serialWords + i * stride;
-      result.tokens[i] = words[at]!;
-      result.logprobs[i] = floats[at + 1]!;
-      for (let j = 0; j < topCount; j++) {
-        result.topTokens[i * topCount + j] = words[at + 2 + j]!;
-        result.topLogprobs[i * topCount + j] = floats[at + 2 + topCount + j]!;
-      }
-    }
-    const { returned } = packed, end = serialWords + rows;
-    if (returned === null) return result;
-    return { ...result, [returned.name]: floats.slice(end, end + returnedWords(packed)) };
+    return readResult(words.subarray(serialWords), plan, packed, performance.now() - this.#started);
   }
 
   /** The step did not run: the reason arrives as an event by the time the queue says that it is idle. */

@@ -4,7 +4,7 @@ import type { Collective, SampleArgs } from "../../ops.ts";
 import { recordGather, recordGatherBest } from "../collective/operation.ts";
 import { DeviceActivation, dispatch, type Forward, sharedBuffer } from "../record/context.ts";
 import { normedType, recordLinear, recordNorm } from "../linear/operation.ts";
-import { resultWords, Word } from "../plan/words.ts";
+import { Word } from "../plan/words.ts";
 import type { SampleGroup, SamplingNeeds } from "../plan/pack_sampling.ts";
 import { chunkCount, drawChunks, drawFinish, type Logits, type LogitsShape } from "./draw.ts";
 import { chunkWords, logprobChunks, logprobFinish } from "./logprobs.ts";
@@ -13,10 +13,6 @@ import { sampleLimits } from "./threshold.ts";
 import type { DeviceBuffer } from "../device/buffers.ts";
 import type { DeviceMatrix } from "../state/weights.ts";
 import { divideUp } from "../shader/wgsl.ts";
-
-/** Bytes of all results of a step. */
-export const resultBytes = (samples: number, steps: number, topCount: number): number =>
-  4 * samples * steps * resultWords(topCount);
 
 /** Norm, head and draw, group after group of sampled rows. */
 export function recordSample(forward: Forward, args: SampleArgs): void {
