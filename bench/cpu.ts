@@ -163,7 +163,7 @@ async function openShape(backend: Backend, dtype: DTypeOption, contextLength: nu
     } GiB of weights, made and packed in ` +
       `${((performance.now() - start) / 1000).toFixed(1)} s`,
   );
-  const decoder = Decoder.create(backend, model.config, weights, shard, {
+  const decoder = new Decoder(backend, model.config, weights, shard, {
     pageSize,
     numPages: rows * pagesPerRow,
     maxRows: rows,

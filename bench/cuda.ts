@@ -43,7 +43,7 @@ const weights = await loadDecoderWeights(model, backend, { dtype, shard: { rank:
 const maxRows = Math.max(...rowCounts, 1), pageSize = 16;
 const contextLength = Math.max(context + 64, ...prompts.map((n) => n + 16));
 const pagesPerRow = Math.ceil(contextLength / pageSize);
-const decoder = Decoder.create(backend, config, weights, { rank: 0, size: 1 }, {
+const decoder = new Decoder(backend, config, weights, { rank: 0, size: 1 }, {
   pageSize,
   numPages: maxRows * pagesPerRow,
   maxRows,

@@ -131,7 +131,7 @@ const maxRows = Math.max(1, ...batches);
 const pageSize = 16;
 const contextLength = Math.max(context + 64, prefill);
 const pagesPerRow = Math.ceil(contextLength / pageSize);
-const decoder = Decoder.create(backend, config, weights, shard, {
+const decoder = new Decoder(backend, config, weights, shard, {
   pageSize,
   numPages: pagesPerRow * maxRows,
   maxRows,

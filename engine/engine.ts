@@ -43,31 +43,20 @@ export class Engine implements AsyncDisposable {
     const launched = await launch(model, options, start);
     const { executor, tokenizer } = launched;
     const { eosIds, ...generationDefaults } = model.generation;
-    return new Engine(
-      launched,
-      {
-        id: start.modelId ?? basename(options.modelDir),
-        path: options.modelDir,
-        config: model.config,
-        contextLength: executor.contextLength,
-        hasTokenizer: tokenizer.hasTokenizer,
-        hasChatTemplate: tokenizer.chatTemplate !== null,
-        chatTemplate: tokenizer.chatTemplate,
-        templateProblem: tokenizer.templateProblem,
-        eosIds,
-        generationDefaults,
-        device: executor.device,
-        weightBytes: executor.weightBytes,
-        weightFormats: executor.weightFormats,
-        rankWeightBytes: launched.rankWeightBytes,
-        numPages: executor.numPages,
-        pageSize: options.pageSize,
-        maxRunningRequests: executor.maxRows,
-        tp: options.tp,
-      },
-      options,
-      start.stallSeconds ?? 30,
-    );
+    const info: ModelInfo = {
+      ...tokenizer,
+      ...executor,
+      id: start.modelId ?? basename(options.modelDir),
+      path: options.modelDir,
+      config: model.config,
+      hasChatTemplate: tokenizer.chatTemplate !== null,
+      eosIds,
+      generationDefaults,
+      rankWeightBytes: launched.rankWeightBytes,
+      maxRunningRequests: executor.maxRows,
+      tp: options.tp,
+    };
+    return new Engine(launched, info, options, start.stallSeconds ?? 30);
   }
 
   /** "dead" once a worker has failed that is not started again. */

@@ -8,12 +8,11 @@
 // progress, and questions that expect one answer. Aborts travel the same way as the requests they abort
 // (main → tokenizer → scheduler → detokenizer → main), so they can never overtake them.
 
-import type { DType } from "../kernels/formats/mod.ts";
 import type { ErrorCode, FinishReason, SamplingParams, TokenLogprob } from "./params.ts";
-import type { EngineOptions, StartProgress } from "./options.ts";
+import type { EngineOptions, ModelInfo, StartProgress } from "./options.ts";
 import type { BatchPlan, StepResult } from "../kernels/plan.ts";
 import type { StateSizes } from "./model/decoder.ts";
-import type { DeviceInfo, DevicePlace } from "../kernels/ops.ts";
+import type { DevicePlace } from "../kernels/ops.ts";
 import type { SchedulerConfig, SchedulerCounters } from "./scheduler/config.ts";
 import type { AttachQuestion, Probe, ProbeProgress } from "./workers/protocol.ts";
 
@@ -87,16 +86,23 @@ export type FromTokenizer =
     readonly message: string;
   };
 
+/** A request for the scheduler. */
+export interface RequestSpec {
+  /** Unique in the engine. */
+  readonly id: RequestId;
+  /** The prompt, at least one id. */
+  readonly ids: Uint32Array;
+  /** How to sample, and when to end. */
+  readonly params: SamplingParams;
+  /** Requests share prefixes only with those of the same salt. */
+  readonly salt: string;
+  /** Whose request it is, for fairness. */
+  readonly client: string;
+}
+
 /** tokenizer → scheduler ("request", "abort") and detokenizer → scheduler ("stopped") */
 export type ToScheduler =
-  | {
-    readonly type: "request";
-    readonly id: RequestId;
-    readonly ids: Uint32Array;
-    readonly params: SamplingParams;
-    readonly salt: string;
-    readonly client: string;
-  }
+  | { readonly type: "request" } & RequestSpec
   | { readonly type: "abort"; readonly id: RequestId }
   | Probe
   /** The detokenizer has seen a stop string and has already told the client; release what the request holds. */
@@ -123,12 +129,7 @@ export interface TokenUpdate {
 /** scheduler → detokenizer */
 export type ToDetokenizer =
   /** Comes before any update of the request. */
-  | {
-    readonly type: "start";
-    readonly id: RequestId;
-    readonly promptIds: Uint32Array;
-    readonly params: SamplingParams;
-  }
+  | { readonly type: "start"; readonly id: RequestId; readonly params: SamplingParams }
   | { readonly type: "updates"; readonly updates: readonly TokenUpdate[] }
   | Probe;
 
@@ -143,32 +144,17 @@ export interface TextLogprob {
   /** Natural logarithm. */
   readonly logprob: number;
   /** Alternatives, most likely first. */
-  readonly top: readonly {
-    readonly id: number;
-    readonly text: string;
-    readonly bytes: readonly number[];
-    readonly logprob: number;
-  }[];
+  readonly top: readonly Omit<TextLogprob, "top">[];
 }
 
 /** A piece of a request's output. Concatenated texts equal decoding all tokens at once; nothing is ever revised. */
-export interface Delta {
-  /** Whose output it is. */
-  readonly id: RequestId;
-  /** What can be shown now; may be empty. */
+export interface Delta extends Omit<TokenUpdate, "logprobs" | "promptLogprobs"> {
+  /** What can be shown now; may be empty: the text of a token may come later. */
   readonly text: string;
-  /** New tokens; their text may come later. */
-  readonly tokens: readonly number[];
   /** Parallel to `tokens`, when asked for. */
   readonly logprobs: readonly TextLogprob[] | null;
   /** Once, when asked for. */
   readonly promptLogprobs: readonly (TextLogprob | null)[] | null;
-  /** Prompt tokens that came from the cache. */
-  readonly cachedTokens: number;
-  /** Why the request has ended; null while it goes on. */
-  readonly finish: FinishReason | null;
-  /** With the finish, when asked for: as wide as the residual stream. */
-  readonly embedding?: Float32Array;
 }
 
 /** detokenizer → main */
@@ -241,15 +227,10 @@ export interface ExecutorSetup {
 }
 
 /** What an executor turned out to be. */
-export interface ExecutorReady extends StateSizes {
-  /** What it runs on. */
-  readonly device: DeviceInfo;
+export interface ExecutorReady
+  extends StateSizes, Pick<ModelInfo, "device" | "weightBytes" | "weightFormats"> {
   /** Why this device was chosen, for the start-up line. */
   readonly reason: string;
-  /** Bytes of this rank's weights. */
-  readonly weightBytes: number;
-  /** Formats of its matrices, most bytes first. */
-  readonly weightFormats: readonly DType[];
 }
 
 /** main → executor worker */
@@ -288,17 +269,11 @@ export type TokenizerQuestion =
   | { readonly type: "ping"; readonly call: number };
 
 /** What the tokenizer turned out to be. */
-export interface TokenizerReady {
-  /** False if only token ids are taken. */
-  readonly hasTokenizer: boolean;
+export interface TokenizerReady extends Pick<ModelInfo, "hasTokenizer" | "chatTemplate" | "templateProblem"> {
   /** Ids with a token: fewer than the embedding table has rows where that is padded; 0 without a tokenizer. */
   readonly vocabSize: number;
   /** Token at the beginning of a text; null where there is none. */
   readonly bosId: number | null;
-  /** The template's text. */
-  readonly chatTemplate: string | null;
-  /** Why no conversation can be rendered, although there is a template. */
-  readonly templateProblem: string | null;
   /** Most bytes of text that one token stands for; 0 without a tokenizer. */
   readonly longestToken: number;
 }

@@ -5,7 +5,7 @@
 // of all pieces is the decoding of all tokens at once, up to a stop string.
 
 import { newUtf8Decoder, type Vocabulary } from "../tokenizer/vocabulary.ts";
-import { StopMatcher } from "./stop.ts";
+import { StopMatcher, type StopResult } from "./stop.ts";
 
 /** What of a request concerns its text. */
 export interface StreamOptions {
@@ -15,14 +15,6 @@ export interface StreamOptions {
   readonly stop: readonly string[];
   /** Stop strings do not count among the first tokens. */
   readonly minTokens: number;
-}
-
-/** What one token adds, and the stop string that it completes. */
-export interface StreamPiece {
-  /** What can be shown now. */
-  readonly text: string;
-  /** The stop string that was completed, if one was. */
-  readonly matched: string | null;
 }
 
 /** One request's text. */
@@ -41,7 +33,7 @@ export class TextStream {
   }
 
   /** Takes in the next token. */
-  push(id: number): StreamPiece {
+  push(id: number): StopResult {
     this.#tokens++;
     const vocabulary = this.#vocabulary;
     if (!vocabulary || (this.#options.skipSpecialTokens && vocabulary.isSpecial(id))) return nothing;
@@ -49,14 +41,14 @@ export class TextStream {
   }
 
   /** The end of the text: what was held back comes out, half a character as U+FFFD. */
-  finish(): StreamPiece {
+  finish(): StopResult {
     const last = this.#match(this.#decoder.decode());
     return last.matched === null ? { text: last.text + this.#stops.flush(), matched: null } : last;
   }
 
-  #match(text: string): StreamPiece {
+  #match(text: string): StopResult {
     return this.#tokens <= this.#options.minTokens ? { text, matched: null } : this.#stops.push(text);
   }
 }
 
-const nothing: StreamPiece = { text: "", matched: null };
+const nothing: StopResult = { text: "", matched: null };

@@ -1,7 +1,7 @@
 // The detokenizer worker: joins the scheduler's port to the main process's through a `Detokenizer`.
 
 import { guardPort, notePort } from "../workers/death.ts";
-import "../workers/fault.ts";
+import { answerQuestions } from "../workers/answering.ts";
 import { ModelError } from "../model/json.ts";
 import type {
   DetokenizerAnswer,
@@ -20,29 +20,16 @@ async function loadVocabulary(model: string): Promise<Vocabulary> {
   return new Vocabulary(json, path);
 }
 
-const answer = (message: DetokenizerAnswer) => self.postMessage(message);
-
-self.onmessage = async ({ data }: MessageEvent<DetokenizerQuestion>) => {
-  switch (data.type) {
-    case "ping":
-      return answer({ type: "pong", call: data.call });
-    case "init":
-      try {
-        const { modelDir, ports: { main, scheduler } } = data;
-        const detokenizer = new Detokenizer(modelDir === null ? null : await loadVocabulary(modelDir));
-        notePort(main);
-        guardPort(scheduler).onmessage = ({ data }: MessageEvent<ToDetokenizer>) => {
-          if (data.type === "probe") return main.postMessage(data satisfies FromDetokenizer);
-          const { deltas, stopped } = detokenizer.receive(data);
-          if (deltas.length > 0) main.postMessage({ type: "deltas", deltas } satisfies FromDetokenizer);
-          for (const id of stopped) scheduler.postMessage({ type: "stopped", id } satisfies ToScheduler);
-        };
-        return answer({ type: "ready", call: data.call });
-      } catch (error) {
-        const message = error instanceof Error ? error.message : String(error);
-        return answer({ type: "failed", call: data.call, message });
-      }
-    default:
-      return data satisfies never;
-  }
-};
+answerQuestions<DetokenizerQuestion, DetokenizerAnswer>({
+  async init({ modelDir, ports: { main, scheduler } }) {
+    const detokenizer = new Detokenizer(modelDir === null ? null : await loadVocabulary(modelDir));
+    notePort(main);
+    guardPort(scheduler).onmessage = ({ data }: MessageEvent<ToDetokenizer>) => {
+      if (data.type === "probe") return main.postMessage(data satisfies FromDetokenizer);
+      const { deltas, stopped } = detokenizer.receive(data);
+      if (deltas.length > 0) main.postMessage({ type: "deltas", deltas } satisfies FromDetokenizer);
+      for (const id of stopped) scheduler.postMessage({ type: "stopped", id } satisfies ToScheduler);
+    };
+    return { type: "ready" };
+  },
+});

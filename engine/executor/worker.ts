@@ -3,7 +3,7 @@
 // fails the requests in flight.
 
 import { guardPort } from "../workers/death.ts";
-import "../workers/fault.ts";
+import { answerQuestions } from "../workers/answering.ts";
 import { createBackend } from "../../kernels/backend.ts";
 import type { Backend } from "../../kernels/ops.ts";
 import type {
@@ -24,8 +24,6 @@ import { GroupClosed, SharedMemoryCollective } from "./collectives.ts";
 import { Executor } from "./executor.ts";
 import { checkWeightsFit, chooseSizes } from "./sizing.ts";
 
-const post = (answer: ExecutorAnswer) => self.postMessage(answer);
-
 /** What `init` made. */
 interface Running {
   readonly ready: ExecutorReady;
@@ -36,31 +34,19 @@ interface Running {
 let starting: Promise<Running> | null = null;
 let closing = false;
 
-self.onmessage = async ({ data: question }: MessageEvent<ExecutorQuestion>) => {
-  const { call } = question;
-  switch (question.type) {
-    case "ping":
-      return post({ type: "pong", call });
-    case "init":
-      try {
-        starting = start(question.setup);
-        return post({ type: "ready", call, ready: (await starting).ready });
-      } catch (error) {
-        return post({
-          type: "failed",
-          call,
-          message: error instanceof Error ? error.message : String(error),
-        });
-      }
-    case "close": {
-      closing = true;
-      const running = await starting?.catch(() => null);
-      await running?.executor.idle();
-      if (question.release) running?.backend[Symbol.dispose]();
-      return post({ type: "closed", call });
-    }
-  }
-};
+answerQuestions<ExecutorQuestion, ExecutorAnswer & { readonly call: number }>({
+  async init({ setup }) {
+    starting = start(setup);
+    return { type: "ready", ready: (await starting).ready };
+  },
+  async close({ release }) {
+    closing = true;
+    const running = await starting?.catch(() => null);
+    await running?.executor.idle();
+    if (release) running?.backend[Symbol.dispose]();
+    return { type: "closed" };
+  },
+});
 
 async function start(setup: ExecutorSetup): Promise<Running> {
   const { options, rank, group, place, port } = setup;
@@ -68,7 +54,8 @@ async function start(setup: ExecutorSetup): Promise<Running> {
   const collective = group ? new SharedMemoryCollective(group, rank, options) : null;
   const progress = (stage: StartProgress["stage"], message: string, fraction: number) => {
     if (closing) throw new Error("closed while starting");
-    if (rank === 0) post({ type: "progress", progress: { stage, message, fraction } });
+    if (rank > 0) return;
+    self.postMessage({ type: "progress", progress: { stage, message, fraction } } satisfies ExecutorAnswer);
   };
 
   const model = await openModel(options.modelDir, { dummy: options.dummyWeights });
@@ -92,7 +79,7 @@ async function start(setup: ExecutorSetup): Promise<Running> {
   // One rank after the other finds out what is free, and all take as many pages as the one that has least.
   const own = await (collective?.inTurn(chooseOwnSizes) ?? chooseOwnSizes());
   const sizes = collective ? { ...own, numPages: collective.smallest(own.numPages) } : own;
-  const decoder = Decoder.create(backend, config, weights, shard, sizes);
+  const decoder = new Decoder(backend, config, weights, shard, sizes);
 
   if (setup.warmUp && backend.warmUpPlans !== undefined) {
     const plans = [...backend.warmUpPlans()];

@@ -10,31 +10,22 @@ import { type Insertion, type PrefixCache, PrefixHandle } from "./cache.ts";
 import { type Evictable, EvictionQueue } from "./eviction_queue.ts";
 
 class Node implements Evictable {
-  /** What its parent knows it by, see `#key`; a root: its salt. */
-  key: number | string;
-  /** Run of tokens from the parent to here, whole pages; empty for a root. */
-  ids: Uint32Array;
-  pages: readonly number[];
-  parent: Node | null;
   readonly children = new Map<number | string, Node>();
   /** Live handles that end here or below. */
   locks = 0;
-  lastAccess: number;
   queued = false;
 
+  /**
+   * `key`: what its parent knows it by, see `#key`; a root: its salt. `ids`: the run of tokens from the parent to
+   * here, whole pages; empty for a root.
+   */
   constructor(
-    parent: Node | null,
-    key: number | string,
-    ids: Uint32Array,
-    pages: readonly number[],
-    lastAccess: number,
-  ) {
-    this.parent = parent;
-    this.key = key;
-    this.ids = ids;
-    this.pages = pages;
-    this.lastAccess = lastAccess;
-  }
+    public parent: Node | null,
+    public key: number | string,
+    public ids: Uint32Array,
+    public pages: readonly number[],
+    public lastAccess: number,
+  ) {}
 }
 
 /** Where a walk ended: `length` tokens are cached, down to `node`. */

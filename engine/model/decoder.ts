@@ -40,7 +40,6 @@ export class Decoder {
   readonly #weights: DecoderWeights;
   readonly #heads: HeadLayout;
   readonly #rope: RopeTable;
-  readonly #parallel: boolean;
   /** Residual stream [T, H]. */
   readonly #x: Activation;
   readonly #qkv: Activation;
@@ -50,46 +49,28 @@ export class Decoder {
   readonly #partial: Activation | null;
 
   /** Creates the backend's state, rotary angles and activations for weights that are on it already. */
-  static create(
+  constructor(
     backend: Backend,
     config: ModelConfig,
     weights: DecoderWeights,
     shard: Shard,
     sizes: StateSizes,
-  ): Decoder {
+  ) {
     const { numLayers, vocabSize } = config, hiddenSize = paddedWidth(config.hiddenSize);
     const heads = headLayout(config, shard), vocabStart = vocabRange(config, shard).start;
     backend.createState({ ...sizes, numLayers, heads, vocabSize, vocabStart, hiddenSize });
     const { cosine, sine, half } = ropeTables(config, sizes.contextLength);
-    const rope = backend.createRopeTable(cosine, sine, half);
-    return new Decoder(backend, config, weights, heads, rope, shard);
-  }
-
-  private constructor(
-    backend: Backend,
-    config: ModelConfig,
-    weights: DecoderWeights,
-    heads: HeadLayout,
-    rope: RopeTable,
-    shard: Shard,
-  ) {
     this.#config = config;
     this.#weights = weights;
     this.#heads = heads;
-    this.#rope = rope;
-    this.#parallel = shard.size > 1;
-    const { numHeads, numKvHeads, headDim } = heads;
-    this.#x = backend.createActivation(paddedWidth(config.hiddenSize), "residual");
-    this.#qkv = backend.createActivation((numHeads + 2 * numKvHeads) * headDim, "hidden");
-    this.#attended = backend.createActivation(numHeads * headDim, "attended");
-    let gatedWidth = 0;
-    for (const { feedForward } of weights.layers) {
-      if (feedForward.type === "dense") gatedWidth = feedForward.down.spec.columns;
-    }
-    this.#gated = gatedWidth > 0 ? backend.createActivation(gatedWidth, "hidden") : null;
-    this.#partial = this.#parallel
-      ? backend.createActivation(paddedWidth(config.hiddenSize), "residual")
-      : null;
+    this.#rope = backend.createRopeTable(cosine, sine, half);
+    const residual = () => backend.createActivation(hiddenSize, "residual");
+    this.#x = residual();
+    this.#qkv = backend.createActivation((heads.numHeads + 2 * heads.numKvHeads) * heads.headDim, "hidden");
+    this.#attended = backend.createActivation(heads.numHeads * heads.headDim, "attended");
+    const dense = weights.layers.find(({ feedForward }) => feedForward.type === "dense")?.feedForward;
+    this.#gated = dense ? backend.createActivation(dense.down.spec.columns, "hidden") : null;
+    this.#partial = shard.size > 1 ? residual() : null;
   }
 
   /** Records one forward over the current plan. */
@@ -156,22 +137,13 @@ export class Decoder {
         return;
       }
       case "moe": {
-        const moe = this.#config.moe!;
         const { router, gateUp, down } = weights;
-        const { expertsPerToken, renormalize } = moe;
-        const output = this.#partial ?? this.#x;
-        const epilogue = this.#parallel ? "store" as const : "add" as const;
-        ops.moe({
-          input: this.#x,
-          norm,
-          router,
-          gateUp,
-          down,
-          expertsPerToken,
-          renormalize,
-          output,
-          epilogue,
-        });
+        const { expertsPerToken, renormalize } = this.#config.moe!;
+        const [output, epilogue] = this.#partial
+          ? [this.#partial, "store"] as const
+          : [this.#x, "add"] as const;
+        const routing = { router, gateUp, down, expertsPerToken, renormalize };
+        ops.moe({ input: this.#x, norm, ...routing, output, epilogue });
         if (this.#partial) ops.allReduce(this.#partial, this.#x, "add");
       }
     }

@@ -40,19 +40,14 @@ export class CacheManager {
     this.#onFree = onFree;
   }
 
-  /** Pages that belong to no one. */
-  get freePages(): number {
-    return this.#allocator.freePages;
-  }
-
-  /** Cached tokens that a request holds. */
-  get lockedTokens(): number {
-    return this.#prefixes.lockedTokens;
-  }
-
-  /** Cached tokens that no request holds. */
-  get evictableTokens(): number {
-    return this.#prefixes.evictableTokens;
+  /** Pages that belong to no one, and cached tokens that a request holds and that none does. */
+  get usage(): {
+    readonly freePages: number;
+    readonly lockedTokens: number;
+    readonly evictableTokens: number;
+  } {
+    const { lockedTokens, evictableTokens } = this.#prefixes;
+    return { freePages: this.#allocator.freePages, lockedTokens, evictableTokens };
   }
 
   /** Pages that can be had now: free, or cached and held by no request. */

@@ -35,33 +35,36 @@ export interface SchedulerConfig
   readonly prefillStepMilliseconds: number;
 }
 
-/** What has been counted since the start. */
-export interface SchedulerTotals {
+/** What is counted from the start on, from zero. */
+export const zeroTotals = {
   /** Tokens of all prompts accepted. */
-  readonly promptTokensTotal: number;
+  promptTokensTotal: 0,
   /** Of those, found in the cache; a retracted request counts once. */
-  readonly cachedTokensTotal: number;
+  cachedTokensTotal: 0,
   /** Output tokens told to clients. */
-  readonly generatedTokensTotal: number;
+  generatedTokensTotal: 0,
   /** Requests that arrived. */
-  readonly requestsTotal: number;
+  requestsTotal: 0,
   /** Requests that their client gave up. */
-  readonly abortedTotal: number;
+  abortedTotal: 0,
   /** Cached tokens given up for others. */
-  readonly evictedTokensTotal: number;
+  evictedTokensTotal: 0,
   /** Requests that gave up their pages to continue later. */
-  readonly retractionsTotal: number;
+  retractionsTotal: 0,
   /** Forwards computed. */
-  readonly stepsTotal: number;
+  stepsTotal: 0,
   /** Steps with prompt tokens in them. */
-  readonly prefillStepsTotal: number;
+  prefillStepsTotal: 0,
   /** Prompt tokens computed, those of retracted requests again. */
-  readonly prefillTokensTotal: number;
+  prefillTokensTotal: 0,
   /** Forwards whose token was thrown away because the request had already ended. */
-  readonly wastedTokensTotal: number;
+  wastedTokensTotal: 0,
   /** Time with a step on the device, from its submission to its result. */
-  readonly busyMillisecondsTotal: number;
-}
+  busyMillisecondsTotal: 0,
+};
+
+/** What has been counted since the start. */
+export type SchedulerTotals = Readonly<typeof zeroTotals>;
 
 /** What the metrics endpoint and `Engine.counters()` report. */
 export interface SchedulerCounters extends SchedulerTotals {

@@ -1,27 +1,14 @@
 // Totals since the start, and the speed of the last steps.
 
-import type { SchedulerTotals } from "./config.ts";
+import { zeroTotals } from "./config.ts";
 
 /** Finished steps that speeds are averaged over. */
 const window = 64;
 
 /** Counts what the scheduler does; what it holds at this moment is asked of its owners. */
 export class Counters {
-  /** Each total, from zero. */
-  readonly totals: { -readonly [total in keyof SchedulerTotals]: number } = {
-    promptTokensTotal: 0,
-    cachedTokensTotal: 0,
-    generatedTokensTotal: 0,
-    requestsTotal: 0,
-    abortedTotal: 0,
-    evictedTokensTotal: 0,
-    retractionsTotal: 0,
-    stepsTotal: 0,
-    prefillStepsTotal: 0,
-    prefillTokensTotal: 0,
-    wastedTokensTotal: 0,
-    busyMillisecondsTotal: 0,
-  };
+  /** Each total. */
+  readonly totals = { ...zeroTotals };
   readonly #last: { readonly tokens: number; readonly steps: number; readonly milliseconds: number }[] = [];
 
   /** A plan of `steps` forwards over `prefillTokens` prompt tokens has come back with `tokens` new ones. */

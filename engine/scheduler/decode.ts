@@ -5,6 +5,7 @@
 // request is retracted: it gives up its pages and later continues as if nothing had happened. The oldest one always
 // advances, so every request's turn comes.
 
+import { insertByArrival, removeRequest } from "./by_arrival.ts";
 import type { CacheManager } from "./cache.ts";
 import type { ScheduleBatch } from "./schedule_batch.ts";
 import type { Request } from "./request.ts";
@@ -22,15 +23,12 @@ export class DecodeManager {
 
   /** A request whose prompt is computed, or about to be. */
   add(request: Request): void {
-    let at = this.#running.length;
-    while (at > 0 && this.#running[at - 1]!.arrival > request.arrival) at--;
-    this.#running.splice(at, 0, request);
+    insertByArrival(this.#running, request);
   }
 
   /** Forgets the request, if it is here. */
   remove(request: Request): void {
-    const at = this.#running.indexOf(request);
-    if (at >= 0) this.#running.splice(at, 1);
+    removeRequest(this.#running, request);
   }
 
   /** Those that the next forward can advance, oldest first. */

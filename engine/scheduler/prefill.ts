@@ -6,6 +6,7 @@
 // another one is computing at this moment waits for it and then shares it: of several equal prompts that arrive
 // together, one is computed.
 
+import { insertByArrival, removeRequest } from "./by_arrival.ts";
 import type { SchedulerConfig } from "./config.ts";
 import type { Counters } from "./counters.ts";
 import type { CacheManager } from "./cache.ts";
@@ -69,18 +70,14 @@ export class PrefillManager {
 
   /** Puts a request in its place by arrival. */
   enqueue(request: Request): void {
-    let at = this.#queue.length;
-    while (at > 0 && this.#queue[at - 1]!.arrival > request.arrival) at--;
-    this.#queue.splice(at, 0, request);
+    insertByArrival(this.#queue, request);
   }
 
   /** Forgets a request wherever it is here. */
   remove(request: Request): void {
     if (this.blocked === request) this.blocked = null;
-    for (const list of [this.#queue, this.#active]) {
-      const at = list.indexOf(request);
-      if (at >= 0) list.splice(at, 1);
-    }
+    removeRequest(this.#queue, request);
+    removeRequest(this.#active, request);
   }
 
   /**
@@ -118,7 +115,7 @@ export class PrefillManager {
         this.blocked = request;
         return;
       }
-      this.#queue.splice(this.#queue.indexOf(request), 1);
+      removeRequest(this.#queue, request);
       this.#active.push(request);
       request.cachedLength = prefix.length;
       this.#fairness.charge(request);

@@ -5,7 +5,9 @@
 // may be read off the launch-time lengths when a result is dealt with: they are ahead of it.
 
 import type { PrefixHandle } from "../kvcache/cache.ts";
+import type { RequestSpec } from "../messages.ts";
 import type { FinishReason, SamplingParams, TokenLogprob } from "../params.ts";
+import { promptProblem } from "../tokenizer/prompt_check.ts";
 import type { SchedulerConfig } from "./config.ts";
 
 /** What a running request holds on the device; all of it is taken at admission and given back at once. */
@@ -20,20 +22,6 @@ export interface Allocation {
   readonly unwrittenPages: Set<number>;
   /** Whether the row's ids stand in the token pool. */
   idsWritten: boolean;
-}
-
-/** What arrives with a request. */
-export interface RequestSpec {
-  /** Unique in the engine. */
-  readonly id: string;
-  /** The prompt, at least one id. */
-  readonly ids: Uint32Array;
-  /** How to sample, and when to end. */
-  readonly params: SamplingParams;
-  /** Requests share prefixes only with those of the same salt. */
-  readonly salt: string;
-  /** Whose request it is, for fairness. */
-  readonly client: string;
 }
 
 /** State of one request. The scheduler's parts change it; this class only knows how its numbers relate. */
@@ -157,49 +145,28 @@ export function seedWords(seed: number): [number, number] {
   return [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0];
 }
 
-/** Most tokens that prompt and output of one request may have: what the model sees, and what the pool holds. */
-export function longestSequence(config: SchedulerConfig): number {
-  return Math.min(config.contextLength, config.numPages * config.pageSize);
-}
-
 /** Number of tokens a request may generate, or why it is refused. The last line of defence of the loop behind it. */
 export function checkRequest(spec: RequestSpec, config: SchedulerConfig): number | FinishReason {
-  const { ids, params } = spec;
-  const refuse = (code: "invalid" | "too_long", message: string) => ({
-    type: "error" as const,
-    code,
-    message,
-  });
-  if (ids.length === 0) return refuse("invalid", "the prompt is empty: there is nothing to continue");
-  for (const id of ids) {
-    if (id >= config.vocabSize) {
-      return refuse("invalid", `token id ${id} is not below the vocabulary's size of ${config.vocabSize}`);
-    }
-  }
-  for (const [id] of params.logitBias) {
+  const { ids, params: { maxTokens, logitBias } } = spec;
+  const refuse = (code: "invalid" | "too_long", message: string) =>
+    ({ type: "error", code, message }) as const;
+  const problem = promptProblem(ids, maxTokens, config);
+  if (problem !== null) return problem;
+  for (const [id] of logitBias) {
     if (!(id >= 0 && id < config.vocabSize)) {
       return refuse("invalid", `logit_bias names token ${id}; the vocabulary has ${config.vocabSize}`);
     }
   }
-  const longest = longestSequence(config);
-  const limit = longest < config.contextLength
-    ? "The key/value pool holds"
-    : "This model's maximum context length is";
-  if (ids.length >= longest) {
+  if (maxTokens !== null && !(Number.isInteger(maxTokens) && maxTokens > 0)) {
+    return refuse("invalid", `max_tokens is ${maxTokens}; it must be a whole number of at least 1`);
+  }
+  const room = Math.min(config.contextLength, config.numPages * config.pageSize);
+  if (ids.length + (maxTokens ?? 1) > room) {
+    const beside = maxTokens === null || ids.length >= room ? "" : ` and max_tokens is ${maxTokens}`;
     return refuse(
       "too_long",
-      `${limit} ${longest} tokens, output included, but the prompt has ${ids.length}`,
+      `The key/value pool holds ${room} tokens, output included, but the prompt has ${ids.length}${beside}`,
     );
   }
-  if (params.maxTokens === null) return longest - ids.length;
-  if (!Number.isInteger(params.maxTokens) || params.maxTokens <= 0) {
-    return refuse("invalid", `max_tokens is ${params.maxTokens}; it must be a whole number of at least 1`);
-  }
-  if (ids.length + params.maxTokens > longest) {
-    return refuse(
-      "too_long",
-      `${limit} ${longest} tokens, but the prompt has ${ids.length} and max_tokens is ${params.maxTokens}`,
-    );
-  }
-  return params.maxTokens;
+  return maxTokens ?? room - ids.length;
 }

@@ -8,8 +8,8 @@
 // `cache` (pages and prefixes), `pace` (step sizes), `schedule_batch` and `batch_result` (to and from the executor).
 // This one moves requests between them; `eventLoop` is the whole of it.
 
-import type { TokenUpdate } from "../messages.ts";
-import type { FinishReason, SamplingParams } from "../params.ts";
+import type { RequestSpec, TokenUpdate } from "../messages.ts";
+import type { FinishReason } from "../params.ts";
 import type { StepResult } from "../../kernels/plan.ts";
 import { CacheManager } from "./cache.ts";
 import type { SchedulerConfig, SchedulerCounters } from "./config.ts";
@@ -21,7 +21,7 @@ import type { Inbox, SchedulerInput, SchedulerIo } from "./io.ts";
 import { Pace } from "./pace.ts";
 import { type LaunchedBatch, ScheduleBatch } from "./schedule_batch.ts";
 import { PrefillManager } from "./prefill.ts";
-import { type Allocation, checkRequest, Request, type RequestSpec, seedWords } from "./request.ts";
+import { type Allocation, checkRequest, Request, seedWords } from "./request.ts";
 import { endOf, processSequence } from "./batch_result.ts";
 import { RowTable } from "./table.ts";
 
@@ -168,7 +168,7 @@ export class Scheduler {
     this.#updates = [];
     for (const request of [...this.#requests.values()]) {
       if (request.output.length > 0) this.#end(request);
-      else this.#startText(request.id, request.prompt, request.params);
+      else this.#announce(request);
     }
     return live.filter((id) => !this.#requests.has(id));
   }
@@ -183,17 +183,15 @@ export class Scheduler {
   /** Totals and the present state. */
   counters(): SchedulerCounters {
     const { pageSize, numPages } = this.#config;
-    const { freePages, lockedTokens, evictableTokens } = this.#cache;
+    const { usage } = this.#cache;
     return {
       ...this.#counters.totals,
       runningRequests: this.#rows.usedRows,
       queuedRequests: this.#prefill.queued,
-      freePages,
+      ...usage,
       totalPages: numPages,
       pageSize,
-      usedTokens: (numPages - freePages) * pageSize - evictableTokens,
-      lockedTokens,
-      evictableTokens,
+      usedTokens: (numPages - usage.freePages) * pageSize - usage.evictableTokens,
       generationThroughput: this.#counters.throughput,
       stepMilliseconds: this.#counters.stepMilliseconds,
     };
@@ -208,7 +206,7 @@ export class Scheduler {
 
   #arrive(spec: RequestSpec): void {
     const { id, ids, params } = spec;
-    this.#startText(id, ids, params);
+    this.#announce(spec);
     this.#counters.totals.requestsTotal++;
     const maxNewTokens = this.#checkArrival(spec);
     if (typeof maxNewTokens !== "number") {
@@ -222,8 +220,9 @@ export class Scheduler {
     if (!this.#grammars.open(request)) this.#prefill.enqueue(request);
   }
 
-  #startText(id: string, promptIds: Uint32Array, params: SamplingParams): void {
-    this.#io.toDetokenizer({ type: "start", id, promptIds, params: { ...params, grammar: null } });
+  /** Tells the detokenizer of a request before any news of it. */
+  #announce({ id, params }: Pick<RequestSpec, "id" | "params">): void {
+    this.#io.toDetokenizer({ type: "start", id, params: { ...params, grammar: null } });
   }
 
   #checkArrival(spec: RequestSpec): number | FinishReason {

@@ -4,7 +4,7 @@
 // Without a model directory it has no tokenizer and takes token ids only.
 
 import { guardPort, notePort } from "../workers/death.ts";
-import "../workers/fault.ts";
+import { answerQuestions, messageOf } from "../workers/answering.ts";
 import { ModelError } from "../model/json.ts";
 import type {
   FromTokenizer,
@@ -20,11 +20,6 @@ import { lengthChecks, PromptTooLong } from "../workers/length_limit.ts";
 import { templateProblem } from "../workers/template_check.ts";
 import { promptProblem } from "./prompt_check.ts";
 import { type EncodedPrompt, Tokenizer } from "./tokenizer.ts";
-
-/** What an error says to the client. */
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
 
 type Setup = TokenizerQuestion & { type: "init" };
 
@@ -111,33 +106,26 @@ function problemOf(error: unknown): { code: ErrorCode; message: string } {
 
 const noTokenizer = "there is no tokenizer: only token ids are taken";
 
-const answer = (message: TokenizerAnswer) => self.postMessage(message);
+answerQuestions<TokenizerQuestion, TokenizerAnswer>({
+  async init(setup) {
+    const tokenizer = setup.modelDir === null ? null : await Tokenizer.load(setup.modelDir).catch(explain);
+    new TokenizerWorker(setup, tokenizer);
+    const { vocabulary, bosId = null, chatTemplate = null } = tokenizer ?? {};
+    return {
+      type: "ready",
+      ready: {
+        hasTokenizer: tokenizer !== null,
+        vocabSize: vocabulary?.size ?? 0,
+        bosId,
+        chatTemplate: chatTemplate?.source ?? null,
+        templateProblem: templateProblem(chatTemplate),
+        longestToken: vocabulary?.longestToken ?? 0,
+      },
+    };
+  },
+});
 
-self.onmessage = async ({ data }: MessageEvent<TokenizerQuestion>) => {
-  switch (data.type) {
-    case "ping":
-      return answer({ type: "pong", call: data.call });
-    case "init":
-      try {
-        const tokenizer = data.modelDir === null ? null : await Tokenizer.load(data.modelDir);
-        new TokenizerWorker(data, tokenizer);
-        return answer({
-          type: "ready",
-          call: data.call,
-          ready: {
-            hasTokenizer: tokenizer !== null,
-            vocabSize: tokenizer?.vocabulary.size ?? 0,
-            bosId: tokenizer?.bosId ?? null,
-            chatTemplate: tokenizer?.chatTemplate?.source ?? null,
-            templateProblem: templateProblem(tokenizer?.chatTemplate ?? null),
-            longestToken: tokenizer?.vocabulary.longestToken ?? 0,
-          },
-        });
-      } catch (error) {
-        const message = error instanceof ModelError ? error.message : `tokenizer: ${messageOf(error)}`;
-        return answer({ type: "failed", call: data.call, message });
-      }
-    default:
-      return data satisfies never;
-  }
-};
+/** What is no fault of the model's files needs to be told whose it is. */
+function explain(error: unknown): never {
+  throw error instanceof ModelError ? error : new Error(`tokenizer: ${messageOf(error)}`, { cause: error });
+}

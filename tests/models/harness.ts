@@ -52,7 +52,7 @@ export class LoadedModel {
       maxTokens: 256,
       maxSamples: 32,
     };
-    const decoder = Decoder.create(backend, model.config, weights, shard, sizes);
+    const decoder = new Decoder(backend, model.config, weights, shard, sizes);
     const all = scatteredPages(
       Array.from({ length: rows }, (_, r) => r),
       pagesPerRow,

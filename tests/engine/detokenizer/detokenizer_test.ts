@@ -24,7 +24,6 @@ function started(params: Partial<SamplingParams> = {}): Detokenizer {
     detokenizer.receive({
       type: "start",
       id,
-      promptIds: new Uint32Array(1),
       params: { ...defaultSamplingParams, ...params },
     });
   }
@@ -122,7 +121,6 @@ Deno.test("without a tokenizer ids pass through with empty texts", () => {
   detokenizer.receive({
     type: "start",
     id: "a",
-    promptIds: new Uint32Array(1),
     params: defaultSamplingParams,
   });
   const logprobs = [{ id: 7, logprob: -1, top: [] }];

@@ -40,7 +40,7 @@ Deno.test("the detokenizer worker streams text, ends at a stop string and tells 
 
   const params = { ...defaultSamplingParams, stop: ["STOP"] };
   const tokens = [...tokenizer.encode("one two STOP three", false)];
-  scheduler.post({ type: "start", id: "a", promptIds: new Uint32Array(1), params });
+  scheduler.post({ type: "start", id: "a", params });
   scheduler.post({ type: "updates", updates: [update("a", tokens)] });
   const [delta] = await nextDeltas(main);
   assert.equal(delta?.text, "one two ");
@@ -48,7 +48,7 @@ Deno.test("the detokenizer worker streams text, ends at a stop string and tells 
   assert.deepEqual(await scheduler.inbox.next(), { type: "stopped", id: "a" });
 
   // What still comes for the request is dropped; another request is not disturbed.
-  scheduler.post({ type: "start", id: "b", promptIds: new Uint32Array(1), params });
+  scheduler.post({ type: "start", id: "b", params });
   scheduler.post({
     type: "updates",
     updates: [update("a", tokens, { type: "length" }), update("b", tokens.slice(0, 1), { type: "length" })],

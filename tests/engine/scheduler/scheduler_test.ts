@@ -129,7 +129,7 @@ Deno.test("a request is refused with both numbers when it does not fit", () => {
   assert.match(errorOf(tooLong).message, /maximum context length is 32 tokens, .* has 32/);
   assert.match(
     errorOf(tooMuch).message,
-    /maximum context length is 32 tokens, .* has 20 and max_tokens is 13/,
+    /maximum context length is 32 tokens, .* has 20 and up to 13 are asked for/,
   );
   assert.match(errorOf(tooLongForPool).message, /key\/value pool holds 20 tokens, .* has 21/);
   assert.equal(fits.tokens.length, 12);

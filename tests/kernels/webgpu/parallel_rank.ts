@@ -44,7 +44,7 @@ async function run(
   const model = await openModel(directory);
   using backend = await createWebGpuBackend({ collective: new SharedMemoryCollective(memory, rank) });
   const weights = await loadDecoderWeights(model, backend, { dtype: "auto", shard });
-  const decoder = Decoder.create(backend, model.config, weights, shard, {
+  const decoder = new Decoder(backend, model.config, weights, shard, {
     pageSize: 16,
     numPages: 8,
     maxRows: 2,

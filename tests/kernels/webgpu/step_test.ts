@@ -40,7 +40,7 @@ async function openRecording(
   const backend: Backend = await createWebGpuBackend(options);
   const weights = await loadDecoderWeights({ ...opened, config }, backend, { dtype: "auto", shard });
   const state = { pageSize: 16, numPages: 8, maxSamples: sizes.maxRows, ...sizes };
-  const decoder = Decoder.create(backend, config, weights, shard, state);
+  const decoder = new Decoder(backend, config, weights, shard, state);
   return {
     state,
     software: options.caps?.software ?? backend.info.software,

@@ -20,7 +20,7 @@ async function decode(oneFunction: boolean): Promise<{ tokens: number[]; runs: n
   using backend = await createWebGpuBackend({ caps: { software: false, halfFrom: 0, parallelism: 64 } });
   const shard = { rank: 0, size: 1 };
   const weights = await loadDecoderWeights(opened, backend, { dtype: "auto", shard });
-  const decoder = Decoder.create(backend, opened.config, weights, shard, state);
+  const decoder = new Decoder(backend, opened.config, weights, shard, state);
   let runs = 0, forwards = 0, id = 0;
   const run = (ops: Ops) => {
     runs++;
