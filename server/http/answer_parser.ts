@@ -3,6 +3,7 @@
 
 import type { FinishReason } from "../../engine/params.ts";
 import { ReasoningParser } from "./parsers/reasoning.ts";
+import type { StreamParser } from "./parsers/streaming.ts";
 import type { ToolFormat, ToolPiece, ToolSpec } from "./parsers/tool_format.ts";
 
 /** How an answer's text is taken apart. */
@@ -23,9 +24,12 @@ export type AnswerPart = { readonly type: "reasoning"; readonly text: string } |
 /** Takes one answer apart. */
 export class AnswerParser {
   readonly #reasoning: ReasoningParser | null;
-  readonly #tools: ReturnType<ToolFormat["parser"]> | null;
+  readonly #tools: StreamParser<ToolPiece> | null;
   readonly #parallel: boolean;
+  /** What the beginning that stands in the prompt has made certain: at most a call and its opening brace. */
+  #begun: readonly ToolPiece[];
   #done = false;
+  #calls = 0;
   #reasoningTokens = 0;
 
   /** Nothing is pushed yet. */
@@ -36,8 +40,7 @@ export class AnswerParser {
       : null;
     this.#tools = parsing.tools && parsing.tools.format.parser(parsing.tools.specs);
     this.#parallel = parsing.parallelToolCalls;
-    // Before the first arguments the parser gives out nothing.
-    this.#tools?.push(parsing.start);
+    this.#begun = this.#tools?.push(parsing.start) ?? [];
   }
 
   /** True when nothing that still comes can change the answer: one call was allowed, and it is complete. */
@@ -47,7 +50,7 @@ export class AnswerParser {
 
   /** Number of calls so far. */
   get calls(): number {
-    return this.#tools?.calls ?? 0;
+    return this.#calls;
   }
 
   /** Tokens that came inside the reasoning block. */
@@ -59,6 +62,8 @@ export class AnswerParser {
   push(text: string, finish: FinishReason | null, tokens = 0): AnswerPart[] {
     const parts: AnswerPart[] = [];
     if (this.#done) return parts;
+    this.#add(this.#begun, parts);
+    this.#begun = [];
     const thinking = this.#reasoning?.inside ?? false;
     const pieces = this.#reasoning === null
       ? [{ type: "content" as const, text }]
@@ -77,6 +82,7 @@ export class AnswerParser {
     for (const piece of pieces) {
       if (this.#done) return;
       parts.push(piece);
+      if (piece.type === "call") this.#calls++;
       if (piece.type === "called") this.#done = !this.#parallel;
     }
   }

@@ -3,10 +3,10 @@
 //
 // A header that is none, or that names no known tool, is text, and what follows it is read as text again.
 
-import { partialTag, trailingSpace } from "./hold_back.ts";
-import { ObjectScanner } from "./json_scanner.ts";
-import { matchAny, type Step } from "./sequence.ts";
-import type { CallParser, ToolFormat, ToolPiece } from "./tool_format.ts";
+import { content, contentAtEnd, contentUntil, jsonArguments, type Pieces } from "./call_pieces.ts";
+import { jsonHeader, matched, type Step } from "./sequence.ts";
+import { type Incoming, StreamParser } from "./streaming.ts";
+import type { ToolFormat, ToolSpec } from "./tool_format.ts";
 
 /** The brackets of a form. */
 interface Brackets {
@@ -20,145 +20,58 @@ interface Brackets {
   readonly last: readonly (readonly Step[])[];
 }
 
-type State =
-  | { readonly type: "text" | "header" | "tail" }
-  | { readonly type: "arguments"; readonly scanner: ObjectScanner };
-
-class JsonCallParser implements CallParser {
-  readonly #brackets: Brackets;
-  readonly #names: ReadonlySet<string>;
-  #state: State = { type: "text" };
-  #held = "";
-  /** What stands before the header and is text if the header is none. */
-  #before = "";
-  #calls = 0;
-  #anyText = false;
-
-  constructor(brackets: Brackets, names: Iterable<string>) {
-    this.#brackets = brackets;
-    this.#names = new Set(names);
-  }
-
-  get calls(): number {
-    return this.#calls;
-  }
-
-  push(text: string): ToolPiece[] {
-    this.#held += text;
-    const pieces: ToolPiece[] = [];
-    while (this.#step(pieces));
-    return pieces;
-  }
-
-  end(): ToolPiece[] {
-    const pieces: ToolPiece[] = [];
-    const rest = this.#held;
-    this.#held = "";
-    switch (this.#state.type) {
-      case "text":
-        if (this.#calls === 0 || rest.trim() !== "") this.#content(rest, pieces);
-        break;
-      case "header":
-        this.#content(this.#before + rest, pieces);
-        break;
-      case "arguments":
-      case "tail":
-        pieces.push({ type: "called", index: this.#calls - 1 });
+function* jsonCalls(text: Incoming, brackets: Brackets, names: ReadonlySet<string>): Pieces {
+  const { open, headers, next, last } = brackets;
+  /** What stands before the header and is text if the header is none; null in front of the next call. */
+  let before: string | null = null;
+  /** Whether anything but calls has been said. */
+  let anyText = false;
+  for (let index = 0;;) {
+    if (before === null) {
+      before = open === null ? yield* lead(text, anyText, index) : yield* contentUntil(text, [open], index);
+      if (before === null) return;
+      if (open !== null) before += text.take(open.length);
     }
-    this.#state = { type: "text" };
-    return pieces;
-  }
-
-  /** One move; false when more text is needed. */
-  #step(pieces: ToolPiece[]): boolean {
-    switch (this.#state.type) {
-      case "text":
-        return this.#brackets.open === null
-          ? this.#bareText(pieces)
-          : this.#text(this.#brackets.open, pieces);
-      case "header": {
-        const found = matchAny(this.#held, this.#brackets.headers);
-        if (found === "partial") return false;
-        if (found === "other" || !this.#names.has(found.caught)) {
-          this.#content(this.#before, pieces);
-          this.#anyText = true;
-          this.#state = { type: "text" };
-          return true;
-        }
-        pieces.push({ type: "call", index: this.#calls++, name: found.caught });
-        this.#held = this.#held.slice(found.length - 1);
-        this.#state = { type: "arguments", scanner: new ObjectScanner() };
-        return true;
-      }
-      case "arguments": {
-        const { length, ended } = this.#state.scanner.scan(this.#held);
-        const text = this.#held.slice(0, length);
-        if (text !== "") pieces.push({ type: "arguments", index: this.#calls - 1, text });
-        this.#held = this.#held.slice(length);
-        if (ended) this.#state = { type: "tail" };
-        return ended;
-      }
-      case "tail": {
-        const { next, last } = this.#brackets;
-        const found = matchAny(this.#held, [...next, ...last]);
-        if (found === "partial") return false;
-        pieces.push({ type: "called", index: this.#calls - 1 });
-        const goesOn = found !== "other" && found.pattern < next.length;
-        const begun = goesOn ? next[found.pattern]!.at(-1)!.length : 0;
-        const taken = found === "other" ? 0 : found.length - begun;
-        this.#before = this.#held.slice(0, taken);
-        this.#held = this.#held.slice(taken);
-        this.#state = { type: goesOn ? "header" : "text" };
-        return true;
-      }
+    const header = yield* matched(text, headers);
+    if (header === "partial") return yield* content(before + text.take());
+    if (header === "other" || !names.has(header.caught)) {
+      yield* content(before);
+      before = null;
+      anyText = true;
+      continue;
     }
-  }
-
-  #text(open: string, pieces: ToolPiece[]): boolean {
-    const start = this.#held.indexOf(open);
-    if (start >= 0) {
-      const before = this.#held.slice(0, start).trimEnd();
-      this.#content(before, pieces);
-      this.#before = this.#held.slice(before.length, start + open.length);
-      this.#held = this.#held.slice(start + open.length);
-      this.#state = { type: "header" };
-      return true;
-    }
-    const text = this.#held.slice(0, this.#held.length - partialTag(this.#held, open));
-    const ready = text.length - trailingSpace(text);
-    this.#content(text.slice(0, ready), pieces);
-    this.#held = this.#held.slice(ready);
-    return false;
-  }
-
-  /** Calls without an opening bracket: only as long as nothing else has been said. */
-  #bareText(pieces: ToolPiece[]): boolean {
-    if (!this.#anyText) {
-      const lead = /^[\s;]*(?:<\|python_tag\|>)?\s*/.exec(this.#held)![0];
-      const rest = this.#held.slice(lead.length);
-      if (rest.startsWith("{")) {
-        this.#before = lead;
-        this.#held = rest;
-        this.#state = { type: "header" };
-        return true;
-      }
-      if ("<|python_tag|>".startsWith(rest)) return false;
-    }
-    this.#content(this.#held, pieces);
-    this.#held = "";
-    return false;
-  }
-
-  #content(text: string, pieces: ToolPiece[]): void {
-    if (text === "") return;
-    if (text.trim() !== "") this.#anyText = true;
-    pieces.push({ type: "content", text });
+    text.take(header.length - 1);
+    yield { type: "call", index, name: header.caught };
+    yield* jsonArguments(text, index);
+    const behind = yield* matched(text, [...next, ...last]);
+    yield { type: "called", index: index++ };
+    if (behind === "partial") return;
+    const goesOn = behind !== "other" && behind.pattern < next.length;
+    const begun = goesOn ? next[behind.pattern]!.at(-1)!.length : 0;
+    const between = behind === "other" ? "" : text.take(behind.length - begun);
+    before = goesOn ? between : null;
   }
 }
 
-const jsonHeader = (
-  field: string,
-): readonly Step[] => ["{", '"name"', ":", { catch: "string" }, ",", `"${field}"`, ":", "{"];
+/** What is in front of a call without an opening bracket: there is one only as long as nothing else has been said. */
+function* lead(text: Incoming, anyText: boolean, calls: number): Pieces<string | null> {
+  for (; !text.over; yield null) {
+    if (!anyText) {
+      const lead = /^[\s;]*(?:<\|python_tag\|>)?\s*/.exec(text.held)![0];
+      const rest = text.held.slice(lead.length);
+      if (rest.startsWith("{")) return text.take(lead.length);
+      if ("<|python_tag|>".startsWith(rest)) continue;
+    }
+    anyText ||= text.held.trim() !== "";
+    yield* content(text.take());
+  }
+  return yield* contentAtEnd(text, calls);
+}
+
+const parserOf = (brackets: Brackets) => (tools: readonly ToolSpec[]) => {
+  const names = new Set(tools.map((tool) => tool.name));
+  return new StreamParser((text) => jsonCalls(text, brackets, names));
+};
 
 const llamaBrackets: Brackets = {
   open: null,
@@ -174,7 +87,7 @@ export const llama: ToolFormat = {
     template.includes("<|python_tag|>") || template.includes('{"name": function name, "parameters":'),
   specialTags: false,
   start: (name) => '{"name": "' + (name === null ? "" : `${name}", "parameters":`),
-  parser: (tools) => new JsonCallParser(llamaBrackets, tools.map((tool) => tool.name)),
+  parser: parserOf(llamaBrackets),
 };
 
 const mistralBrackets: Brackets = {
@@ -199,7 +112,7 @@ export const mistral: ToolFormat = {
     if (template.includes("[ARGS]")) return name === null ? "[TOOL_CALLS]" : `[TOOL_CALLS]${name}[ARGS]`;
     return '[TOOL_CALLS][{"name": "' + (name === null ? "" : `${name}", "arguments":`);
   },
-  parser: (tools) => new JsonCallParser(mistralBrackets, tools.map((tool) => tool.name)),
+  parser: parserOf(mistralBrackets),
 };
 
 const begin = "<｜tool▁calls▁begin｜>", end = "<｜tool▁calls▁end｜>";
@@ -226,5 +139,5 @@ export const deepseek: ToolFormat = {
     if (name === null) return head;
     return head + name + (fenced ? "\n```json\n" : separator);
   },
-  parser: (tools) => new JsonCallParser(deepseekBrackets, tools.map((tool) => tool.name)),
+  parser: parserOf(deepseekBrackets),
 };

@@ -4,7 +4,7 @@
 // Only a block at the very beginning is reasoning; later tags are text. White space at both ends of the block, and
 // before the content that follows it, belongs to neither.
 
-import { partialTag, trailingSpace } from "./hold_back.ts";
+import { certainLength, type Incoming, StreamParser } from "./streaming.ts";
 
 const openTag = "<think>";
 const closeTag = "</think>";
@@ -17,110 +17,71 @@ export interface ReasoningPiece {
   readonly text: string;
 }
 
-type State =
-  /** Nothing but white space and perhaps a part of the opening tag so far. */
-  | "start"
-  /** Inside the block; `#seen` tells whether anything but white space has come. */
-  | "reasoning"
-  /** Behind the block, before any content. */
-  | "between"
-  | "content";
-
 /** Takes a leading `<think>` block off a text that comes in pieces. */
 export class ReasoningParser {
-  #state: State;
-  /** Text not yet given out. */
-  #held = "";
-  #seen = false;
+  readonly #parser = new StreamParser<ReasoningPiece>((text) => this.#split(text));
+  #inside: boolean;
 
   /**
    * Nothing is pushed yet.
    * @param open The prompt ends with an opening tag, so the answer begins inside the block.
    */
   constructor(open: boolean) {
-    this.#state = open ? "reasoning" : "start";
+    this.#inside = open;
   }
 
   /** Whether the text so far ends inside the block. */
   get inside(): boolean {
-    return this.#state === "reasoning";
+    return this.#inside;
   }
 
   /** Takes in a piece and returns what it makes certain. */
   push(text: string): ReasoningPiece[] {
-    this.#held += text;
-    const pieces: ReasoningPiece[] = [];
-    while (this.#step(pieces));
-    return pieces;
+    return this.#parser.push(text);
   }
 
   /** What is left when the answer is over. */
   end(): ReasoningPiece[] {
-    const rest = this.#held;
-    this.#held = "";
-    switch (this.#state) {
-      case "start":
-      case "content":
-        return piece("content", rest);
-      case "reasoning":
-        return piece("reasoning", rest.trimEnd());
-      case "between":
-        return [];
-    }
+    return this.#parser.end();
   }
 
-  /** One move; false when more text is needed. */
-  #step(pieces: ReasoningPiece[]): boolean {
-    switch (this.#state) {
-      case "start": {
-        const text = this.#held.trimStart();
-        if (text.startsWith(openTag)) {
-          this.#held = text.slice(openTag.length);
-          this.#state = "reasoning";
-          return true;
-        }
-        if (openTag.startsWith(text)) return false;
-        this.#state = "content";
-        return true;
-      }
-      case "reasoning": {
-        if (!this.#seen) {
-          this.#held = this.#held.trimStart();
-          // An opening tag repeated although the prompt had it already.
-          if (this.#held.startsWith(openTag)) {
-            this.#held = this.#held.slice(openTag.length);
-            return true;
-          }
-          if (openTag.startsWith(this.#held)) return false;
-        }
-        const end = this.#held.indexOf(closeTag);
-        if (end >= 0) {
-          pieces.push(...piece("reasoning", this.#held.slice(0, end).trimEnd()));
-          this.#held = this.#held.slice(end + closeTag.length);
-          this.#state = "between";
-          return true;
-        }
-        const partial = partialTag(this.#held, closeTag);
-        const body = this.#held.slice(0, this.#held.length - partial);
-        const ready = body.length - trailingSpace(body);
-        if (ready === 0) return false;
-        this.#seen = true;
-        pieces.push(...piece("reasoning", this.#held.slice(0, ready)));
-        this.#held = this.#held.slice(ready);
-        return false;
-      }
-      case "between": {
-        this.#held = this.#held.trimStart();
-        if (this.#held === "") return false;
-        this.#state = "content";
-        return true;
-      }
-      case "content": {
-        pieces.push(...piece("content", this.#held));
-        this.#held = "";
-        return false;
-      }
+  *#split(text: Incoming): Generator<ReasoningPiece | null, void> {
+    if (!this.#inside) {
+      this.#inside = yield* opened(text);
+      if (!this.#inside) return yield* content(text);
     }
+    // An opening tag may be repeated although the prompt had it already.
+    while (yield* opened(text));
+    text.held = text.held.trimStart();
+    let end: number;
+    while ((end = text.held.indexOf(closeTag)) < 0 && !text.over) {
+      yield* piece("reasoning", text.take(certainLength(text.held, [closeTag])));
+      yield null;
+    }
+    yield* piece("reasoning", text.take(end < 0 ? undefined : end).trimEnd());
+    this.#inside = end < 0;
+    text.take(closeTag.length);
+    while ((text.held = text.held.trimStart()) === "" && !text.over) yield null;
+    yield* content(text);
+  }
+}
+
+/** Takes an opening tag, and white space before it, if that is what comes. */
+function* opened(text: Incoming): Generator<null, boolean> {
+  for (;; yield null) {
+    const trimmed = text.held.trimStart();
+    if (trimmed.startsWith(openTag)) {
+      text.held = trimmed.slice(openTag.length);
+      return true;
+    }
+    if (text.over || !openTag.startsWith(trimmed)) return false;
+  }
+}
+
+function* content(text: Incoming): Generator<ReasoningPiece | null, void> {
+  for (;; yield null) {
+    yield* piece("content", text.take());
+    if (text.over) return;
   }
 }
 

@@ -1,5 +1,7 @@
 // Patterns that are matched while their text still comes in: unlike a regular expression they can say "not yet".
 
+import type { Incoming } from "./streaming.ts";
+
 /** A literal, or something to catch; white space before each is skipped. */
 export type Step =
   | string
@@ -22,7 +24,7 @@ export interface Match {
  * The first of the patterns that the text begins with; "partial" if none does but one still could; "other" if none
  * can. No pattern may begin with another one, or the answer would depend on how much of the text is there.
  */
-export function matchAny(text: string, patterns: readonly (readonly Step[])[]): Match | "partial" | "other" {
+function matchAny(text: string, patterns: readonly (readonly Step[])[]): Match | "partial" | "other" {
   let partial = false;
   for (const [pattern, steps] of patterns.entries()) {
     const found = matchOne(text, steps);
@@ -31,6 +33,22 @@ export function matchAny(text: string, patterns: readonly (readonly Step[])[]): 
   }
   return partial ? "partial" : "other";
 }
+
+/** Waits until the text begins with one of the patterns or cannot; "partial" only where the text is over. */
+export function* matched(
+  text: Incoming,
+  patterns: readonly (readonly Step[])[],
+): Generator<null, ReturnType<typeof matchAny>> {
+  for (;; yield null) {
+    const found = matchAny(text.held, patterns);
+    if (found !== "partial" || text.over) return found;
+  }
+}
+
+/** `{"name": "…", "field": {`, as models write a call. */
+export const jsonHeader = (
+  field: string,
+): readonly Step[] => ["{", '"name"', ":", { catch: "string" }, ",", `"${field}"`, ":", "{"];
 
 function matchOne(text: string, steps: readonly Step[]): Omit<Match, "pattern"> | "partial" | "other" {
   let at = 0;

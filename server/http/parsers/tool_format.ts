@@ -1,6 +1,8 @@
 // What all forms of tool calls have in common: a parser that turns text into pieces while it streams, and how a
 // call that is demanded begins.
 
+import type { StreamParser } from "./streaming.ts";
+
 /** A tool that may be called. */
 export interface ToolSpec {
   /** As the model writes it. */
@@ -17,16 +19,6 @@ export type ToolPiece =
   | { readonly type: "arguments"; readonly index: number; readonly text: string }
   /** The call is complete. */
   | { readonly type: "called"; readonly index: number };
-
-/** Takes tool calls out of a text; what comes out depends on the whole text, not on how it is cut into pieces. */
-export interface CallParser {
-  /** Number of calls so far. */
-  readonly calls: number;
-  /** Takes in a piece and returns what it makes certain. */
-  push(text: string): ToolPiece[];
-  /** What is left when the answer is over. `cut`: it ended before the model did. */
-  end(cut?: boolean): ToolPiece[];
-}
 
 /** Values of `--tool-parser`. */
 export const toolParserNames = [
@@ -53,5 +45,5 @@ export interface ToolFormat {
   /** How a demanded call begins, up to the arguments or the name. Ends where a token naturally ends. */
   start(name: string | null, template: string): string;
   /** Takes calls of these tools out of a text. */
-  parser(tools: readonly ToolSpec[]): CallParser;
+  parser(tools: readonly ToolSpec[]): StreamParser<ToolPiece>;
 }

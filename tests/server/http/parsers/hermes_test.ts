@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { HermesParser } from "../../../../server/http/parsers/hermes.ts";
+import { hermes } from "../../../../server/http/parsers/hermes.ts";
 import type { ToolPiece } from "../../../../server/http/parsers/tool_format.ts";
 
 interface Parsed {
@@ -8,8 +8,10 @@ interface Parsed {
   calls: { name: string; arguments: string; ended: boolean }[];
 }
 
+const parserOf = (names: readonly string[]) => hermes.parser(names.map((name) => ({ name, parameters: {} })));
+
 function parse(parts: readonly string[], names = ["get_weather", "get_time"]): Parsed {
-  const parser = new HermesParser(names);
+  const parser = parserOf(names);
   const out: Parsed = { content: "", calls: [] };
   const take = (pieces: readonly ToolPiece[]) => {
     for (const piece of pieces) {
@@ -89,7 +91,7 @@ Deno.test("a call that is cut off has the arguments that came", () => {
 });
 
 Deno.test("arguments come out while they are written", () => {
-  const parser = new HermesParser(["get_weather"]);
+  const parser = parserOf(["get_weather"]);
   const pieces = paris.match(/[^]{1,4}/g)!.map((part) => parser.push(part));
   const argumentPieces = pieces.flat().filter((piece) => piece.type === "arguments");
   assert.ok(argumentPieces.length > 3);
@@ -136,7 +138,7 @@ Deno.test("every split of a text gives the same content and calls", () => {
 
 Deno.test("a call that the token limit cuts off in its head leaves no tag in the content", () => {
   const cut = (text: string) => {
-    const parser = new HermesParser(["get_weather"]);
+    const parser = parserOf(["get_weather"]);
     return [...parser.push(text), ...parser.end(true)];
   };
   for (const text of ["<tool_call>", '<tool_call>\n{"name": "get_w', '<tool_call>\n{"na']) {
