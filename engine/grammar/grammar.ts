@@ -74,10 +74,19 @@ export class Grammar {
     return this.automaton.start;
   }
 
-  /** Begins a piece of work of its own budget, and empties the caches when they have grown too large. */
+  /** Nodes, positions and states held: what compiling made, and what texts came through since. */
+  get size(): number {
+    return this.automaton.size + this.#table.size + this.#regex.size;
+  }
+
+  /** When the caches are too large. */
+  get maxSize(): number {
+    return this.#limits.cachedItems;
+  }
+
+  /** Begins a piece of work of its own budget. */
   begin(): void {
     this.#budget = new Budget("grammar", this.#limits.maskSteps, RUN_MS);
-    if (this.automaton.size + this.#table.size + this.#regex.size > this.#limits.cachedItems) this.trim();
   }
 
   /** Empties the caches. States that matchers hold stay valid. */

@@ -40,17 +40,24 @@ export const DEFAULT_LIMITS: GrammarLimits = {
   textDepth: 256,
 };
 
-/** Counts steps against a limit; the clock is read every 256 steps. */
+/** Milliseconds between two looks at the clock that are taken for work; the rest of a longer time was a pause. */
+const LONGEST_GAP = 20;
+
+/**
+ * Counts steps against a limit; the clock is read every 256 steps. The time for which the process was stopped, or the
+ * machine asleep, is not held against the grammar.
+ */
 export class Budget {
   #steps: number;
-  readonly #deadline: number;
+  #milliseconds: number;
+  #looked = performance.now();
   readonly #what: string;
 
   /** `what` names the work in errors. */
   constructor(what: string, steps: number, milliseconds: number) {
     this.#what = what;
     this.#steps = steps;
-    this.#deadline = performance.now() + milliseconds;
+    this.#milliseconds = milliseconds;
   }
 
   /** Takes `count` steps. @throws GrammarError of kind `limit` when none are left or the time is up. */
@@ -65,7 +72,14 @@ export class Budget {
         "needs more work than is allowed; simplify the grammar",
       );
     }
-    if ((before >> 8) !== (this.#steps >> 8) && performance.now() > this.#deadline) {
+    if ((before >> 8) !== (this.#steps >> 8)) this.#look();
+  }
+
+  #look(): void {
+    const now = performance.now();
+    this.#milliseconds -= Math.min(now - this.#looked, LONGEST_GAP);
+    this.#looked = now;
+    if (this.#milliseconds < 0) {
       throw new GrammarError("limit", this.#what, "", "takes longer than is allowed; simplify the grammar");
     }
   }

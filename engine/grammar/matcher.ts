@@ -21,7 +21,7 @@ export class Matcher {
   constructor(grammar: Grammar, masks: MaskMaker) {
     this.grammar = grammar;
     this.#masks = masks;
-    grammar.begin();
+    this.#begin();
     this.#state = grammar.start;
   }
 
@@ -53,8 +53,8 @@ export class Matcher {
       this.#ended = true;
       return true;
     }
-    const bytes = vocabulary.bytes[token];
-    if (bytes === undefined || bytes === "") return false;
+    const bytes = vocabulary.bytes(token);
+    if (bytes.length === 0) return false;
     const after = this.#after(bytes);
     if (after === null) return false;
     this.#remember();
@@ -62,17 +62,22 @@ export class Matcher {
     return true;
   }
 
+  #begin(): void {
+    this.grammar.begin();
+    this.#masks.use(this.grammar);
+  }
+
   #remember(): void {
     this.#history.push([this.#state, this.#ended]);
     if (this.#history.length > 2 * MAX_ROLLBACK) this.#history = this.#history.slice(-MAX_ROLLBACK);
   }
 
-  #after(bytes: string): State | null {
-    this.grammar.begin();
+  #after(bytes: Uint8Array): State | null {
+    this.#begin();
     const { automaton } = this.grammar;
     let state: State | null = this.#state;
     for (let i = 0; i < bytes.length && state !== null; i++) {
-      state = automaton.step(state, bytes.charCodeAt(i));
+      state = automaton.step(state, bytes[i]!);
     }
     return state;
   }
@@ -87,13 +92,13 @@ export class Matcher {
       bits.fill(0);
       return false;
     }
-    this.grammar.begin();
-    return this.#masks.fill(this.grammar.automaton, this.#state, bits);
+    this.#begin();
+    return this.#masks.fill(this.grammar, this.#state, bits);
   }
 
   /** The bytes that have to come next, whatever the model wants: for drafts. At most `most` of them. */
   forcedBytes(most = 256): Uint8Array {
-    this.grammar.begin();
+    this.#begin();
     const { automaton } = this.grammar;
     const out: number[] = [];
     for (let state = this.#state; out.length < most && !state.canEnd;) {

@@ -6,6 +6,7 @@
  */
 import { GrammarError } from "../errors.ts";
 import type { Budget, GrammarLimits } from "../limits.ts";
+import { type ByByte, getByte, makeByByte, setByte } from "./by_byte.ts";
 import type { Position } from "./position.ts";
 
 /** One stack: a position and what is below it. The root stands for "nothing left to come". */
@@ -41,7 +42,7 @@ export class State {
   /** How many ordinary characters may follow: see `Position.free`. */
   readonly free: number;
   /** Successors by byte: null is none, undefined not yet known. */
-  next: (State | null | undefined)[] | undefined;
+  next: ByByte<State | null> | undefined;
   /** Memo of the masks for this state: the states that they are kept by, for short and for long tokens. */
   shortKey: State | undefined;
   /** See `shortKey`. */
@@ -114,10 +115,8 @@ export class Automaton {
 
   /** The state after a byte, or null where the grammar allows none. */
   step(state: State, byte: number): State | null {
-    state.next ??= new Array(256);
-    const known = state.next[byte];
-    if (known !== undefined) return known;
-    return state.next[byte] = this.#step(state, byte);
+    const known = getByte(state.next, byte);
+    return known !== undefined ? known : setByte(state.next ??= makeByByte(), byte, this.#step(state, byte));
   }
 
   #step(state: State, byte: number): State | null {

@@ -3,13 +3,14 @@
  * which goes on top of the stack; when that one is through, the one below continues. Rows are computed when first
  * asked for, so an automaton is only as large as the texts that went through it.
  */
+import { type ByByte, getByte, makeByByte, setByte } from "./by_byte.ts";
 
 /** What a position becomes on a byte, from the bottom to the top of the stack; empty: it is through. */
 export type Row = readonly Position[];
 
 /** One place. Equal places are one object as long as the automaton's table is not cleared. */
 export abstract class Position {
-  #rows: (readonly Row[] | undefined)[] | undefined;
+  #rows: ByByte<readonly Row[]> | undefined;
 
   /** Whether it may be through without another byte. */
   abstract readonly nullable: boolean;
@@ -31,8 +32,7 @@ export abstract class Position {
 
   /** What it becomes on a byte; several rows where the text can be read in several ways. */
   on(byte: number): readonly Row[] {
-    this.#rows ??= new Array(256);
-    return this.#rows[byte] ??= this.compute(byte);
+    return getByte(this.#rows, byte) ?? setByte(this.#rows ??= makeByByte(), byte, this.compute(byte));
   }
 
   /**

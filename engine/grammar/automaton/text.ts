@@ -3,6 +3,7 @@
  * the content of a JSON string, where a character may also be written as an escape. Bytes of an unfinished character
  * narrow a range of code points; a byte is taken only if some character of the range leads on.
  */
+import { clampLoops } from "../regex/clamp.ts";
 import type { RegexNode } from "../regex/node.ts";
 import { DEAD, Position, type Row, THROUGH } from "./position.ts";
 import type { PositionTable } from "./table.ts";
@@ -16,7 +17,7 @@ const SHORT_ESCAPES: ReadonlyMap<number, number> = new Map(
 class NodePositions {
   plain: Position | undefined;
   string: Position | undefined;
-  readonly unfinished = new Map<number, readonly Row[]>();
+  unfinished: Map<number, readonly Row[]> | undefined;
 }
 
 /** The start of a text of a language. Undefined where only the empty text belongs to it: then there is no position. */
@@ -65,7 +66,7 @@ class TextPosition extends Position {
 
   override clamped(length: number): Position {
     if (!this.#json) return this;
-    const node = clampLoops(this.#table, this.#node, length);
+    const node = clampLoops(this.#table.regex, this.#node, length);
     return node === this.#node ? this : stringContent(this.#table, node);
   }
 
@@ -84,16 +85,9 @@ class TextPosition extends Position {
   }
 
   #lead(byte: number): readonly Row[] {
-    const [length, low] = byte < 0xc2
-      ? [0, 0]
-      : byte < 0xe0
-      ? [1, (byte & 0x1f) << 6]
-      : byte < 0xf0
-      ? [2, (byte & 0x0f) << 12]
-      : byte < 0xf5
-      ? [3, (byte & 0x07) << 18]
-      : [0, 0];
+    const length = byte < 0xc2 || byte > 0xf4 ? 0 : byte < 0xe0 ? 1 : byte < 0xf0 ? 2 : 3;
     if (length === 0) return DEAD;
+    const low = (byte & (0x3f >> length)) << (6 * length);
     return continued(this.#table, this.#node, low, length, this.#json);
   }
 }
@@ -126,7 +120,7 @@ class CharPosition extends Position {
 
   override clamped(length: number): Position {
     if (!this.#json) return this;
-    const node = clampLoops(this.#table, this.#node, length);
+    const node = clampLoops(this.#table.regex, this.#node, length);
     if (node === this.#node) return this;
     return continued(this.#table, node, this.#low, this.#left, true)[0]?.[0] ?? this;
   }
@@ -152,15 +146,23 @@ function continued(
   json: boolean,
 ): readonly Row[] {
   const key = (low * 4 + left) * 2 + (json ? 1 : 0);
-  const { unfinished } = (node.positions ??= new NodePositions()) as NodePositions;
+  const positions = (node.positions ??= new NodePositions()) as NodePositions;
+  const unfinished = positions.unfinished ??= new Map();
   let rows = unfinished.get(key);
   if (rows === undefined) {
     const least = left === 2 && low === 0 ? 0x800 : left === 3 && low === 0 ? 0x10000 : low;
     const high = Math.min(0x10ffff, low + 2 ** (6 * left) - 1);
-    rows = table.derivatives.anyWithin(node, least, high)
+    const only = least === low && high - low === 2 ** (6 * left) - 1 && (left !== 2 || low !== 0xd000)
+      ? table.derivatives.onlyWithin(node, low, high)
+      : undefined;
+    rows = only !== undefined
+      ? anyRest(table, only, left, json)
+      : table.derivatives.anyWithin(node, least, high)
       ? [[
-        table.get(`${json ? "u" : "v"}${node.id},${low},${left}`, () =>
-          new CharPosition(table, node, low, left, json)),
+        table.get(
+          `${json ? "u" : "v"}${node.id},${low},${left}`,
+          () => new CharPosition(table, node, low, left, json),
+        ),
       ]]
       : DEAD;
     unfinished.set(key, rows);
@@ -168,10 +170,57 @@ function continued(
   return rows;
 }
 
+// In the middle of a character that leads to `next` whatever the `left` bytes to come are. Most characters do, and one
+// position for all of them keeps a walk over the vocabulary from making one for every two bytes.
+class AnyRestPosition extends Position {
+  readonly nullable = false;
+  readonly #table: PositionTable;
+  readonly #next: RegexNode;
+  readonly #left: number;
+  readonly #json: boolean;
+
+  constructor(table: PositionTable, next: RegexNode, left: number, json: boolean) {
+    super();
+    this.#table = table;
+    this.#next = next;
+    this.#left = left;
+    this.#json = json;
+  }
+
+  override get insideString(): boolean {
+    return this.#json;
+  }
+
+  override get anyString(): boolean {
+    return this.#json && this.#next === this.#table.regex.all;
+  }
+
+  override clamped(length: number): Position {
+    if (!this.#json) return this;
+    const next = clampLoops(this.#table.regex, this.#next, length);
+    return next === this.#next ? this : anyRest(this.#table, next, this.#left, true)[0]![0]!;
+  }
+
+  protected compute(byte: number): readonly Row[] {
+    if ((byte & 0xc0) !== 0x80) return DEAD;
+    return this.#left === 1
+      ? rowsOf(this.#table, this.#next, this.#json)
+      : anyRest(this.#table, this.#next, this.#left - 1, this.#json);
+  }
+}
+
+function anyRest(table: PositionTable, next: RegexNode, left: number, json: boolean): readonly Row[] {
+  const key = `${json ? "x" : "y"}${next.id},${left}`;
+  return [[table.get(key, () => new AnyRestPosition(table, next, left, json))]];
+}
+
 // After a whole character.
 function after(table: PositionTable, node: RegexNode, codePoint: number, json: boolean): readonly Row[] {
   const next = table.derivatives.next(node, codePoint);
-  if (next === undefined) return DEAD;
+  return next === undefined ? DEAD : rowsOf(table, next, json);
+}
+
+function rowsOf(table: PositionTable, next: RegexNode, json: boolean): readonly Row[] {
   if (json) return [[stringContent(table, next)]];
   const position = plainText(table, next);
   return position === undefined ? THROUGH : [[position]];
@@ -293,24 +342,4 @@ function hexValue(byte: number): number {
   if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
   const lower = byte | 0x20;
   return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
-}
-
-// Counts that the next `length` characters cannot exhaust are all the same. Only where nothing is intersected: there a
-// count decides whether anything is left at all.
-function clampLoops(table: PositionTable, node: RegexNode, length: number): RegexNode {
-  if (!node.simple) return node;
-  const { regex } = table;
-  if (node.kind === "loop") {
-    const item = node.children[0]!;
-    if (item.minLength < 1 || (node.min <= length && (node.max <= length || node.max === Infinity))) {
-      return node;
-    }
-    return regex.loop(item, Math.min(node.min, length), node.max > length ? Infinity : node.max);
-  }
-  if (node.kind === "concat") {
-    const [first, rest] = [node.children[0]!, node.children[1]!];
-    const [head, tail] = [clampLoops(table, first, length), clampLoops(table, rest, length)];
-    return head === first && tail === rest ? node : regex.concat(head, tail);
-  }
-  return node;
 }

@@ -72,6 +72,13 @@ export class Derivatives {
     return false;
   }
 
+  /** Where every code point from `from` to `to` leads, if that is one place. */
+  onlyWithin(node: RegexNode, from: number, to: number): RegexNode | undefined {
+    const { lo, hi, to: targets } = this.liveTransitions(node);
+    const at = lo.findLastIndex((low) => low <= from);
+    return at >= 0 && hi[at]! >= to ? targets[at] : undefined;
+  }
+
   /** Whether the node accepts a text. */
   matches(node: RegexNode, text: string): boolean {
     for (const char of text) {

@@ -5,9 +5,9 @@
  */
 import "../../workers/death.ts";
 import "../../workers/fault.ts";
-import { Vocabulary } from "../../tokenizer/vocabulary.ts";
+import { newUtf8Decoder, Vocabulary } from "../../tokenizer/vocabulary.ts";
 import { readTokenizerFiles } from "../../weights/tokenizer_files.ts";
-import { makeVocabulary } from "../vocabulary/vocabulary.ts";
+import { modelVocabulary, type Vocabulary as GrammarVocabulary } from "../vocabulary/vocabulary.ts";
 import type { ToGrammar } from "./messages.ts";
 import { GrammarService } from "./service.ts";
 
@@ -25,12 +25,22 @@ export interface GrammarSetup {
 
 async function load({ modelDir, vocabSize, eosIds }: GrammarSetup): Promise<GrammarService> {
   const { json, path } = await readTokenizerFiles(modelDir);
-  const vocabulary = new Vocabulary(json, path);
-  const tokens = Array.from(
-    { length: vocabSize },
-    (_, id) => vocabulary.isSpecial(id) ? undefined : vocabulary.bytes(id),
-  );
-  return new GrammarService(makeVocabulary(tokens, eosIds), (ids) => vocabulary.decode(ids, false));
+  const tokenizer = new Vocabulary(json, path);
+  // The tokenizer's own tables go: a large heap makes its collections noticed.
+  const special = new Map<number, Uint8Array>();
+  for (let id = 0; id < tokenizer.size; id++) {
+    if (tokenizer.isSpecial(id)) special.set(id, tokenizer.bytes(id));
+  }
+  const vocabulary = modelVocabulary(tokenizer, vocabSize, eosIds);
+  return serve(vocabulary, special);
+}
+
+function serve(vocabulary: GrammarVocabulary, special: ReadonlyMap<number, Uint8Array>): GrammarService {
+  return new GrammarService(vocabulary, (ids) => {
+    const decoder = newUtf8Decoder();
+    const pieces = Array.from(ids, (id) => special.get(id) ?? vocabulary.bytes(id));
+    return pieces.map((bytes) => decoder.decode(bytes, { stream: true })).join("") + decoder.decode();
+  });
 }
 
 const urgent: ToGrammar[] = [];

@@ -1,9 +1,11 @@
 /**
  * Masks: which tokens may come next in a state, found by walking the trees of the vocabulary through the automaton.
  * Where any text may follow inside a string, the tree of plain tokens is not walked; where most letters lead to such a
- * place, the walk starts with all of them allowed and removes. Masks are kept by state, within a number of bytes.
+ * place, the walk starts with all of them allowed and removes. Masks are kept by state, within a number of bytes, and
+ * forgotten with the states: what is kept of all grammars together is bounded here.
  */
 import type { Automaton, StackNode, State } from "../automaton/automaton.ts";
+import { getByte } from "../automaton/by_byte.ts";
 import type { Position } from "../automaton/position.ts";
 import { CLASSES, type Trie } from "./trie.ts";
 import type { Tokens, Vocabulary } from "./vocabulary.ts";
@@ -14,15 +16,48 @@ const BYTES_PER_ENTRY = 200;
 
 type Kept = { readonly words: Uint32Array } | { readonly ids: Uint32Array };
 
+/** What masks are made for: a grammar. */
+export interface MaskSource {
+  /** Runs it. */
+  readonly automaton: Automaton;
+  /** Nodes, positions and states that it holds, and how many it may. */
+  readonly size: number;
+  /** See `size`. */
+  readonly maxSize: number;
+  /** Forgets those that a text can come to again. */
+  trim(): void;
+}
+
+/** What is kept of one grammar: masks by what they are of, the one that was not used for longest first. */
+class SourceMasks {
+  // A state, or a position inside a string where only plain tokens are concerned.
+  readonly short = new Map<State | Position, Kept>();
+  readonly long = new Map<State | Position, Kept>();
+  bytes = 0;
+  /** The grammar's size when it was last used. */
+  size = 0;
+}
+
+/** What a mask maker may keep of all grammars together. */
+export interface MaskLimits {
+  /** Bytes of masks. */
+  readonly bytes: number;
+  /** Nodes, positions and states, half a kilobyte each: in a larger heap, collections become noticed. */
+  readonly items: number;
+}
+
+const DEFAULT_LIMITS: MaskLimits = { bytes: 64 << 20, items: 80_000 };
+
 /** Makes and keeps masks for one vocabulary; grammars share it. */
 export class MaskMaker {
   /** Whose tokens. */
   readonly vocabulary: Vocabulary;
-  readonly #maxBytes: number;
-  // By what they are of: a state, or a position inside a string where only plain tokens are concerned.
-  readonly #short = new Map<State | Position, Kept>();
-  readonly #long = new Map<State | Position, Kept>();
+  readonly #limits: MaskLimits;
+  /** The grammar that was not used for longest comes first. */
+  readonly #sources = new Map<MaskSource, SourceMasks>();
+  #last: MaskSource | undefined;
   #bytes = 0;
+  #items = 0;
   readonly #path: State[] = [];
   readonly #work: Uint32Array;
   /** For measurements: masks found among the kept ones, and made. */
@@ -30,10 +65,10 @@ export class MaskMaker {
   /** Masks that had to be made. */
   misses = 0;
 
-  /** Masks of one vocabulary; those that are kept take at most `maxBytes`. */
-  constructor(vocabulary: Vocabulary, maxBytes = 64 << 20) {
+  /** Masks of one vocabulary. */
+  constructor(vocabulary: Vocabulary, limits: Partial<MaskLimits> = {}) {
     this.vocabulary = vocabulary;
-    this.#maxBytes = maxBytes;
+    this.#limits = { ...DEFAULT_LIMITS, ...limits };
     this.#work = new Uint32Array(vocabulary.words);
   }
 
@@ -42,20 +77,61 @@ export class MaskMaker {
     return this.#bytes;
   }
 
-  /** Writes the mask of a state, a bit for each token, ends of text included; false where no token is allowed. */
-  fill(automaton: Automaton, state: State, out: Uint32Array): boolean {
+  /** A grammar is about to be run: it, or those that were not run for longest, forget what is too much by now. */
+  use(source: MaskSource): void {
+    if (this.#last !== undefined) this.#measure(this.#last);
+    if (source !== this.#last) {
+      const kept = this.#sources.get(source) ?? new SourceMasks();
+      this.#sources.delete(source);
+      this.#sources.set(source, kept);
+      this.#last = source;
+      this.#measure(source);
+    }
+    if (source.size > source.maxSize) this.#forget(source);
+    for (const old of this.#sources.keys()) {
+      if (this.#items <= this.#limits.items || old === source) break;
+      this.#forget(old);
+      this.#sources.delete(old);
+    }
+  }
+
+  #measure(source: MaskSource): void {
+    const kept = this.#sources.get(source);
+    if (kept === undefined) return;
+    const { size } = source;
+    this.#items += size - kept.size;
+    kept.size = size;
+  }
+
+  #forget(source: MaskSource): void {
+    const kept = this.#sources.get(source)!;
+    source.trim();
+    this.#bytes -= kept.bytes;
+    this.#items -= kept.size;
+    kept.bytes = kept.size = 0;
+    kept.short.clear();
+    kept.long.clear();
+  }
+
+  /**
+   * Writes the mask of a state, a bit for each token, ends of text included; false where no token is allowed. The
+   * grammar is the one last used.
+   */
+  fill(source: MaskSource, state: State, out: Uint32Array): boolean {
     const { short, long, endIds } = this.vocabulary;
+    const { automaton } = source;
+    const kept = this.#sources.get(source)!;
     // States that differ only in counts that no token can exhaust share a mask.
     state.shortKey ??= this.#key(automaton, state, short.longest);
     state.longKey ??= this.#key(automaton, state, long.longest);
-    const first = this.#find(automaton, state.shortKey, short);
+    const first = this.#find(automaton, kept, state.shortKey, short);
     let any = true;
     if ("words" in first) out.set(first.words);
     else {
       out.fill(0);
       any = set(out, first.ids);
     }
-    const second = this.#find(automaton, state.longKey, long);
+    const second = this.#find(automaton, kept, state.longKey, long);
     if ("words" in second) {
       for (let i = 0; i < out.length; i++) out[i]! |= second.words[i]!;
       any = true;
@@ -64,32 +140,41 @@ export class MaskMaker {
     return any;
   }
 
-  #find(automaton: Automaton, state: State, tokens: Tokens): Kept {
-    return this.#kept(state, tokens, () => {
-      this.#allow(automaton, state, tokens);
+  #find(automaton: Automaton, kept: SourceMasks, state: State, tokens: Tokens): Kept {
+    return this.#kept(kept, state, tokens, () => {
+      this.#allow(automaton, kept, state, tokens);
       return this.#pack();
     });
   }
 
-  #kept(key: State | Position, tokens: Tokens, make: () => Kept): Kept {
-    const keptBy = tokens === this.vocabulary.short ? this.#short : this.#long;
+  #kept(source: SourceMasks, key: State | Position, tokens: Tokens, make: () => Kept): Kept {
+    const keptBy = tokens === this.vocabulary.short ? source.short : source.long;
     let kept = keptBy.get(key);
     if (kept === undefined) {
       this.misses++;
       kept = make();
-      this.#bytes += size(kept);
+      this.#count(source, size(kept));
     } else {
       this.hits++;
       keptBy.delete(key);
     }
     keptBy.set(key, kept);
-    // The ones that were not used for longest come first.
-    while (this.#bytes > this.#maxBytes && keptBy.size > 1) {
-      const [old, mask] = keptBy.entries().next().value!;
-      keptBy.delete(old);
-      this.#bytes -= size(mask);
+    for (const other of this.#sources.values()) {
+      for (const masks of [other.short, other.long]) {
+        for (const [old, mask] of masks) {
+          if (this.#bytes <= this.#limits.bytes) return kept;
+          if (mask === kept) continue;
+          masks.delete(old);
+          this.#count(other, -size(mask));
+        }
+      }
     }
     return kept;
+  }
+
+  #count(source: SourceMasks, bytes: number): void {
+    source.bytes += bytes;
+    this.#bytes += bytes;
   }
 
   #key(automaton: Automaton, state: State, longest: number): State {
@@ -104,13 +189,13 @@ export class MaskMaker {
   }
 
   // Leaves what is allowed in the work mask.
-  #allow(automaton: Automaton, state: State, tokens: Tokens): void {
+  #allow(automaton: Automaton, kept: SourceMasks, state: State, tokens: Tokens): void {
     const work = this.#work;
     const [only] = state.stacks;
     const top = state.stacks.length === 1 ? only!.position : undefined;
     if (state.free >= tokens.longest) work.set(tokens.plainMask);
     else if (top?.insideString) {
-      const plain = this.#kept(top, tokens, () => {
+      const plain = this.#kept(kept, top, tokens, () => {
         this.#allowPlain(automaton, state, tokens);
         return this.#pack();
       });
@@ -170,7 +255,7 @@ export class MaskMaker {
     for (let node = 0; node < size;) {
       const at = depth[node]!;
       const before = path[at]!;
-      const after = before.next?.[byte[node]!] ?? automaton.step(before, byte[node]!);
+      const after = getByte(before.next, byte[node]!) ?? automaton.step(before, byte[node]!);
       let last = node;
       if (after === null) {
         last = end[node]!;

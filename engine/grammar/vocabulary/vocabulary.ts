@@ -2,6 +2,7 @@
  * A vocabulary as masks need it: its tokens' bytes in two trees, those that are ordinary text inside a JSON string by
  * themselves and the others. Where any text may follow in a string, all tokens of the first kind are allowed at once.
  */
+import type { Vocabulary as TokenizerVocabulary } from "../../tokenizer/vocabulary.ts";
 import { makeTrie, type TokenBytes, type Trie } from "./trie.ts";
 
 /** Characters of a short token at most. */
@@ -29,33 +30,44 @@ export interface Vocabulary {
   readonly words: number;
   /** Ids that end a text. */
   readonly endIds: readonly number[];
-  /** Bytes by id, one character for each; undefined for special tokens, which are never allowed. */
-  readonly bytes: readonly (string | undefined)[];
+  /** A token's bytes: none for special tokens, which are never allowed. */
+  bytes(id: number): Uint8Array;
   /** Tokens of up to 16 characters: nearly all. They do not see the ends of counts that are further away. */
   readonly short: Tokens;
   /** The few longer ones. */
   readonly long: Tokens;
 }
 
+/** The vocabulary of a model: `size` ids of a tokenizer, of which `endIds` end a text. */
+export function modelVocabulary(
+  tokenizer: TokenizerVocabulary,
+  size: number,
+  endIds: readonly number[],
+): Vocabulary {
+  const bytes = (_: unknown, id: number) => tokenizer.isSpecial(id) ? undefined : tokenizer.bytes(id);
+  return makeVocabulary(Array.from({ length: size }, bytes), endIds);
+}
+
 /**
  * Makes a vocabulary.
- * @param tokens each token's bytes by id; undefined for a special token, which is never allowed
+ * @param tokens each token's bytes by id; undefined for a special token, which is never allowed, as one without bytes
+ * is: ids that only fill the embedding table
  * @param endIds ids that end a text: allowed where the grammar may end
  */
 export function makeVocabulary(
   tokens: readonly (Uint8Array | undefined)[],
   endIds: readonly number[],
 ): Vocabulary {
-  const bytes = tokens.map((token) => token === undefined ? undefined : binaryString(token));
   const ends = new Set(endIds);
   const words = Math.ceil(tokens.length / 32);
   const kinds = { short: kind(words), long: kind(words) };
-  bytes.forEach((text, id) => {
-    if (text === undefined || ends.has(id)) return;
+  tokens.forEach((token, id) => {
+    if (token === undefined || token.length === 0 || ends.has(id)) return;
+    const text = binaryString(token);
     const length = characters(text);
     const { plain, others, mask, lengths } = length <= SHORT ? kinds.short : kinds.long;
     lengths.longest = Math.max(lengths.longest, length);
-    if (ordinaryLength(text) === text.length && isText(tokens[id]!)) {
+    if (ordinaryLength(text) === text.length && isText(token)) {
       plain.push({ id, bytes: text });
       mask[id >> 5]! |= 1 << (id & 31);
     } else others.push({ id, bytes: text });
@@ -73,10 +85,19 @@ export function makeVocabulary(
     size: tokens.length,
     words,
     endIds: [...ends].filter((id) => id >= 0 && id < tokens.length),
-    bytes,
+    bytes: flat(tokens),
     short: made(kinds.short),
     long: made(kinds.long),
   };
+}
+
+// One array for all bytes: an object for each token would be work for every collection of the heap.
+function flat(tokens: readonly (Uint8Array | undefined)[]): (id: number) => Uint8Array {
+  const starts = new Uint32Array(tokens.length + 1);
+  tokens.forEach((token, id) => starts[id + 1] = starts[id]! + (token?.length ?? 0));
+  const all = new Uint8Array(starts[tokens.length]!);
+  tokens.forEach((token, id) => all.set(token ?? [], starts[id]));
+  return (id) => all.subarray(starts[id], starts[id + 1]);
 }
 
 interface Kind {

@@ -6,6 +6,7 @@ import { compileGrammar, type Grammar, type GrammarOptions } from "../../../engi
 import { Matcher } from "../../../engine/grammar/matcher.ts";
 import type { Json } from "../../../engine/grammar/schema/document.ts";
 import type { GrammarSource } from "../../../engine/grammar/source.ts";
+import { Budget } from "../../../engine/grammar/limits.ts";
 import { MaskMaker } from "../../../engine/grammar/vocabulary/masks.ts";
 import { Random } from "../../random.ts";
 import { accepts, allowed, pocketVocabulary } from "./support.ts";
@@ -214,4 +215,17 @@ Deno.test("a long text of a grammar whose caches are full goes on", () => {
     },
   );
   assert.ok(accepts(grammar, JSON.stringify(Array.from({ length: 30 }, (_, i) => "xa".repeat(40 * i + 1)))));
+});
+
+Deno.test("the time for which the process was stopped is not held against a grammar", () => {
+  const sleep = (): unknown => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
+  const budget = new Budget("grammar", 1_000_000, 60);
+  sleep();
+  budget.spend(300);
+  sleep();
+  budget.spend(300);
+  const busy = new Budget("grammar", 1e12, 60);
+  assert.throws(() => {
+    for (;;) busy.spend();
+  }, { kind: "limit" });
 });

@@ -68,24 +68,23 @@ const SOURCES: readonly GrammarSource[] = [
 
 function bruteForce(grammar: Grammar, state: State, vocabulary: Vocabulary): number[] {
   const ids: number[] = [];
-  vocabulary.bytes.forEach((bytes, id) => {
+  for (let id = 0; id < vocabulary.size; id++) {
+    const bytes = vocabulary.bytes(id);
     if (vocabulary.endIds.includes(id)) {
       if (state.canEnd) ids.push(id);
-      return;
+      continue;
     }
-    if (bytes === undefined || bytes === "") return;
+    if (bytes.length === 0) continue;
     let at: State | null = state;
-    for (let i = 0; i < bytes.length && at !== null; i++) {
-      at = grammar.automaton.step(at, bytes.charCodeAt(i));
-    }
+    for (let i = 0; i < bytes.length && at !== null; i++) at = grammar.automaton.step(at, bytes[i]!);
     if (at !== null) ids.push(id);
-  });
+  }
   return ids;
 }
 
 function compare(vocabulary: Vocabulary, walks: number, steps: number, every: number): number {
   let compared = 0;
-  const masks = new MaskMaker(vocabulary, 4 << 20);
+  const masks = new MaskMaker(vocabulary, { bytes: 4 << 20 });
   const bits = new Uint32Array(vocabulary.words);
   for (const source of SOURCES) {
     const grammar = compileGrammar(source);
@@ -135,7 +134,7 @@ Deno.test("caches that are emptied all the time change no mask", async () => {
   const grammars = [{}, { limits: { cachedItems: 1 } }].map((options) =>
     compileGrammar(SOURCES[1]!, options)
   );
-  const makers = [new MaskMaker(vocabulary), new MaskMaker(vocabulary, 1)];
+  const makers = [new MaskMaker(vocabulary), new MaskMaker(vocabulary, { bytes: 1, items: 1 })];
   for (let seed = 0; seed < 10; seed++) {
     const random = new Random(seed);
     const matchers = grammars.map((grammar, i) => new Matcher(grammar, makers[i]!));
@@ -154,18 +153,62 @@ Deno.test("caches that are emptied all the time change no mask", async () => {
 });
 
 Deno.test("kept masks stay within their bytes", async () => {
-  const masks = new MaskMaker(await pocketVocabulary(), 8_000);
+  const masks = new MaskMaker(await pocketVocabulary(), { bytes: 8_000 });
   const grammar = compileGrammar(SOURCES[1]!);
   const random = new Random(5);
   const bits = new Uint32Array(masks.vocabulary.words);
-  for (let walk = 0; walk < 10; walk++) {
+  for (let walk = 0; walk < 40; walk++) {
     const matcher = new Matcher(grammar, masks);
     for (let step = 0; step < 40 && matcher.fillMask(bits); step++) {
       assert.ok(masks.bytes <= 10_000, `${masks.bytes}`);
       matcher.accept(random.pick(allowed(bits)));
     }
   }
-  assert.ok(masks.misses > 60, `${masks.misses}`);
+  assert.ok(masks.misses > 60, `${masks.misses} were made`);
+});
+
+Deno.test("what all grammars keep together stays within its items, and masks stay the same", async () => {
+  const vocabulary = await pocketVocabulary();
+  const items = 400;
+  const makers = [new MaskMaker(vocabulary, { items }), new MaskMaker(vocabulary)];
+  const bits = makers.map(() => new Uint32Array(vocabulary.words));
+  const walks = makers.map((masks) => SOURCES.map((source) => new Matcher(compileGrammar(source), masks)));
+  const random = new Random(3);
+  for (let step = 0; step < 40; step++) {
+    for (const i of SOURCES.keys()) {
+      const [small, large] = walks.map((matchers) => matchers[i]!);
+      const found = [small!, large!].map((matcher, m) => matcher.fillMask(bits[m]!));
+      if (found.includes(false)) continue;
+      assert.deepEqual(bits[0], bits[1]);
+      const id = random.pick(allowed(bits[0]!));
+      assert.ok(small!.accept(id) && large!.accept(id));
+    }
+    // The one that ran last may have grown since it was looked at.
+    const held = walks[0]!.slice(0, -1).reduce((sum, { grammar }) => sum + grammar.size, 0);
+    assert.ok(held <= 2 * items, `${held} items are held`);
+  }
+  const free = walks[1]!.reduce((sum, { grammar }) => sum + grammar.size, 0);
+  assert.ok(free > 3 * items, `${free} items without a bound`);
+});
+
+Deno.test("characters that lead to the same place share the places between their bytes", () => {
+  const grammar = compileGrammar({ kind: "json_schema", schema: { type: "string", maxLength: 4 } });
+  const quote = grammar.automaton.step(grammar.start, 0x22)!;
+  const before = grammar.automaton.size;
+  const encoder = new TextEncoder();
+  for (let char = 0x4e00; char < 0xa000; char++) {
+    let state: State | null = quote;
+    for (const byte of encoder.encode(String.fromCharCode(char))) {
+      state = grammar.automaton.step(state!, byte);
+    }
+    assert.ok(state);
+  }
+  assert.ok(grammar.automaton.size - before < 40, `${grammar.automaton.size - before} items`);
+  for (const bytes of [[0xe0, 0x80], [0xed, 0xa0], [0xf0, 0x80], [0xf4, 0x90], [0xc1]]) {
+    let state: State | null = quote;
+    for (const byte of bytes) state = state && grammar.automaton.step(state, byte);
+    assert.equal(state, null, `${bytes} begin no character`);
+  }
 });
 
 Deno.test("a tree's nodes, subtrees and tokens agree with its tokens' bytes", () => {
@@ -205,6 +248,18 @@ Deno.test("special tokens are never allowed, and the end of text only where the 
   assert.ok(matcher.canEnd && matcher.accept(5) && matcher.ended);
   assert.equal(matcher.fillMask(bits), false);
   assert.ok(!matcher.accept(0));
+});
+
+Deno.test("ids without a text, which only fill the embedding table, are never allowed", () => {
+  const vocabulary = vocabularyOf(['"', "a", "", "", "b"]);
+  const masks = new MaskMaker(vocabulary);
+  const matcher = new Matcher(compileGrammar({ kind: "json_schema", schema: { type: "string" } }), masks);
+  const bits = new Uint32Array(vocabulary.words);
+  matcher.fillMask(bits);
+  assert.deepEqual(allowed(bits), [0]);
+  matcher.accept(0);
+  matcher.fillMask(bits);
+  assert.deepEqual(allowed(bits), [0, 1, 4]);
 });
 
 Deno.test("a vocabulary that cannot spell the grammar gives an empty mask", () => {

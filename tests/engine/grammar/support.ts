@@ -4,8 +4,12 @@ import { compileGrammar, type Grammar, type GrammarOptions } from "../../../engi
 import { Matcher } from "../../../engine/grammar/matcher.ts";
 import type { Json } from "../../../engine/grammar/schema/document.ts";
 import { MaskMaker } from "../../../engine/grammar/vocabulary/masks.ts";
-import { tokenBytes } from "../../../engine/grammar/vocabulary/token_bytes.ts";
-import { makeVocabulary, type Vocabulary } from "../../../engine/grammar/vocabulary/vocabulary.ts";
+import {
+  makeVocabulary,
+  modelVocabulary,
+  type Vocabulary,
+} from "../../../engine/grammar/vocabulary/vocabulary.ts";
+import { Vocabulary as Tokenizer } from "../../../engine/tokenizer/vocabulary.ts";
 import type { Random } from "../../random.ts";
 
 const encoder = new TextEncoder();
@@ -39,7 +43,7 @@ export async function pocketVocabulary(): Promise<Vocabulary> {
   const { eos_token_id } = JSON.parse(await Deno.readTextFile(`${folder}generation_config.json`));
   const { vocab_size } = JSON.parse(await Deno.readTextFile(`${folder}config.json`));
   const file = JSON.parse(await Deno.readTextFile(`${folder}tokenizer.json`));
-  return makeVocabulary(tokenBytes(file, vocab_size), [eos_token_id].flat());
+  return modelVocabulary(new Tokenizer(file, folder), vocab_size, [eos_token_id].flat());
 }
 
 /** Qwen3's vocabulary from $RADISH_QWEN3_TOKENIZER or ../shared, if it is there. */
@@ -48,7 +52,7 @@ export async function qwenVocabulary(): Promise<Vocabulary | undefined> {
     if (folder === undefined) continue;
     try {
       const file = JSON.parse(await Deno.readTextFile(`${folder}/tokenizer.json`));
-      return makeVocabulary(tokenBytes(file, 151_936), [151_643, 151_645]);
+      return modelVocabulary(new Tokenizer(file, folder), 151_936, [151_643, 151_645]);
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
     }
@@ -96,9 +100,9 @@ export function sample(
     const ends = ids.filter((id) => masks.vocabulary.endIds.includes(id));
     if (ends.length > 0 && (step > calm || random.next() < 0.4)) ids = ends;
     else if (step > calm) {
-      const closing = ids.filter((id) => /["}\]]/.test(masks.vocabulary.bytes[id] ?? ""));
+      const closing = ids.filter((id) => /["}\]]/.test(bytesOf(masks, id)));
       if (closing.length > 0 && random.next() < 0.9) ids = closing;
-      const closed = closing.filter((id) => /^["}\]]+$/.test(masks.vocabulary.bytes[id]!));
+      const closed = closing.filter((id) => /^["}\]]+$/.test(bytesOf(masks, id)));
       if (closed.length > 0 && random.next() < 0.7) ids = closed;
     }
     const id = random.pick(ids);
@@ -110,9 +114,13 @@ export function sample(
       );
     }
     if (matcher.ended) return decode(text);
-    text += masks.vocabulary.bytes[id]!;
+    text += bytesOf(masks, id);
   }
   return undefined;
+}
+
+function bytesOf(masks: MaskMaker, id: number): string {
+  return String.fromCharCode(...masks.vocabulary.bytes(id));
 }
 
 function decode(bytes: string): string {
