@@ -99,15 +99,44 @@ Deno.test("every option that a document mentions exists", async () => {
   assert.ok(checked > 10);
 });
 
-Deno.test("from the README it takes two links to what decides whether a prompt fits", async () => {
-  const readme = all.find(({ path }) => path === "README.md")!;
-  const next = readme.links.map(({ target }) => readme.resolve(target)).filter((path) =>
-    path.endsWith(".md")
-  );
-  const named = await Promise.all(next.map(async (path) => {
-    const document = await Document.read(path);
-    return document.links.map(({ text, target }) => `${text} ${document.resolve(target)}`);
-  }));
-  assert.ok(named.flat().includes("`promptProblem` engine/tokenizer/prompt_check.ts"));
-  assert.ok(named.flat().includes("`PrefillManager.#admit` engine/scheduler/prefill.ts"));
+/** What a document links to. */
+async function linksOf(path: string): Promise<{ text: string; path: string }[]> {
+  const document = await Document.read(path);
+  return document.links.filter(({ target }) => !/^[a-z]+:|^#/.test(target))
+    .map(({ text, target }) => ({ text, path: document.resolve(target) }));
+}
+
+/** Follows links by their texts and returns the source at the end. */
+async function follow(document: string, ...texts: readonly string[]): Promise<string> {
+  let path = document;
+  for (const text of texts) {
+    const link = (await linksOf(path)).find((link) => link.text === text);
+    assert.ok(link !== undefined, `${path} has no link ${text}`);
+    path = link.path;
+  }
+  return await Deno.readTextFile(`${root}/${path}`);
+}
+
+/** From where a source declares a name to the end of that function or method. */
+function declaration(source: string, name: string): string {
+  const found = new RegExp(`^( *)(?:export (?:async )?function )?${name}\\([^]*?^\\1}`, "m").exec(source);
+  assert.ok(found !== null, name);
+  return found[0];
+}
+
+Deno.test("from the README it takes three hops to the lines that decide whether a prompt fits", async () => {
+  const model = await follow("README.md", "The tour", "`promptProblem`");
+  assert.match(declaration(model, "promptProblem"), /if \(needed > contextLength\)/);
+  const pool = await follow("README.md", "The tour", "`PrefillManager.#admit`");
+  assert.match(declaration(pool, "#admit"), /if \(.*> this\.#cache\.availablePages\)/);
+  assert.equal(await follow("README.md", "`engine/scheduler/prefill.ts`"), pool);
+});
+
+Deno.test("from the README it takes two hops to where a weight type is added", async () => {
+  const registry = await follow("README.md", "CONTRIBUTING", "`formats`");
+  assert.match(registry, /^export const formats = \{/m);
+  assert.match(await follow("README.md", "CONTRIBUTING", "WebGPU"), /^export const formats: /m);
+  assert.match(await follow("README.md", "CONTRIBUTING", "CPU"), /^export const formats = \{/m);
+  const example = await follow("README.md", "CONTRIBUTING", "`tests/kernels/new_format_test.ts`");
+  assert.match(example, /kernels\/formats\/mod\.ts/);
 });

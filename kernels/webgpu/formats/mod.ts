@@ -13,7 +13,18 @@ import { q5_k } from "./q5_k.ts";
 import { q6_k } from "./q6_k.ts";
 import { q8 } from "./q8.ts";
 
-const formats: Readonly<Record<DType, WebGpuFormat>> = { f32, f16, bf16, q8, q4_0, q4_1, q4_k, q5_k, q6_k };
+/** By name. */
+export const formats: Readonly<Record<DType, WebGpuFormat>> = {
+  f32,
+  f16,
+  bf16,
+  q8,
+  q4_0,
+  q4_1,
+  q4_k,
+  q5_k,
+  q6_k,
+};
 
 /** The format of this name. */
 const format = (name: DType): WebGpuFormat => formats[name];
