@@ -51,8 +51,9 @@ export class Generation implements AsyncIterable<Delta> {
   begun = false;
   #waiting: Delta[] = [];
   #wake: (() => void) | null = null;
+  /** @ignore Whether the tokenizer has passed it on. */
+  accepted = false;
   #ended = false;
-  #accepted = false;
 
   /** @ignore Made by `Engine.submit`. */
   constructor(id: RequestId, abort: () => void) {
@@ -72,18 +73,13 @@ export class Generation implements AsyncIterable<Delta> {
 
   /** @ignore */
   accept(promptIds: Uint32Array): void {
-    this.#accepted = true;
+    this.accepted = true;
     this.#prompt.resolve(promptIds);
-  }
-
-  /** @ignore Whether the tokenizer has passed it on. */
-  get accepted(): boolean {
-    return this.#accepted;
   }
 
   /** @ignore Nothing more will come: prompt and end are known, or the request was refused. */
   get settled(): boolean {
-    return this.#ended && this.#accepted;
+    return this.#ended && this.accepted;
   }
 
   /** @ignore */
@@ -93,7 +89,7 @@ export class Generation implements AsyncIterable<Delta> {
     if (delta.finish) {
       this.#ended = true;
       if (delta.finish.type === "error") {
-        this.#accepted = true;
+        this.accepted = true;
         this.#prompt.reject(new Error(delta.finish.message)); // no effect once accepted
       }
     }

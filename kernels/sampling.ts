@@ -36,17 +36,6 @@ export const plainSampler: Sampler = {
 /** Takes the most likely token. */
 export const greedySampler: Sampler = { ...plainSampler, temperature: 0 };
 
-/** Uses every part of the sampler, for warming a device up. */
-export const fullSampler: Sampler = {
-  temperature: 0.8,
-  topK: 20,
-  topP: 0.9,
-  minP: 0.05,
-  presencePenalty: 0.1,
-  frequencyPenalty: 0.1,
-  repetitionPenalty: 1.1,
-};
-
 /** Whether earlier tokens change the logits. */
 export function isPenalized(row: Sampler): boolean {
   return row.presencePenalty !== 0 || row.frequencyPenalty !== 0 || row.repetitionPenalty !== 1;

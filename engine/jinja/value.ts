@@ -20,13 +20,11 @@ export type Value =
 
 /** A number with a fraction, or that came out of a division. */
 export class Float {
-  /** The number. */
-  readonly value: number;
-
   /** A float of this value. */
-  constructor(value: number) {
-    this.value = value;
-  }
+  constructor(
+    /** The number. */
+    readonly value: number,
+  ) {}
 }
 
 /** Python's kinds of sequences; a generator is empty after it has been read once. */
@@ -34,14 +32,15 @@ export type SequenceKind = "list" | "tuple" | "generator" | "dict_items" | "dict
 
 /** A list or something like it. */
 export class Sequence {
-  /** Which of Python's. */
-  readonly kind: SequenceKind;
   #items: readonly Value[];
 
   /** Of the given items, which are not copied. */
-  constructor(items: readonly Value[], kind: SequenceKind = "list") {
+  constructor(
+    items: readonly Value[],
+    /** Which of Python's. */
+    readonly kind: SequenceKind = "list",
+  ) {
     this.#items = items;
-    this.kind = kind;
   }
 
   /** The items, without reading a generator. */
@@ -101,16 +100,13 @@ export class Namespace {
 
 /** Arguments of a call. */
 export class Arguments {
-  /** By position. */
-  readonly positional: readonly Value[];
-  /** By name. */
-  readonly named: ReadonlyMap<string, Value>;
-
   /** Of a call `f(positional, name=value)`. */
-  constructor(positional: readonly Value[], named: ReadonlyMap<string, Value> = new Map()) {
-    this.positional = positional;
-    this.named = named;
-  }
+  constructor(
+    /** By position. */
+    readonly positional: readonly Value[],
+    /** By name. */
+    readonly named: ReadonlyMap<string, Value> = new Map(),
+  ) {}
 
   /** The argument at a position, or of a name; undefined where it was not given. */
   get(position: number, name: string): Value | undefined {
@@ -125,34 +121,24 @@ export class Arguments {
 
 /** A function or macro. */
 export class Callable {
-  /** For messages. */
-  readonly label: string;
-  /** Runs it. */
-  readonly call: (args: Arguments) => Value;
-  /** Values that can be read off it, as off `loop`. */
-  readonly attributes: ReadonlyMap<string, Value>;
-
   /** A function under a name. */
   constructor(
-    label: string,
-    call: (args: Arguments) => Value,
-    attributes: ReadonlyMap<string, Value> = new Map(),
-  ) {
-    this.label = label;
-    this.call = call;
-    this.attributes = attributes;
-  }
+    /** For messages. */
+    readonly label: string,
+    /** Runs it. */
+    readonly call: (args: Arguments) => Value,
+    /** Values that can be read off it, as off `loop`. */
+    readonly attributes: ReadonlyMap<string, Value> = new Map(),
+  ) {}
 }
 
 /** A variable, attribute or element that is not there. Prints as nothing; most else that is done to it is an error. */
 export class Undefined {
-  /** What is not there, as an error says it. */
-  readonly reason: string;
-
   /** With the message of the error. */
-  constructor(reason: string) {
-    this.reason = reason;
-  }
+  constructor(
+    /** What is not there, as an error says it. */
+    readonly reason: string,
+  ) {}
 }
 
 /** A value that was found, null included, or else what stands for one that was not. */

@@ -28,8 +28,6 @@ export interface Allocation {
 export class Request {
   /** Unique in the engine. */
   readonly id: string;
-  /** Ascending in order of arrival: age, for first come, first served. */
-  readonly arrival: number;
   /** Its token ids. */
   readonly prompt: Uint32Array;
   /** How to sample, and when to end. */
@@ -39,7 +37,7 @@ export class Request {
   /** Whose request it is. */
   readonly client: string;
   /** Two words; drawn once, so that a retracted request continues with the numbers it began with. */
-  readonly seed: readonly [number, number];
+  readonly seed: Uint32Array;
   /** Output tokens it may have at most. */
   readonly maxNewTokens: number;
   /** Ids that end the output. Those outside the vocabulary are left out: they are never drawn. */
@@ -78,18 +76,17 @@ export class Request {
   /** `maxNewTokens` comes from `checkRequest`. */
   constructor(
     spec: RequestSpec,
-    arrival: number,
-    seed: readonly [number, number],
+    /** Ascending in order of arrival: age, for first come, first served. */
+    readonly arrival: number,
     maxNewTokens: number,
     config: SchedulerConfig,
   ) {
     this.id = spec.id;
-    this.arrival = arrival;
     this.prompt = spec.ids;
     this.params = spec.params;
     this.salt = spec.salt;
     this.client = spec.client;
-    this.seed = seed;
+    this.seed = seedWords(spec.params.seed);
     // An embedding counts as one token that is never told.
     this.maxNewTokens = spec.params.pooling === null ? maxNewTokens : 1;
     const stopIds = [
@@ -140,9 +137,11 @@ export class Request {
   }
 }
 
-/** Seed words of a number: the same for the same number, different for neighbours. */
-export function seedWords(seed: number): [number, number] {
-  return [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0];
+/** Seed words of a number: the same for the same number, different for neighbours; random where there is none. */
+function seedWords(seed: number | null): Uint32Array {
+  return seed === null
+    ? crypto.getRandomValues(new Uint32Array(2))
+    : Uint32Array.of(seed, Math.floor(seed / 2 ** 32));
 }
 
 /** Number of tokens a request may generate, or why it is refused. The last line of defence of the loop behind it. */

@@ -21,18 +21,12 @@ import type { Inbox, SchedulerInput, SchedulerIo } from "./io.ts";
 import { Pace } from "./pace.ts";
 import { type LaunchedBatch, ScheduleBatch } from "./schedule_batch.ts";
 import { PrefillManager } from "./prefill.ts";
-import { type Allocation, checkRequest, Request, seedWords } from "./request.ts";
+import { type Allocation, checkRequest, Request } from "./request.ts";
 import { endOf, processSequence } from "./batch_result.ts";
 import { RowTable } from "./table.ts";
 
 /** Most plans the executor may have unanswered when it works ahead. */
 const overlapDepth = 2;
-
-/** Seed of a request that brings none. */
-function randomSeed(): [number, number] {
-  const [low, high] = crypto.getRandomValues(new Uint32Array(2));
-  return [low!, high!];
-}
 
 /** Decides for all ranks; they only do what its plans say. */
 export class Scheduler {
@@ -205,7 +199,7 @@ export class Scheduler {
   }
 
   #arrive(spec: RequestSpec): void {
-    const { id, ids, params } = spec;
+    const { id, ids } = spec;
     this.#announce(spec);
     this.#counters.totals.requestsTotal++;
     const maxNewTokens = this.#checkArrival(spec);
@@ -214,8 +208,7 @@ export class Scheduler {
       return;
     }
     this.#counters.totals.promptTokensTotal += ids.length;
-    const seed = params.seed === null ? randomSeed() : seedWords(params.seed);
-    const request = new Request(spec, this.#arrivals++, seed, maxNewTokens, this.#config);
+    const request = new Request(spec, this.#arrivals++, maxNewTokens, this.#config);
     this.#requests.set(id, request);
     if (!this.#grammars.open(request)) this.#prefill.enqueue(request);
   }

@@ -6,7 +6,18 @@
 
 import type { StateSpec } from "../../ops.ts";
 import type { BatchPlan } from "../../plan.ts";
-import { fullSampler, greedySampler, packSampling, type SampledRow, SampleFlag } from "../../sampling.ts";
+import { greedySampler, packSampling, type SampledRow, SampleFlag, type Sampler } from "../../sampling.ts";
+
+/** Uses every part of the sampler. */
+const fullSampler: Sampler = {
+  temperature: 0.8,
+  topK: 20,
+  topP: 0.9,
+  minP: 0.05,
+  presencePenalty: 0.1,
+  frequencyPenalty: 0.1,
+  repetitionPenalty: 1.1,
+};
 
 /** What the plans depend on. */
 type Sizes = Pick<StateSpec, "maxRows" | "maxTokens" | "maxSamples" | "contextLength" | "vocabSize">;
