@@ -8,7 +8,7 @@ import type { PromptInput } from "./messages.ts";
 import { openModel } from "./model/open.ts";
 import type { EngineOptions, ModelInfo, StartOptions } from "./options.ts";
 import type { SamplingParams } from "./params.ts";
-import type { SchedulerCounters } from "./scheduler/config.ts";
+import type { SchedulerCounters, SchedulerState } from "./scheduler/config.ts";
 import { type EngineStats, Requests } from "./workers/requests.ts";
 import type { Life } from "./workers/watchdog.ts";
 
@@ -106,6 +106,12 @@ export class Engine implements AsyncDisposable {
     const { failure } = this.#requests;
     if (failure) throw failure;
     return (await this.#launched.counters()).counters;
+  }
+
+  /** What each request is doing and which prefixes are shared, for people to look at. Rejects when it is dead. */
+  inspect(): Promise<SchedulerState> {
+    const { failure } = this.#requests;
+    return failure ? Promise.reject(failure) : this.#launched.inspect();
   }
 
   /** Empties the prefix cache; false while requests run. */

@@ -9,7 +9,7 @@
 import { breakGroup, createGroupMemory } from "./executor/collectives.ts";
 import type { Model } from "./model/model.ts";
 import type { EngineOptions, StartOptions } from "./options.ts";
-import type { SchedulerConfig, SchedulerCounters } from "./scheduler/config.ts";
+import type { SchedulerConfig, SchedulerCounters, SchedulerState } from "./scheduler/config.ts";
 import { checkRanks } from "./weights/shard.ts";
 import { isGpu } from "../kernels/ops.ts";
 import { placeRanks, settleDevice } from "../kernels/backend.ts";
@@ -47,6 +47,8 @@ export interface Launched {
   giveUp(reason: string): void;
   /** The scheduler's counters, and how far probes have come. */
   counters(): Promise<{ readonly counters: SchedulerCounters; readonly probes: ProbeProgress }>;
+  /** The scheduler's state, for people to look at. */
+  inspect(): Promise<SchedulerState>;
   /** Empties the prefix cache; false while requests run. */
   flush(): Promise<boolean>;
   /** Lets the executors release their devices, then ends all workers. */
@@ -189,6 +191,11 @@ export async function launch(
       const answer = await scheduler.ask({ type: "counters" });
       if (answer.type !== "counters") throw new Error(`unexpected answer ${answer.type}`);
       return answer;
+    },
+    async inspect() {
+      const answer = await scheduler.ask({ type: "inspect" });
+      if (answer.type !== "inspected") throw new Error(`unexpected answer ${answer.type}`);
+      return answer.state;
     },
     async flush() {
       const answer = await scheduler.ask({ type: "flush" });

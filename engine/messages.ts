@@ -13,7 +13,7 @@ import type { EngineOptions, ModelInfo, StartProgress } from "./options.ts";
 import type { BatchPlan, StepResult } from "../kernels/plan.ts";
 import type { StateSizes } from "./model/decoder.ts";
 import type { DevicePlace } from "../kernels/ops.ts";
-import type { SchedulerConfig, SchedulerCounters } from "./scheduler/config.ts";
+import type { SchedulerConfig, SchedulerCounters, SchedulerState } from "./scheduler/config.ts";
 import type { AttachQuestion, Probe, ProbeProgress } from "./workers/protocol.ts";
 
 /** Unique per engine. */
@@ -181,6 +181,8 @@ export type SchedulerQuestion =
     readonly ports: SchedulerPorts;
   }
   | { readonly type: "counters"; readonly call: number }
+  /** For people to look at. */
+  | { readonly type: "inspect"; readonly call: number }
   /** Empties the prefix cache; refused (false) while requests run. */
   | { readonly type: "flush"; readonly call: number }
   | AttachQuestion;
@@ -204,6 +206,7 @@ export type SchedulerAnswer =
     readonly counters: SchedulerCounters;
     readonly probes: ProbeProgress;
   }
+  | { readonly type: "inspected"; readonly call: number; readonly state: SchedulerState }
   | { readonly type: "flushed"; readonly call: number; readonly done: boolean }
   /** Those of `live` that will bring no more news. */
   | { readonly type: "attached"; readonly call: number; readonly lost: readonly RequestId[] };

@@ -41,6 +41,18 @@ export interface Insertion {
   readonly existing: number;
 }
 
+/** A run of tokens in the cache, for people to look at. */
+export interface CachedRun {
+  /** Runs above it. */
+  readonly depth: number;
+  /** Its length. */
+  readonly tokens: number;
+  /** Requests that hold it. */
+  readonly locks: number;
+  /** Requests that have found it so far. */
+  readonly hits: number;
+}
+
 /** Maps token sequences to pages. Pages beyond `handle.length` remain the caller's. */
 export interface PrefixCache {
   /** Tokens per page. */
@@ -59,4 +71,6 @@ export interface PrefixCache {
   clear(): number[];
   /** Every page in the cache. */
   pages(): Iterable<number>;
+  /** Every run in the cache, each behind the one it continues. */
+  runs(): Iterable<CachedRun>;
 }

@@ -1,6 +1,6 @@
 // The cache that never shares, for comparison (`--cache naive`): nothing is found, nothing is kept.
 
-import { type Insertion, type PrefixCache, PrefixHandle } from "./cache.ts";
+import { type CachedRun, type Insertion, type PrefixCache, PrefixHandle } from "./cache.ts";
 
 const nothing = (): PrefixHandle => new PrefixHandle(0, [], () => {});
 
@@ -34,6 +34,10 @@ export class NaiveCache implements PrefixCache {
   }
 
   pages(): Iterable<number> {
+    return [];
+  }
+
+  runs(): Iterable<CachedRun> {
     return [];
   }
 }

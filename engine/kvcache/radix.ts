@@ -6,13 +6,15 @@
 // prefix ends and counts on every node above it; what is not locked is evicted from the leaves up, least recently
 // used first, and only as many pages of a run as are wanted. Each salt has a tree of its own.
 
-import { type Insertion, type PrefixCache, PrefixHandle } from "./cache.ts";
+import { type CachedRun, type Insertion, type PrefixCache, PrefixHandle } from "./cache.ts";
 import { type Evictable, EvictionQueue } from "./eviction_queue.ts";
 
 class Node implements Evictable {
   readonly children = new Map<number | string, Node>();
   /** Live handles that end here or below. */
   locks = 0;
+  /** Lookups that came through here. */
+  hits = 0;
   queued = false;
 
   /**
@@ -61,7 +63,9 @@ export class RadixCache implements PrefixCache {
   }
 
   match(ids: Uint32Array, salt: string): PrefixHandle {
-    return this.#lock(this.#walk(this.#root(salt), ids));
+    const found = this.#walk(this.#root(salt), ids);
+    for (let at: Node | null = found.node; at !== null; at = at.parent) at.hits++;
+    return this.#lock(found);
   }
 
   insert(ids: Uint32Array, pages: readonly number[], salt: string): Insertion {
@@ -97,6 +101,15 @@ export class RadixCache implements PrefixCache {
 
   *pages(): Iterable<number> {
     for (const node of this.#nodes()) yield* node.pages;
+  }
+
+  *runs(): Iterable<CachedRun> {
+    const depths = new Map<Node | null, number>();
+    for (const node of this.#nodes()) {
+      const depth = (depths.get(node.parent) ?? -1) + 1;
+      depths.set(node, depth);
+      yield { depth, tokens: node.ids.length, locks: node.locks, hits: node.hits };
+    }
   }
 
   /** Compares the running totals and locks with a walk of the trees. Throws on a difference. For tests. */
@@ -156,6 +169,7 @@ export class RadixCache implements PrefixCache {
     const { parent, key, ids, pages, lastAccess } = node;
     const upper = new Node(parent, key, ids.subarray(0, at), pages.slice(0, at / p), lastAccess);
     upper.locks = node.locks;
+    upper.hits = node.hits;
     parent!.children.set(key, upper);
     node.parent = upper;
     node.key = this.#key(ids, at);

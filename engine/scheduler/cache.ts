@@ -6,7 +6,7 @@
 // the row is mapped to the cache's pages first and only then its duplicates are freed. And a page is freed only
 // once every plan that may touch it has been answered; until then it is retired.
 
-import type { PrefixCache, PrefixHandle } from "../kvcache/cache.ts";
+import type { CachedRun, PrefixCache, PrefixHandle } from "../kvcache/cache.ts";
 import { NaiveCache } from "../kvcache/naive.ts";
 import { PageAllocator } from "../kvcache/page_allocator.ts";
 import { RadixCache } from "../kvcache/radix.ts";
@@ -104,6 +104,11 @@ export class CacheManager {
     this.#free(this.#insert(request, allocation));
     this.#free(allocation.pages.slice(allocation.prefix.pages.length));
     allocation.prefix[Symbol.dispose]();
+  }
+
+  /** Cached runs, for people to look at. */
+  runs(): Iterable<CachedRun> {
+    return this.#prefixes.runs();
   }
 
   /** Frees what was retired up to the plan that has been answered. */

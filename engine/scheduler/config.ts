@@ -1,5 +1,6 @@
 // The scheduler's settings and the counters it keeps.
 
+import type { CachedRun } from "../kvcache/cache.ts";
 import type { StateSizes } from "../model/decoder.ts";
 import type { EngineOptions } from "../options.ts";
 
@@ -88,4 +89,32 @@ export interface SchedulerCounters extends SchedulerTotals {
   readonly generationThroughput: number;
   /** Mean milliseconds of a forward, over the last finished steps. */
   readonly stepMilliseconds: number;
+}
+
+/** What a request is doing. */
+export interface RequestState {
+  /** Unique in the engine. */
+  readonly id: string;
+  /** Waits for room, has its prompt computed, or makes tokens. */
+  readonly phase: "waiting" | "prefill" | "decode";
+  /** Tokens of its prompt. */
+  readonly promptTokens: number;
+  /** Tokens whose keys and values are there, or about to be. */
+  readonly computedTokens: number;
+  /** Prompt tokens that came from the cache. */
+  readonly cachedTokens: number;
+  /** Tokens it has made. */
+  readonly outputTokens: number;
+}
+
+/** One moment of the scheduler. */
+export interface SchedulerState {
+  /** Totals and sizes. */
+  readonly counters: SchedulerCounters;
+  /** In the order they arrived, up to a limit. */
+  readonly requests: readonly RequestState[];
+  /** Cached runs, each behind the one it continues, up to a limit. */
+  readonly runs: readonly CachedRun[];
+  /** How many there are in all. */
+  readonly runsTotal: number;
 }

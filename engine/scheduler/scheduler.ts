@@ -12,11 +12,12 @@ import type { RequestSpec, TokenUpdate } from "../messages.ts";
 import type { FinishReason } from "../params.ts";
 import type { StepResult } from "../../kernels/plan.ts";
 import { CacheManager } from "./cache.ts";
-import type { SchedulerConfig, SchedulerCounters } from "./config.ts";
+import type { SchedulerConfig, SchedulerCounters, SchedulerState } from "./config.ts";
 import { GrammarManager } from "../grammar/serving/manager.ts";
 import type { FromGrammar } from "../grammar/serving/messages.ts";
 import { Counters } from "./counters.ts";
 import { DecodeManager } from "./decode.ts";
+import { mostShown, stateOf } from "./inspect.ts";
 import type { Inbox, SchedulerInput, SchedulerIo } from "./io.ts";
 import { Pace } from "./pace.ts";
 import { type LaunchedBatch, ScheduleBatch } from "./schedule_batch.ts";
@@ -188,6 +189,17 @@ export class Scheduler {
       usedTokens: (numPages - usage.freePages) * pageSize - usage.evictableTokens,
       generationThroughput: this.#counters.throughput,
       stepMilliseconds: this.#counters.stepMilliseconds,
+    };
+  }
+
+  /** This moment, for people to look at. */
+  inspect(): SchedulerState {
+    const runs = [...this.#cache.runs()];
+    return {
+      counters: this.counters(),
+      requests: [...this.#requests.values()].slice(0, mostShown).map(stateOf),
+      runs: runs.slice(0, mostShown),
+      runsTotal: runs.length,
     };
   }
 

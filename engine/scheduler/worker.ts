@@ -62,6 +62,8 @@ self.onmessage = ({ data }: MessageEvent<SchedulerQuestion>) => {
         counters: scheduler.counters(),
         probes: probes.progress,
       });
+    case "inspect":
+      return answer({ type: "inspected", call: data.call, state: scheduler.inspect() });
     case "flush":
       return answer({ type: "flushed", call: data.call, done: scheduler.flush() });
     case "attach":

@@ -116,7 +116,8 @@ function isLoopbackName(name: string): boolean {
     /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(name);
 }
 
-function isSameOrigin(origin: string, host: string): boolean {
+/** Whether a page of `origin` came from this server. */
+export function isSameOrigin(origin: string, host: string): boolean {
   const own = `http://${host}`;
   return URL.canParse(origin) && URL.canParse(own) && new URL(origin).host === new URL(own).host;
 }

@@ -8,6 +8,7 @@ import { hostCheck, keyCheck, originCheck, unauthorized } from "./access.ts";
 import type { AppEnv, Connection } from "./answer.ts";
 import { chatRoutes } from "./chat.ts";
 import { completionRoutes } from "./completions.ts";
+import { debugRoutes } from "./debug.ts";
 import type { ServedEngine } from "./engine_api.ts";
 import { errorResponse } from "./error_forms.ts";
 import { ApiError, toApiError } from "./errors.ts";
@@ -85,6 +86,7 @@ export function createApp(
     healthRoutes,
     gatewayRoutes,
     metricRoutes,
+    debugRoutes,
     openApiRoutes,
     pageRoutes,
   ];

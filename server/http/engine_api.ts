@@ -3,7 +3,7 @@
 
 import type { EngineStats, GenerateRequest } from "../../engine/engine.ts";
 import type { ModelInfo } from "../../engine/options.ts";
-import type { SchedulerCounters } from "../../engine/scheduler/config.ts";
+import type { SchedulerCounters, SchedulerState } from "../../engine/scheduler/config.ts";
 import type { Life } from "../../engine/workers/watchdog.ts";
 import type { Delta, PromptInput } from "../../engine/messages.ts";
 
@@ -32,6 +32,8 @@ export interface ServedEngine {
   decode(ids: Uint32Array, skipSpecialTokens: boolean, client?: string): Promise<string>;
   /** Rejects if the engine is dead. */
   counters(): Promise<SchedulerCounters>;
+  /** What each request is doing and which prefixes are shared; rejects if the engine is dead. */
+  inspect(): Promise<SchedulerState>;
   /** Whether all workers answer. */
   readonly life: Life;
   /** Restarts and the queue in front of the tokenizer. */

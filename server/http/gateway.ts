@@ -2,6 +2,7 @@
 // gateway reads; this is what makes several of these servers usable behind it without a router of our own.
 
 import { Hono } from "hono";
+import { samplerFields, samplerOf } from "../../engine/sampler_fields.ts";
 import { version } from "../cli/version.ts";
 import type { AppEnv } from "./answer.ts";
 import { ApiError } from "./errors.ts";
@@ -65,6 +66,9 @@ function modelInfo(service: Service): Record<string, unknown> {
     vocab_size: model.config.vocabSize,
     max_model_len: model.contextLength,
     preferred_sampling_params: null,
+    default_sampling_params: Object.fromEntries(
+      samplerFields.map(({ name, jsonName }) => [jsonName, samplerOf({}, model.generationDefaults)[name]]),
+    ),
   };
 }
 

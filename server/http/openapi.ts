@@ -191,6 +191,12 @@ const operations: readonly Operation[] = [
     answer: answers.serverInfoAnswer,
   },
   { method: "get", path: "/model_info", summary: "What the model is", answer: answers.modelInfoAnswer },
+  {
+    method: "get",
+    path: "/debug/scheduler",
+    summary: "What each request is doing and which prefixes are shared",
+    answer: answers.schedulerStateAnswer,
+  },
   { method: "get", path: "/v1/loads", summary: "How busy the server is", answer: answers.loadsAnswer },
   {
     method: "post",

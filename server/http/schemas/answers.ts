@@ -176,6 +176,22 @@ export const modelInfoAnswer = z.object({
   vocab_size: count,
   max_model_len: count,
   preferred_sampling_params: z.null(),
+  default_sampling_params: z.record(text, z.number()),
+});
+
+/** GET /debug/scheduler. */
+export const schedulerStateAnswer = z.object({
+  counters: z.record(text, z.number()),
+  requests: z.array(z.object({
+    id: text,
+    phase: z.enum(["waiting", "prefill", "decode"]),
+    prompt_tokens: count,
+    computed_tokens: count,
+    cached_tokens: count,
+    output_tokens: count,
+  })),
+  runs: z.array(z.object({ depth: count, tokens: count, locks: count, hits: count })),
+  runs_total: count,
 });
 
 /** GET /v1/loads. */

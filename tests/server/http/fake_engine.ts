@@ -5,7 +5,7 @@ import { Buffer } from "node:buffer";
 import type { EngineStats, GenerateRequest } from "../../../engine/engine.ts";
 import type { ModelInfo } from "../../../engine/options.ts";
 import type { FinishReason, SamplingParams } from "../../../engine/params.ts";
-import type { SchedulerCounters } from "../../../engine/scheduler/config.ts";
+import type { SchedulerCounters, SchedulerState } from "../../../engine/scheduler/config.ts";
 import type { Life } from "../../../engine/workers/watchdog.ts";
 import type { Generation, ServedEngine } from "../../../server/http/engine_api.ts";
 import type { Delta, PromptInput, TextLogprob } from "../../../engine/messages.ts";
@@ -93,6 +93,10 @@ export class FakeEngine implements ServedEngine {
       id < 256 ? [id] : skipSpecialTokens ? [] : [...Buffer.from("<end>")]
     );
     return Promise.resolve(Buffer.from(bytes).toString("utf8"));
+  }
+
+  async inspect(): Promise<SchedulerState> {
+    return { counters: await this.counters(), requests: [], runs: [], runsTotal: 0 };
   }
 
   counters(): Promise<SchedulerCounters> {
@@ -201,7 +205,7 @@ export class FakeGeneration implements Generation {
   async *[Symbol.asyncIterator](): AsyncGenerator<Delta> {
     let sent = 0;
     let all = "";
-    const limit = this.params.maxTokens ?? 1000;
+    const limit = this.params.maxTokens ?? ("forever" in this.#answer ? 1000 : Infinity);
     const finish = (reason: FinishReason): Delta => {
       this.#observer.end(reason);
       return this.#delta(

@@ -1,0 +1,36 @@
+// GET /debug/scheduler: one moment of the scheduler, for the page's second tab and for whoever wants to see batching and
+// prefix sharing at work. It tells how busy others are, so pages of other origins are refused even where they may chat.
+
+import { Hono } from "hono";
+import { isSameOrigin } from "./access.ts";
+import type { AppEnv } from "./answer.ts";
+import { ApiError } from "./errors.ts";
+import type { Service } from "./service.ts";
+
+/** GET /debug/scheduler. */
+export function debugRoutes(service: Service): Hono<AppEnv> {
+  const app = new Hono<AppEnv>();
+  app.get("/debug/scheduler", async (c) => {
+    const origin = c.req.header("origin");
+    if (origin !== undefined && !isSameOrigin(origin, c.req.header("host") ?? new URL(c.req.url).host)) {
+      throw new ApiError(403, "only the server's own page may look at the scheduler", {
+        code: "forbidden_origin",
+      });
+    }
+    const { counters, requests, runs, runsTotal } = await service.ask(service.engine.inspect());
+    return c.json({
+      counters,
+      requests: requests.map((request) => ({
+        id: request.id,
+        phase: request.phase,
+        prompt_tokens: request.promptTokens,
+        computed_tokens: request.computedTokens,
+        cached_tokens: request.cachedTokens,
+        output_tokens: request.outputTokens,
+      })),
+      runs,
+      runs_total: runsTotal,
+    });
+  });
+  return app;
+}
