@@ -14,7 +14,7 @@ async function imports(): Promise<Map<string, string[]>> {
     for await (const { name, isDirectory } of Deno.readDir(`${root}/${folder}`)) {
       const path = `${folder}/${name}`;
       if (isDirectory) await walk(path);
-      else if (name.endsWith(".ts")) {
+      else if (/\.tsx?$/.test(name)) {
         found.set(path, importsOf(path, await Deno.readTextFile(`${root}/${path}`)));
       }
     }

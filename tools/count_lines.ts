@@ -64,6 +64,7 @@ const layers: readonly Module[] = [
   { name: "kernels, WebGPU", paths: ["kernels/webgpu"], mini: 3360, sglang: 166788 },
   { name: "kernels, WebAssembly", paths: ["kernels/cpu"], mini: null, sglang: null },
   { name: "HTTP", paths: ["server/http"], mini: 346, sglang: 42827 },
+  { name: "page", paths: ["server/page"], mini: null, sglang: null },
   { name: "command line", paths: ["main.ts", "server/cli"], mini: 303, sglang: 19321 },
   { name: "download", paths: ["server/hub"], mini: null, sglang: null },
 ];
@@ -89,14 +90,14 @@ export function codeLines(text: string): number {
 
 /** Lines of code in a file, in all TypeScript of a folder, or, with `/*.ts`, in a folder without its subfolders. */
 export async function countPath(path: string): Promise<number> {
-  if (path.endsWith(".ts") && !path.endsWith("/*.ts")) {
+  if (/\.tsx?$/.test(path) && !path.endsWith("/*.ts")) {
     return codeLines(await Deno.readTextFile(`${root}/${path}`));
   }
   const deep = !path.endsWith("/*.ts");
   const folder = deep ? path : path.slice(0, -"/*.ts".length);
   let count = 0;
   for await (const { name, isDirectory } of Deno.readDir(`${root}/${folder}`)) {
-    if (isDirectory ? deep : name.endsWith(".ts")) count += await countPath(`${folder}/${name}`);
+    if (isDirectory ? deep : /\.tsx?$/.test(name)) count += await countPath(`${folder}/${name}`);
   }
   return count;
 }

@@ -9,7 +9,7 @@ import type { AppEnv } from "./answer.ts";
 /** GET /: the page for trying the model. */
 export function pageRoutes(): Hono<AppEnv> {
   const hashes = (tag: "script" | "style") =>
-    [...page.matchAll(new RegExp(`<${tag}>([^]*?)</${tag}>`, "g"))]
+    [...page.matchAll(new RegExp(`<${tag}(?: [^>]*)?>([^]*?)</${tag}>`, "g"))]
       .map((match) => `'sha256-${createHash("sha256").update(match[1]!).digest("base64")}'`).join(" ");
   const policy = [
     "default-src 'none'",

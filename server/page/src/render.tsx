@@ -1,0 +1,192 @@
+// A Markdown tree as elements. Only what stands here can appear: HTML in an answer is text, a link goes to http, https
+// or mail and nowhere else, an image is a link to it (the page loads nothing from other hosts). No HTML is ever
+// written as text into the page.
+
+import type { ComponentChildren, VNode } from "preact";
+import type { AlignType, Nodes, TableCell } from "mdast";
+import type { Block } from "./markdown.ts";
+import { CodeBlock } from "./code.tsx";
+
+/** The same block gives the same element, which is then left alone. */
+const rendered = new WeakMap<Block, VNode>();
+
+/** An answer's blocks. */
+export function Blocks({ blocks }: { readonly blocks: readonly Block[] }) {
+  return (
+    <>
+      {blocks.map((block) => {
+        const known = rendered.get(block);
+        if (known) return known;
+        const element = (
+          <div class="block" dir="auto">
+            {block.node === null
+              ? <p class="plain">{block.source}</p>
+              : <Node node={block.node} open={block.open} />}
+          </div>
+        );
+        rendered.set(block, element);
+        return element;
+      })}
+    </>
+  );
+}
+
+function Children({ of }: { readonly of: readonly Nodes[] }) {
+  return <>{of.map((node, i) => <Node key={i} node={node} />)}</>;
+}
+
+function Node({ node, open = false }: { readonly node: Nodes; readonly open?: boolean }): VNode | null {
+  switch (node.type) {
+    case "text":
+      return <>{node.value}</>;
+    case "paragraph":
+      return (
+        <p>
+          <Children of={node.children} />
+        </p>
+      );
+    case "heading": {
+      const Heading = `h${Math.min(6, node.depth + 2)}` as "h3";
+      return (
+        <Heading>
+          <Children of={node.children} />
+        </Heading>
+      );
+    }
+    case "thematicBreak":
+      return <hr />;
+    case "blockquote":
+      return (
+        <blockquote>
+          <Children of={node.children} />
+        </blockquote>
+      );
+    case "list":
+      return node.ordered
+        ? (
+          <ol start={node.start ?? 1}>
+            <Children of={node.children} />
+          </ol>
+        )
+        : (
+          <ul>
+            <Children of={node.children} />
+          </ul>
+        );
+    case "listItem":
+      return (
+        <li class={typeof node.checked === "boolean" ? "task" : undefined}>
+          {typeof node.checked === "boolean" && <span aria-hidden="true">{node.checked ? "☑ " : "☐ "}</span>}
+          <Children of={node.children} />
+        </li>
+      );
+    case "code":
+      return <CodeBlock language={node.lang ?? ""} text={node.value} open={open} />;
+    case "math":
+      return <pre class="math" dir="ltr" tabIndex={0}>{node.value}</pre>;
+    case "inlineMath":
+      return <code class="math" dir="ltr">{node.value}</code>;
+    case "inlineCode":
+      return <code dir="ltr">{node.value}</code>;
+    case "emphasis":
+      return (
+        <em>
+          <Children of={node.children} />
+        </em>
+      );
+    case "strong":
+      return (
+        <strong>
+          <Children of={node.children} />
+        </strong>
+      );
+    case "delete":
+      return (
+        <del>
+          <Children of={node.children} />
+        </del>
+      );
+    case "break":
+      return <br />;
+    case "link":
+      return (
+        <Link url={node.url}>
+          <Children of={node.children} />
+        </Link>
+      );
+    case "image":
+      return <Link url={node.url}>{node.alt || node.url}</Link>;
+    case "table":
+      return (
+        <div class="table" tabIndex={0} role="region" aria-label="Table">
+          <table>
+            <thead>
+              {node.children.slice(0, 1).map((row, i) => (
+                <Row key={i} cells={row.children} align={node.align} head />
+              ))}
+            </thead>
+            <tbody>
+              {node.children.slice(1).map((row, i) => (
+                <Row
+                  key={i}
+                  cells={row.children}
+                  align={node.align}
+                />
+              ))}
+            </tbody>
+          </table>
+        </div>
+      );
+    case "html":
+      return <span class="plain">{node.value}</span>;
+    case "footnoteReference":
+      return <sup>[{node.label ?? node.identifier}]</sup>;
+    case "footnoteDefinition":
+      return (
+        <div class="footnote">
+          <sup>[{node.label ?? node.identifier}]</sup> <Children of={node.children} />
+        </div>
+      );
+    case "linkReference":
+      return <Children of={node.children} />;
+    case "imageReference":
+      return <>{node.alt}</>;
+    case "definition":
+      return (
+        <p>
+          <Link url={node.url}>{node.title || node.url}</Link>
+        </p>
+      );
+    case "root":
+    case "tableRow":
+    case "tableCell":
+    case "yaml":
+      return null;
+    default:
+      return node satisfies never;
+  }
+}
+
+function Row(
+  { cells, align, head = false }: {
+    readonly cells: readonly TableCell[];
+    readonly align: AlignType[] | null | undefined;
+    readonly head?: boolean;
+  },
+) {
+  const Cell = head ? "th" : "td";
+  return (
+    <tr>
+      {cells.map((cell, i) => (
+        <Cell class={align?.[i] ?? undefined}>
+          <Children of={cell.children} />
+        </Cell>
+      ))}
+    </tr>
+  );
+}
+
+function Link({ url, children }: { readonly url: string; readonly children: ComponentChildren }) {
+  if (!/^(?:https?:\/\/|mailto:)/i.test(url)) return <span title={url}>{children}</span>;
+  return <a href={url} target="_blank" rel="noopener noreferrer">{children}</a>;
+}
