@@ -50,12 +50,6 @@ export function dot<T>(s: v128, w: v128, sum: v128): v128 {
   return i32x4.add(i32x4.dot_i16x8_s(s, w), sum);
 }
 
-/** Bytes of one token of a token panel. */
-@inline
-export function tokenBytes<T>(columns: usize, block: usize = blockColumns): usize {
-  return ((columns + block - 1) / block) * 8 + columns * sizeof<T>();
-}
-
 /** `packInput` of a format whose stored weights are larger by `offset` and have a scale for `block` columns. */
 export function packTokens<T>(
   to: usize,

@@ -11,7 +11,7 @@
 // rows share 16 bits instead. As these numbers have seven bits, every machine's relaxed product of them is exact.
 
 import { Product } from "../../operations";
-import { packTokens, tokenBytes } from "./int8";
+import { packTokens } from "./int8";
 import { tile1x32, tile2x16, tile4 } from "./planes_tile";
 
 /** Columns that share a scale. */
@@ -190,21 +190,18 @@ export function product<F>(packed: usize, tokens: usize, columns: usize, weights
   else multiply<i16, F>(packed, tokens, columns, weights, sums);
 }
 
-/** Columns that one pass takes before the next begins, so that a line of weights is met again in the first cache. */
-const runColumns: usize = 512;
-
+/** All rows of a group meet the tokens before the next group: so weights that come from memory come in order. */
 function multiply<T, F>(packed: usize, tokens: usize, columns: usize, weights: usize, sums: usize): void {
   for (let t: usize = 0; t < tokens; t += 4) {
     const width = min(4, tokens - t), c = sums + t * 128;
-    let a = packed + t * columns * 4, b = weights;
+    let a = packed + t * columns * 4, b = weights, outer: usize = 0;
     if (width == 1) return tile1x32<T, F>(a, b, c, columns);
-    for (let k: usize = 0; k < columns; k += runColumns) {
-      const n = min(runColumns, columns - k);
-      for (let row: usize = 0; row < 32; row += 32 / width) {
-        if (width == 4) tile4<T, F>(a, b, row, c, n);
-        else tile2x16<T, F>(a, b, row, c, n);
-      }
-      a += tokenBytes<T>(n, groupColumns<F>()) * width, b += panelBytes<F>(n);
+    for (let k: usize = 0; k < columns; k += groupColumns<F>()) {
+      if (outerBytes<F>() != 0 && (k & 255) == 0) outer = b, b += outerBytes<F>();
+      const n = min(groupColumns<F>(), columns - k);
+      if (width == 4) tile4<T, F>(a, b, outer, c, n);
+      else tile2x16<T, F>(a, b, outer, c, n);
+      a += (8 + n * sizeof<T>()) * width, b += scaleBytes<F>() + n * (wholeBytes<F>() ? 32 : 16);
     }
   }
 }

@@ -4,6 +4,7 @@
 // Half bytes are unpacked by a mask and a shift. After each group its sums are scaled and added to C; a group's minimum
 // is multiplied by the sum of the inputs, which is packed with them. T says how inputs are packed, F the format.
 
+import { madd } from "../vector";
 import { dot } from "./int8";
 import { groupColumns, halfScales, hasMinimum, outerBytes, scaleBytes, wholeBytes } from "./planes";
 
@@ -86,9 +87,9 @@ function minima4<F>(w: usize, outer: usize, row: usize): v128 {
 /** Adds a group's sums of four rows and one token to C: `scale` is the token's, `total` the sum of its inputs. */
 @inline
 function add4<F>(c: usize, sum: v128, scale: v128, total: v128, w: usize, outer: usize, row: usize): void {
-  let y = f32x4.mul(f32x4.convert_i32x4_s(sum), f32x4.mul(scale, scales4<F>(w, outer, row)));
-  if (hasMinimum<F>()) y = f32x4.add(y, f32x4.mul(total, minima4<F>(w, outer, row)));
-  v128.store(c, f32x4.add(y, v128.load(c)));
+  let y = v128.load(c);
+  if (hasMinimum<F>()) y = madd(total, minima4<F>(w, outer, row), y);
+  v128.store(c, madd(f32x4.convert_i32x4_s(sum), f32x4.mul(scale, scales4<F>(w, outer, row)), y));
 }
 
 /** The same for two tokens, whose sums are 128 bytes apart. */
@@ -106,15 +107,13 @@ function add4x2<F>(
   row: usize,
 ): void {
   const scales = scales4<F>(w, outer, row);
-  let y0 = f32x4.mul(f32x4.convert_i32x4_s(sum0), f32x4.mul(scale0, scales));
-  let y1 = f32x4.mul(f32x4.convert_i32x4_s(sum1), f32x4.mul(scale1, scales));
+  let y0 = v128.load(c), y1 = v128.load(c, 128);
   if (hasMinimum<F>()) {
     const minima = minima4<F>(w, outer, row);
-    y0 = f32x4.add(y0, f32x4.mul(total0, minima));
-    y1 = f32x4.add(y1, f32x4.mul(total1, minima));
+    y0 = madd(total0, minima, y0), y1 = madd(total1, minima, y1);
   }
-  v128.store(c, f32x4.add(y0, v128.load(c)));
-  v128.store(c, f32x4.add(y1, v128.load(c, 128)), 128);
+  v128.store(c, madd(f32x4.convert_i32x4_s(sum0), f32x4.mul(scale0, scales), y0));
+  v128.store(c, madd(f32x4.convert_i32x4_s(sum1), f32x4.mul(scale1, scales), y1), 128);
 }
 
 /** What a group's sums of one token begin with; with a minimum the number at `at` is the sum of its inputs instead. */
@@ -162,52 +161,42 @@ export function tile1x32<T, F>(a: usize, b: usize, c: usize, k: usize): void {
   }
 }
 
-/** Two tokens times 16 rows from row `row` of a panel on. */
-export function tile2x16<T, F>(a: usize, b: usize, row: usize, c: usize, k: usize): void {
-  const mask = numberMask<T, F>();
-  let outer: usize = 0;
-  c += row * 4;
-  for (let left = k; left != 0;) {
-    if (outerBytes<F>() != 0 && (left & 255) == 0) outer = b, b += outerBytes<F>();
-    const header = a, w = b, n = min(groupColumns<F>(), left);
+/** Two tokens times a group of n columns of a panel, 16 rows after the others; `outer` are its block's scales. */
+export function tile2x16<T, F>(a: usize, b: usize, outer: usize, c: usize, n: usize): void {
+  const mask = numberMask<T, F>(), s0 = v128.load32_splat(a), s1 = v128.load32_splat(a, 4);
+  const t0 = totalInput<F>(a + 8, s0), t1 = totalInput<F>(a + 12, s1);
+  for (let row: usize = 0; row < 32; row += 16, c += 64) {
     let r00 = firstSum<F>(a + 8), r10 = firstSum<F>(a + 12);
     let r01 = r00, r02 = r00, r03 = r00, r11 = r10, r12 = r10, r13 = r10;
-    a += 16, b += scaleBytes<F>();
-    for (const end = a + 2 * n * sizeof<T>(); a < end; a += 8, b += stepBytes<T, F>()) {
-      const s = v128.load32_splat(a), t = v128.load32_splat(a, 4);
-      let v = eight<T, F>(b, row), u = low<T, F>(v, mask);
+    let x = a + 16, y = b + scaleBytes<F>();
+    for (const end = x + 2 * n * sizeof<T>(); x < end; x += 8, y += stepBytes<T, F>()) {
+      const s = v128.load32_splat(x), t = v128.load32_splat(x, 4);
+      let v = eight<T, F>(y, row), u = low<T, F>(v, mask);
       r00 = dot<T>(s, u, r00), r10 = dot<T>(t, u, r10);
-      u = high<T, F>(v, b, row, mask);
+      u = high<T, F>(v, y, row, mask);
       r01 = dot<T>(s, u, r01), r11 = dot<T>(t, u, r11);
-      v = eight<T, F>(b, row + 8), u = low<T, F>(v, mask);
+      v = eight<T, F>(y, row + 8), u = low<T, F>(v, mask);
       r02 = dot<T>(s, u, r02), r12 = dot<T>(t, u, r12);
-      u = high<T, F>(v, b, row + 8, mask);
+      u = high<T, F>(v, y, row + 8, mask);
       r03 = dot<T>(s, u, r03), r13 = dot<T>(t, u, r13);
     }
-    const s0 = v128.load32_splat(header), s1 = v128.load32_splat(header, 4);
-    const t0 = totalInput<F>(header + 8, s0), t1 = totalInput<F>(header + 12, s1);
-    add4x2<F>(c, r00, r10, s0, s1, t0, t1, w, outer, row);
-    add4x2<F>(c + 16, r01, r11, s0, s1, t0, t1, w, outer, row + 4);
-    add4x2<F>(c + 32, r02, r12, s0, s1, t0, t1, w, outer, row + 8);
-    add4x2<F>(c + 48, r03, r13, s0, s1, t0, t1, w, outer, row + 12);
-    left -= n;
+    add4x2<F>(c, r00, r10, s0, s1, t0, t1, b, outer, row);
+    add4x2<F>(c + 16, r01, r11, s0, s1, t0, t1, b, outer, row + 4);
+    add4x2<F>(c + 32, r02, r12, s0, s1, t0, t1, b, outer, row + 8);
+    add4x2<F>(c + 48, r03, r13, s0, s1, t0, t1, b, outer, row + 12);
   }
 }
 
-/** Four tokens times 8 rows from row `row` of a panel on. */
-export function tile4<T, F>(a: usize, b: usize, row: usize, c: usize, k: usize): void {
+/** Four tokens times a group of n columns of a panel, 8 rows after the others. */
+export function tile4<T, F>(a: usize, b: usize, outer: usize, c: usize, n: usize): void {
   const mask = numberMask<T, F>();
-  let outer: usize = 0;
-  c += row * 4;
-  for (let left = k; left != 0;) {
-    if (outerBytes<F>() != 0 && (left & 255) == 0) outer = b, b += outerBytes<F>();
-    const header = a, w = b, n = min(groupColumns<F>(), left);
+  for (let row: usize = 0; row < 32; row += 8, c += 32) {
     let r00 = firstSum<F>(a + 16), r10 = firstSum<F>(a + 20), r20 = firstSum<F>(a + 24), r30 = firstSum<F>(a + 28);
     let r01 = r00, r11 = r10, r21 = r20, r31 = r30;
-    a += 32, b += scaleBytes<F>();
-    for (const end = a + 4 * n * sizeof<T>(); a < end; a += 16, b += stepBytes<T, F>()) {
-      let b0 = eight<T, F>(b, row);
-      const b1 = high<T, F>(b0, b, row, mask), v = v128.load(a);
+    let x = a + 32, y = b + scaleBytes<F>();
+    for (const end = x + 4 * n * sizeof<T>(); x < end; x += 16, y += stepBytes<T, F>()) {
+      let b0 = eight<T, F>(y, row);
+      const b1 = high<T, F>(b0, y, row, mask), v = v128.load(x);
       b0 = low<T, F>(b0, mask);
       let s = v128.shuffle<i32>(v, v, 0, 0, 0, 0);
       r00 = dot<T>(s, b0, r00), r01 = dot<T>(s, b1, r01);
@@ -218,14 +207,13 @@ export function tile4<T, F>(a: usize, b: usize, row: usize, c: usize, k: usize):
       s = v128.shuffle<i32>(v, v, 3, 3, 3, 3);
       r30 = dot<T>(s, b0, r30), r31 = dot<T>(s, b1, r31);
     }
-    const s0 = v128.load32_splat(header), s1 = v128.load32_splat(header, 4);
-    const t0 = totalInput<F>(header + 16, s0), t1 = totalInput<F>(header + 20, s1);
-    add4x2<F>(c, r00, r10, s0, s1, t0, t1, w, outer, row);
-    add4x2<F>(c + 16, r01, r11, s0, s1, t0, t1, w, outer, row + 4);
-    const s2 = v128.load32_splat(header, 8), s3 = v128.load32_splat(header, 12);
-    const t2 = totalInput<F>(header + 24, s2), t3 = totalInput<F>(header + 28, s3);
-    add4x2<F>(c + 256, r20, r30, s2, s3, t2, t3, w, outer, row);
-    add4x2<F>(c + 272, r21, r31, s2, s3, t2, t3, w, outer, row + 4);
-    left -= n;
+    const s0 = v128.load32_splat(a), s1 = v128.load32_splat(a, 4);
+    const t0 = totalInput<F>(a + 16, s0), t1 = totalInput<F>(a + 20, s1);
+    add4x2<F>(c, r00, r10, s0, s1, t0, t1, b, outer, row);
+    add4x2<F>(c + 16, r01, r11, s0, s1, t0, t1, b, outer, row + 4);
+    const s2 = v128.load32_splat(a, 8), s3 = v128.load32_splat(a, 12);
+    const t2 = totalInput<F>(a + 24, s2), t3 = totalInput<F>(a + 28, s3);
+    add4x2<F>(c + 256, r20, r30, s2, s3, t2, t3, b, outer, row);
+    add4x2<F>(c + 272, r21, r31, s2, s3, t2, t3, b, outer, row + 4);
   }
 }

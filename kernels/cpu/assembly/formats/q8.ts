@@ -5,7 +5,7 @@
 // that a mask widens rows 0–3 of eight and a shift rows 4–7. Inputs and products are those of `int8.ts`.
 
 import { Product } from "../../operations";
-import { blockColumns, packTokens, relaxed, tokenBytes, weightOffset } from "./int8";
+import { blockColumns, packTokens, relaxed, weightOffset } from "./int8";
 import { scaleBytes, tile1x32, tile2x16, tile4 } from "./int8_tile";
 
 /** The tiles call it for a part of a panel too. */
