@@ -5,8 +5,11 @@
 //   mkdir peer && (cd peer && npm init -y && npm install --ignore-scripts node-llama-cpp@3.22.1)
 //   deno run -A bench/peers/compare.ts --peer peer --threads 2                 both on the CPU
 //   deno run -A bench/peers/compare.ts --peer peer --gpu vulkan --batches 1,8  both on the GPU
+//   deno run -A bench/peers/compare.ts --peer peer --shape bench/shapes/qwen3-0.6b,bench/shapes/qwen3-1.7b \
+//     --weights q8_0,q4_0,q4_k_m                                               both run the same files of these formats
 //
-// --shape FILE.gguf has both run that file, weights as they are stored.
+// --shape FILE.gguf has both run that file, weights as they are stored. With --weights, or several shapes, --out names
+// a folder.
 //
 // On Linux both are pinned to the first --threads cores when they compute on the CPU. --rounds repeats the pair, so
 // that a change of the machine's load shows; each round's figures are medians, the table has the medians of those.
@@ -15,10 +18,10 @@ import { z } from "zod";
 import { openModel } from "../../engine/model/open.ts";
 import { choice, list, readOptions, whole } from "../common/arguments.ts";
 import { environment } from "../common/environment.ts";
-import { writeResult } from "../common/result_file.ts";
+import { slug, writeResult } from "../common/result_file.ts";
 import { median } from "../common/statistics.ts";
 import { figure, table } from "../common/table.ts";
-import { writeGguf } from "./gguf.ts";
+import { type GgufWeights, ggufWeights, writeGguf } from "./gguf.ts";
 
 const output = z.object({
   device: z.string(),
@@ -39,6 +42,7 @@ function readArguments() {
       gguf: { type: "string" },
       gpu: { type: "string", default: "none" },
       dtype: { type: "string", default: "auto" },
+      weights: { type: "string", default: "" },
       threads: { type: "string", default: String(navigator.hardwareConcurrency) },
       prompts: { type: "string", default: "512" },
       batches: { type: "string", default: "1,4" },
@@ -53,7 +57,9 @@ function readArguments() {
   const sizes = (name: "prompts" | "batches") => list(values[name], (part) => whole(part, name));
   return {
     peer: values.peer,
-    shape: values.shape,
+    shapes: list(values.shape, (shape) => shape),
+    /** Formats of files that both run; none: radish runs the shape itself. */
+    weights: list(values.weights, (name) => choice(name, "weights", ggufWeights)),
     /** Kept when it is named, removed afterwards when not. */
     gguf: values.gguf ?? null,
     out: values.out ?? null,
@@ -149,37 +155,61 @@ async function runLlamaCpp(peer: string, gguf: string, workload: Workload): Prom
   return await run(["run", "-q", "-A", "--no-check", "-", task], workload, peer, program);
 }
 
-async function main(): Promise<void> {
-  const { peer, shape, gguf, out, rounds, workload } = readArguments();
-  const { version } = z.object({ version: z.string() }).parse(
-    JSON.parse(await Deno.readTextFile(`${peer}/node_modules/node-llama-cpp/package.json`)),
-  );
-  const where = await environment();
-  const { config } = await openModel(shape, { dummy: true });
+/** What is compared: a shape of random weights, in both programs the same file when `weights` names its format. */
+interface Pair {
+  readonly shape: string;
+  readonly weights: GgufWeights | null;
+}
+
+async function compare(
+  { shape, weights }: Pair,
+  { peer, gguf, rounds, workload }: ReturnType<typeof readArguments>,
+) {
+  const radish: Output[] = [], llama: Output[] = [];
   const kept = gguf ?? (isGguf(shape) ? shape : null);
   const file = kept ?? await Deno.makeTempFile({ suffix: ".gguf" });
-  const radish: Output[] = [], llama: Output[] = [];
   try {
-    const size = await Deno.stat(file).then((info) => info.size, () => 0);
-    if (size === 0) {
+    if (await Deno.stat(file).then((info) => info.size, () => 0) === 0) {
       console.error(`compare: writing ${file}`);
-      await writeGguf(file, config, workload.dtype === "int8" ? "q8_0" : "f16");
+      const { config } = await openModel(shape, { dummy: true });
+      await writeGguf(file, config, weights ?? (workload.dtype === "int8" ? "q8_0" : "f16"));
     }
     for (let round = 1; round <= rounds; round++) {
       // A side may take minutes, llama.cpp with several sequences on few cores above all.
       console.error(`compare: round ${round} of ${rounds}: radish`);
-      radish.push(await runRadish(shape, workload));
+      radish.push(await runRadish(weights === null ? shape : file, workload));
       console.error(`compare: round ${round} of ${rounds}: llama.cpp`);
       llama.push(await runLlamaCpp(peer, file, workload));
     }
   } finally {
     if (kept === null) await Deno.remove(file);
   }
+  return { radish, llama };
+}
+
+async function main(): Promise<void> {
+  const options = readArguments(), { peer, shapes, weights, gguf, out, workload } = options;
+  const { version } = z.object({ version: z.string() }).parse(
+    JSON.parse(await Deno.readTextFile(`${peer}/node_modules/node-llama-cpp/package.json`)),
+  );
   const name = `llama.cpp (node-llama-cpp ${version})`;
-  const result = { kind: "peers", environment: where, shape, workload, peer: name, radish, llama };
-  if (out !== null) await writeResult(out, result);
-  console.log(`${shape}: radish on ${radish[0]!.device}, ${name} on ${llama[0]!.device}\n`);
-  console.log(comparison(radish, llama, name));
+  const formats = weights.length === 0 ? [null] : weights;
+  const pairs: Pair[] = shapes.flatMap((shape) => formats.map((weights) => ({ shape, weights })));
+  if (pairs.length > 1 && gguf !== null) {
+    throw new Error("--gguf names one file, for one shape in one format");
+  }
+  const where = await environment();
+  for (const pair of pairs) {
+    const { radish, llama } = await compare(pair, options);
+    const shape = pair.weights === null ? pair.shape : `${pair.shape}, ${pair.weights}`;
+    const result = { kind: "peers", environment: where, shape, workload, peer: name, radish, llama };
+    if (out !== null) {
+      const separate = pairs.length > 1 || pair.weights !== null;
+      await writeResult(separate ? `${out}/${slug(shape.split("/").at(-1)!)}.json` : out, result);
+    }
+    console.log(`${shape}: radish on ${radish[0]!.device}, ${name} on ${llama[0]!.device}\n`);
+    console.log(comparison(radish, llama, name) + "\n");
+  }
 }
 
 /** A line per size, with the medians of the rounds. */

@@ -1,5 +1,6 @@
-// Writes a GGUF file (version 3, llama.cpp's format) of any dense Qwen3 shape with random weights (float16 or Q8_0), so
-// that llama.cpp can be timed on the shape that radish is timed on, without a download.
+// Writes a GGUF file (version 3, llama.cpp's format) of any dense Qwen3 shape with random weights, so that llama.cpp can
+// be timed on the shape that radish is timed on, without a download. Q4_0 and Q4_K_M are mixtures as llama.cpp's own
+// quantisation makes them: the head in six bits, and with Q4_K_M v and down of half of the layers.
 //
 // Layout: "GGUF", version, counts; metadata; a list of tensors (name, dimensions with the fastest first, type, offset);
 // then the tensors' data, each at a multiple of 32 bytes. Specification: github.com/ggml-org/ggml, docs/gguf.md.
@@ -18,18 +19,27 @@ interface Tensor {
   readonly name: string;
   /** Columns first. */
   readonly dimensions: readonly number[];
-  readonly dtype: "f32" | GgufWeights;
+  readonly dtype: TensorType;
 }
 
-/** Types of the weights that can be written. */
-export type GgufWeights = "f16" | "q8_0";
+/** Types of files that can be written. */
+export const ggufWeights = ["f16", "q8_0", "q4_0", "q4_k_m"] as const;
+export type GgufWeights = (typeof ggufWeights)[number];
 
 const alignment = 32;
 /** Numbers of the types in the file. */
 const valueTypes = { u32: 4, i32: 5, f32: 6, string: 8, array: 9 } as const;
-const tensorTypes = { f32: 0, f16: 1, q8_0: 8 } as const;
-/** Q8_0 are blocks of 32 numbers with a float16 in front. */
-const elementBytes = { f32: 4, f16: 2, q8_0: 34 / 32 } as const;
+const tensorTypes = { f32: 0, f16: 1, q4_0: 2, q8_0: 8, q4_k: 12, q6_k: 14 } as const;
+type TensorType = keyof typeof tensorTypes;
+/** Numbers and bytes of a block. */
+const blocks = {
+  f32: [1, 4],
+  f16: [1, 2],
+  q4_0: [32, 18],
+  q8_0: [32, 34],
+  q4_k: [256, 144],
+  q6_k: [256, 210],
+} as const satisfies Record<TensorType, readonly [number, number]>;
 /** Random weights repeat after this number; their amplitude keeps activations finite. */
 const blockElements = 1 << 20, amplitude = 0.03;
 
@@ -73,7 +83,7 @@ function roundUp(bytes: number): number {
 }
 
 function tensorBytes({ dimensions, dtype }: Tensor): number {
-  return dimensions.reduce((product, size) => product * size, elementBytes[dtype]);
+  return dimensions.reduce((product, size) => product * size, blocks[dtype][1] / blocks[dtype][0]);
 }
 
 /** @throws {RangeError} for an architecture that this writer does not know */
@@ -117,35 +127,39 @@ function metadata(config: ModelConfig): [string, Value][] {
   ];
 }
 
-function tensors(config: ModelConfig, dtype: GgufWeights): Tensor[] {
-  const { hiddenSize, intermediateSize, numHeads, numKvHeads, headDim, vocabSize } = config;
-  const matrix = (name: string, rows: number, columns: number): Tensor => ({
+function tensors(config: ModelConfig, weights: GgufWeights): Tensor[] {
+  const { hiddenSize, intermediateSize, numHeads, numKvHeads, headDim, vocabSize, numLayers } = config;
+  const usual = weights === "q4_k_m" ? "q4_k" : weights, four = usual === "q4_k" || usual === "q4_0";
+  const matrix = (name: string, rows: number, columns: number, dtype: TensorType = usual): Tensor => ({
     name,
     dimensions: [columns, rows],
     dtype,
   });
+  const head = four ? "q6_k" : usual;
   const norm = (name: string, size: number): Tensor => ({ name, dimensions: [size], dtype: "f32" });
   const layers = Array.from({ length: config.numLayers }, (_, layer) => {
-    const prefix = `blk.${layer}.`;
+    const prefix = `blk.${layer}.`, eighth = Math.floor(numLayers / 8);
+    const more = layer < eighth || layer >= 7 * eighth || (layer - eighth) % 3 === 2;
+    const careful = usual === "q4_k" && more ? "q6_k" : usual;
     return [
       norm(`${prefix}attn_norm.weight`, hiddenSize),
       matrix(`${prefix}attn_q.weight`, numHeads * headDim, hiddenSize),
       matrix(`${prefix}attn_k.weight`, numKvHeads * headDim, hiddenSize),
-      matrix(`${prefix}attn_v.weight`, numKvHeads * headDim, hiddenSize),
+      matrix(`${prefix}attn_v.weight`, numKvHeads * headDim, hiddenSize, careful),
       matrix(`${prefix}attn_output.weight`, hiddenSize, numHeads * headDim),
       norm(`${prefix}attn_q_norm.weight`, headDim),
       norm(`${prefix}attn_k_norm.weight`, headDim),
       norm(`${prefix}ffn_norm.weight`, hiddenSize),
       matrix(`${prefix}ffn_gate.weight`, intermediateSize, hiddenSize),
       matrix(`${prefix}ffn_up.weight`, intermediateSize, hiddenSize),
-      matrix(`${prefix}ffn_down.weight`, hiddenSize, intermediateSize),
+      matrix(`${prefix}ffn_down.weight`, hiddenSize, intermediateSize, careful),
     ];
   });
   return [
-    matrix("token_embd.weight", vocabSize, hiddenSize),
+    matrix("token_embd.weight", vocabSize, hiddenSize, config.tieEmbeddings ? head : usual),
     ...layers.flat(),
     norm("output_norm.weight", hiddenSize),
-    ...(config.tieEmbeddings ? [] : [matrix("output.weight", vocabSize, hiddenSize)]),
+    ...(config.tieEmbeddings ? [] : [matrix("output.weight", vocabSize, hiddenSize, head)]),
   ];
 }
 
@@ -195,15 +209,39 @@ function header(values: readonly [string, Value][], list: readonly Tensor[]): Ui
   return fields.aligned();
 }
 
-function randomWeights(dtype: GgufWeights): Uint8Array {
-  const random = new PythonRandom(0), next = () => 2 * random.next() - 1;
+/** Numbers of a type, about uniform in ±amplitude: random bits with fixed scales around them. */
+function randomWeights(dtype: Exclude<TensorType, "f32">): Uint8Array {
+  const random = new PythonRandom(0), [numbers, size] = blocks[dtype];
   if (dtype === "f16") {
-    return new Uint8Array(Float16Array.from({ length: blockElements }, () => next() * amplitude).buffer);
+    const floats = Float16Array.from({ length: blockElements }, () => (2 * random.next() - 1) * amplitude);
+    return new Uint8Array(floats.buffer);
   }
-  const bytes = new Uint8Array(blockElements * elementBytes.q8_0), view = new DataView(bytes.buffer);
-  for (let at = 0; at < bytes.length; at += 34) {
-    view.setFloat16(at, amplitude / 127, true);
-    for (let i = 2; i < 34; i++) view.setInt8(at + i, Math.round(next() * 127));
+  const bytes = Uint8Array.from(
+    { length: blockElements / numbers * size },
+    () => Math.floor(random.next() * 256),
+  );
+  const view = new DataView(bytes.buffer);
+  for (let at = 0; at < bytes.length; at += size) {
+    switch (dtype) {
+      case "q8_0":
+        view.setFloat16(at, amplitude / 128, true);
+        break;
+      case "q4_0":
+        view.setFloat16(at, amplitude / 8, true);
+        break;
+      case "q4_k":
+        // Scales and minima of 48: the two highest bits of the last four stand in the first eight bytes.
+        view.setFloat16(at, amplitude / 48 * 2 / 15, true);
+        view.setFloat16(at + 2, amplitude / 48, true);
+        bytes.fill(0xf0, at + 4, at + 12).fill(0, at + 12, at + 16);
+        break;
+      case "q6_k":
+        bytes.fill(64, at + 192, at + 208);
+        view.setFloat16(at + 208, amplitude / 64 / 32, true);
+        break;
+      default:
+        dtype satisfies never;
+    }
   }
   return bytes;
 }
@@ -212,9 +250,9 @@ function randomWeights(dtype: GgufWeights): Uint8Array {
  * Writes the file and returns its size in bytes. Norms are 1, all else is uniform in ±0.03.
  * @throws {RangeError} unless the shape is a dense Qwen3's
  */
-export async function writeGguf(path: string, config: ModelConfig, dtype: GgufWeights): Promise<number> {
-  const list = tensors(checked(config), dtype);
-  const block = randomWeights(dtype);
+export async function writeGguf(path: string, config: ModelConfig, weights: GgufWeights): Promise<number> {
+  const list = tensors(checked(config), weights);
+  const random = new Map<TensorType, Uint8Array>();
   using file = await Deno.open(path, { create: true, write: true, truncate: true });
   let written = 0;
   const write = async (bytes: Uint8Array) => {
@@ -224,8 +262,13 @@ export async function writeGguf(path: string, config: ModelConfig, dtype: GgufWe
   await write(header(metadata(config), list));
   for (const tensor of list) {
     const bytes = tensorBytes(tensor);
-    if (tensor.dtype === "f32") await write(new Uint8Array(new Float32Array(bytes / 4).fill(1).buffer));
-    else for (let left = bytes; left > 0; left -= block.length) await write(block.subarray(0, left));
+    if (tensor.dtype === "f32") {
+      await write(new Uint8Array(new Float32Array(bytes / 4).fill(1).buffer));
+    } else {
+      const block = random.get(tensor.dtype) ?? randomWeights(tensor.dtype);
+      random.set(tensor.dtype, block);
+      for (let left = bytes; left > 0; left -= block.length) await write(block.subarray(0, left));
+    }
     await write(new Uint8Array(roundUp(bytes) - bytes));
   }
   return written;

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { type GgufWeights, writeGguf } from "../../bench/peers/gguf.ts";
+import { ggufWeights, writeGguf } from "../../bench/peers/gguf.ts";
 import { openModel } from "../../engine/model/open.ts";
+import { ggmlTypes } from "../../engine/weights/gguf/types.ts";
 
 const reference = (name: string) => new URL(`../data/reference/${name}`, import.meta.url).pathname;
 
@@ -44,22 +45,22 @@ class Reader {
   }
 }
 
-/** Bytes of an element by the number of its type. */
-const elementBytes: Readonly<Record<number, number>> = { 0: 4, 1: 2, 8: 34 / 32 };
+/** The types of a file's embedding, of its first v and of another one's. */
+const expectedTypes = { f16: [1, 1, 1], q8_0: [8, 8, 8], q4_0: [14, 2, 2], q4_k_m: [14, 14, 12] } as const;
 
-/** The first weights of a tensor. */
-function firstWeights(data: Uint8Array, dtype: GgufWeights): number[] {
-  const view = new DataView(data.buffer, data.byteOffset);
-  if (dtype === "f16") return Array.from({ length: 1000 }, (_, i) => view.getFloat16(2 * i, true));
-  return Array.from({ length: 1024 }, (_, i) => {
-    const block = (i >> 5) * 34;
-    return view.getFloat16(block, true) * view.getInt8(block + 2 + i % 32);
-  });
+/** The first weights of a tensor of some type. */
+function firstWeights(data: Uint8Array, type: number): ArrayLike<number> {
+  const count = 1024, { decode, blockElements, blockBytes } = ggmlTypes.get(type)!;
+  if (decode === null) return new Float16Array(data.slice(0, 2 * count).buffer);
+  const weights = new Float32Array(count);
+  decode(data.subarray(0, count / blockElements * blockBytes), weights);
+  return weights;
 }
 
-for (const dtype of ["f16", "q8_0"] as const) {
+for (const dtype of ggufWeights) {
   Deno.test(`a ${dtype} GGUF file has the shape's metadata and every tensor, aligned, up to the last byte`, async () => {
-    const { config } = await openModel(reference("qwen3-tied"), { dummy: true });
+    const model = await openModel("bench/shapes/qwen3-0.6b", { dummy: true });
+    const config = { ...model.config, numLayers: 8, vocabSize: 512 };
     const path = await Deno.makeTempFile();
     try {
       const written = await writeGguf(path, config, dtype);
@@ -79,23 +80,32 @@ for (const dtype of ["f16", "q8_0"] as const) {
       const tensors = Array.from({ length: tensorCount }, () => ({
         name: reader.string(),
         dimensions: Array.from({ length: reader.u32() }, () => reader.u64()),
-        elementBytes: elementBytes[reader.u32()]!,
+        type: reader.u32(),
         offset: reader.u64(),
       }));
       assert.equal(tensorCount, 2 + 11 * config.numLayers);
       assert.ok(!tensors.some(({ name }) => name === "output.weight")); // tied
       const data = Math.ceil(reader.at / 32) * 32;
       let end = 0;
-      for (const { name, dimensions, elementBytes, offset } of tensors) {
+      for (const { name, dimensions, type, offset } of tensors) {
+        const { blockElements, blockBytes } = ggmlTypes.get(type)!;
         assert.equal(offset % 32, 0, name);
         assert.equal(offset, Math.ceil(end / 32) * 32, name);
-        end = offset + dimensions.reduce((product, size) => product * size, elementBytes);
+        end = offset + dimensions.reduce((product, size) => product * size) / blockElements * blockBytes;
       }
       assert.equal(bytes.length, data + Math.ceil(end / 32) * 32);
       const embedding = tensors.find(({ name }) => name === "token_embd.weight")!;
       assert.deepEqual(embedding.dimensions, [config.hiddenSize, config.vocabSize]);
-      const weights = firstWeights(bytes.subarray(data), dtype);
-      assert.ok(weights.every((weight) => Math.abs(weight) <= 0.03001) && new Set(weights).size > 200);
+      const typeOf = (name: string) => tensors.find((tensor) => tensor.name === name)!.type;
+      const types = ["token_embd", "blk.0.attn_v", "blk.1.attn_v"].map((name) => typeOf(`${name}.weight`));
+      assert.deepEqual(types, expectedTypes[dtype]);
+      for (const { type, offset } of tensors.filter(({ name }) => !name.includes("norm"))) {
+        const weights = Array.from(firstWeights(bytes.subarray(data + offset), type));
+        assert.ok(weights.every((weight) => Math.abs(weight) <= 0.0301), `${type}`);
+        assert.ok(
+          new Set(weights).size >= 15 && Math.min(...weights) < -0.029 && Math.max(...weights) > 0.025,
+        );
+      }
     } finally {
       await Deno.remove(path);
     }
