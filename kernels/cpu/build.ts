@@ -6,7 +6,7 @@
 // fails if they differ: the compiler is pinned in `deno.json` and gives the same bytes everywhere.
 
 import asc from "assemblyscript/asc";
-import { formatFunctions, formats } from "./formats.ts";
+import { formatFunctions, formats, productRoom } from "./formats.ts";
 import { epilogues, floatWords, layouts, operations, operationWords } from "./operations.ts";
 
 const variants = { relaxed: "--enable relaxed-simd", plain: "" } as const;
@@ -50,7 +50,8 @@ function formatsSource(): string {
     return `export function ${name}(format: usize, ${parameters}): ${result} {
       switch (format) { ${cases.join(" ")} } unreachable(); return ${none}; }`;
   });
-  return ['import { Product } from "./operations";', ...imports, ...functions].join("\n");
+  const room = `export const productRoom: usize = ${productRoom};`;
+  return ['import { Product } from "./operations";', ...imports, room, ...functions].join("\n");
 }
 
 const sources: Record<string, string> = {

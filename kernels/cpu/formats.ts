@@ -31,9 +31,12 @@ export const formatFunctions = {
   readRow: "panel: usize, row: usize, to: usize, columns: usize",
   /** Packs `count` (1 to 4) tokens of a product's input from `first` on; three are filled up to four. */
   packInput: "to: usize, op: Product, first: usize, count: usize",
-  /** sums[t, 0 … 31] += the panel at `weights` times packed tokens. */
-  product: "packed: usize, tokens: usize, columns: usize, weights: usize, sums: usize",
+  /** sums[t, 0 … 31] += the panel at `weights` times packed tokens; `room` is `productRoom` bytes of scratch. */
+  product: "packed: usize, tokens: usize, columns: usize, weights: usize, sums: usize, room: usize",
 } as const;
+
+/** Bytes at the end of a thread's scratch for the use of a format's product. */
+export const productRoom = 2048;
 
 /** A format's number in the kernels. */
 export const formatNumber = (dtype: DType): number => Object.keys(formats).indexOf(dtype);

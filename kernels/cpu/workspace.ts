@@ -5,6 +5,7 @@ import type { BatchPlan } from "../plan.ts";
 import { rowField } from "../sampling.ts";
 import type { Activation, HeadLayout, StateSpec } from "../ops.ts";
 import { type Bank, Region } from "./bank.ts";
+import { productRoom } from "./formats.ts";
 import { Program } from "./program.ts";
 import type { CpuState } from "./state.ts";
 
@@ -57,7 +58,7 @@ export class Workspace {
     const most = rowsPerUnit(spec.heads);
     // As `assembly/linear.ts` and `assembly/attention.ts` lay it out.
     this.#chunk = Math.min(maxChunk, spec.maxTokens);
-    const product = (ownPackNumbers + (this.#chunk + 4) * 32) * 4;
+    const product = (ownPackNumbers + (this.#chunk + 4) * 32) * 4 + productRoom;
     const attention = 2 * most * headDim * 4 + 2 * most * 4 + (2 * 4 + 2) * 64 * 4 + 64 * 9 +
       64 * headDim * 2;
     this.scratchBytes = Math.ceil(Math.max(product, attention) / 4096) * 4096;

@@ -6,7 +6,7 @@
 // tokens; sums stand in the thread's scratch, [tokens][32]. So every weight is read once from memory, and for many
 // tokens again from the second-level cache.
 
-import { packInput, panelBytes, product } from "../formats";
+import { packInput, panelBytes, product, productRoom } from "../formats";
 import { Epilogue, Product } from "../operations";
 import { claim } from "./program";
 import { clear, siluMul } from "./vector";
@@ -35,6 +35,7 @@ export function pack(op: Product): void {
 /** One product. */
 export function linear(op: Product, thread: i32): void {
   const scratch = op.scratch + thread * op.scratchBytes, sums = scratch + op.packRoom * 4;
+  const room = scratch + op.scratchBytes - productRoom;
   let packed = op.packed;
   for (let p = claim(op, op.claimPanels); p < op.panels; p = claim(op, op.claimPanels)) {
     if (!packed) {
@@ -42,7 +43,7 @@ export function linear(op: Product, thread: i32): void {
       packTokens(op, 0, op.tokens, packed);
     }
     for (const end = min(op.panels, p + op.claimPanels); p < end; p++) {
-      panelProduct(op, packed, op.tokens, op.weights, p, sums);
+      panelProduct(op, packed, op.tokens, op.weights, p, sums, room);
       epilogue(op, p, sums, op.output, op.tokens);
     }
   }
@@ -50,14 +51,14 @@ export function linear(op: Product, thread: i32): void {
 
 /** sums[t, 0 … 31] = bias + Σ_k x[t, k] · W[panel · 32 + …, k] for packed x. */
 export function panelProduct(
-  op: Product, packed: usize, tokens: usize, weights: usize, panel: usize, sums: usize,
+  op: Product, packed: usize, tokens: usize, weights: usize, panel: usize, sums: usize, room: usize,
 ): void {
   const padded = (tokens & 3) == 3 ? tokens + 1 : tokens, bias = op.bias + panel * 128;
   for (let row = sums, end = sums + padded * 128; row < end; row += 128) {
     if (op.bias) for (let i: usize = 0; i < 128; i += 16) v128.store(row + i, v128.load(bias + i));
     else clear(row, 128);
   }
-  product(op.format, packed, padded, op.columns, weights + panel * panelBytes(op.format, op.columns), sums);
+  product(op.format, packed, padded, op.columns, weights + panel * panelBytes(op.format, op.columns), sums, room);
 }
 
 /** Brings a panel's sums to `output`. */

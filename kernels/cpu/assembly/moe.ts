@@ -5,6 +5,7 @@
 // packed inputs, gated activations and results are indexed by slot.
 
 import { Combine, Product, Routing } from "../operations";
+import { productRoom } from "../formats";
 import { epilogue, packedOffset, packTokens, panelProduct } from "./linear";
 import { claim } from "./program";
 import { clear, madd } from "./vector";
@@ -81,11 +82,12 @@ export function expertPack(op: Product): void {
 /** Products of every group with its expert's matrix; results stand at their slots. */
 export function expertLinear(op: Product, thread: i32): void {
   const units = load<usize>(op.groups) * op.panels, sums = op.scratch + thread * op.scratchBytes;
+  const room = sums + op.scratchBytes - productRoom;
   for (let u = claim(op, 1); u < units; u = claim(op, 1)) {
     const g = u / op.panels, panel = u % op.panels, group = op.groups + 4 + g * 12;
     const first = load<usize>(group, 4), slots = load<usize>(group, 8);
     const weights = op.weights + load<usize>(group) * op.expertBytes;
-    panelProduct(op, packedGroup(op, first, g), slots, weights, panel, sums);
+    panelProduct(op, packedGroup(op, first, g), slots, weights, panel, sums, room);
     epilogue(op, panel, sums, op.output + op.outputStride * first, slots);
   }
 }

@@ -117,7 +117,7 @@ export function packInput<T>(to: usize, op: Product, first: usize, count: usize)
 const stripBytes: usize = 262144;
 const blockBytes: usize = 4096;
 
-export function product<T>(packed: usize, tokens: usize, columns: usize, weights: usize, sums: usize): void {
+export function product<T>(packed: usize, tokens: usize, columns: usize, weights: usize, sums: usize, _room: usize): void {
   for (let k: usize = 0; k < columns; k += stripBytes / line<T>()) {
     const n = min(stripBytes / line<T>(), columns - k), b = weights + k * line<T>();
     for (let t: usize = 0; t < tokens; t += 4) {

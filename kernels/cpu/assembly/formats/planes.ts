@@ -12,7 +12,7 @@
 
 import { Product } from "../../operations";
 import { packTokens } from "./int8";
-import { tile1x32, tile2x16, tile4 } from "./planes_tile";
+import { expandedBytes, expandScales, tile1x32, tile2x16, tile4 } from "./planes_tile";
 
 /** Columns that share a scale. */
 @inline
@@ -50,6 +50,18 @@ export function scaleBytes<F>(): usize {
   return (halfScales<F>() ? 64 : 32) * (hasMinimum<F>() ? 2 : 1);
 }
 
+/** Bytes of a column's numbers. */
+@inline
+function numberBytes<F>(): usize {
+  return wholeBytes<F>() ? 32 : 16;
+}
+
+/** Bytes of a group when `left` columns are left. */
+@inline
+function groupBytes<F>(left: usize): usize {
+  return scaleBytes<F>() + min(groupColumns<F>(), left) * numberBytes<F>();
+}
+
 /** What the number that means zero is. */
 @inline
 function zero<F>(): i32 {
@@ -60,7 +72,7 @@ function zero<F>(): i32 {
 @inline
 export function panelBytes<F>(columns: usize): usize {
   const groups = (columns + groupColumns<F>() - 1) / groupColumns<F>();
-  return columns / 256 * outerBytes<F>() + groups * scaleBytes<F>() + columns * (wholeBytes<F>() ? 32 : 16);
+  return columns / 256 * outerBytes<F>() + groups * scaleBytes<F>() + columns * numberBytes<F>();
 }
 
 const relaxed: bool = ASC_FEATURE_RELAXED_SIMD;
@@ -112,7 +124,7 @@ function writeRow<F>(to: usize, row: usize, from: usize, columns: usize): void {
       put<F>(to, row, c - k, word & 0x0f0f0f0f | spread<F>(high));
       put<F>(to, row, c - k + 4, word >> 4 & 0x0f0f0f0f | spread<F>(high >> <u32> (bits * 4 - 16)));
     }
-    to += (end - k) * (wholeBytes<F>() ? 32 : 16);
+    to += (end - k) * numberBytes<F>();
   }
 }
 
@@ -127,7 +139,7 @@ function spread<F>(upper: u32): u32 {
 @inline
 function put<F>(to: usize, row: usize, column: usize, four: u32): void {
   if (relaxed) {
-    to += column * (wholeBytes<F>() ? 32 : 16);
+    to += column * numberBytes<F>();
     if (wholeBytes<F>()) return store<u32>(to + row * 4, four);
     const at = to + (row >> 3) * 16 + (row & 3) * 4, shift: u32 = <u32> row & 4;
     return store<u32>(at, load<u32>(at) & ~(<u32> 0x0f0f0f0f << shift) | four << shift);
@@ -174,7 +186,7 @@ export function readRow<F>(panel: usize, row: usize, to: usize, columns: usize):
     for (let c: usize = 0; c < n; c++, to += 4) {
       store<f32>(to, scale * <f32> (take<F>(panel, row, c) - zero<F>()) + minimum);
     }
-    panel += n * (wholeBytes<F>() ? 32 : 16);
+    panel += n * numberBytes<F>();
   }
 }
 
@@ -185,23 +197,44 @@ export function packInput<F>(to: usize, op: Product, first: usize, count: usize)
   else packTokens<i16>(to, op, first, count, offset, groupColumns<F>());
 }
 
-export function product<F>(packed: usize, tokens: usize, columns: usize, weights: usize, sums: usize): void {
-  if (relaxed) multiply<i8, F>(packed, tokens, columns, weights, sums);
-  else multiply<i16, F>(packed, tokens, columns, weights, sums);
+export function product<F>(
+  packed: usize, tokens: usize, columns: usize, weights: usize, sums: usize, room: usize,
+): void {
+  if (relaxed) multiply<i8, F>(packed, tokens, columns, weights, sums, room);
+  else multiply<i16, F>(packed, tokens, columns, weights, sums, room);
 }
 
-/** All rows of a group meet the tokens before the next group: so weights that come from memory come in order. */
-function multiply<T, F>(packed: usize, tokens: usize, columns: usize, weights: usize, sums: usize): void {
-  for (let t: usize = 0; t < tokens; t += 4) {
-    const width = min(4, tokens - t), c = sums + t * 128;
-    let a = packed + t * columns * 4, b = weights, outer: usize = 0;
-    if (width == 1) return tile1x32<T, F>(a, b, c, columns);
-    for (let k: usize = 0; k < columns; k += groupColumns<F>()) {
-      if (outerBytes<F>() != 0 && (k & 255) == 0) outer = b, b += outerBytes<F>();
-      const n = min(groupColumns<F>(), columns - k);
-      if (width == 4) tile4<T, F>(a, b, outer, c, n);
-      else tile2x16<T, F>(a, b, outer, c, n);
-      a += (8 + n * sizeof<T>()) * width, b += scaleBytes<F>() + n * (wholeBytes<F>() ? 32 : 16);
+/** Columns whose scales are expanded at a time: the largest block, so that weights from memory come in order. */
+const stripColumns: usize = 256;
+
+/** `room` is for the expanded scales of a strip. */
+function multiply<T, F>(packed: usize, tokens: usize, columns: usize, weights: usize, sums: usize, room: usize): void {
+  if (tokens == 1) return tile1x32<T, F>(packed, weights, sums, columns);
+  for (let k: usize = 0, b = weights; k < columns; k += stripColumns) {
+    const n = min(stripColumns, columns - k), outer = b;
+    b += outerBytes<F>();
+    if (tokens > 2) {
+      for (let i: usize = 0, w = b, to = room; i < n; i += groupColumns<F>(), to += expandedBytes<F>()) {
+        expandScales<F>(to, w, outer);
+        w += groupBytes<F>(n - i);
+      }
     }
+    for (let t: usize = 0; t < tokens; t += 4) {
+      const width = min(4, tokens - t);
+      const a = packed + t * columns * 4 + (k / groupColumns<F>() * 8 + k * sizeof<T>()) * width;
+      stripProduct<T, F>(a, width, outer, room, sums + t * 128, n);
+    }
+    b = outer + panelBytes<F>(n);
+  }
+}
+
+/** One, two or four tokens times a strip. */
+function stripProduct<T, F>(a: usize, width: usize, outer: usize, w: usize, c: usize, n: usize): void {
+  if (width == 1) return tile1x32<T, F>(a, outer, c, n);
+  for (let b = outer + outerBytes<F>(); n != 0; w += expandedBytes<F>()) {
+    const some = min(groupColumns<F>(), n);
+    if (width == 4) tile4<T, F>(a, b + scaleBytes<F>(), w, c, some);
+    else tile2x16<T, F>(a, b, outer, c, some);
+    a += (8 + some * sizeof<T>()) * width, b += groupBytes<F>(n), n -= some;
   }
 }

@@ -116,6 +116,29 @@ function add4x2<F>(
   v128.store(c, madd(f32x4.convert_i32x4_s(sum1), f32x4.mul(scale1, scales), y1), 128);
 }
 
+/** Bytes of a group's scales and minima as float32. */
+@inline
+export function expandedBytes<F>(): usize {
+  return hasMinimum<F>() ? 256 : 128;
+}
+
+/** Writes scales (and minima) of 32 rows and a group as float32; `outer` are its block's. */
+export function expandScales<F>(to: usize, w: usize, outer: usize): void {
+  for (let row: usize = 0; row < 32; row += 4, to += 16) {
+    v128.store(to, scales4<F>(w, outer, row));
+    if (hasMinimum<F>()) v128.store(to, minima4<F>(w, outer, row), 128);
+  }
+}
+
+/** Adds a group's sums of eight rows and one token to C; w are the rows' expanded scales. */
+@inline
+function add8<F>(c: usize, sum0: v128, sum1: v128, scale: v128, total: v128, w: usize): void {
+  let y0 = v128.load(c), y1 = v128.load(c, 16);
+  if (hasMinimum<F>()) y0 = madd(total, v128.load(w, 128), y0), y1 = madd(total, v128.load(w, 144), y1);
+  v128.store(c, madd(f32x4.convert_i32x4_s(sum0), f32x4.mul(scale, v128.load(w)), y0));
+  v128.store(c, madd(f32x4.convert_i32x4_s(sum1), f32x4.mul(scale, v128.load(w, 16)), y1), 16);
+}
+
 /** What a group's sums of one token begin with; with a minimum the number at `at` is the sum of its inputs instead. */
 @inline
 function firstSum<F>(at: usize): v128 {
@@ -163,8 +186,7 @@ export function tile1x32<T, F>(a: usize, b: usize, c: usize, k: usize): void {
 
 /** Two tokens times a group of n columns of a panel, 16 rows after the others; `outer` are its block's scales. */
 export function tile2x16<T, F>(a: usize, b: usize, outer: usize, c: usize, n: usize): void {
-  const mask = numberMask<T, F>(), s0 = v128.load32_splat(a), s1 = v128.load32_splat(a, 4);
-  const t0 = totalInput<F>(a + 8, s0), t1 = totalInput<F>(a + 12, s1);
+  const mask = numberMask<T, F>();
   for (let row: usize = 0; row < 32; row += 16, c += 64) {
     let r00 = firstSum<F>(a + 8), r10 = firstSum<F>(a + 12);
     let r01 = r00, r02 = r00, r03 = r00, r11 = r10, r12 = r10, r13 = r10;
@@ -180,6 +202,8 @@ export function tile2x16<T, F>(a: usize, b: usize, outer: usize, c: usize, n: us
       u = high<T, F>(v, y, row + 8, mask);
       r03 = dot<T>(s, u, r03), r13 = dot<T>(t, u, r13);
     }
+    const s0 = v128.load32_splat(a), s1 = v128.load32_splat(a, 4);
+    const t0 = totalInput<F>(a + 8, s0), t1 = totalInput<F>(a + 12, s1);
     add4x2<F>(c, r00, r10, s0, s1, t0, t1, b, outer, row);
     add4x2<F>(c + 16, r01, r11, s0, s1, t0, t1, b, outer, row + 4);
     add4x2<F>(c + 32, r02, r12, s0, s1, t0, t1, b, outer, row + 8);
@@ -187,13 +211,13 @@ export function tile2x16<T, F>(a: usize, b: usize, outer: usize, c: usize, n: us
   }
 }
 
-/** Four tokens times a group of n columns of a panel, 8 rows after the others. */
-export function tile4<T, F>(a: usize, b: usize, outer: usize, c: usize, n: usize): void {
+/** Four tokens times a group of n columns of a panel, 8 rows after the others; w are its expanded scales. */
+export function tile4<T, F>(a: usize, b: usize, w: usize, c: usize, n: usize): void {
   const mask = numberMask<T, F>();
-  for (let row: usize = 0; row < 32; row += 8, c += 32) {
+  for (let row: usize = 0; row < 32; row += 8, c += 32, w += 32) {
     let r00 = firstSum<F>(a + 16), r10 = firstSum<F>(a + 20), r20 = firstSum<F>(a + 24), r30 = firstSum<F>(a + 28);
     let r01 = r00, r11 = r10, r21 = r20, r31 = r30;
-    let x = a + 32, y = b + scaleBytes<F>();
+    let x = a + 32, y = b;
     for (const end = x + 4 * n * sizeof<T>(); x < end; x += 16, y += stepBytes<T, F>()) {
       let b0 = eight<T, F>(y, row);
       const b1 = high<T, F>(b0, y, row, mask), v = v128.load(x);
@@ -207,13 +231,13 @@ export function tile4<T, F>(a: usize, b: usize, outer: usize, c: usize, n: usize
       s = v128.shuffle<i32>(v, v, 3, 3, 3, 3);
       r30 = dot<T>(s, b0, r30), r31 = dot<T>(s, b1, r31);
     }
-    const s0 = v128.load32_splat(a), s1 = v128.load32_splat(a, 4);
-    const t0 = totalInput<F>(a + 16, s0), t1 = totalInput<F>(a + 20, s1);
-    add4x2<F>(c, r00, r10, s0, s1, t0, t1, b, outer, row);
-    add4x2<F>(c + 16, r01, r11, s0, s1, t0, t1, b, outer, row + 4);
-    const s2 = v128.load32_splat(a, 8), s3 = v128.load32_splat(a, 12);
-    const t2 = totalInput<F>(a + 24, s2), t3 = totalInput<F>(a + 28, s3);
-    add4x2<F>(c + 256, r20, r30, s2, s3, t2, t3, b, outer, row);
-    add4x2<F>(c + 272, r21, r31, s2, s3, t2, t3, b, outer, row + 4);
+    let scale = v128.load32_splat(a);
+    add8<F>(c, r00, r01, scale, totalInput<F>(a + 16, scale), w);
+    scale = v128.load32_splat(a, 4);
+    add8<F>(c + 128, r10, r11, scale, totalInput<F>(a + 20, scale), w);
+    scale = v128.load32_splat(a, 8);
+    add8<F>(c + 256, r20, r21, scale, totalInput<F>(a + 24, scale), w);
+    scale = v128.load32_splat(a, 12);
+    add8<F>(c + 384, r30, r31, scale, totalInput<F>(a + 28, scale), w);
   }
 }

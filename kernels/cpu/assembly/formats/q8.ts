@@ -61,7 +61,7 @@ export function packInput(to: usize, op: Product, first: usize, count: usize): v
   packTokens<i16>(to, op, first, count, weightOffset);
 }
 
-export function product(packed: usize, tokens: usize, columns: usize, weights: usize, sums: usize): void {
+export function product(packed: usize, tokens: usize, columns: usize, weights: usize, sums: usize, _room: usize): void {
   if (ASC_FEATURE_RELAXED_SIMD) {
     if (relaxed) return multiply<i8>(packed, tokens, columns, weights, sums);
   }
