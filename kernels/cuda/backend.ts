@@ -70,8 +70,8 @@ export interface CudaOptions {
   /** Instead of the size from which on products run on the matrix units; with 0 prompts attend there, too. */
   readonly halfFrom?: number;
   /**
-   * Whether decode steps go over the keys on the matrix units: never, where contexts are long, or always. Not the default
-   * until it has been tried on a GPU.
+   * Whether single queries go over the keys on the matrix units: never, where contexts are long, or always; "long" where
+   * nothing is said.
    */
   readonly tensorDecode?: "never" | "long" | "always";
   /** False launches every decode step kernel by kernel. */
@@ -99,7 +99,7 @@ export class CudaBackend implements Backend {
     const { collective } = options;
     this.#collective = collective !== undefined && collective.size > 1 ? collective : null;
     this.#halfFrom = options.halfFrom ?? defaultHalfFrom;
-    this.#tensorDecode = options.tensorDecode ?? "never";
+    this.#tensorDecode = options.tensorDecode ?? "long";
     this.#graphs = options.graphs === false || this.#collective !== null ? null : new Graphs(device);
     this.#pool = new StepPool(device);
     this.info = {

@@ -13,6 +13,7 @@ import {
   decodeSplits,
   launchDecode,
   launchPrefill,
+  mostDecodeSplits,
 } from "./attention.ts";
 
 /** Most splits of a sequence's keys. */
@@ -45,8 +46,14 @@ const headBlocks = (heads: HeadLayout, block: number) =>
 /** Heads of a block of the decode kernel on the matrix units; also the mark of a cut that is made for it. */
 const tensorBlock = 8;
 
-/** From so many keys on queries of a full GPU go through it: the norm and the rotation then take a kernel of their own. */
-const tensorKeys = 384;
+/**
+ * From so many keys on decode steps that fill the GPU go through it, where query heads share keys in fours or more and where
+ * they do not: the norm and the rotation then take a kernel of their own.
+ */
+const tensorKeysOfGroups = 128, tensorKeys = 384;
+
+/** Most keys of one of its splits, so that sequences of different lengths keep all multiprocessors busy to the end. */
+const tensorSplitKeys = 512;
 
 /**
  * How the keys of queries that see so many are divided over blocks. `tensor`: decode steps may go over the keys on the
@@ -61,9 +68,12 @@ export function cutKeys(
 ): AttentionCut {
   let longest = 1;
   for (const length of lengths) longest = Math.max(longest, length);
-  const many = longest >= tensorKeys && lengths.length * heads.numKvHeads >= multiprocessors;
-  if (decodeOnly && (tensor === "always" || tensor === "long" && many)) {
-    const splits = 2 ** Math.floor(Math.log2(decodeSplits(heads, lengths.length, longest, multiprocessors)));
+  const many = lengths.length * heads.numKvHeads >= multiprocessors;
+  const least = heads.numHeads >= 4 * heads.numKvHeads ? tensorKeysOfGroups : tensorKeys;
+  if (tensor === "always" || tensor === "long" && decodeOnly && many && longest >= least) {
+    const wanted = decodeSplits(heads, lengths.length, longest, multiprocessors);
+    const power = Math.max(Math.floor(Math.log2(wanted)), Math.ceil(Math.log2(longest / tensorSplitKeys)));
+    const splits = Math.min(2 ** power, mostDecodeSplits);
     const splitKeys = divideUp(divideUp(longest, splits), granularity) * granularity;
     return { splitKeys, splits, threads: 128, headBlock: tensorBlock, batch: 4 };
   }
@@ -144,10 +154,10 @@ function tensorAttention(
   return { layout, buffers };
 }
 
-/** A decode step over long contexts, on the matrix units; splits meet in the same kernel. */
-function launchTensorDecode(forward: Forward, args: AttentionArgs): void {
+/** Single queries over long contexts, on the matrix units; splits meet in the same kernel. */
+function launchTensorDecode(forward: Forward, args: AttentionArgs, query: bigint): void {
   const { context: { device }, shape: { decodes, splits } } = forward;
-  const { layout, buffers } = tensorAttention(forward, args, launchRope(forward, args, "f16"));
+  const { layout, buffers } = tensorAttention(forward, args, query);
   const partialBytes = decodePartialBytes(layout, decodes, splits);
   device.start(launchDecode(
     layout,
@@ -184,7 +194,8 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
   const lanes = [4, 8, 16, 32].find((n) => 8 * n >= headDim) as 4 | 8 | 16 | 32;
   const { multiprocessors } = device.properties;
   const block = headBlock(heads, shape.decodes, multiprocessors), blocks = headBlocks(heads, block);
-  if (shape.headBlock === tensorBlock) return launchTensorDecode(forward, args);
+  const tensor = shape.headBlock === tensorBlock;
+  if (tensor && shape.decodeOnly) return launchTensorDecode(forward, args, launchRope(forward, args, "f16"));
   const grid = [shape.splits, blocks, shape.decodes] as const;
   const result = [partial, output.buffer.address, ElementType[output.type]];
   const [factor, span] = [new Float(scale * Math.LOG2E), window ?? 0];
@@ -216,7 +227,8 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
     const tile = forward.context.prefill;
     const type = tile === null ? "f32" : "f16";
     const query = launchRope(forward, args, type);
-    if (shape.decodes > 0) {
+    if (tensor && shape.decodes > 0) launchTensorDecode(forward, args, query);
+    if (!tensor && shape.decodes > 0) {
       device.launch(device.kernel(`attention_${lanes}`, `attention_h${block}`), grid, 128, 0, [
         plan,
         query,
@@ -235,7 +247,7 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
       device.start(launchPrefill(layout, buffers, tile, shape.tiles, device.properties.capability));
     }
   }
-  if (shape.splits === 1 || shape.decodes === 0) return;
+  if (tensor || shape.splits === 1 || shape.decodes === 0) return;
   device.launch(
     device.kernel("merge", "attention_merge"),
     [numHeads, shape.decodes],

@@ -45,6 +45,9 @@ export interface Product {
 /** Up to so many rows weights go straight from memory to the matrix units. */
 const skinnyRows = 64;
 
+/** The same for 16-bit weights where there is wgmma, whose tiles read them faster as soon as there are two rows. */
+const skinnyRowsBesideWgmma = 1;
+
 /** Up to so many rows norm and product are one kernel. */
 const normRows = 16;
 
@@ -76,12 +79,13 @@ export const inputType = ({ spec }: CudaMatrix): "bf16" | "f16" => spec.dtype ==
 
 /** output = epilogue(norm(input) · weightᵀ + bias) */
 export function launchLinear(forward: Forward, product: Product): void {
-  const { context: { halfFrom } } = forward;
+  const { context: { halfFrom, device: { properties: { capability } } } } = forward;
   const { weight, norm, input, rows } = product;
   if (product.exact || !usesMatrixUnits(weight, halfFrom)) return launchPlain(forward, product);
   const type = inputType(weight), { dtype } = weight.spec;
   const { columns } = weight.spec;
-  const fused = rows <= normRows && rows * inputPitch(columns) <= mostInputBytes &&
+  const skinny = rows <= (capability === 90 && dtype !== "q8" ? skinnyRowsBesideWgmma : skinnyRows);
+  const fused = skinny && rows <= normRows && rows * inputPitch(columns) <= mostInputBytes &&
     columns <= squareRun * mostRuns;
   if (fused && norm !== null && input.type === "f32" && dtype !== "f16") {
     return launchSkinny(forward, product, input.buffer.address, norm);
@@ -89,7 +93,7 @@ export function launchLinear(forward: Forward, product: Product): void {
   const x = norm === null && input.type === type
     ? input.buffer.address
     : prepare(forward, input, norm, type, rows, columns, "prepared");
-  if (rows <= skinnyRows) launchSkinny(forward, product, x, null);
+  if (skinny) launchSkinny(forward, product, x, null);
   else launchTiled(forward, product, x);
 }
 

@@ -138,6 +138,13 @@ template <int D, int MT, int NT, bool PAIRED, int X> DEVICE void skinny(const Sk
     asm volatile("cp.async.commit_group;");
   }
   if (!p.tiles) waitForPrevious();
+  // What this thread's first result is added to is on its way during the product.
+  const int tiles = PAIRED ? NT / 2 : NT;
+  const auto rowOf = [&](int v) { return (v >> 7) / tiles * 16 + ((v >> 6) & 1) * 8 + ((v & 31) >> 2); };
+  const auto featureOf = [&](int v) { return n0 + (v >> 7) % tiles * 8 + 2 * (v & 3) + ((v >> 5) & 1); };
+  const auto placeOf = [&](int m, int n) { return (size_t)(order ? order[m] : m) * p.stride + n; };
+  const bool adds = p.epilogue == ADD && t < MT * tiles * 128 && rowOf(t) < M && featureOf(t) < N;
+  const float firstBefore = adds ? loadNumber(p.y, p.yType, placeOf(rowOf(t), featureOf(t))) : 0.0f;
 
   if (X == X_SHARED) {
     const int octets = K / 8;
@@ -295,13 +302,12 @@ template <int D, int MT, int NT, bool PAIRED, int X> DEVICE void skinny(const Sk
   __syncthreads();
   // Value v of the block: row m = i·16 + half·8 + g, feature n = j·8 + 2q + (r & 1); paired, only the gates' are gone
   // through.
-  const int tiles = PAIRED ? NT / 2 : NT;
   for (int v = t; v < MT * tiles * 128; v += blockDim.x) {
     const int at = v & 31, r = (v >> 5) & 3, j = (v >> 7) % tiles, i = (v >> 7) / tiles;
-    const int m = i * 16 + (r >> 1) * 8 + (at >> 2), n = n0 + j * 8 + 2 * (at & 3) + (r & 1);
+    const int m = rowOf(v), n = featureOf(v);
     if (m >= M || n >= N) continue;
-    const size_t to = (size_t)(order ? order[m] : m) * p.stride + n;
-    const float before = p.epilogue == ADD ? loadNumber(p.y, p.yType, to) : 0.0f;
+    const size_t to = placeOf(m, n);
+    const float before = v == t ? firstBefore : p.epilogue == ADD ? loadNumber(p.y, p.yType, to) : 0.0f;
     const int reg = (i * NT + j) * 4 + r;
     float value = 0, up = 0;
 #pragma unroll
