@@ -52,6 +52,7 @@ export class Engine implements AsyncDisposable {
       hasChatTemplate: tokenizer.chatTemplate !== null,
       eosIds,
       generationDefaults,
+      embedding: model.embedding,
       rankWeightBytes: launched.rankWeightBytes,
       maxRunningRequests: executor.maxRows,
       tp: options.tp,

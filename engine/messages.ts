@@ -31,7 +31,14 @@ export interface ChatMessage {
 
 /** What is to be continued. */
 export type PromptInput =
-  | { readonly type: "text"; readonly text: string; /** default true */ readonly addSpecialTokens?: boolean }
+  | {
+    readonly type: "text";
+    readonly text: string;
+    /** Default true. */
+    readonly addSpecialTokens?: boolean;
+    /** Special tokens that it spells are plain text. */
+    readonly foreign?: boolean;
+  }
   | { readonly type: "ids"; readonly ids: Uint32Array }
   | {
     readonly type: "chat";

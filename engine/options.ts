@@ -3,6 +3,7 @@
 import type { DType } from "../kernels/formats/mod.ts";
 import type { DeviceInfo } from "../kernels/ops.ts";
 import type { ModelConfig } from "./model/config.ts";
+import type { Model } from "./model/model.ts";
 import type { DTypeOption } from "./weights/device_types.ts";
 import type { SamplingParams } from "./params.ts";
 import type { Fault } from "./workers/fault.ts";
@@ -105,6 +106,8 @@ export interface ModelInfo {
   readonly eosIds: readonly number[];
   /** From `generation_config.json`. */
   readonly generationDefaults: Partial<SamplingParams>;
+  /** How its embeddings are made; null for a model that was not made for them. */
+  readonly embedding: Model["embedding"];
   /** The first rank's device. */
   readonly device: DeviceInfo;
   /** On the first rank, and on each. */

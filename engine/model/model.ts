@@ -1,6 +1,7 @@
 // A model as it lies on the disk: what it is, and where its tensors are.
 
 import type { TensorIndex } from "../weights/tensor_index.ts";
+import type { EmbeddingConfig } from "../weights/huggingface/embedding.ts";
 import type { GenerationConfig, ModelConfig } from "./config.ts";
 
 /** A model, checked. */
@@ -11,6 +12,8 @@ export interface Model {
   readonly config: ModelConfig;
   /** Its makers' advice on sampling, and where texts end. */
   readonly generation: GenerationConfig;
+  /** How its embeddings are made; null for a model that was not made for them. */
+  readonly embedding: EmbeddingConfig | null;
   /** Null for dummy weights, which need no files. */
   readonly tensors: TensorIndex | null;
   /** Rows and columns that share a scale in an fp8 checkpoint. */

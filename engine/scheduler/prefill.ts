@@ -1,4 +1,5 @@
-// The queue, and getting prompts into the cache: first come, first served, in chunks, up to a budget per step.
+// The queue, and getting prompts into the cache: by priority, then first come, first served, in chunks, up to a budget
+// per step. So that nothing waits for ever, whoever has waited longest comes next once some others have passed it.
 //
 // A request is admitted when its known tokens and a share of the output still to come fit beside what running
 // requests have been promised in the same way (SGLang's admission). Then it gets a row and pages for all it knows,
@@ -6,7 +7,7 @@
 // another one is computing at this moment waits for it and then shares it: of several equal prompts that arrive
 // together, one is computed.
 
-import { insertByArrival, removeRequest } from "./by_arrival.ts";
+import { insertByPriority, removeRequest } from "./by_arrival.ts";
 import type { SchedulerConfig } from "./config.ts";
 import type { Counters } from "./counters.ts";
 import type { CacheManager } from "./cache.ts";
@@ -17,6 +18,9 @@ import type { RowTable } from "./table.ts";
 
 /** Most output that is promised to a request in advance: few use what their limit (or the context) allows. */
 const mostPromised = 4096;
+
+/** Admissions of others after which the request that has waited longest comes next, whatever its priority. */
+const mostPassed = 8;
 
 /** Tokens and sampled rows that a step has left for prompts. */
 export interface PrefillBudget {
@@ -30,8 +34,10 @@ export interface PrefillBudget {
 export class PrefillManager {
   /** The request that found no row or no pages in the last step; null if none did. */
   blocked: Request | null = null;
-  /** Ascending by arrival, so a retracted request comes back in front of those that arrived later. */
+  /** By priority, then by arrival, so a retracted request comes back in front of those that arrived later. */
   readonly #queue: Request[] = [];
+  /** Admissions since the request that has waited longest could have been one. */
+  #passed = 0;
   /** Admitted, in order of admission. */
   readonly #active: Request[] = [];
   readonly #config: SchedulerConfig;
@@ -68,9 +74,9 @@ export class PrefillManager {
     return this.#fairness.yielding(this.blocked, this.#queue, this.#rows);
   }
 
-  /** Puts a request in its place by arrival. */
+  /** Puts a request in its place. */
   enqueue(request: Request): void {
-    insertByArrival(this.#queue, request);
+    insertByPriority(this.#queue, request);
   }
 
   /** Forgets a request wherever it is here. */
@@ -100,7 +106,11 @@ export class PrefillManager {
     let rows = this.#rows.freeRows;
     this.blocked = null;
     if (this.#queue.length === 0) return;
-    for (const request of this.#fairness.order(this.#queue, this.#rows.holders())) {
+    const oldest = this.#queue.reduce((a, b) => a.arrival < b.arrival ? a : b);
+    const queue = this.#passed < mostPassed
+      ? this.#queue
+      : [oldest, ...this.#queue.filter((r) => r !== oldest)];
+    for (const request of this.#fairness.order(queue, this.#rows.holders())) {
       if (rows === 0) this.blocked = request;
       if (rows === 0 || budget.tokens <= 0 || budget.samples <= 0) return;
       const prefix = this.#cache.match(request);
@@ -116,6 +126,7 @@ export class PrefillManager {
         return;
       }
       removeRequest(this.#queue, request);
+      this.#passed = request === oldest ? 0 : this.#passed + 1;
       this.#active.push(request);
       request.cachedLength = prefix.length;
       this.#fairness.charge(request);

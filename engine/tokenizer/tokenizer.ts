@@ -111,9 +111,11 @@ export class Tokenizer {
     switch (input.type) {
       case "ids":
         return { ids: input.ids, rendered: null };
-      case "text":
+      case "text": {
         check(input.text);
-        return { ids: this.encode(input.text, input.addSpecialTokens ?? true), rendered: input.text };
+        const text = input.foreign ? Text.foreign(input.text) : input.text;
+        return { ids: this.encode(text, input.addSpecialTokens ?? true), rendered: input.text };
+      }
       case "chat": {
         if (!this.chatTemplate) throw new TemplateError("this model has no chat template; send plain text");
         const rendered = this.chatTemplate.render(input.messages, input);

@@ -1,5 +1,6 @@
 // Every command's own options. What a command does with them is in the file of its name.
 
+import { taskNames } from "../http/model_task.ts";
 import { toolParserNames } from "../http/parsers/tool_format.ts";
 import { object } from "@optique/core/constructs";
 import { multiple } from "@optique/core/modifiers";
@@ -118,6 +119,10 @@ export const serveOptions = (all: boolean) => {
           fallback: "auto" as const,
         },
       ),
+      task: value("--task", oneOf([...taskNames]), "what the model is for; auto asks its files and name", {
+        ...often,
+        fallback: "auto" as const,
+      }),
       logFormat: value("--log-format", oneOf(["text", "json", "none"]), "access log on standard error", {
         ...often,
         fallback: logFormat,

@@ -9,6 +9,7 @@ import type { AppEnv, Connection } from "./answer.ts";
 import { chatRoutes } from "./chat.ts";
 import { completionRoutes } from "./completions.ts";
 import { debugRoutes } from "./debug.ts";
+import { embeddingRoutes } from "./embeddings.ts";
 import type { ServedEngine } from "./engine_api.ts";
 import { errorResponse } from "./error_forms.ts";
 import { ApiError, toApiError } from "./errors.ts";
@@ -22,6 +23,7 @@ import { ollamaRoutes } from "./ollama.ts";
 import { openApiRoutes } from "./openapi.ts";
 import { defaultServerOptions, type ServerOptions } from "./options.ts";
 import { pageRoutes } from "./page.ts";
+import { rerankRoutes } from "./rerank.ts";
 import { responsesRoutes } from "./responses.ts";
 import { logLine, RequestRecord } from "./request_log.ts";
 import { Service } from "./service.ts";
@@ -80,6 +82,8 @@ export function createApp(
     responsesRoutes,
     messagesRoutes,
     ollamaRoutes,
+    embeddingRoutes,
+    rerankRoutes,
     modelRoutes,
     nativeRoutes,
     tokenizeRoutes,
@@ -134,6 +138,8 @@ function newId(path: string): string {
   if (path === "/v1/completions") return `cmpl-${random}`;
   if (path === "/v1/responses") return `resp_${random}`;
   if (path === "/v1/messages") return `msg_${random}`;
+  if (path.endsWith("/rerank")) return `rerank-${random}`;
+  if (path.endsWith("/score")) return `score-${random}`;
   return random;
 }
 

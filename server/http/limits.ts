@@ -25,6 +25,8 @@ export const httpLimits = {
   choices: 128,
   /** Prompts times completions. */
   generations: 1024,
+  /** Texts to embed, or documents to rank, in one request; OpenAI's number. */
+  embeddings: 2048,
   /** Characters of names and ids. */
   nameLength: 256,
   saltLength: 256,

@@ -21,7 +21,7 @@ export function modelRoutes(service: Service): Hono<AppEnv> {
       parent: null,
       max_model_len: model.contextLength,
       context_length: model.contextLength,
-      capabilities: capabilities(model),
+      capabilities: capabilities(service),
       type: "model",
       display_name: service.modelName,
       created_at: modifiedAt(service),

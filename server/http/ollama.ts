@@ -13,6 +13,7 @@ import {
   ollamaVersion,
   taggedName,
 } from "./ollama_models.ts";
+import { ollamaEmbed } from "./ollama_embed.ts";
 import { OllamaAnswer, OllamaForm } from "./ollama_output.ts";
 import { requireModel, samplingParams } from "./params.ts";
 import { Run } from "./run.ts";
@@ -21,6 +22,7 @@ import type { ChatMessageInput } from "./schemas/chat.ts";
 import {
   type OllamaChat,
   ollamaChatSchema,
+  ollamaEmbeddingsSchema,
   ollamaEmbedSchema,
   type OllamaGenerate,
   ollamaGenerateSchema,
@@ -51,9 +53,17 @@ export function ollamaRoutes(service: Service): Hono<AppEnv> {
     return c.json(ollamaDescription(service));
   });
   app.post("/api/embed", async (c) => {
+    service.readyEngine;
     const request = validate(ollamaEmbedSchema, await readJson(c.req.raw, service.options));
     requireModel(request.model, ollamaNames(service));
-    throw new ApiError(400, "this server does not make embeddings", { code: "unsupported" });
+    return c.json(await ollamaEmbed(c, service, request));
+  });
+  app.post("/api/embeddings", async (c) => {
+    service.readyEngine;
+    const request = validate(ollamaEmbeddingsSchema, await readJson(c.req.raw, service.options));
+    requireModel(request.model, ollamaNames(service));
+    const { embeddings } = await ollamaEmbed(c, service, { input: request.prompt });
+    return c.json({ embedding: embeddings[0] ?? [] });
   });
 
   app.post("/api/chat", async (c) => {

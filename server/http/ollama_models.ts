@@ -50,19 +50,27 @@ export function ollamaDescription(service: Service): Record<string, unknown> {
       [`${arch}.attention.head_count_kv`]: config.numKvHeads,
       [`${arch}.vocab_size`]: config.vocabSize,
     },
-    capabilities: capabilities(model),
+    capabilities: capabilities(service),
     modified_at: modifiedAt(service),
   };
 }
 
-/** What a model can do, judged by its template. */
-export function capabilities(model: ModelInfo): string[] {
-  const template = model.chatTemplate ?? "";
-  return [
-    "completion",
-    ...(/\btools\b/.test(template) ? ["tools"] : []),
-    ...(template.includes("<think>") ? ["thinking"] : []),
-  ];
+/** What a model can do: what it is for, and what its template knows. */
+export function capabilities({ task, engine: { model } }: Service): string[] {
+  switch (task) {
+    case "embed":
+      return ["embedding"];
+    case "rerank":
+      return ["rerank"];
+    case "generate": {
+      const template = model.chatTemplate ?? "";
+      return [
+        "completion",
+        ...(/\btools\b/.test(template) ? ["tools"] : []),
+        ...(template.includes("<think>") ? ["thinking"] : []),
+      ];
+    }
+  }
 }
 
 function details(model: ModelInfo): Record<string, unknown> {

@@ -138,7 +138,8 @@ function line(value: unknown): string {
   return `${JSON.stringify(value)}\n`;
 }
 
-function nanoseconds(milliseconds: number): number {
+/** Milliseconds in whole nanoseconds. */
+export function nanoseconds(milliseconds: number): number {
   return Math.max(0, Math.round(milliseconds * 1e6));
 }
 

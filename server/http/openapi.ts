@@ -8,10 +8,12 @@ import * as agents from "./schemas/agent_answers.ts";
 import * as answers from "./schemas/answers.ts";
 import { chatRequestSchema } from "./schemas/chat.ts";
 import { completionRequestSchema } from "./schemas/completion.ts";
+import * as embeddings from "./schemas/embeddings.ts";
 import { abortRequestSchema, generateRequestSchema } from "./schemas/generate.ts";
 import { countTokensRequestSchema, messagesRequestSchema } from "./schemas/messages.ts";
 import {
   ollamaChatSchema,
+  ollamaEmbeddingsSchema,
   ollamaEmbedSchema,
   ollamaGenerateSchema,
   ollamaShowSchema,
@@ -82,6 +84,27 @@ const operations: readonly Operation[] = [
   },
   {
     method: "post",
+    path: "/v1/embeddings",
+    summary: "Texts to vectors",
+    body: embeddings.embeddingsRequestSchema,
+    answer: embeddings.embeddingsAnswer,
+  },
+  {
+    method: "post",
+    path: "/v1/rerank",
+    summary: "Documents, the most relevant first",
+    body: embeddings.rerankRequestSchema,
+    answer: embeddings.rerankAnswer,
+  },
+  {
+    method: "post",
+    path: "/v1/score",
+    summary: "How relevant texts are to each other",
+    body: embeddings.scoreRequestSchema,
+    answer: embeddings.scoreAnswer,
+  },
+  {
+    method: "post",
     path: "/api/chat",
     summary: "Answer a conversation, in Ollama's form",
     body: ollamaChatSchema,
@@ -101,9 +124,17 @@ const operations: readonly Operation[] = [
   {
     method: "post",
     path: "/api/embed",
-    summary: "Refused: there are no embeddings here",
+    summary: "Texts to vectors, in Ollama's form",
     body: ollamaEmbedSchema,
-    answer: null,
+    answer: agents.ollamaEmbedAnswer,
+    errors: "OllamaError",
+  },
+  {
+    method: "post",
+    path: "/api/embeddings",
+    summary: "A text to a vector, in Ollama's older form",
+    body: ollamaEmbeddingsSchema,
+    answer: agents.ollamaEmbeddingsAnswer,
     errors: "OllamaError",
   },
   {

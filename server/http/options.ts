@@ -1,6 +1,7 @@
 // Settings of the HTTP server; the command line fills them in.
 
 import type { BodyLimits } from "./body.ts";
+import type { TaskOption } from "./model_task.ts";
 import type { ToolParserName } from "./parsers/tool_format.ts";
 import { LogWriter } from "./log_writer.ts";
 
@@ -20,6 +21,8 @@ export interface ServerOptions extends BodyLimits {
   readonly reasoningParser: "auto" | "none";
   /** In which form tool calls are looked for when a request has tools: "auto" asks the chat template. */
   readonly toolParser: ToolParserName;
+  /** What the model is for; "auto" goes by its files and its name. */
+  readonly task: TaskOption;
   /** Silence on a stream after which a comment line is sent, in milliseconds. */
   readonly keepAliveMs: number;
   /** The headers of a request must be complete after so many milliseconds. */
@@ -48,6 +51,7 @@ export const defaultServerOptions: ServerOptions = {
   corsOrigins: [],
   reasoningParser: "auto",
   toolParser: "auto",
+  task: "auto",
   keepAliveMs: 15_000,
   headerTimeoutMs: 10_000,
   maxConnections: null,

@@ -7,8 +7,23 @@ import { samplerOf } from "../../engine/sampler_fields.ts";
 import { ApiError } from "./errors.ts";
 import { httpLimits } from "./limits.ts";
 
+/** When a request is computed. */
+export interface SchedulingFields {
+  /** Lower comes first, as in vLLM. */
+  readonly priority?: number | null | undefined;
+  /** OpenAI's word for the same, where the number is missing. */
+  readonly service_tier?: string | null | undefined;
+}
+
+const tiers: Readonly<Record<string, number>> = { priority: -1, flex: 1 };
+
+/** The priority that a request asks for. */
+export function requestPriority({ priority, service_tier }: SchedulingFields): number {
+  return priority ?? tiers[service_tier ?? ""] ?? 0;
+}
+
 /** What every API family has in common, under OpenAI's names; those of `samplerFields` come on top. */
-export interface SamplingFields {
+export interface SamplingFields extends SchedulingFields {
   /** Token ids, in decimal, to biases. */
   readonly logit_bias?: Readonly<Record<string, number>> | null | undefined;
   /** One string or several. */
@@ -86,7 +101,7 @@ export function samplingParams(
     promptLogprobs: lengths.promptLogprobs ?? null,
     promptLogprobsStart: lengths.promptLogprobsStart ?? 0,
     pooling: null,
-    priority: 0,
+    priority: requestPriority(fields),
   };
 }
 

@@ -4,6 +4,7 @@
 import type { ServedEngine } from "./engine_api.ts";
 import { EngineError } from "../../engine/workers/engine_error.ts";
 import { ApiError, errorOfFinish } from "./errors.ts";
+import { type ModelTask, modelTask } from "./model_task.ts";
 import { ServerMetrics } from "./metrics_store.ts";
 import type { ServerOptions } from "./options.ts";
 import type { Listener } from "./listener.ts";
@@ -122,6 +123,11 @@ export class Service {
   /** The served model's name. */
   get modelName(): string {
     return this.modelNames[0]!;
+  }
+
+  /** What the served model is for. */
+  get task(): ModelTask {
+    return modelTask(this.engine.model, this.options.task);
   }
 
   /** Requests that generate. */

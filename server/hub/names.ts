@@ -62,10 +62,12 @@ export function isCommit(text: string): boolean {
 
 /**
  * Whether a file of a repository is part of a model that this program can run: at the top, weights in the names
- * that transformers uses, configuration and tokenizer. Everything else (paths among it) is left alone.
+ * that transformers uses, configuration and tokenizer; in a folder, how an embedding model pools. Everything else is
+ * left alone.
  */
 export function isWanted(name: string): boolean {
-  return /^model[\w.-]{0,120}\.safetensors$/.test(name) ||
+  return /^\d{1,2}_Pooling\/config\.json$/.test(name) ||
+    /^model[\w.-]{0,120}\.safetensors$/.test(name) ||
     /^[A-Za-z][\w.-]{0,120}\.(json|jinja)$/.test(name) && !name.includes("..");
 }
 

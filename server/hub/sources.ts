@@ -64,7 +64,7 @@ export async function listHuggingFace(
     if (!isCommit(commit)) {
       throw new ModelError(`${client.endpoint.host}: ${shown(commit)} is not a commit`);
     }
-    for await (const entry of listFiles({ ...common, repo: name, revision: commit })) {
+    for await (const entry of listFiles({ ...common, repo: name, revision: commit, recursive: true })) {
       if (entry.type !== "file" || !isWanted(entry.path)) continue;
       const hash = entry.lfs
         ? { type: "sha256" as const, value: entry.lfs.oid }
@@ -85,7 +85,7 @@ export async function listModelScope(
   revision: string,
 ): Promise<RemoteModel> {
   const base = `${client.endpoint.href.replace(/\/$/, "")}/api/v1/models/${name}/repo`;
-  const query = new URLSearchParams({ Revision: revision, Recursive: "false" });
+  const query = new URLSearchParams({ Revision: revision, Recursive: "true" });
   const response = await client.fetch(`${base}/files?${query}`);
   if (!response.ok) {
     await response.body?.cancel();

@@ -56,10 +56,13 @@ export class HuggingFaceStore implements Store {
   async publish(file: RemoteFile): Promise<void> {
     const path = `${this.directory}/${file.name}`;
     if (await sizeOf(path) === file.size) return;
+    const folder = path.slice(0, path.lastIndexOf("/"));
+    await Deno.mkdir(folder, { recursive: true });
     // Made under another name first: another pull may be publishing the same file.
-    const link = `${this.directory}/.${crypto.randomUUID()}`;
+    const link = `${folder}/.${crypto.randomUUID()}`;
+    const up = "../".repeat(file.name.split("/").length + 1);
     try {
-      await Deno.symlink(`../../blobs/${file.hash.value}`, link);
+      await Deno.symlink(`${up}blobs/${file.hash.value}`, link);
     } catch {
       // Windows without the right to make links
       await Deno.copyFile(this.target(file), link);
@@ -81,7 +84,9 @@ export class PlainStore implements Store {
   constructor(readonly directory: string) {}
 
   async has(file: RemoteFile): Promise<boolean> {
-    return await sizeOf(this.target(file)) === file.size;
+    const target = this.target(file);
+    await Deno.mkdir(target.slice(0, target.lastIndexOf("/")), { recursive: true });
+    return await sizeOf(target) === file.size;
   }
 
   target(file: RemoteFile): string {

@@ -34,9 +34,17 @@ export async function openGguf(path: string, dummy: boolean): Promise<Model> {
     directory: path,
     config: factors === undefined ? config : { ...config, rope: await readFactors(factors, config) },
     generation,
+    embedding: ggufEmbedding(new Metadata(header, path)),
     tensors: dummy ? null : new Map(tensors.map((tensor) => [tensor.name, tensor])),
     fp8Block: [1, 1],
   };
+}
+
+/** llama.cpp's numbers of poolings; a model without one, or one that ranks, is no embedding model. */
+function ggufEmbedding(metadata: Metadata): Model["embedding"] {
+  const type = metadata.number(`${metadata.string("general.architecture")}.pooling_type`);
+  const pooling = ([null, "mean", "cls", "last"] as const)[type ?? 0] ?? null;
+  return pooling && { pooling, normalize: true };
 }
 
 /** The header of a file and of those that it was split into, as one. */

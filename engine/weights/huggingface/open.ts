@@ -5,6 +5,7 @@ import { ModelError } from "../../model/json.ts";
 import { readJson } from "../json_file.ts";
 import { readTensorIndex } from "../tensor_index.ts";
 import { fp8Block, parseModelConfig } from "./config.ts";
+import { readEmbeddingConfig } from "./embedding.ts";
 import { parseGenerationConfig } from "./generation.ts";
 
 const mostConfigBytes = 4 << 20;
@@ -26,5 +27,6 @@ export async function openFolder(directory: string, dummy: boolean): Promise<Mod
     config.vocabSize,
   );
   const tensors = dummy ? null : await readTensorIndex(directory);
-  return { directory, config, generation, tensors, fp8Block: fp8Block(json, path) };
+  const embedding = await readEmbeddingConfig(directory);
+  return { directory, config, generation, embedding, tensors, fp8Block: fp8Block(json, path) };
 }

@@ -177,3 +177,14 @@ export const ollamaShowAnswer = z.object({
   capabilities: z.array(text),
   modified_at: text,
 });
+
+/** POST /api/embed. */
+export const ollamaEmbedAnswer = z.object({
+  model: text,
+  embeddings: z.array(z.array(z.number())),
+  total_duration: count,
+  load_duration: count,
+  prompt_eval_count: count,
+});
+/** POST /api/embeddings. */
+export const ollamaEmbeddingsAnswer = z.object({ embedding: z.array(z.number()) });

@@ -5,6 +5,7 @@ import { z } from "zod";
 import { limits } from "../../../engine/params.ts";
 import { httpLimits } from "../limits.ts";
 import { toolSchema } from "./chat.ts";
+import { dimensionsSchema } from "./embeddings.ts";
 import { ollamaFormatSchema } from "./structured.ts";
 
 const name = z.string().max(httpLimits.nameLength);
@@ -72,7 +73,15 @@ export const ollamaGenerateSchema = z.object({
 export const ollamaShowSchema = z.object({ model: name.nullish(), name: name.nullish() });
 
 /** The body of POST /api/embed. */
-export const ollamaEmbedSchema = z.object({ model: name, input: z.unknown() });
+export const ollamaEmbedSchema = z.object({
+  model: name,
+  input: z.union([z.string(), z.array(z.string()).max(httpLimits.embeddings)]).nullish(),
+  truncate: z.boolean().nullish().describe("False refuses what is too long, instead of cutting its end off."),
+  dimensions: dimensionsSchema,
+});
+
+/** The body of POST /api/embeddings. */
+export const ollamaEmbeddingsSchema = z.object({ model: name, prompt: z.string().nullish() });
 
 /** A checked body of POST /api/chat. */
 export type OllamaChat = z.infer<typeof ollamaChatSchema>;

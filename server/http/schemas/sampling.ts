@@ -42,6 +42,19 @@ export const sharedSampling = {
   ...sglangConstraints,
 };
 
+/** Fields about when a request is computed, and what it shares. */
+export const schedulingFields = {
+  cache_salt: z.string().max(httpLimits.saltLength).nullish().describe(
+    "Prompts share cached prefixes only with prompts of the same salt.",
+  ),
+  priority: z.int().min(-1000).max(1000).nullish().describe(
+    "Requests of a client with a lower number come first; 0 if missing.",
+  ),
+  service_tier: z.enum(["auto", "default", "flex", "scale", "priority"]).nullish().describe(
+    "Where priority is missing: flex stands for 1, priority for -1, all others for 0.",
+  ),
+};
+
 /** Fields that all endpoints with sampling share. */
 export const commonFields = {
   ...sharedSampling,
@@ -52,9 +65,7 @@ export const commonFields = {
   stream: z.boolean().nullish(),
   stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
   user: name.nullish(),
-  cache_salt: z.string().max(httpLimits.saltLength).nullish().describe(
-    "Prompts share cached prefixes only with prompts of the same salt.",
-  ),
+  ...schedulingFields,
   ...vllmConstraints,
   use_beam_search: unsupportedSwitch,
 };

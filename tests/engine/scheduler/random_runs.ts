@@ -50,6 +50,7 @@ const params: fc.Arbitrary<Partial<SamplingParams>> = fc.record({
   logprobs: fc.constantFrom(null, null, 0, 2),
   promptLogprobs: fc.constantFrom(null, null, null, null, 0, 1),
   promptLogprobsStart: fc.constantFrom(0, 0, 1, 7),
+  priority: fc.constantFrom(0, 0, 0, -1, 5),
   pooling: fc.constantFrom(null, null, null, null, "last" as const, "mean" as const),
 }).map((params) =>
   params.pooling === null

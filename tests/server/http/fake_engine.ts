@@ -324,6 +324,7 @@ const fakeModel: ModelInfo = {
   templateProblem: null,
   eosIds: [END_OF_TEXT],
   generationDefaults: {},
+  embedding: null,
   device: { kind: "reference", description: "scripted", software: true, memoryBytes: null },
   weightBytes: 1000,
   weightFormats: ["f32"],

@@ -31,6 +31,11 @@ found["responses call"] = json.loads(call.arguments)
 result = {"type": "function_call_output", "call_id": call.call_id, "output": "Sunny, 20 degrees."}
 second = client.responses.create(model="pocket", input=asked + first.output + [result], tools=[tool])
 found["responses after the call"] = second.status
+texts = ["What is 23 plus 48?", "Hello!"]
+whole = [item.embedding for item in client.embeddings.create(model="pocket", input=texts).data]
+found["embeddings"] = [len(each) for each in whole]
+short = client.embeddings.create(model="pocket", input=texts[1], dimensions=8, encoding_format="float")
+found["embeddings, shorter"] = len(short.data[0].embedding)
 try:
     client.responses.create(model="other", input="x")
 except openai.NotFoundError as error:
@@ -61,6 +66,11 @@ stream = client.chat(model="pocket", messages=question, stream=True)
 found["ollama stream"] = "".join(part.message.content for part in stream)
 first = client.chat(model="pocket", messages=asked, tools=[{"type": "function", "function": weather}])
 found["ollama call"] = first.message.tool_calls[0].function.arguments
+embedded = client.embed(model="pocket", input=texts)
+found["ollama embed"] = all(
+    abs(a - b) < 1e-5 for x, y in zip(embedded.embeddings, whole) for a, b in zip(x, y, strict=True)
+)
+found["ollama embeddings"] = len(client.embeddings(model="pocket", prompt=texts[0]).embedding)
 found["ollama list"] = [model.model for model in client.list().models]
 found["ollama show"] = client.show("pocket").capabilities
 try:

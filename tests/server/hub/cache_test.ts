@@ -140,10 +140,14 @@ Deno.test("only files that a model needs are wanted", () => {
     "model-00001-of-00002.safetensors",
     "chat_template.jinja",
     "model.safetensors.index.json",
+    "1_Pooling/config.json",
   ];
   const unwanted = [
     "README.md",
     "a/config.json",
+    "1_Pooling/model.safetensors",
+    "1_Pooling/../config.json",
+    "a/1_Pooling/config.json",
     "../config.json",
     ".json",
     "x..json",

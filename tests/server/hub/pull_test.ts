@@ -64,6 +64,23 @@ Deno.test("a pulled model lies in the Hub's own layout, and only what is needed 
   });
 });
 
+Deno.test("an embedding model comes with the folder that says how it pools, from either hub", async () => {
+  await withHub(async ({ hub, home, cache, options }) => {
+    hub.add("modules.json", "[]").add("1_Pooling/config.json", "{}").add("onnx/config.json", "{}");
+    const directory = await pull(name, options);
+    assert.equal(await Deno.readTextFile(`${directory}/1_Pooling/config.json`), "{}");
+    const link = await Deno.readLink(`${directory}/1_Pooling/config.json`);
+    assert.match(link, /^\.\.\/\.\.\/\.\.\/blobs\/[0-9a-f]{40}$/);
+    assert.deepEqual(await leftovers(cache), []);
+    const before = hub.transfers().length;
+    await pull(name, options);
+    assert.equal(hub.transfers().length, before);
+    const other = await pull(name, { ...options, source: "modelscope" });
+    assert.equal(other, `${home}/scope/models/${name}`);
+    assert.equal(await Deno.readTextFile(`${other}/1_Pooling/config.json`), "{}");
+  });
+});
+
 Deno.test("a second pull downloads nothing", async () => {
   await withHub(async ({ hub, options }) => {
     const first = await pull(name, options);

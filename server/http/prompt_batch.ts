@@ -1,0 +1,144 @@
+// Many prompts of one HTTP request that are computed but not continued: encoded and checked before any of them runs,
+// then given to the engine in portions, so that one request does not fill the queue.
+
+import type { Context } from "hono";
+import type { SamplingParams } from "../../engine/params.ts";
+import type { Delta } from "../../engine/messages.ts";
+import type { AppEnv } from "./answer.ts";
+import type { ServedEngine } from "./engine_api.ts";
+import { ApiError } from "./errors.ts";
+import { Run } from "./run.ts";
+import type { Service } from "./service.ts";
+
+/** A text or token ids, and the field that it came in. */
+export interface BatchInput {
+  /** Ids are taken as they are. */
+  readonly value: string | Uint32Array;
+  /** For messages. */
+  readonly param: string;
+}
+
+/** What the prompts were. */
+export interface BatchUsage {
+  /** Tokens of all prompts. */
+  readonly prompt_tokens: number;
+  /** The same. */
+  readonly total_tokens: number;
+  /** Those that came from the cache. */
+  readonly prompt_tokens_details: { readonly cached_tokens: number };
+}
+
+/** How a text becomes ids. */
+export interface EncodeOptions {
+  /** Whether the tokenizer puts its own tokens around it. */
+  readonly addSpecialTokens?: boolean;
+  /** Whether special tokens in it are plain text. */
+  readonly foreign?: boolean;
+}
+
+/** Texts that are with the tokenizer at a time, and prompts that are with the engine. */
+const portion = 128;
+
+/** The ids of inputs, in their order. @throws {ApiError} 400 without a tokenizer */
+export async function encodeAll(
+  service: Service,
+  engine: ServedEngine,
+  client: string,
+  inputs: readonly BatchInput[],
+  options: EncodeOptions = {},
+): Promise<Uint32Array[]> {
+  const encode = async ({ value, param }: BatchInput): Promise<Uint32Array> => {
+    if (typeof value !== "string") return value;
+    if (!engine.model.hasTokenizer) {
+      throw new ApiError(400, `${param}: texts need a tokenizer, and the server was started without one`, {
+        param,
+        code: "no_tokenizer",
+      });
+    }
+    return (await service.ask(engine.encode({ type: "text", text: value, ...options }, client))).ids;
+  };
+  const all: Uint32Array[] = [];
+  for (let at = 0; at < inputs.length; at += portion) {
+    all.push(...await Promise.all(inputs.slice(at, at + portion).map(encode)));
+  }
+  return all;
+}
+
+/**
+ * Refuses prompts that are empty, or leave no room for one more token.
+ * @throws {ApiError} 400 with both numbers
+ */
+export function requireRoom(
+  prompts: readonly Uint32Array[],
+  inputs: readonly BatchInput[],
+  contextLength: number,
+): void {
+  prompts.forEach(({ length }, i) => {
+    const { param } = inputs[i]!;
+    if (length === 0) {
+      throw new ApiError(400, `${param}: there is nothing in it`, { param, code: "invalid_value" });
+    }
+    if (length < contextLength) return;
+    throw new ApiError(
+      400,
+      `${param}: at most ${contextLength - 1} tokens fit the context, but there are ${length}`,
+      { param, code: "context_length_exceeded" },
+    );
+  });
+}
+
+/** One prompt to compute. */
+export interface BatchPrompt {
+  /** Its tokens. */
+  readonly ids: Uint32Array;
+  /** What is wanted of it. */
+  readonly params: SamplingParams;
+}
+
+/**
+ * The last delta of each prompt, with all prompt log-probabilities. A client that goes away ends what runs.
+ * @throws {ApiError} when one fails, or is aborted
+ */
+export async function computeAll(
+  c: Context<AppEnv>,
+  service: Service,
+  prompts: readonly BatchPrompt[],
+  salt: string,
+): Promise<{ readonly deltas: readonly Delta[]; readonly usage: BatchUsage }> {
+  const record = c.get("record"), { signal } = c.req.raw;
+  const deltas: Delta[] = [];
+  let tokens = 0, cached = 0;
+  for (let at = 0; at < prompts.length; at += portion) {
+    const some = prompts.slice(at, at + portion);
+    const run = new Run(
+      service,
+      service.readyEngine,
+      c.var,
+      some.map(({ ids, params }) => ({ input: { type: "ids", ids }, params: [params], salt, id: record.id })),
+    );
+    const gone = () => run.abort();
+    if (signal.aborted) gone();
+    signal.addEventListener("abort", gone, { once: true });
+    try {
+      for await (const { index, delta } of run.events()) {
+        const promptLogprobs = delta.promptLogprobs ?? deltas[at + index]?.promptLogprobs ?? null;
+        deltas[at + index] = { ...delta, promptLogprobs };
+      }
+    } finally {
+      signal.removeEventListener("abort", gone);
+    }
+    const usage = await run.usage();
+    tokens += usage.prompt_tokens;
+    cached += usage.prompt_tokens_details.cached_tokens;
+    if (run.states.some(({ finish }) => finish?.type === "abort")) {
+      throw new ApiError(503, "the request was aborted", { code: "aborted" });
+    }
+  }
+  const usage = {
+    prompt_tokens: tokens,
+    total_tokens: tokens,
+    prompt_tokens_details: { cached_tokens: cached },
+  };
+  record.usage = { ...usage, completion_tokens: 0 };
+  return { deltas, usage };
+}
