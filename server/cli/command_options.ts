@@ -42,6 +42,20 @@ export const generateOptions = (all: boolean) =>
     ...sessionOptions(all),
   });
 
+/** Of `radish embed`. */
+export const embedOptions = (all: boolean) =>
+  object({
+    own: object("Text and embedding", {
+      words: multiple(positional("TEXT", "the text; - is standard input")),
+      file: value("-f --file", path("PATH"), "read the text from a file"),
+      lines: flag("--lines", "every line is a text; one JSON object a line"),
+      dimensions: value("--dimensions", whole("N", 1, 1 << 20), "the first so many numbers, of length 1", {
+        shows: "all",
+      }),
+    }, asGroup),
+    ...sessionOptions(all),
+  });
+
 /** Of `radish chat`. */
 export const chatOptions = (all: boolean) =>
   object({
@@ -199,6 +213,8 @@ export const doctorOptions = () =>
 
 /** What they parse to. */
 export type GenerateOptions = InferValue<ReturnType<typeof generateOptions>>;
+/** What they parse to. */
+export type EmbedOptions = InferValue<ReturnType<typeof embedOptions>>;
 /** What they parse to. */
 export type ChatOptions = InferValue<ReturnType<typeof chatOptions>>;
 /** What they parse to. */

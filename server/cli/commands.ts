@@ -9,6 +9,7 @@ import {
   benchOptions,
   chatOptions,
   doctorOptions,
+  embedOptions,
   generateOptions,
   launchOptions,
   listOptions,
@@ -91,6 +92,16 @@ export const commands: readonly Command[] = [
     },
     chatOptions,
     async () => (await import("./chat.ts")).chat,
+  ),
+  define(
+    "embed",
+    {
+      summary: "one text in, its embedding out as JSON",
+      takes: "[TEXT]",
+      example: 'radish embed "Hello!" --model Qwen/Qwen3-Embedding-0.6B',
+    },
+    embedOptions,
+    async () => (await import("./embed.ts")).embed,
   ),
   define(
     "launch",

@@ -3,13 +3,14 @@
 import { Hono } from "hono";
 import type { AppEnv } from "./answer.ts";
 import { readJson } from "./body.ts";
-import { base64Of, embed } from "./embedder.ts";
+import { embed } from "./embedder.ts";
 import type { ServedEngine } from "./engine_api.ts";
 import { promptTokens, requestPriority, requireModel } from "./params.ts";
 import type { BatchInput } from "./prompt_batch.ts";
 import { embeddingsRequestSchema } from "./schemas/embeddings.ts";
 import { validate } from "./schemas/validate.ts";
 import type { Service } from "./service.ts";
+import { base64Of } from "./vectors.ts";
 
 /** POST /v1/embeddings. */
 export function embeddingRoutes(service: Service): Hono<AppEnv> {

@@ -12,11 +12,12 @@ import type { Context } from "hono";
 import { defaultSamplingParams, limits } from "../../engine/params.ts";
 import type { Delta } from "../../engine/messages.ts";
 import type { AppEnv } from "./answer.ts";
-import { cosine, embed } from "./embedder.ts";
+import { embed } from "./embedder.ts";
 import type { ServedEngine } from "./engine_api.ts";
 import { ApiError } from "./errors.ts";
 import { type BatchInput, type BatchUsage, computeAll, encodeAll, requireRoom } from "./prompt_batch.ts";
 import type { Service } from "./service.ts";
+import { cosine } from "./vectors.ts";
 
 const before =
   "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the " +
