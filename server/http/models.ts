@@ -4,6 +4,7 @@
 
 import { Hono } from "hono";
 import type { AppEnv } from "./answer.ts";
+import { codexModels } from "./codex_card.ts";
 import { capabilities, modifiedAt } from "./ollama_models.ts";
 import { requireModel } from "./params.ts";
 import type { Service } from "./service.ts";
@@ -33,8 +34,7 @@ export function modelRoutes(service: Service): Hono<AppEnv> {
     return c.json({
       object: "list",
       data: [card()],
-      // Empty: Codex then goes by its own defaults and its configuration, and does not stumble over a missing field.
-      models: [],
+      models: codexModels(service),
       has_more: false,
       first_id: id,
       last_id: id,

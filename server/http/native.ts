@@ -44,7 +44,7 @@ export function nativeRoutes(service: Service): Hono<AppEnv> {
       const logprobs = wantLogprobs[i] === true ? top[i] ?? 0 : null;
       const from = start[i] ?? -1;
       const params = samplingParams(
-        given,
+        { ...given, priority: request.priority },
         {
           maxTokens: given.max_new_tokens === 0 ? 1 : given.max_new_tokens ?? null,
           minTokens: given.min_new_tokens ?? 0,

@@ -1,5 +1,5 @@
 // From the items of /v1/responses to a chat request. A custom tool, whose argument is free text, becomes a function
-// with one string.
+// with one string, and its regular expression the pattern of a strict one.
 
 import { Buffer } from "node:buffer";
 import type { ChatTask } from "./chat_run.ts";
@@ -24,6 +24,8 @@ export function chatRequestOf(request: ResponsesRequest): ChatTask {
       ? { type: "function", function: { name: choice.name } }
       : choice,
     parallel_tool_calls: request.parallel_tool_calls,
+    priority: request.priority,
+    service_tier: request.service_tier,
     response_format: responseFormat(request.text?.format),
     max_completion_tokens: request.max_output_tokens,
     temperature: request.temperature,
@@ -114,17 +116,25 @@ function functionOf({ fullName, tool }: NamedTool): ToolInput {
     };
   }
   const { format } = tool;
-  const grammar = format?.type === "grammar"
-    ? `\n\nThe input has to follow this ${format.syntax} grammar:\n${format.definition}`
-    : "";
-  return {
-    type: "function",
-    function: {
-      name: fullName,
-      description: description + grammar,
-      parameters: { type: "object", properties: { input: { type: "string" } }, required: ["input"] },
-    },
+  if (format?.type !== "grammar") return customTool(fullName, description, {}, false);
+  const shown = `${description}\n\nThe input has to match this regular expression:\n${format.definition}`;
+  return customTool(fullName, shown, { pattern: `^(?:${format.definition})$` }, true);
+}
+
+/** A function with one text; what is enforced of the text has to be enforced of all of the call. */
+function customTool(
+  name: string,
+  description: string,
+  input: { readonly pattern?: string },
+  strict: boolean,
+): ToolInput {
+  const parameters = {
+    type: "object",
+    properties: { input: { type: "string", ...input } },
+    required: ["input"],
+    ...(strict ? { additionalProperties: false } : {}),
   };
+  return { type: "function", function: { name, description, parameters, ...(strict ? { strict } : {}) } };
 }
 
 function textOf(

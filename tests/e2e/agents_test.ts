@@ -108,3 +108,38 @@ for (const { name, args, calls, path } of agents) {
     },
   });
 }
+
+const codexIsThere = await installed("codex");
+Deno.test({
+  name: `codex takes the list of models that the server gives${
+    codexIsThere ? "" : " (ignored: codex is not on the PATH)"
+  }`,
+  ignore: !codexIsThere,
+  async fn() {
+    const home = await Deno.makeTempDir();
+    try {
+      const prompts: string[] = [];
+      const engine = new FakeEngine((prompt) => {
+        prompts.push(prompt);
+        return { pieces: [..."Done."] };
+      }, { contextLength: 2 ** 20 });
+      await using server = onLoopback(engine);
+      const models = await (await fetch(`${server.url}/v1/models`)).text();
+      await Deno.writeTextFile(`${home}/models.json`, models);
+      const catalog = `model_catalog_json=${JSON.stringify(`${home}/models.json`)}`;
+      const args = ["-c", catalog, "exec", "--skip-git-repo-check", "Hello"];
+      const child = spawnRadish(["launch", "codex", "--url", server.url, "--", ...args], {
+        cwd: home,
+        env: { HOME: home, PWD: home },
+      });
+      const { code, stdout, stderr } = await child.output();
+      const told = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+      assert.equal(code, 0, told);
+      assert.doesNotMatch(told, /metadata for .* not found/);
+      const [{ base_instructions }] = JSON.parse(models).models;
+      assert.ok(prompts.some((prompt) => prompt.includes(base_instructions)), told);
+    } finally {
+      await Deno.remove(home, { recursive: true });
+    }
+  },
+});

@@ -84,13 +84,35 @@ const card = z.object({
   created_at: text,
 });
 
+const codexModel = z.object({
+  slug: text,
+  display_name: text,
+  description: z.null(),
+  supported_reasoning_levels: z.array(z.never()),
+  shell_type: text,
+  visibility: text,
+  supported_in_api: flag,
+  priority: count,
+  upgrade: z.null(),
+  base_instructions: text,
+  supports_reasoning_summaries: flag,
+  support_verbosity: flag,
+  default_verbosity: z.null(),
+  apply_patch_tool_type: z.null(),
+  truncation_policy: z.object({ mode: text, limit: count }),
+  supports_parallel_tool_calls: flag,
+  context_window: count,
+  experimental_supported_tools: z.array(text),
+  input_modalities: z.array(text),
+});
+
 /** GET /v1/models/{id}. */
 export const modelAnswer = card;
 /** GET /v1/models. */
 export const modelsAnswer = z.object({
   object: z.literal("list"),
   data: z.array(card),
-  models: z.array(z.unknown()),
+  models: z.array(codexModel),
   has_more: flag,
   first_id: text,
   last_id: text,

@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { limits } from "../../../engine/params.ts";
 import { httpLimits } from "../limits.ts";
-import { sharedSampling, tokenIdSchema } from "./sampling.ts";
+import { schedulingFields, sharedSampling, tokenIdSchema } from "./sampling.ts";
 
 const samplingParams = z.object({
   ...sharedSampling,
@@ -30,6 +30,7 @@ export const generateRequestSchema = z.object({
     z.array(z.string().min(1).max(httpLimits.nameLength)).max(httpLimits.generations),
   ]).nullish(),
   stream: z.boolean().nullish(),
+  priority: schedulingFields.priority,
   return_logprob: perPrompt(z.boolean()),
   logprob_start_len: perPrompt(z.int().min(-1).max(2 ** 31 - 1)),
   top_logprobs_num: perPrompt(z.int().min(0).max(limits.logprobs)),

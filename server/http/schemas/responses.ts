@@ -4,6 +4,7 @@
 import { z } from "zod";
 import { httpLimits } from "../limits.ts";
 import { toolNameSchema } from "./chat.ts";
+import { schedulingFields } from "./sampling.ts";
 import { textFormatSchema } from "./structured.ts";
 
 const name = z.string().max(httpLimits.nameLength);
@@ -57,10 +58,16 @@ const customTool = z.object({
   type: z.literal("custom"),
   name: toolNameSchema,
   description: z.string().nullish(),
-  format: z.union([
+  format: z.discriminatedUnion("type", [
     z.object({ type: z.literal("text") }),
-    z.object({ type: z.literal("grammar"), syntax: z.enum(["lark", "regex"]), definition: z.string() }),
-  ]).nullish().describe("A grammar is shown to the model; it is not enforced."),
+    z.object({
+      type: z.literal("grammar"),
+      syntax: z.literal("regex", {
+        error: "lark cannot be enforced here, only regex; format text leaves it free",
+      }),
+      definition: z.string(),
+    }),
+  ]).nullish().describe("A regular expression that the whole input is made to match."),
 });
 
 const builtIn = { error: "only function and custom tools are supported: there are no built-in tools" };
@@ -105,7 +112,8 @@ export const responsesRequestSchema = z.object({
   user: name.nullish(),
   safety_identifier: name.nullish(),
   prompt_cache_key: name.nullish(),
-  service_tier: z.string().max(32).nullish(),
+  priority: schedulingFields.priority,
+  service_tier: schedulingFields.service_tier,
   truncation: z.literal("disabled", { error: "only disabled is supported" }).nullish(),
   top_logprobs: z.literal(0, { error: "not supported" }).nullish(),
   store: z.literal(false, { error: `true is not supported: ${stateless}` }).nullish(),

@@ -50,7 +50,7 @@ export const schedulingFields = {
   priority: z.int().min(-1000).max(1000).nullish().describe(
     "Requests of a client with a lower number come first; 0 if missing.",
   ),
-  service_tier: z.enum(["auto", "default", "flex", "scale", "priority"]).nullish().describe(
+  service_tier: z.string().max(32).nullish().describe(
     "Where priority is missing: flex stands for 1, priority for -1, all others for 0.",
   ),
 };

@@ -331,6 +331,7 @@ Deno.test("sampling fields arrive in the engine, missing ones as the model's def
     min_tokens: 2,
     max_tokens: 9,
     max_completion_tokens: 8,
+    priority: 3,
     seed: -1,
     cache_salt: "tenant",
     user: "someone",
@@ -356,6 +357,8 @@ Deno.test("sampling fields arrive in the engine, missing ones as the model's def
     logprobs: null,
     promptLogprobs: null,
     promptLogprobsStart: 0,
+    pooling: null,
+    priority: 3,
   });
   assert.equal(salt, "tenant");
 });

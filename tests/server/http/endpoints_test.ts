@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { TaskOption } from "../../../server/http/model_task.ts";
 import { createApp } from "../../../server/http/app.ts";
 import { errorOf, get, openai, post } from "./client.ts";
 import { FakeEngine } from "./fake_engine.ts";
@@ -28,6 +29,20 @@ Deno.test("models are listed and retrieved, with what SGLang's gateway looks for
   assert.equal((await get(app, "/v1/models/org/model-1")).status, 200);
   const error = await client.models.retrieve("other").then(() => null, (e) => e);
   assert.equal(error?.constructor.name, "NotFoundError");
+});
+
+Deno.test("models has the list that Codex decodes, with the context's length, for a model that generates", async () => {
+  const models = async (task: TaskOption) => {
+    const app = createApp(new FakeEngine(undefined, { id: "org/model-1" }), { ...silent, task });
+    return (await (await get(app, "/v1/models")).json()).models;
+  };
+  const [model, ...others] = await models("auto");
+  assert.deepEqual(others, []);
+  assert.deepEqual([model.slug, model.context_window, model.input_modalities], ["org/model-1", 4096, [
+    "text",
+  ]]);
+  assert.match(model.base_instructions, /^You are a coding agent/);
+  assert.deepEqual(await models("embed"), []);
 });
 
 Deno.test("a served model name replaces the model's id, which is still understood", async () => {

@@ -143,7 +143,7 @@ Deno.test("a custom tool is a function with one text for the model, and free tex
   }\n</tool_call>`;
   const engine = new FakeEngine(() => ({ pieces: [...written] }));
   await using server = onLoopback(engine);
-  const grammar = { type: "grammar" as const, syntax: "lark" as const, definition: "start: /x/" };
+  const grammar = { type: "grammar" as const, syntax: "regex" as const, definition: "[*] [^]*" };
   const { events, final } = await streamed(client(server.url), {
     model: "fake",
     input: "x",
@@ -156,7 +156,7 @@ Deno.test("a custom tool is a function with one text for the model, and free tex
     events.some((event) => event.type === "response.custom_tool_call_input.done" && event.input === text),
   );
   const sent = engine.requests[0]!.input;
-  assert.ok(sent.type === "chat" && JSON.stringify(sent.tools).includes("start: /x/"));
+  assert.ok(sent.type === "chat" && JSON.stringify(sent.tools).includes('"pattern":"^(?:[*] [^]*)$"'));
   const answered = await client(server.url).responses.create({
     model: "fake",
     input: [{ role: "user", content: "x" }, made, {
@@ -167,6 +167,17 @@ Deno.test("a custom tool is a function with one text for the model, and free tex
     tools: [patch],
   });
   assert.equal(answered.status, "completed");
+});
+
+Deno.test("a grammar that cannot be enforced is refused by name", async () => {
+  await using server = onLoopback(new FakeEngine());
+  const format = { type: "grammar", syntax: "lark", definition: "start: /x/" };
+  const tools = [{ ...patch, format }];
+  const refused = await post(server.app, "/v1/responses", { input: "x", tools });
+  assert.equal(refused.status, 400);
+  const { message, param } = await errorOf(refused);
+  assert.equal(param, "tools[0].format.syntax");
+  assert.match(message, /lark cannot be enforced here, only regex/);
 });
 
 Deno.test("tools in a namespace keep it, in the call and when the call comes back", async () => {

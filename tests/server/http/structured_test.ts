@@ -263,4 +263,12 @@ Deno.test("responses, messages and Ollama's API enforce forms and strict tools, 
   });
   assert.equal(called.stop_reason, "tool_use");
   assert.ok(valid(called.content.at(-1).input), JSON.stringify(called.content));
+  const definition = 'move [NESW]{3}( "fast\\\\")?';
+  const tools = [{ type: "custom", name: "move", format: { type: "grammar", syntax: "regex", definition } }];
+  for (const temperature of [0, 1.5]) {
+    const body = { input: "An example.", temperature, tools, tool_choice: { type: "custom", name: "move" } };
+    const { output } = await asked("/v1/responses", body);
+    assert.equal(output.at(-1).type, "custom_tool_call");
+    assert.match(output.at(-1).input, new RegExp(`^(?:${definition})$`));
+  }
 });
