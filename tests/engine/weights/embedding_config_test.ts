@@ -2,7 +2,9 @@
 
 import assert from "node:assert/strict";
 import { readEmbeddingConfig } from "../../../engine/weights/huggingface/embedding.ts";
+import { openModel } from "../../../engine/model/open.ts";
 import { temporaryFolder } from "./files.ts";
+import { tinyGguf } from "./gguf/builder.ts";
 
 const modules = (...types: string[]) =>
   JSON.stringify(
@@ -64,4 +66,16 @@ Deno.test("a step or a pooling that is not known, and a folder that leads away, 
     ["{}", undefined, /modules\.json: expected a list of modules/],
   ];
   for (const [modules, config, message] of cases) await assert.rejects(read(modules, config), message);
+});
+
+Deno.test("a GGUF file says how it pools in its metadata; one that says nothing, or ranks, is no embedding model", async () => {
+  const poolings = [[null, null], [0, null], [1, "mean"], [2, "cls"], [3, "last"], [4, null]] as const;
+  for (const [type, pooling] of poolings) {
+    const file = tinyGguf();
+    if (type !== null) file.set("llama.pooling_type", type);
+    await using folder = await temporaryFolder({});
+    await Deno.writeFile(`${folder.path}/m.gguf`, file.build());
+    const { embedding } = await openModel(`${folder.path}/m.gguf`);
+    assert.deepEqual(embedding, pooling === null ? null : { pooling, normalize: true });
+  }
 });
