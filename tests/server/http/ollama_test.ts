@@ -135,7 +135,8 @@ Deno.test("errors have Ollama's shape: before an answer, and in the middle of on
     messages: [{ role: "user", content: "x", images: ["aGk="] }],
   }));
   assert.match(images.message, /no images/);
-  assert.match((await failure(ollama.embed({ model: "fake", input: "x" }))).message, /embeddings/);
+  const wide = await failure(ollama.embed({ model: "fake", input: "x", dimensions: 9 }));
+  assert.match(wide.message, /dimensions is 9, but this model's embeddings have 8/);
   const stream = await ollama.chat({
     model: "fake",
     messages: [{ role: "user", content: "break" }],

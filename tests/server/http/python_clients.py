@@ -32,8 +32,8 @@ result = {"type": "function_call_output", "call_id": call.call_id, "output": "Su
 second = client.responses.create(model="pocket", input=asked + first.output + [result], tools=[tool])
 found["responses after the call"] = second.status
 texts = ["What is 23 plus 48?", "Hello!"]
-whole = [item.embedding for item in client.embeddings.create(model="pocket", input=texts).data]
-found["embeddings"] = [len(each) for each in whole]
+vectors = [item.embedding for item in client.embeddings.create(model="pocket", input=texts).data]
+found["embeddings"] = [len(each) for each in vectors]
 short = client.embeddings.create(model="pocket", input=texts[1], dimensions=8, encoding_format="float")
 found["embeddings, shorter"] = len(short.data[0].embedding)
 try:
@@ -68,7 +68,7 @@ first = client.chat(model="pocket", messages=asked, tools=[{"type": "function", 
 found["ollama call"] = first.message.tool_calls[0].function.arguments
 embedded = client.embed(model="pocket", input=texts)
 found["ollama embed"] = all(
-    abs(a - b) < 1e-5 for x, y in zip(embedded.embeddings, whole) for a, b in zip(x, y, strict=True)
+    abs(a - b) < 1e-5 for x, y in zip(embedded.embeddings, vectors) for a, b in zip(x, y, strict=True)
 )
 found["ollama embeddings"] = len(client.embeddings(model="pocket", prompt=texts[0]).embedding)
 found["ollama list"] = [model.model for model in client.list().models]
