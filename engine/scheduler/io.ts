@@ -91,9 +91,10 @@ export class Inbox {
     return received;
   }
 
-  /** Takes a message in, to be handed over with those that come with it. */
-  take(message: SchedulerInput): void {
-    if (this.#messages.push(message) === 1) this.#later.port1.postMessage(null);
+  /** Takes a message in, to be handed over with those that come with it; `now`: at once, as results are. */
+  take(message: SchedulerInput, now = false): void {
+    if (this.#messages.push(message) === 1 && !now) this.#later.port1.postMessage(null);
+    if (now) this.#wake.resolve();
   }
 
   /** A text worker was started again: what lies in its old port is lost. Returns the messages that had arrived. */

@@ -29,7 +29,7 @@ function start(config: SchedulerConfig, initial: SchedulerPorts): Running {
   const inbox = new Inbox(ports);
   const grammars = new GrammarClient(
     { modelDir: config.tokenizerDir, vocabSize: config.vocabSize, eosIds: config.eosIds },
-    (answer) => inbox.take(answer),
+    (answer) => inbox.take(answer, true),
   );
   const scheduler = new Scheduler(config, portIo(ports, grammars));
   void scheduler.eventLoop(inbox);

@@ -126,6 +126,15 @@ export class ArrayRules {
       .filter(({ item, after }) => !empty(item) && this.#canFinish(after));
   }
 
+  /** The same as far as the next `length` items go, and the same for all places in the middle of a long array. */
+  clamped(progress: Progress, length: number): Progress {
+    const { prefix, min, contains } = this.#shape;
+    const { index } = progress;
+    const first = index < min ? prefix.length : Math.max(prefix.length, min);
+    const far = index > first && this.#most - index > length && (index >= min || min - index > length);
+    return far && contains.length === 0 ? this.#progress(first, progress.found) : progress;
+  }
+
   // Whether the items still needed have places left.
   #canFinish({ index, found }: Progress): boolean {
     const { expressions, empty } = this.#tools();
@@ -167,6 +176,10 @@ class ItemPosition extends Position {
     this.#first = first;
   }
 
+  override clamped(length: number): Position {
+    return this.#rules.itemAt(this.#rules.clamped(this.#progress, length), this.#space, this.#first);
+  }
+
   protected compute(byte: number): readonly Row[] {
     const { context } = this.#rules;
     if (context.style.whitespace === "bounded") {
@@ -193,6 +206,10 @@ class AfterItemPosition extends Position {
     this.#rules = rules;
     this.#progress = progress;
     this.#space = space;
+  }
+
+  override clamped(length: number): Position {
+    return this.#rules.afterItem(this.#rules.clamped(this.#progress, length), this.#space);
   }
 
   protected compute(byte: number): readonly Row[] {

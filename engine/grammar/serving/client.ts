@@ -3,7 +3,7 @@
  * that it had fail, and the next grammar starts another one.
  */
 import { WorkerHandle } from "../../workers/handle.ts";
-import type { FromGrammar, ToGrammar } from "./messages.ts";
+import type { FromGrammar, Said, ToGrammar } from "./messages.ts";
 import type { GrammarSetup } from "./worker.ts";
 
 /** Sends to a worker that may have to be started first. */
@@ -11,7 +11,9 @@ export class GrammarClient implements Disposable {
   readonly #setup: Omit<GrammarSetup, "type" | "modelDir"> & { readonly modelDir: string | null };
   readonly #onAnswer: (answer: FromGrammar) => void;
   readonly #open = new Set<number>();
-  #worker: WorkerHandle<FromGrammar> | null = null;
+  #worker: WorkerHandle<Said<FromGrammar>> | null = null;
+  /** Said since the scheduler last paused. */
+  #unsent: ToGrammar[] = [];
 
   /** `modelDir`: null where there is no tokenizer. Nothing is started yet. */
   constructor(
@@ -36,7 +38,14 @@ export class GrammarClient implements Disposable {
     if (message.type === "open") this.#open.add(key);
     else if (!this.#open.has(key)) return; // lost with the worker before
     if (message.type === "close") this.#open.delete(key);
-    (this.#worker ??= this.#start({ ...this.#setup, type: "init", modelDir })).post(message);
+    this.#worker ??= this.#start({ ...this.#setup, type: "init", modelDir });
+    if (this.#unsent.push(message) === 1) queueMicrotask(() => this.#flush());
+  }
+
+  #flush(): void {
+    const said: Said<ToGrammar> = { type: "said", messages: this.#unsent };
+    this.#worker?.post(said);
+    this.#unsent = [];
   }
 
   /** Ends the worker. */
@@ -46,9 +55,13 @@ export class GrammarClient implements Disposable {
     this.#worker = null;
   }
 
-  #start(setup: GrammarSetup): WorkerHandle<FromGrammar> {
+  #start(setup: GrammarSetup): WorkerHandle<Said<FromGrammar>> {
     const url = new URL("./worker.ts", import.meta.url);
-    const worker = new WorkerHandle<FromGrammar>(url, "grammar worker", this.#onAnswer);
+    const worker = new WorkerHandle<Said<FromGrammar>>(
+      url,
+      "grammar worker",
+      ({ messages }) => messages.forEach(this.#onAnswer),
+    );
     void worker.dead.then((reason) => {
       this.#worker = null;
       worker[Symbol.dispose]();

@@ -38,3 +38,11 @@ export type FromGrammar =
     readonly code: "invalid" | "internal" | "unavailable";
     readonly message: string;
   };
+
+/** What was said at once, in order: one message between workers costs as much as several things said. */
+export interface Said<T> {
+  /** Tells it from the worker's setup. */
+  readonly type: "said";
+  /** In order. */
+  readonly messages: readonly T[];
+}

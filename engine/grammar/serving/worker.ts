@@ -8,7 +8,7 @@ import "../../workers/fault.ts";
 import { newUtf8Decoder, Vocabulary } from "../../tokenizer/vocabulary.ts";
 import { readTokenizerFiles } from "../../weights/tokenizer_files.ts";
 import { modelVocabulary, type Vocabulary as GrammarVocabulary } from "../vocabulary/vocabulary.ts";
-import type { ToGrammar } from "./messages.ts";
+import type { FromGrammar, Said, ToGrammar } from "./messages.ts";
 import { GrammarService } from "./service.ts";
 
 /** What the worker is started with. */
@@ -43,32 +43,54 @@ function serve(vocabulary: GrammarVocabulary, special: ReadonlyMap<number, Uint8
   });
 }
 
-const urgent: ToGrammar[] = [];
-const grammars: ToGrammar[] = [];
+/** Milliseconds after which answers are sent although more are to come: a slow mask keeps no other one waiting. */
+const together = 2;
+
+const grammars: (ToGrammar & { readonly type: "open" })[] = [];
 const later = new MessageChannel();
 let service: GrammarService | null = null;
 
-// One message of its own at a time: what arrives in between is sorted in before the next.
+function handle(service: GrammarService, messages: readonly ToGrammar[]): void {
+  let answers: FromGrammar[] = [];
+  let since = performance.now();
+  const send = () => {
+    const buffers = answers.flatMap((answer) => answer.type === "mask" ? [answer.mask.buffer] : []);
+    if (answers.length > 0) {
+      self.postMessage({ type: "said", messages: answers } satisfies Said<FromGrammar>, buffers);
+    }
+    answers = [];
+    since = performance.now();
+  };
+  for (const message of messages) {
+    const answer = service.handle(message);
+    if (answer !== null) answers.push(answer);
+    if (performance.now() - since > together) send();
+  }
+  send();
+}
+
+// One grammar at a time: tokens that are drawn in between come before the next.
 later.port2.onmessage = () => {
   if (service === null) return; // `init` sends another one
-  const message = urgent.shift() ?? grammars.shift();
-  if (message === undefined) return;
-  const answer = service.handle(message);
-  if (answer !== null) self.postMessage(answer, answer.type === "mask" ? [answer.mask.buffer] : []);
-  later.port1.postMessage(null);
+  handle(service, grammars.splice(0, 1));
+  if (grammars.length > 0) later.port1.postMessage(null);
 };
 
-self.onmessage = async ({ data }: MessageEvent<GrammarSetup | ToGrammar>) => {
+self.onmessage = async ({ data }: MessageEvent<GrammarSetup | Said<ToGrammar>>) => {
   if (data.type === "init") {
     service = await load(data);
-  } else if (data.type === "open") {
-    grammars.push(data);
-  } else if (data.type === "close") {
-    const at = grammars.findIndex(({ key }) => key === data.key);
-    if (at >= 0) grammars.splice(at, 1);
-    else urgent.push(data);
-  } else {
-    urgent.push(data);
+    return later.port1.postMessage(null);
   }
-  later.port1.postMessage(null);
+  const urgent: ToGrammar[] = [];
+  for (const message of data.messages) {
+    if (message.type === "open") {
+      if (grammars.push(message) === 1) later.port1.postMessage(null);
+      continue;
+    }
+    const at = message.type === "close" ? grammars.findIndex(({ key }) => key === message.key) : -1;
+    if (at >= 0) grammars.splice(at, 1);
+    else urgent.push(message);
+  }
+  // Tokens are drawn under masks that the service has made, so it is there.
+  if (service !== null) handle(service, urgent);
 };

@@ -178,14 +178,10 @@ export class MaskMaker {
   }
 
   #key(automaton: Automaton, state: State, longest: number): State {
-    let changed = false;
-    const stacks = state.stacks.map((stack): StackNode => {
-      const clamped = stack.position?.clamped(longest + 1);
-      if (clamped === undefined || clamped === stack.position) return stack;
-      changed = true;
-      return automaton.push(stack.below!, clamped);
-    });
-    return changed ? automaton.state([...new Set(stacks)]) : state;
+    const stacks = state.stacks.map((stack) => clamp(automaton, stack, longest + 1));
+    return stacks.every((stack, i) => stack === state.stacks[i])
+      ? state
+      : automaton.state([...new Set(stacks)]);
   }
 
   // Leaves what is allowed in the work mask.
@@ -275,6 +271,14 @@ export class MaskMaker {
     }
     path.length = 1;
   }
+}
+
+// Places in arrays below may be counted, too.
+function clamp(automaton: Automaton, stack: StackNode, length: number): StackNode {
+  const { position, below } = stack;
+  if (position === undefined || below === undefined) return stack;
+  const rest = clamp(automaton, below, length), clamped = position.clamped(length);
+  return rest === below && clamped === position ? stack : automaton.push(rest, clamped);
 }
 
 function loops(automaton: Automaton, state: State): number {

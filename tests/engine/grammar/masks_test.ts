@@ -47,6 +47,16 @@ const SOURCES: readonly GrammarSource[] = [
     kind: "json_schema",
     schema: { type: "array", items: { type: "string", pattern: "^\\p{Lu}\\p{Ll}*( \\p{L}+)?$" } },
   },
+  {
+    kind: "json_schema",
+    schema: {
+      type: "array",
+      prefixItems: [{ type: "null" }],
+      items: { anyOf: [{ type: "integer", minimum: 0, maximum: 9 }, { type: "array", maxItems: 22 }] },
+      minItems: 19,
+      maxItems: 38,
+    },
+  },
   { kind: "regex", pattern: "(https?://)?[a-z]+(\\.[a-z]+)+(/[^\\s]*)?" },
   { kind: "ebnf", grammar: 'root ::= item ("," " "? item)*\nitem ::= [^,\\n]+ | "(" root ")"' },
   {
@@ -266,4 +276,28 @@ Deno.test("a vocabulary that cannot spell the grammar gives an empty mask", () =
   const vocabulary = vocabularyOf(["a", "b"]);
   const matcher = new Matcher(compileGrammar({ kind: "choice", choices: ["c"] }), new MaskMaker(vocabulary));
   assert.equal(matcher.fillMask(new Uint32Array(vocabulary.words)), false);
+});
+
+Deno.test("the masks of a long array's items are made once", () => {
+  const digits = Array.from({ length: 10 }, (_, i) => `${i}`);
+  const vocabulary = vocabularyOf([...digits, "[", "]", ",", "1,", "1,2,", ",3,4,5,6", "7]"]);
+  const grammar = compileGrammar({
+    kind: "json_schema",
+    schema: { type: "array", items: { enum: [1, 2, 3] }, minItems: 400, maxItems: 800 },
+  }, { style: { whitespace: "none" } });
+  const masks = new MaskMaker(vocabulary);
+  const matcher = new Matcher(grammar, masks);
+  const bits = new Uint32Array(vocabulary.words);
+  const close = 11, comma = 12;
+  matcher.accept(10);
+  const ends: number[] = [];
+  for (let item = 1; item <= 800; item++) {
+    assert.ok(matcher.fillMask(bits) && matcher.accept(1));
+    matcher.fillMask(bits);
+    if (allowed(bits).includes(close)) ends.push(item);
+    assert.equal(allowed(bits).includes(comma), item < 800);
+    matcher.accept(comma);
+  }
+  assert.deepEqual([ends[0], ends.at(-1), ends.length], [400, 800, 401]);
+  assert.ok(masks.misses < 200, `${masks.misses} masks were made`);
 });
