@@ -1,7 +1,8 @@
 // Structured output: what compiling a schema, making a mask and keeping grammars cost, and what is supported, on
 // MaskBench's schemas (guidance-ai/jsonschemabench, folder maskbench/data) with Qwen3's vocabulary. An instance is
 // walked token by token, a mask before each; it counts as accepted if every token was allowed and the text may end.
-// Times are this process's CPU time, garbage collection included, so that other work on the machine counts less.
+// Times are CPU time of the thread, collections of its heap included, so that other work on the machine counts less.
+// The instances' tokens are made before, as in the worker that makes masks there is no tokenizer's heap.
 //
 //   deno run -A --v8-flags=--expose-gc bench/grammar.ts --corpus DIR --tokenizer DIR
 //
@@ -11,20 +12,20 @@
 //   --peers PYTHON    also llguidance and xgrammar, in a Python that has them with tokenizers and transformers
 //   --out FILE        everything as JSON
 
-import process from "node:process";
 import { Tokenizer } from "@huggingface/tokenizers";
 import { GrammarError } from "../engine/grammar/errors.ts";
 import { compileGrammar, type Grammar } from "../engine/grammar/grammar.ts";
 import { Matcher } from "../engine/grammar/matcher.ts";
 import type { Json } from "../engine/grammar/schema/document.ts";
 import { MaskMaker } from "../engine/grammar/vocabulary/masks.ts";
-import { modelVocabulary } from "../engine/grammar/vocabulary/vocabulary.ts";
-import { Vocabulary } from "../engine/tokenizer/vocabulary.ts";
+import { modelVocabulary, type Vocabulary } from "../engine/grammar/vocabulary/vocabulary.ts";
+import { Vocabulary as TokenizerVocabulary } from "../engine/tokenizer/vocabulary.ts";
 import { readOptions, whole } from "./common/arguments.ts";
 import { environment } from "./common/environment.ts";
 import { writeResult } from "./common/result_file.ts";
 import { percentile } from "./common/statistics.ts";
 import { figure, table } from "./common/table.ts";
+import { threadClock } from "./common/thread_clock.ts";
 import { corpusFiles, readCase } from "./grammar/corpus.ts";
 
 const VOCABULARY = 151_936;
@@ -52,6 +53,9 @@ export interface EngineResult {
   readonly wrongly_accepted: number;
   readonly wrongly_refused: number;
   readonly failed_midway: number;
+  /** Compiled grammars held at once, and what they take: of peers, how much the process grew. */
+  readonly held: number;
+  readonly held_mb: number | null;
   readonly refusals: Readonly<Record<string, number>>;
   readonly examples: readonly string[];
   /** The slowest masks: milliseconds, and where. */
@@ -72,9 +76,26 @@ if (values.corpus === undefined) {
   Deno.exit(2);
 }
 
-function cpu(): number {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1000;
+const cpu = threadClock();
+
+/** A schema's JSON, and the tokens of its instances. */
+interface TokenCase {
+  readonly name: string;
+  readonly schema: string;
+  readonly tests: readonly { readonly valid: boolean; readonly tokens: Uint32Array }[];
+}
+
+function tokenCases(folder: string, files: readonly string[], tokenizer: Tokenizer): TokenCase[] {
+  return files.map((name) => {
+    const { schema, tests } = readCase(folder, name);
+    const encode = (text: string) =>
+      Uint32Array.from(tokenizer.encode(text, { add_special_tokens: false }).ids);
+    return {
+      name,
+      schema: JSON.stringify(schema),
+      tests: tests.map(({ valid, text }) => ({ valid, tokens: encode(text) })),
+    };
+  });
 }
 
 function times(list: readonly number[]): Times {
@@ -94,18 +115,18 @@ function heap(): number | undefined {
   return heapUsed + external;
 }
 
-function run(folder: string, files: readonly string[], tokenizer: Tokenizer, masks: MaskMaker): EngineResult {
+function run(cases: readonly TokenCase[], masks: MaskMaker): Omit<EngineResult, "held" | "held_mb"> {
   const compile: number[] = [], mask: number[] = [], examples: string[] = [];
   const slowest: [number, string][] = [];
   const refusals: Record<string, number> = {};
   const count = { compiled: 0, passing: 0, accepted: 0, refused: 0, midway: 0 };
   const bits = new Uint32Array(masks.vocabulary.words);
-  for (const name of files) {
-    const { schema, tests } = readCase(folder, name);
+  for (const { name, schema: text, tests } of cases) {
+    const schema: Json = JSON.parse(text);
     const before = cpu();
     let grammar: Grammar;
     try {
-      grammar = compileGrammar({ kind: "json_schema", schema: schema as Json });
+      grammar = compileGrammar({ kind: "json_schema", schema });
     } catch (error) {
       if (!(error instanceof GrammarError)) throw error;
       const key = `${error.kind} ${error.keyword}`;
@@ -116,12 +137,12 @@ function run(folder: string, files: readonly string[], tokenizer: Tokenizer, mas
     }
     count.compiled++;
     let right = true;
-    tests.forEach(({ valid, text }, i) => {
+    tests.forEach(({ valid, tokens }, i) => {
       let accepted = true;
       const matcher = new Matcher(grammar, masks);
       let step = 0;
       try {
-        for (const id of tokenizer.encode(text, { add_special_tokens: false }).ids) {
+        for (const id of tokens) {
           const start = cpu();
           matcher.fillMask(bits);
           const took = cpu() - start;
@@ -152,7 +173,7 @@ function run(folder: string, files: readonly string[], tokenizer: Tokenizer, mas
   }
   return {
     engine: "radish",
-    schemas: files.length,
+    schemas: cases.length,
     compile_ms: times(compile),
     mask_ms: times(mask),
     compiled: count.compiled,
@@ -182,42 +203,42 @@ async function peers(python: string, folder: string, files: readonly string[]): 
   return results;
 }
 
+// In a function, so that the tokenizer can be collected.
+async function prepare(folder: string, files: readonly string[]): Promise<[Vocabulary, TokenCase[]]> {
+  const read = async (file: string) => JSON.parse(await Deno.readTextFile(`${values.tokenizer}/${file}`));
+  const file = await read("tokenizer.json");
+  return [
+    modelVocabulary(new TokenizerVocabulary(file, values.tokenizer), VOCABULARY, END_IDS),
+    tokenCases(folder, files, new Tokenizer(file, await read("tokenizer_config.json"))),
+  ];
+}
+
 const started = await environment();
-const read = async (file: string) => JSON.parse(await Deno.readTextFile(`${values.tokenizer}/${file}`));
-const [file, config] = [await read("tokenizer.json"), await read("tokenizer_config.json")];
-const before = cpu();
-const vocabulary = modelVocabulary(new Vocabulary(file, values.tokenizer), VOCABULARY, END_IDS);
-const vocabularyMs = cpu() - before;
-const masks = new MaskMaker(vocabulary);
 const files = corpusFiles(values.corpus, whole(values.every, "every"));
+const [vocabulary, cases] = await prepare(values.corpus, files);
+const masks = new MaskMaker(vocabulary);
 
 // Memory first, on a clean heap: grammars as compiled, with the start state that every matcher begins with.
 const empty = heap();
-const held: Grammar[] = [];
-for (const name of files) {
-  if (held.length === HELD) break;
+const grammars: Grammar[] = [];
+for (const { schema } of cases) {
+  if (grammars.length === HELD) break;
   try {
-    const grammar = compileGrammar({
-      kind: "json_schema",
-      schema: readCase(values.corpus, name).schema as Json,
-    });
+    const grammar = compileGrammar({ kind: "json_schema", schema: JSON.parse(schema) });
     void grammar.start;
-    held.push(grammar);
+    grammars.push(grammar);
   } catch (error) {
     if (!(error instanceof GrammarError)) throw error;
   }
 }
 const full = heap();
-const memory = empty === undefined || full === undefined ? undefined : (full - empty) / 1e6;
-const heldCount = held.length;
-held.length = 0;
+const held = grammars.length,
+  held_mb = empty === undefined || full === undefined ? null : (full - empty) / 1e6;
+grammars.length = 0;
 
-const results = [run(values.corpus, files, new Tokenizer(file, config), masks)];
+const results: EngineResult[] = [{ ...run(cases, masks), held, held_mb }];
 if (values.peers !== undefined) results.push(...await peers(values.peers, values.corpus, files));
 
-console.log(
-  `${files.length} schemas, vocabulary of ${VOCABULARY}, one core; CPU milliseconds; load ${started.load_average}`,
-);
 console.log(table(
   [
     "engine",
@@ -234,34 +255,25 @@ console.log(table(
     "wrongly accepted",
     "wrongly refused",
     "failed midway",
+    "held",
+    "MB",
   ],
   results.map((result) => [
     result.engine,
     ...[result.compile_ms, result.mask_ms].flatMap(({ p50, p99, max }) => [p50, p99, max].map(figure)),
     ...[result.mask_ms.count, result.compiled, result.passing].map(figure),
     (result.passing / result.schemas * 100).toFixed(1),
-    ...[result.wrongly_accepted, result.wrongly_refused, result.failed_midway].map(figure),
+    ...[result.wrongly_accepted, result.wrongly_refused, result.failed_midway, result.held].map(figure),
+    result.held_mb === null ? "run with --v8-flags=--expose-gc" : figure(result.held_mb),
   ]),
 ));
 console.log(
-  `vocabulary made in ${figure(vocabularyMs)} ms; masks kept ${figure(masks.bytes / 1e6)} MB, ` +
-    `${figure(masks.hits)} found, ${figure(masks.misses)} made`,
-);
-console.log(
-  memory === undefined
-    ? "memory not measured: run with --v8-flags=--expose-gc"
-    : `${heldCount} compiled grammars: ${figure(memory)} MB`,
+  `masks kept ${figure(masks.bytes / 1e6)} MB, ${figure(masks.hits)} found, ${figure(masks.misses)} made`,
 );
 for (const { engine, refusals } of results) {
   const most = Object.entries(refusals).sort(([, a], [, b]) => b - a).slice(0, 8);
   console.log(`${engine} refused for: ${most.map(([why, count]) => `${why} ${count}`).join(", ")}`);
 }
 if (values.out !== undefined) {
-  await writeResult(values.out, {
-    environment: started,
-    vocabulary_ms: vocabularyMs,
-    held_grammars: heldCount,
-    held_mb: memory ?? null,
-    results,
-  });
+  await writeResult(values.out, { environment: started, results });
 }
