@@ -112,12 +112,18 @@ export function tile2x16<T>(a: usize, b: usize, c: usize, n: usize): void {
   }
 }
 
-/** Four tokens times a block of a panel with n columns, 8 rows after the others. */
-export function tile4<T>(a: usize, b: usize, c: usize, n: usize): void {
+/** Bytes of a block's scales as float32. */
+export const expandedBytes: usize = 128;
+
+/** Writes a block's scales as float32. */
+export function expandScales(to: usize, w: usize): void {
+  for (const end = w + scaleBytes; w < end; w += 8, to += 16) v128.store(to, scales4(w));
+}
+
+/** Four tokens times a block of a panel with n columns, 8 rows after the others; w are its expanded scales. */
+export function tile4<T>(a: usize, b: usize, w: usize, c: usize, n: usize): void {
   const mask = lowerMask();
-  let w = b;
-  b += scaleBytes;
-  for (const end = c + 128; c < end; c += 32, b += 32 / sizeof<T>(), w += 16) {
+  for (const end = c + 128; c < end; c += 32, b += 32 / sizeof<T>(), w += 32) {
     const first = v128.load(a, 16);
     let r00 = v128.shuffle<i32>(first, first, 0, 0, 0, 0), r10 = v128.shuffle<i32>(first, first, 1, 1, 1, 1);
     let r20 = v128.shuffle<i32>(first, first, 2, 2, 2, 2), r30 = v128.shuffle<i32>(first, first, 3, 3, 3, 3);
@@ -136,7 +142,7 @@ export function tile4<T>(a: usize, b: usize, c: usize, n: usize): void {
       s = v128.shuffle<i32>(v, v, 3, 3, 3, 3);
       r30 = dot<T>(s, b0, r30), r31 = dot<T>(s, b1, r31);
     }
-    const w0 = scales4(w), w1 = scales4(w + 8), v = v128.load(a);
+    const w0 = v128.load(w), w1 = v128.load(w, 16), v = v128.load(a);
     let s = v128.shuffle<i32>(v, v, 0, 0, 0, 0);
     v128.store(c, added(v128.load(c), r00, f32x4.mul(s, w0)));
     v128.store(c, added(v128.load(c, 16), r01, f32x4.mul(s, w1)), 16);

@@ -204,37 +204,35 @@ export function product<F>(
   else multiply<i16, F>(packed, tokens, columns, weights, sums, room);
 }
 
-/** Columns whose scales are expanded at a time: the largest block, so that weights from memory come in order. */
+/** Columns that all tokens pass over before the next: the largest block. */
 const stripColumns: usize = 256;
 
-/** `room` is for the expanded scales of a strip. */
+/** The first four tokens leave the scales of a strip in `room`, for the others. */
 function multiply<T, F>(packed: usize, tokens: usize, columns: usize, weights: usize, sums: usize, room: usize): void {
   if (tokens == 1) return tile1x32<T, F>(packed, weights, sums, columns);
-  for (let k: usize = 0, b = weights; k < columns; k += stripColumns) {
-    const n = min(stripColumns, columns - k), outer = b;
-    b += outerBytes<F>();
-    if (tokens > 2) {
-      for (let i: usize = 0, w = b, to = room; i < n; i += groupColumns<F>(), to += expandedBytes<F>()) {
-        expandScales<F>(to, w, outer);
-        w += groupBytes<F>(n - i);
-      }
-    }
+  for (let k: usize = 0; k < columns; k += stripColumns) {
+    const n = min(stripColumns, columns - k), strip = weights + panelBytes<F>(k);
     for (let t: usize = 0; t < tokens; t += 4) {
-      const width = min(4, tokens - t);
+      const width = min(4, tokens - t), c = sums + t * 128;
       const a = packed + t * columns * 4 + (k / groupColumns<F>() * 8 + k * sizeof<T>()) * width;
-      stripProduct<T, F>(a, width, outer, room, sums + t * 128, n);
+      if (width == 1) tile1x32<T, F>(a, strip, c, n);
+      else stripProduct<T, F>(a, width, strip, room, t == 0, c, n);
     }
-    b = outer + panelBytes<F>(n);
   }
 }
 
-/** One, two or four tokens times a strip. */
-function stripProduct<T, F>(a: usize, width: usize, outer: usize, w: usize, c: usize, n: usize): void {
-  if (width == 1) return tile1x32<T, F>(a, outer, c, n);
+/** Two or four tokens times a strip: all rows of a group before the next, so that weights from memory come in order. */
+function stripProduct<T, F>(
+  a: usize, width: usize, outer: usize, w: usize, first: bool, c: usize, n: usize,
+): void {
   for (let b = outer + outerBytes<F>(); n != 0; w += expandedBytes<F>()) {
     const some = min(groupColumns<F>(), n);
-    if (width == 4) tile4<T, F>(a, b + scaleBytes<F>(), w, c, some);
-    else tile2x16<T, F>(a, b, outer, c, some);
+    if (width == 2) {
+      tile2x16<T, F>(a, b, outer, c, some);
+    } else {
+      if (first) expandScales<F>(w, b, outer);
+      tile4<T, F>(a, b + scaleBytes<F>(), w, c, some);
+    }
     a += (8 + some * sizeof<T>()) * width, b += groupBytes<F>(n), n -= some;
   }
 }

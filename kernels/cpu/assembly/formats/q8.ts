@@ -6,7 +6,7 @@
 
 import { Product } from "../../operations";
 import { blockColumns, packTokens, relaxed, weightOffset } from "./int8";
-import { scaleBytes, tile1x32, tile2x16, tile4 } from "./int8_tile";
+import { expandedBytes, expandScales, scaleBytes, tile1x32, tile2x16, tile4 } from "./int8_tile";
 
 /** The tiles call it for a part of a panel too. */
 @inline
@@ -61,24 +61,40 @@ export function packInput(to: usize, op: Product, first: usize, count: usize): v
   packTokens<i16>(to, op, first, count, weightOffset);
 }
 
-export function product(packed: usize, tokens: usize, columns: usize, weights: usize, sums: usize, _room: usize): void {
+export function product(packed: usize, tokens: usize, columns: usize, weights: usize, sums: usize, room: usize): void {
   if (ASC_FEATURE_RELAXED_SIMD) {
-    if (relaxed) return multiply<i8>(packed, tokens, columns, weights, sums);
+    if (relaxed) return multiply<i8>(packed, tokens, columns, weights, sums, room);
   }
-  multiply<i16>(packed, tokens, columns, weights, sums);
+  multiply<i16>(packed, tokens, columns, weights, sums, room);
 }
 
-/** All rows of a block meet the tokens before the next block: so weights that come from memory come in order. */
-function multiply<T>(packed: usize, tokens: usize, columns: usize, weights: usize, sums: usize): void {
-  for (let t: usize = 0; t < tokens; t += 4) {
-    const width = min(4, tokens - t), c = sums + t * 128;
-    let a = packed + t * columns * 4, b = weights;
-    if (width == 1) return tile1x32<T>(a, b, c, columns);
-    for (let k: usize = 0; k < columns; k += blockColumns) {
-      const n = min(blockColumns, columns - k);
-      if (width == 4) tile4<T>(a, b, c, n);
-      else tile2x16<T>(a, b, c, n);
-      a += (8 + n * sizeof<T>()) * width, b += scaleBytes + n * 32;
+/** Columns that all tokens pass over before the next. */
+const stripColumns: usize = 256;
+
+/** The first four tokens leave the scales of a strip in `room`, for the others. */
+function multiply<T>(packed: usize, tokens: usize, columns: usize, weights: usize, sums: usize, room: usize): void {
+  if (tokens == 1) return tile1x32<T>(packed, weights, sums, columns);
+  for (let k: usize = 0; k < columns; k += stripColumns) {
+    const n = min(stripColumns, columns - k), strip = weights + panelBytes(k);
+    for (let t: usize = 0; t < tokens; t += 4) {
+      const width = min(4, tokens - t), c = sums + t * 128;
+      const a = packed + t * columns * 4 + (k / blockColumns * 8 + k * sizeof<T>()) * width;
+      if (width == 1) tile1x32<T>(a, strip, c, n);
+      else stripProduct<T>(a, width, strip, room, t == 0, c, n);
     }
+  }
+}
+
+/** Two or four tokens times a strip: all rows of a block before the next, so that weights from memory come in order. */
+function stripProduct<T>(a: usize, width: usize, b: usize, w: usize, first: bool, c: usize, n: usize): void {
+  for (; n != 0; w += expandedBytes) {
+    const some = min(blockColumns, n);
+    if (width == 2) {
+      tile2x16<T>(a, b, c, some);
+    } else {
+      if (first) expandScales(w, b);
+      tile4<T>(a, b + scaleBytes, w, c, some);
+    }
+    a += (8 + some * sizeof<T>()) * width, b += scaleBytes + some * 32, n -= some;
   }
 }
