@@ -120,7 +120,10 @@ for (const [name, options] of [["a large GPU's kernels", largeGpu], ["the adapte
         });
       assert.ok(await compiled(warmUpPlans({ ...state, ...changes }, software)) > 10);
       const random = new Random(1);
-      const served = Array.from({ length: 300 }, (_, i) => randomPlan(i + 1, state, random));
+      const served = Array.from({ length: 300 }, (_, i): BatchPlan => ({
+        ...randomPlan(i + 1, state, random),
+        ...random.pick([{}, {}, { hidden: "also" as const }, { hidden: "only" as const }]),
+      }));
       assert.equal(await compiled(served), 0);
     });
   }
