@@ -1,15 +1,28 @@
 // The same error in the shape that each API's clients read: OpenAI's `{"error": {…}}`, Anthropic's with a `type` at
 // the top, Ollama's plain text.
 
+import { z } from "zod";
 import type { ApiError, ErrorStatus } from "./errors.ts";
+
+const text = z.string();
 
 /** An API's own shape of errors. */
 export interface ErrorForm {
+  /** In the API's description. */
+  readonly name: string;
+  /** Of the body. */
+  readonly schema: z.ZodType;
   /** The body of an answer. */
   body(error: ApiError, id: string): unknown;
 }
 
-const openai: ErrorForm = { body: (error) => error.body() };
+const openai: ErrorForm = {
+  name: "Error",
+  schema: z.object({
+    error: z.object({ message: text, type: text, param: text.nullable(), code: text.nullable() }),
+  }),
+  body: (error) => error.body(),
+};
 
 const anthropicTypes: Readonly<Record<ErrorStatus, string>> = {
   400: "invalid_request_error",
@@ -26,6 +39,12 @@ const anthropicTypes: Readonly<Record<ErrorStatus, string>> = {
 
 /** The Messages API's. */
 export const anthropicErrors: ErrorForm = {
+  name: "AnthropicError",
+  schema: z.object({
+    type: z.literal("error"),
+    error: z.object({ type: text, message: text }),
+    request_id: text,
+  }),
   body: (error, id) => ({
     type: "error",
     error: {
@@ -40,7 +59,14 @@ export const anthropicErrors: ErrorForm = {
 };
 
 /** Ollama's. */
-export const ollamaErrors: ErrorForm = { body: (error) => ({ error: error.message }) };
+export const ollamaErrors: ErrorForm = {
+  name: "OllamaError",
+  schema: z.object({ error: text }),
+  body: (error) => ({ error: error.message }),
+};
+
+/** All of them. */
+export const errorForms: readonly ErrorForm[] = [openai, anthropicErrors, ollamaErrors];
 
 /** The form of the API that a path belongs to. */
 export function errorForm(path: string): ErrorForm {
