@@ -52,6 +52,25 @@ export abstract class Position {
   protected abstract compute(byte: number): readonly Row[];
 }
 
+/** A position that is no more than what it becomes. */
+class Step extends Position {
+  readonly #next: (byte: number) => readonly Row[];
+
+  constructor(readonly nullable: boolean, next: (byte: number) => readonly Row[]) {
+    super();
+    this.#next = next;
+  }
+
+  protected compute(byte: number): readonly Row[] {
+    return this.#next(byte);
+  }
+}
+
+/** The position that becomes `next(byte)` on a byte; `nullable`: it may be through without another one. */
+export function step(next: (byte: number) => readonly Row[], nullable = false): Position {
+  return new Step(nullable, next);
+}
+
 /** No way on. */
 export const DEAD: readonly Row[] = [];
 /** Through. */

@@ -5,7 +5,7 @@
  */
 import { clampLoops } from "../regex/clamp.ts";
 import type { RegexNode } from "../regex/node.ts";
-import { DEAD, Position, type Row, THROUGH } from "./position.ts";
+import { DEAD, Position, type Row, step, THROUGH } from "./position.ts";
 import type { PositionTable } from "./table.ts";
 
 const SHORT_ESCAPES: ReadonlyMap<number, number> = new Map(
@@ -37,104 +37,101 @@ export function stringContent(table: PositionTable, node: RegexNode): Position {
   );
 }
 
-// Between two characters.
-class TextPosition extends Position {
-  readonly #table: PositionTable;
-  readonly #node: RegexNode;
-  readonly #json: boolean;
-  readonly nullable: boolean;
-
-  constructor(table: PositionTable, node: RegexNode, json: boolean) {
+// Inside a text of the language of `node`, which is the content of a JSON string where `json` says so.
+abstract class InText extends Position {
+  constructor(
+    protected readonly table: PositionTable,
+    protected readonly node: RegexNode,
+    protected readonly json: boolean,
+  ) {
     super();
-    this.#table = table;
-    this.#node = node;
-    this.#json = json;
-    this.nullable = !json && node.nullable;
-  }
-
-  override get free(): number {
-    return this.#json ? this.#table.derivatives.free(this.#node) : 0;
   }
 
   override get insideString(): boolean {
-    return this.#json;
+    return this.json;
   }
 
   override get anyString(): boolean {
-    return this.#json && this.#node === this.#table.regex.all;
+    return this.json && this.node === this.table.regex.all;
   }
 
   override clamped(length: number): Position {
-    if (!this.#json) return this;
-    const node = clampLoops(this.#table.regex, this.#node, length);
-    return node === this.#node ? this : stringContent(this.#table, node);
+    if (!this.json) return this;
+    const node = clampLoops(this.table.regex, this.node, length);
+    return node === this.node ? this : this.at(node);
+  }
+
+  /** This very place inside a string of another language. */
+  protected abstract at(node: RegexNode): Position;
+}
+
+// Between two characters.
+class TextPosition extends InText {
+  get nullable(): boolean {
+    return !this.json && this.node.nullable;
+  }
+
+  override get free(): number {
+    return this.json ? this.table.derivatives.free(this.node) : 0;
+  }
+
+  protected at(node: RegexNode): Position {
+    return stringContent(this.table, node);
   }
 
   protected compute(byte: number): readonly Row[] {
-    const { derivatives } = this.#table;
+    const { derivatives } = this.table;
     if (byte >= 0x80) return this.#lead(byte);
-    if (this.#json) {
-      if (byte === 0x22) return this.#node.nullable ? THROUGH : DEAD;
+    if (this.json) {
+      if (byte === 0x22) return this.node.nullable ? THROUGH : DEAD;
       if (byte === 0x5c) {
-        if (derivatives.liveTransitions(this.#node).to.length === 0) return DEAD;
-        return [[this.#table.get(`e${this.#node.id}`, () => new EscapePosition(this.#table, this.#node))]];
+        if (derivatives.liveTransitions(this.node).to.length === 0) return DEAD;
+        return [[
+          this.table.get(
+            `e${this.node.id}`,
+            () => step((byte) => afterBackslash(this.table, this.node, byte)),
+          ),
+        ]];
       }
       if (byte < 0x20) return DEAD;
     }
-    return after(this.#table, this.#node, byte, this.#json);
+    return after(this.table, this.node, byte, this.json);
   }
 
   #lead(byte: number): readonly Row[] {
     const length = byte < 0xc2 || byte > 0xf4 ? 0 : byte < 0xe0 ? 1 : byte < 0xf0 ? 2 : 3;
     if (length === 0) return DEAD;
     const low = (byte & (0x3f >> length)) << (6 * length);
-    return continued(this.#table, this.#node, low, length, this.#json);
+    return continued(this.table, this.node, low, length, this.json);
   }
 }
 
 // In the middle of a character's UTF-8: code points from `low`, `left` bytes to come.
-class CharPosition extends Position {
+class CharPosition extends InText {
   readonly nullable = false;
-  readonly #table: PositionTable;
-  readonly #node: RegexNode;
   readonly #low: number;
   readonly #left: number;
-  readonly #json: boolean;
 
   constructor(table: PositionTable, node: RegexNode, low: number, left: number, json: boolean) {
-    super();
-    this.#table = table;
-    this.#node = node;
+    super(table, node, json);
     this.#low = low;
     this.#left = left;
-    this.#json = json;
   }
 
-  override get insideString(): boolean {
-    return this.#json;
-  }
-
-  override get anyString(): boolean {
-    return this.#json && this.#node === this.#table.regex.all;
-  }
-
-  override clamped(length: number): Position {
-    if (!this.#json) return this;
-    const node = clampLoops(this.#table.regex, this.#node, length);
-    if (node === this.#node) return this;
-    return continued(this.#table, node, this.#low, this.#left, true)[0]?.[0] ?? this;
+  protected at(node: RegexNode): Position {
+    return continued(this.table, node, this.#low, this.#left, true)[0]?.[0] ?? this;
   }
 
   protected compute(byte: number): readonly Row[] {
     if ((byte & 0xc0) !== 0x80) return DEAD;
     const low = this.#low + ((byte & 0x3f) << (6 * (this.#left - 1)));
-    if (this.#left === 1) return after(this.#table, this.#node, low, this.#json);
+    if (this.#left === 1) return after(this.table, this.node, low, this.json);
     // Overlong forms, surrogates and what lies beyond Unicode.
     if (this.#left === 2 && this.#low < 0x10000 && (low < 0x800 || (low >= 0xd800 && low < 0xe000))) {
       return DEAD;
     }
     if (this.#left === 3 && (low < 0x10000 || low > 0x10ffff)) return DEAD;
-    return continued(this.#table, this.#node, low, this.#left - 1, this.#json);
+    return continued(this.table, this.node, low, this.#left - 1, this.json);
   }
 }
 
@@ -172,40 +169,24 @@ function continued(
 
 // In the middle of a character that leads to `next` whatever the `left` bytes to come are. Most characters do, and one
 // position for all of them keeps a walk over the vocabulary from making one for every two bytes.
-class AnyRestPosition extends Position {
+class AnyRestPosition extends InText {
   readonly nullable = false;
-  readonly #table: PositionTable;
-  readonly #next: RegexNode;
   readonly #left: number;
-  readonly #json: boolean;
 
   constructor(table: PositionTable, next: RegexNode, left: number, json: boolean) {
-    super();
-    this.#table = table;
-    this.#next = next;
+    super(table, next, json);
     this.#left = left;
-    this.#json = json;
   }
 
-  override get insideString(): boolean {
-    return this.#json;
-  }
-
-  override get anyString(): boolean {
-    return this.#json && this.#next === this.#table.regex.all;
-  }
-
-  override clamped(length: number): Position {
-    if (!this.#json) return this;
-    const next = clampLoops(this.#table.regex, this.#next, length);
-    return next === this.#next ? this : anyRest(this.#table, next, this.#left, true)[0]![0]!;
+  protected at(next: RegexNode): Position {
+    return anyRest(this.table, next, this.#left, true)[0]![0]!;
   }
 
   protected compute(byte: number): readonly Row[] {
     if ((byte & 0xc0) !== 0x80) return DEAD;
     return this.#left === 1
-      ? rowsOf(this.#table, this.#next, this.#json)
-      : anyRest(this.#table, this.#next, this.#left - 1, this.#json);
+      ? rowsOf(this.table, this.node, this.json)
+      : anyRest(this.table, this.node, this.#left - 1, this.json);
   }
 }
 
@@ -226,57 +207,32 @@ function rowsOf(table: PositionTable, next: RegexNode, json: boolean): readonly 
   return position === undefined ? THROUGH : [[position]];
 }
 
-// After a backslash.
-class EscapePosition extends Position {
-  readonly nullable = false;
-  readonly #table: PositionTable;
-  readonly #node: RegexNode;
-
-  constructor(table: PositionTable, node: RegexNode) {
-    super();
-    this.#table = table;
-    this.#node = node;
-  }
-
-  protected compute(byte: number): readonly Row[] {
-    const char = SHORT_ESCAPES.get(byte);
-    if (char !== undefined) return after(this.#table, this.#node, char, true);
-    return byte === 0x75 ? hexDigits(this.#table, this.#node, 0, 4, 0) : DEAD;
-  }
+function afterBackslash(table: PositionTable, node: RegexNode, byte: number): readonly Row[] {
+  const char = SHORT_ESCAPES.get(byte);
+  if (char !== undefined) return after(table, node, char, true);
+  return byte === 0x75 ? hexDigits(table, node, 0, 4, 0) : DEAD;
 }
 
 // In the digits of \uXXXX: units from `low`, `left` digits to come; `base` is where an earlier high surrogate leads.
-class HexPosition extends Position {
-  readonly nullable = false;
-  readonly #table: PositionTable;
-  readonly #node: RegexNode;
-  readonly #low: number;
-  readonly #left: number;
-  readonly #base: number;
-
-  constructor(table: PositionTable, node: RegexNode, low: number, left: number, base: number) {
-    super();
-    this.#table = table;
-    this.#node = node;
-    this.#low = low;
-    this.#left = left;
-    this.#base = base;
-  }
-
-  protected compute(byte: number): readonly Row[] {
-    const digit = hexValue(byte);
-    if (digit < 0) return DEAD;
-    const unit = this.#low + digit * 16 ** (this.#left - 1);
-    if (this.#left > 1) return hexDigits(this.#table, this.#node, unit, this.#left - 1, this.#base);
-    if (this.#base > 0) {
-      return isLow(unit) ? after(this.#table, this.#node, this.#base + unit - 0xdc00, true) : DEAD;
-    }
-    if (isLow(unit)) return DEAD;
-    if (unit < 0xd800 || unit > 0xdbff) return after(this.#table, this.#node, unit, true);
-    const base = 0x10000 + ((unit - 0xd800) << 10);
-    if (!this.#table.derivatives.anyWithin(this.#node, base, base + 0x3ff)) return DEAD;
-    return [[pairPosition(this.#table, this.#node, base, 0x5c)]];
-  }
+function afterDigit(
+  table: PositionTable,
+  node: RegexNode,
+  low: number,
+  left: number,
+  base: number,
+  byte: number,
+): readonly Row[] {
+  const digit = hexValue(byte);
+  if (digit < 0) return DEAD;
+  const unit = low + digit * 16 ** (left - 1);
+  if (left > 1) return hexDigits(table, node, unit, left - 1, base);
+  if (base > 0) return isLow(unit) ? after(table, node, base + unit - 0xdc00, true) : DEAD;
+  if (isLow(unit)) return DEAD;
+  if (unit < 0xd800 || unit > 0xdbff) return after(table, node, unit, true);
+  const start = 0x10000 + ((unit - 0xd800) << 10);
+  return table.derivatives.anyWithin(node, start, start + 0x3ff)
+    ? [[betweenPair(table, node, start, 0x5c)]]
+    : DEAD;
 }
 
 function hexDigits(
@@ -303,35 +259,20 @@ function hexDigits(
   }
   if (!viable) return DEAD;
   return [[
-    table.get(`h${node.id},${low},${left},${base}`, () => new HexPosition(table, node, low, left, base)),
+    table.get(
+      `h${node.id},${low},${left},${base}`,
+      () => step((byte) => afterDigit(table, node, low, left, base, byte)),
+    ),
   ]];
 }
 
 // Between the two escapes of a surrogate pair: the backslash, then the u.
-class PairPosition extends Position {
-  readonly nullable = false;
-  readonly #table: PositionTable;
-  readonly #node: RegexNode;
-  readonly #base: number;
-  readonly #wanted: number;
-
-  constructor(table: PositionTable, node: RegexNode, base: number, wanted: number) {
-    super();
-    this.#table = table;
-    this.#node = node;
-    this.#base = base;
-    this.#wanted = wanted;
-  }
-
-  protected compute(byte: number): readonly Row[] {
-    if (byte !== this.#wanted) return DEAD;
-    if (byte === 0x5c) return [[pairPosition(this.#table, this.#node, this.#base, 0x75)]];
-    return hexDigits(this.#table, this.#node, 0, 4, this.#base);
-  }
-}
-
-function pairPosition(table: PositionTable, node: RegexNode, base: number, wanted: number): Position {
-  return table.get(`p${node.id},${base},${wanted}`, () => new PairPosition(table, node, base, wanted));
+function betweenPair(table: PositionTable, node: RegexNode, base: number, wanted: number): Position {
+  return table.get(`p${node.id},${base},${wanted}`, () =>
+    step((byte) => {
+      if (byte !== wanted) return DEAD;
+      return byte === 0x5c ? [[betweenPair(table, node, base, 0x75)]] : hexDigits(table, node, 0, 4, base);
+    }));
 }
 
 function isLow(unit: number): boolean {

@@ -3,7 +3,7 @@
  * other names as strings of the languages of their classes, all at once; a declared name is never written twice. What
  * has been seen is part of the position, which exists only for the combinations that texts come to.
  */
-import { DEAD, Position, type Row, THROUGH } from "../automaton/position.ts";
+import { DEAD, type Position, type Row, step, THROUGH } from "../automaton/position.ts";
 import { stringContent } from "../automaton/text.ts";
 import { GrammarError } from "../errors.ts";
 import { type NameClass, objectProperties } from "../schema/properties.ts";
@@ -105,52 +105,93 @@ export class ObjectRules {
 
   /** Before a name, in a run of white space; `first`: the object may also end. */
   nameAt(progress: Progress, space: number, first: boolean): Position {
-    const key = `on${this.id},${progress.key},${space},${first}`;
-    return this.context.table.get(key, () => new NameStartPosition(this, progress, space, first));
+    return this.#position(`on${progress.key},${space},${first}`, (byte) => {
+      const more = this.#more(space, byte);
+      if (more >= 0) return [[this.nameAt(progress, more, first)]];
+      if (!spaceMayEnd(space)) return DEAD;
+      if (byte === 0x22) return this.#nameRows(progress);
+      return byte === 0x7d && first && this.#mayClose(progress) ? THROUGH : DEAD;
+    });
   }
 
-  /** Inside declared names that agree in `depth` bytes: those from `from` up to `to`. */
-  within(progress: Progress, from: number, to: number, depth: number): Position {
-    const key = `ow${this.id},${progress.key},${from},${to},${depth}`;
-    return this.context.table.get(key, () => new NamePosition(this, progress, from, to, depth));
+  /** Inside declared names that agree in `depth` bytes: those from `first` up to `end`. */
+  #within(progress: Progress, first: number, end: number, depth: number): Position {
+    return this.#position(`ow${progress.key},${first},${end},${depth}`, (byte) => {
+      const { names } = this;
+      const rows: Row[] = [];
+      if (byte === 0x22) {
+        const name = names[first]!; // the shortest comes first
+        if (name.bytes.length === depth && this.#mayAdd(progress, name)) {
+          rows.push([this.#colonAt(this.#added(progress, name), name.value)]);
+        }
+      }
+      let from = first;
+      while (from < end && (names[from]!.bytes[depth] ?? -1) < byte) from++;
+      let to = from;
+      while (to < end && names[to]!.bytes[depth] === byte) to++;
+      if (this.#anyName(progress, from, to)) rows.push([this.#within(progress, from, to, depth + 1)]);
+      return rows;
+    });
   }
 
   /** Between a name and its value. */
-  colonAt(progress: Progress, value: Expression): Position {
-    const key = `oc${this.id},${progress.key},${value.id}`;
-    return this.context.table.get(key, () => new ColonPosition(this, progress, value));
+  #colonAt(progress: Progress, value: Expression): Position {
+    return this.#position(
+      `oc${progress.key},${value.id}`,
+      (byte) => byte === 0x3a ? [[this.#valueAt(progress, value, 0)]] : DEAD,
+    );
   }
 
   /** Before a value, in a run of white space. */
-  valueAt(progress: Progress, value: Expression, space: number): Position {
-    const key = `ov${this.id},${progress.key},${value.id},${space}`;
-    return this.context.table.get(key, () => new ValuePosition(this, progress, value, space));
+  #valueAt(progress: Progress, value: Expression, space: number): Position {
+    return this.#position(`ov${progress.key},${value.id},${space}`, (byte) => {
+      const more = this.#more(space, byte);
+      if (more >= 0) return [[this.#valueAt(progress, value, more)]];
+      if (!spaceMayEnd(space)) return DEAD;
+      const rows = this.context.starts(value).on(byte);
+      return rows.length === 0 ? DEAD : beneath(this.#afterValue(progress, 0), rows);
+    });
   }
 
   /** After a value, in a run of white space. */
-  afterValue(progress: Progress, space: number): Position {
-    const key = `oa${this.id},${progress.key},${space}`;
-    return this.context.table.get(key, () => new AfterValuePosition(this, progress, space));
+  #afterValue(progress: Progress, space: number): Position {
+    return this.#position(`oa${progress.key},${space}`, (byte) => {
+      if (byte === 0x2c) {
+        return space === 0 && this.#mayContinue(progress) ? [[this.nameAt(progress, 0, false)]] : DEAD;
+      }
+      if (!this.#mayClose(progress)) return DEAD;
+      if (byte === 0x7d) return spaceMayEnd(space) ? THROUGH : DEAD;
+      const more = this.#more(space, byte);
+      return more >= 0 ? [[this.#afterValue(progress, more)]] : DEAD;
+    });
+  }
+
+  #position(key: string, next: (byte: number) => readonly Row[]): Position {
+    return this.context.table.get(`${this.id} ${key}`, () => step(next));
+  }
+
+  #more(space: number, byte: number): number {
+    return this.context.style.whitespace === "bounded" ? moreSpace(space, byte) : -1;
   }
 
   /** Whether the object may end here. */
-  mayClose(progress: Progress): boolean {
+  #mayClose(progress: Progress): boolean {
     return progress.missing === 0 && progress.count >= this.#min && progress.satisfied === this.#goal;
   }
 
   /** Whether another property may follow. */
-  mayContinue(progress: Progress): boolean {
-    return this.anyName(progress, 0, this.names.length) || this.mayAddOther(progress);
+  #mayContinue(progress: Progress): boolean {
+    return this.#anyName(progress, 0, this.names.length) || this.#mayAddOther(progress);
   }
 
   /** Whether any of the declared names from `from` up to `to` may follow. */
-  anyName(progress: Progress, from: number, to: number): boolean {
-    for (let i = from; i < to; i++) if (this.mayAdd(progress, this.names[i]!)) return true;
+  #anyName(progress: Progress, from: number, to: number): boolean {
+    for (let i = from; i < to; i++) if (this.#mayAdd(progress, this.names[i]!)) return true;
     return false;
   }
 
   /** Whether a declared name may follow. */
-  mayAdd(progress: Progress, { index, required }: DeclaredName): boolean {
+  #mayAdd(progress: Progress, { index, required }: DeclaredName): boolean {
     if ((progress.seen[index >> 5]! >>> (index & 31) & 1) === 1) return false;
     if (progress.count + 1 + progress.missing - (required ? 1 : 0) > this.#max) return false;
     if (!this.#ordered) return true;
@@ -161,18 +202,18 @@ export class ObjectRules {
   }
 
   /** Whether a name that is not declared may follow. */
-  mayAddOther(progress: Progress): boolean {
+  #mayAddOther(progress: Progress): boolean {
     if (this.#classes.length === 0 || progress.count + 1 + progress.missing > this.#max) return false;
     return !this.#ordered || progress.missing === 0;
   }
 
   /** The rows of a name that begins, after its quote. */
-  nameRows(progress: Progress): readonly Row[] {
+  #nameRows(progress: Progress): readonly Row[] {
     const rows: Row[] = [];
-    if (this.anyName(progress, 0, this.names.length)) {
-      rows.push([this.within(progress, 0, this.names.length, 0)]);
+    if (this.#anyName(progress, 0, this.names.length)) {
+      rows.push([this.#within(progress, 0, this.names.length, 0)]);
     }
-    if (this.mayAddOther(progress)) {
+    if (this.#mayAddOther(progress)) {
       for (const { names, value, satisfies } of this.#classes) {
         const after = this.#intern({
           ...progress,
@@ -180,14 +221,14 @@ export class ObjectRules {
           satisfied: progress.satisfied | satisfies,
           next: this.#ordered ? this.#byIndex.length : 0,
         });
-        rows.push([this.colonAt(after, value), stringContent(this.context.table, names)]);
+        rows.push([this.#colonAt(after, value), stringContent(this.context.table, names)]);
       }
     }
     return rows;
   }
 
   /** What is there once a declared name is. */
-  added(progress: Progress, name: DeclaredName): Progress {
+  #added(progress: Progress, name: DeclaredName): Progress {
     const seen = progress.seen.slice();
     seen[name.index >> 5]! |= 1 << (name.index & 31);
     return this.#intern({
@@ -219,124 +260,4 @@ export class ObjectRules {
 function compareBytes(a: Uint8Array, b: Uint8Array): number {
   for (let i = 0; i < a.length && i < b.length; i++) if (a[i] !== b[i]) return a[i]! - b[i]!;
   return a.length - b.length;
-}
-
-abstract class ObjectPosition extends Position {
-  readonly nullable = false;
-  protected readonly rules: ObjectRules;
-  protected readonly progress: Progress;
-
-  constructor(rules: ObjectRules, progress: Progress) {
-    super();
-    this.rules = rules;
-    this.progress = progress;
-  }
-
-  protected more(space: number, byte: number): number {
-    return this.rules.context.style.whitespace === "bounded" ? moreSpace(space, byte) : -1;
-  }
-}
-
-// Before a name; before the first one, the object may also end.
-class NameStartPosition extends ObjectPosition {
-  readonly #space: number;
-  readonly #first: boolean;
-
-  constructor(rules: ObjectRules, progress: Progress, space: number, first: boolean) {
-    super(rules, progress);
-    this.#space = space;
-    this.#first = first;
-  }
-
-  protected compute(byte: number): readonly Row[] {
-    const space = this.more(this.#space, byte);
-    if (space >= 0) return [[this.rules.nameAt(this.progress, space, this.#first)]];
-    if (!spaceMayEnd(this.#space)) return DEAD;
-    if (byte === 0x22) return this.rules.nameRows(this.progress);
-    return byte === 0x7d && this.#first && this.rules.mayClose(this.progress) ? THROUGH : DEAD;
-  }
-}
-
-class NamePosition extends ObjectPosition {
-  readonly #from: number;
-  readonly #to: number;
-  readonly #depth: number;
-
-  constructor(rules: ObjectRules, progress: Progress, from: number, to: number, depth: number) {
-    super(rules, progress);
-    this.#from = from;
-    this.#to = to;
-    this.#depth = depth;
-  }
-
-  protected compute(byte: number): readonly Row[] {
-    const { names } = this.rules;
-    const rows: Row[] = [];
-    if (byte === 0x22) {
-      const name = names[this.#from]!; // the shortest comes first
-      if (name.bytes.length === this.#depth && this.rules.mayAdd(this.progress, name)) {
-        rows.push([this.rules.colonAt(this.rules.added(this.progress, name), name.value)]);
-      }
-    }
-    let from = this.#from;
-    while (from < this.#to && (names[from]!.bytes[this.#depth] ?? -1) < byte) from++;
-    let to = from;
-    while (to < this.#to && names[to]!.bytes[this.#depth] === byte) to++;
-    if (this.rules.anyName(this.progress, from, to)) {
-      rows.push([this.rules.within(this.progress, from, to, this.#depth + 1)]);
-    }
-    return rows;
-  }
-}
-
-class ColonPosition extends ObjectPosition {
-  readonly #value: Expression;
-
-  constructor(rules: ObjectRules, progress: Progress, value: Expression) {
-    super(rules, progress);
-    this.#value = value;
-  }
-
-  protected compute(byte: number): readonly Row[] {
-    return byte === 0x3a ? [[this.rules.valueAt(this.progress, this.#value, 0)]] : DEAD;
-  }
-}
-
-class ValuePosition extends ObjectPosition {
-  readonly #value: Expression;
-  readonly #space: number;
-
-  constructor(rules: ObjectRules, progress: Progress, value: Expression, space: number) {
-    super(rules, progress);
-    this.#value = value;
-    this.#space = space;
-  }
-
-  protected compute(byte: number): readonly Row[] {
-    const space = this.more(this.#space, byte);
-    if (space >= 0) return [[this.rules.valueAt(this.progress, this.#value, space)]];
-    if (!spaceMayEnd(this.#space)) return DEAD;
-    const rows = this.rules.context.starts(this.#value).on(byte);
-    return rows.length === 0 ? DEAD : beneath(this.rules.afterValue(this.progress, 0), rows);
-  }
-}
-
-class AfterValuePosition extends ObjectPosition {
-  readonly #space: number;
-
-  constructor(rules: ObjectRules, progress: Progress, space: number) {
-    super(rules, progress);
-    this.#space = space;
-  }
-
-  protected compute(byte: number): readonly Row[] {
-    if (byte === 0x2c) {
-      const more = this.#space === 0 && this.rules.mayContinue(this.progress);
-      return more ? [[this.rules.nameAt(this.progress, 0, false)]] : DEAD;
-    }
-    if (!this.rules.mayClose(this.progress)) return DEAD;
-    if (byte === 0x7d) return spaceMayEnd(this.#space) ? THROUGH : DEAD;
-    const space = this.more(this.#space, byte);
-    return space >= 0 ? [[this.rules.afterValue(this.progress, space)]] : DEAD;
-  }
 }

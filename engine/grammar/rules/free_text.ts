@@ -4,7 +4,7 @@
  * as it opens a call, the call is on the schema.
  * Source: Aho, Corasick, Efficient string matching (1975); with the few triggers there are, by their prefixes.
  */
-import { Position, type Row } from "../automaton/position.ts";
+import { type Position, type Row, step } from "../automaton/position.ts";
 import type { PositionTable } from "../automaton/table.ts";
 import { type Term, Terms } from "./term.ts";
 
@@ -41,11 +41,11 @@ export class FreeText {
   /** After `written`, the end of the text that may become a trigger; `mayEnd`: whether no trigger is needed any more. */
   at(written: string, mayEnd: boolean): Position {
     const key = `f${this.#owner},${mayEnd},${written}`;
-    return this.#table.get(key, () => new FreePosition(this, written, mayEnd));
+    return this.#table.get(key, () => step((byte) => this.#rows(written, mayEnd, byte), mayEnd));
   }
 
   /** One byte more, `written` as one character for each byte. */
-  rows(written: string, mayEnd: boolean, byte: number): readonly Row[] {
+  #rows(written: string, mayEnd: boolean, byte: number): readonly Row[] {
     const text = written + String.fromCharCode(byte);
     const rows: Row[] = [];
     let longest = "";
@@ -63,22 +63,5 @@ export class FreeText {
       }
     }
     return rows.length > 0 ? rows : [[this.at(longest, mayEnd)]];
-  }
-}
-
-class FreePosition extends Position {
-  readonly nullable: boolean;
-  readonly #text: FreeText;
-  readonly #written: string;
-
-  constructor(text: FreeText, written: string, mayEnd: boolean) {
-    super();
-    this.#text = text;
-    this.#written = written;
-    this.nullable = mayEnd;
-  }
-
-  protected compute(byte: number): readonly Row[] {
-    return this.#text.rows(this.#written, this.nullable, byte);
   }
 }

@@ -3,7 +3,7 @@
  * alternatives, repetitions, JSON values and free text with tags. Whatever is regular becomes one text while it is
  * built, so stacks are used only for what really nests. Left recursion is turned into repetition beforehand.
  */
-import { Position, type Row } from "../automaton/position.ts";
+import { type Position, type Row, step } from "../automaton/position.ts";
 import type { PositionTable } from "../automaton/table.ts";
 import { plainText } from "../automaton/text.ts";
 import type { RegexNode } from "../regex/node.ts";
@@ -209,7 +209,7 @@ export class Terms {
       case "json": {
         let id = this.#ids.get(term);
         if (id === undefined) this.#ids.set(term, id = this.#table.newOwner());
-        return this.#table.get(`g${id}`, () => new TermPosition(this, term, id));
+        return this.#table.get(`g${id}`, () => this.#step(term, id));
       }
     }
   }
@@ -219,18 +219,22 @@ export class Terms {
     if (from === parts.length) return undefined;
     if (from === parts.length - 1) return this.position(parts[from]!);
     const rest: Term = { kind: "sequence", parts: parts.slice(from) };
-    return this.#table.get(`gs${owner},${from}`, () => new TermPosition(this, rest, this.#table.newOwner()));
+    return this.#table.get(`gs${owner},${from}`, () => this.#step(rest, this.#table.newOwner()));
   }
 
   /** The remaining repetitions. */
   again(owner: number, part: Term, min: number, max: number): Position | undefined {
     if (max === 0) return undefined;
     const rest: Term = { kind: "repeat", part, min, max };
-    return this.#table.get(`gr${owner},${min},${max}`, () => new TermPosition(this, rest, owner));
+    return this.#table.get(`gr${owner},${min},${max}`, () => this.#step(rest, owner));
+  }
+
+  #step(term: Term, owner: number): Position {
+    return step((byte) => this.#rows(term, byte, owner), this.nullable(term));
   }
 
   /** What a term becomes on its first byte. */
-  rows(term: Term, byte: number, owner: number): readonly Row[] {
+  #rows(term: Term, byte: number, owner: number): readonly Row[] {
     switch (term.kind) {
       case "sequence": {
         const rows: Row[] = [];
@@ -257,24 +261,5 @@ export class Terms {
       case "position":
         return this.position(term)?.on(byte) ?? [];
     }
-  }
-}
-
-class TermPosition extends Position {
-  readonly nullable: boolean;
-  readonly #terms: Terms;
-  readonly #term: Term;
-  readonly #owner: number;
-
-  constructor(terms: Terms, term: Term, owner: number) {
-    super();
-    this.#terms = terms;
-    this.#term = term;
-    this.#owner = owner;
-    this.nullable = terms.nullable(term);
-  }
-
-  protected compute(byte: number): readonly Row[] {
-    return this.#terms.rows(this.#term, byte, this.#owner);
   }
 }
