@@ -14,10 +14,17 @@ import type { BatchPlan, StepResult } from "../kernels/plan.ts";
 import type { StateSizes } from "./model/decoder.ts";
 import type { DevicePlace } from "../kernels/ops.ts";
 import type { SchedulerConfig, SchedulerCounters, SchedulerState } from "./scheduler/config.ts";
+import type { Tagged } from "./tagged.ts";
 import type { AttachQuestion, Probe, ProbeProgress } from "./workers/protocol.ts";
 
 /** Unique per engine. */
 export type RequestId = string;
+
+/** A question to a worker, or its answer, which repeats the number. */
+export type Call<Type extends string, Fields = unknown> = Tagged<Type, Fields & { call: number }>;
+
+/** Answers that most workers may give. */
+export type Common = Call<"failed", { message: string }> | Call<"pong">;
 
 /** A message of a conversation, as chat templates expect it; content is text by the time it gets here. */
 export interface ChatMessage {
@@ -31,67 +38,43 @@ export interface ChatMessage {
 
 /** What is to be continued. */
 export type PromptInput =
-  | {
-    readonly type: "text";
-    readonly text: string;
-    /** Default true. */
-    readonly addSpecialTokens?: boolean;
-    /** Special tokens that it spells are plain text. */
-    readonly foreign?: boolean;
-  }
-  | { readonly type: "ids"; readonly ids: Uint32Array }
-  | {
-    readonly type: "chat";
-    readonly messages: readonly ChatMessage[];
-    readonly tools?: readonly unknown[];
+  /** Special tokens go around it unless `addSpecialTokens` is false; with `foreign`, those it spells are plain text. */
+  | Tagged<"text", { text: string; addSpecialTokens?: boolean; foreign?: boolean }>
+  | Tagged<"ids", { ids: Uint32Array }>
+  | Tagged<"chat", {
+    messages: readonly ChatMessage[];
+    tools?: readonly unknown[];
     /** Continue the last (assistant) message instead of beginning a new one. */
-    readonly continueFinal?: boolean;
+    continueFinal?: boolean;
     /** What the answer begins with already: a forced tool call. */
-    readonly answerStart?: string;
+    answerStart?: string;
     /** Extra variables for the template, for example `enable_thinking`. */
-    readonly templateArgs?: Readonly<Record<string, unknown>>;
-  };
+    templateArgs?: Readonly<Record<string, unknown>>;
+  }>;
 
 /** main → tokenizer */
 export type ToTokenizer =
-  | {
-    readonly type: "generate";
-    readonly input: PromptInput;
-    /** Separates cached prefixes of different tenants; "" shares. */
-    readonly salt: string;
-    /** Whose requests they are, for fairness. */
-    readonly client: string;
-    /** The generations that continue this prompt: it is encoded once for all of them. */
-    readonly requests: readonly { readonly id: RequestId; readonly params: SamplingParams }[];
-  }
-  | { readonly type: "abort"; readonly id: RequestId }
+  /** The generations of `requests` continue this prompt: it is encoded once for all of them. */
+  | Tagged<
+    "generate",
+    Omit<RequestSpec, "id" | "ids" | "params"> & {
+      input: PromptInput;
+      requests: readonly Pick<RequestSpec, "id" | "params">[];
+    }
+  >
+  | Tagged<"abort", { id: RequestId }>
   | Probe
-  | { readonly type: "encode"; readonly call: number; readonly input: PromptInput }
-  | {
-    readonly type: "decode";
-    readonly call: number;
-    readonly ids: Uint32Array;
-    readonly skipSpecialTokens: boolean;
-  };
+  | Call<"encode", { input: PromptInput }>
+  | Call<"decode", { ids: Uint32Array; skipSpecialTokens: boolean }>;
 
 /** tokenizer → main */
 export type FromTokenizer =
-  | { readonly type: "accepted"; readonly id: RequestId; readonly promptIds: Uint32Array }
-  | { readonly type: "rejected"; readonly id: RequestId; readonly finish: FinishReason & { type: "error" } }
+  | Tagged<"accepted", { id: RequestId; promptIds: Uint32Array }>
+  | Tagged<"rejected", { id: RequestId; finish: FinishReason & { type: "error" } }>
   /** `rendered` is the prompt's text, after the template. */
-  | {
-    readonly type: "encoded";
-    readonly call: number;
-    readonly ids: Uint32Array;
-    readonly rendered: string | null;
-  }
-  | { readonly type: "decoded"; readonly call: number; readonly text: string }
-  | {
-    readonly type: "failed";
-    readonly call: number;
-    readonly code: ErrorCode;
-    readonly message: string;
-  };
+  | Call<"encoded", { ids: Uint32Array; rendered: string | null }>
+  | Call<"decoded", { text: string }>
+  | Call<"failed", { code: ErrorCode; message: string }>;
 
 /** A request for the scheduler. */
 export interface RequestSpec {
@@ -109,11 +92,11 @@ export interface RequestSpec {
 
 /** tokenizer → scheduler ("request", "abort") and detokenizer → scheduler ("stopped") */
 export type ToScheduler =
-  | { readonly type: "request" } & RequestSpec
-  | { readonly type: "abort"; readonly id: RequestId }
+  | Tagged<"request", RequestSpec>
+  | Tagged<"abort", { id: RequestId }>
   | Probe
   /** The detokenizer has seen a stop string and has already told the client; release what the request holds. */
-  | { readonly type: "stopped"; readonly id: RequestId };
+  | Tagged<"stopped", { id: RequestId }>;
 
 /** What happened to one request in one step. */
 export interface TokenUpdate {
@@ -181,17 +164,12 @@ export type FromExecutor = { readonly type: "result"; readonly result: StepResul
 
 /** Questions from the main process to a worker, each answered once with the same `call`. */
 export type SchedulerQuestion =
-  | {
-    readonly type: "init";
-    readonly call: number;
-    readonly config: SchedulerConfig;
-    readonly ports: SchedulerPorts;
-  }
-  | { readonly type: "counters"; readonly call: number }
+  | Call<"init", { config: SchedulerConfig; ports: SchedulerPorts }>
+  | Call<"counters">
   /** For people to look at. */
-  | { readonly type: "inspect"; readonly call: number }
+  | Call<"inspect">
   /** Empties the prefix cache; refused (false) while requests run. */
-  | { readonly type: "flush"; readonly call: number }
+  | Call<"flush">
   | AttachQuestion;
 
 /** The scheduler's ends of its channels. */
@@ -206,17 +184,12 @@ export interface SchedulerPorts {
 
 /** scheduler worker → main */
 export type SchedulerAnswer =
-  | { readonly type: "ready"; readonly call: number }
-  | {
-    readonly type: "counters";
-    readonly call: number;
-    readonly counters: SchedulerCounters;
-    readonly probes: ProbeProgress;
-  }
-  | { readonly type: "inspected"; readonly call: number; readonly state: SchedulerState }
-  | { readonly type: "flushed"; readonly call: number; readonly done: boolean }
+  | Call<"ready">
+  | Call<"counters", { counters: SchedulerCounters; probes: ProbeProgress }>
+  | Call<"inspected", { state: SchedulerState }>
+  | Call<"flushed", { done: boolean }>
   /** Those of `live` that will bring no more news. */
-  | { readonly type: "attached"; readonly call: number; readonly lost: readonly RequestId[] };
+  | Call<"attached", { lost: readonly RequestId[] }>;
 
 /** What one rank's executor is started with. */
 export interface ExecutorSetup {
@@ -245,38 +218,40 @@ export interface ExecutorReady
 
 /** main → executor worker */
 export type ExecutorQuestion =
-  | { readonly type: "init"; readonly call: number; readonly setup: ExecutorSetup }
-  | { readonly type: "ping"; readonly call: number }
+  | Call<"init", { setup: ExecutorSetup }>
+  | Call<"ping">
   /** Finish what runs, start nothing more; with `release`, destroy the device. */
-  | { readonly type: "close"; readonly call: number; readonly release: boolean };
+  | Call<"close", { release: boolean }>;
 
 /** executor worker → main; progress may come at any time before "ready". */
 export type ExecutorAnswer =
-  | { readonly type: "progress"; readonly progress: StartProgress }
-  | { readonly type: "ready"; readonly call: number; readonly ready: ExecutorReady }
-  | { readonly type: "failed"; readonly call: number; readonly message: string }
-  | { readonly type: "pong"; readonly call: number }
-  | { readonly type: "closed"; readonly call: number };
+  | Tagged<"progress", { progress: StartProgress }>
+  | Call<"ready", { ready: ExecutorReady }>
+  | Call<"closed">
+  | Common;
+
+/** What tokenizer and detokenizer are started with. */
+export interface TextSetup {
+  /** Where the tokenizer's files are; null for none: token ids in and out. */
+  readonly modelDir: string | null;
+  /** Most tokens of prompt and output together. */
+  readonly contextLength: number;
+  /** Rows of the model's embedding table. */
+  readonly vocabSize: number;
+  /** Whether messages may spell special tokens. */
+  readonly allowSpecialTokens: boolean;
+}
+
+/** Their ends of their channels. */
+export interface TextPorts {
+  /** To and from the main process. */
+  readonly main: MessagePort;
+  /** To the scheduler, and from it to the detokenizer. */
+  readonly scheduler: MessagePort;
+}
 
 /** main → tokenizer worker */
-export type TokenizerQuestion =
-  | {
-    readonly type: "init";
-    readonly call: number;
-    /** Where the tokenizer's files are; null for none (token ids only). */
-    readonly modelDir: string | null;
-    readonly contextLength: number;
-    /** Rows of the model's embedding table. */
-    readonly vocabSize: number;
-    /** Whether messages may contain special tokens. */
-    readonly allowSpecialTokens: boolean;
-    readonly ports: {
-      /** ToTokenizer / FromTokenizer */
-      readonly main: MessagePort;
-      readonly scheduler: MessagePort;
-    };
-  }
-  | { readonly type: "ping"; readonly call: number };
+export type TokenizerQuestion = Call<"init", TextSetup & { ports: TextPorts }> | Call<"ping">;
 
 /** What the tokenizer turned out to be. */
 export interface TokenizerReady extends Pick<ModelInfo, "hasTokenizer" | "chatTemplate" | "templateProblem"> {
@@ -290,28 +265,15 @@ export interface TokenizerReady extends Pick<ModelInfo, "hasTokenizer" | "chatTe
 
 /** tokenizer worker → main */
 export type TokenizerAnswer =
-  | { readonly type: "ready"; readonly call: number; readonly ready: TokenizerReady }
-  | { readonly type: "failed"; readonly call: number; readonly message: string }
-  | { readonly type: "pong"; readonly call: number };
+  | Call<"ready", { ready: TokenizerReady }>
+  | Common;
 
 /** main → detokenizer worker */
 export type DetokenizerQuestion =
-  | {
-    readonly type: "init";
-    readonly call: number;
-    /** Null: texts are empty. */
-    readonly modelDir: string | null;
-    readonly ports: {
-      /** FromDetokenizer */
-      readonly main: MessagePort;
-      /** ToDetokenizer / ToScheduler */
-      readonly scheduler: MessagePort;
-    };
-  }
-  | { readonly type: "ping"; readonly call: number };
+  | Call<"init", Pick<TextSetup, "modelDir"> & { ports: TextPorts }>
+  | Call<"ping">;
 
 /** detokenizer worker → main */
 export type DetokenizerAnswer =
-  | { readonly type: "ready"; readonly call: number }
-  | { readonly type: "failed"; readonly call: number; readonly message: string }
-  | { readonly type: "pong"; readonly call: number };
+  | Call<"ready">
+  | Common;

@@ -3,6 +3,7 @@
 // names that no template can write.
 
 import { parse, tokenize } from "@huggingface/jinja";
+import type { Tagged } from "../tagged.ts";
 import { TemplateError } from "./budget.ts";
 
 /** A name. */
@@ -33,76 +34,35 @@ export type Parameter = Identifier | {
 
 /** A statement or expression. */
 export type Node =
-  | { readonly type: "Program"; readonly body: readonly Node[] }
-  | {
-    readonly type: "If";
-    readonly test: Node;
-    readonly body: readonly Node[];
-    readonly alternate: readonly Node[];
-  }
-  | {
-    readonly type: "For";
-    readonly loopvar: Node;
-    readonly iterable: Node;
-    readonly body: readonly Node[];
-    readonly defaultBlock: readonly Node[];
-  }
-  | {
-    readonly type: "Set";
-    readonly assignee: Node;
-    readonly value: Node | null;
-    readonly body: readonly Node[];
-  }
-  | {
-    readonly type: "Macro";
-    readonly name: Identifier;
-    readonly args: readonly Parameter[];
-    readonly body: readonly Node[];
-  }
-  | {
-    readonly type: "CallStatement";
-    readonly call: Call;
-    readonly callerArgs: readonly Parameter[] | null;
-    readonly body: readonly Node[];
-  }
-  | { readonly type: "FilterStatement"; readonly filter: Identifier | Call; readonly body: readonly Node[] }
+  | Tagged<"Program", { body: readonly Node[] }>
+  | Tagged<"If", { test: Node; body: readonly Node[]; alternate: readonly Node[] }>
+  | Tagged<"For", { loopvar: Node; iterable: Node; body: readonly Node[]; defaultBlock: readonly Node[] }>
+  | Tagged<"Set", { assignee: Node; value: Node | null; body: readonly Node[] }>
+  | Tagged<"Macro", { name: Identifier; args: readonly Parameter[]; body: readonly Node[] }>
+  | Tagged<"CallStatement", { call: Call; callerArgs: readonly Parameter[] | null; body: readonly Node[] }>
+  | Tagged<"FilterStatement", { filter: Identifier | Call; body: readonly Node[] }>
   | { readonly type: "Break" }
   | { readonly type: "Continue" }
   | { readonly type: "Comment" }
-  | { readonly type: "IntegerLiteral"; readonly value: number }
-  | { readonly type: "FloatLiteral"; readonly value: number }
-  | { readonly type: "StringLiteral"; readonly value: string }
-  | { readonly type: "ArrayLiteral"; readonly value: readonly Node[] }
-  | { readonly type: "TupleLiteral"; readonly value: readonly Node[] }
-  | { readonly type: "ObjectLiteral"; readonly value: ReadonlyMap<Node, Node> }
+  | Tagged<"IntegerLiteral", { value: number }>
+  | Tagged<"FloatLiteral", { value: number }>
+  | Tagged<"StringLiteral", { value: string }>
+  | Tagged<"ArrayLiteral", { value: readonly Node[] }>
+  | Tagged<"TupleLiteral", { value: readonly Node[] }>
+  | Tagged<"ObjectLiteral", { value: ReadonlyMap<Node, Node> }>
   | Identifier
   | Call
-  | {
-    readonly type: "MemberExpression";
-    readonly object: Node;
-    readonly property: Node;
-    readonly computed: boolean;
-  }
-  | { readonly type: "SliceExpression"; readonly start?: Node; readonly stop?: Node; readonly step?: Node }
-  | { readonly type: "UnaryExpression"; readonly operator: Operator; readonly argument: Node }
-  | {
-    readonly type: "BinaryExpression";
-    readonly operator: Operator;
-    readonly left: Node;
-    readonly right: Node;
-  }
-  | { readonly type: "FilterExpression"; readonly operand: Node; readonly filter: Identifier | Call }
-  | {
-    readonly type: "TestExpression";
-    readonly operand: Node;
-    readonly negate: boolean;
-    readonly test: Identifier;
-  }
-  | { readonly type: "SelectExpression"; readonly lhs: Node; readonly test: Node }
-  | { readonly type: "Ternary"; readonly condition: Node; readonly trueExpr: Node; readonly falseExpr: Node }
-  | { readonly type: "KeywordArgumentExpression"; readonly key: Identifier; readonly value: Node }
-  | { readonly type: "SpreadExpression"; readonly argument: Node }
-  | { readonly type: "KeywordSpreadExpression"; readonly argument: Node };
+  | Tagged<"MemberExpression", { object: Node; property: Node; computed: boolean }>
+  | Tagged<"SliceExpression", { start?: Node; stop?: Node; step?: Node }>
+  | Tagged<"UnaryExpression", { operator: Operator; argument: Node }>
+  | Tagged<"BinaryExpression", { operator: Operator; left: Node; right: Node }>
+  | Tagged<"FilterExpression", { operand: Node; filter: Identifier | Call }>
+  | Tagged<"TestExpression", { operand: Node; negate: boolean; test: Identifier }>
+  | Tagged<"SelectExpression", { lhs: Node; test: Node }>
+  | Tagged<"Ternary", { condition: Node; trueExpr: Node; falseExpr: Node }>
+  | Tagged<"KeywordArgumentExpression", { key: Identifier; value: Node }>
+  | Tagged<"SpreadExpression", { argument: Node }>
+  | Tagged<"KeywordSpreadExpression", { argument: Node }>;
 
 /** A whole template. */
 export type Program = Extract<Node, { type: "Program" }>;

@@ -7,6 +7,7 @@ import type {
   FromDetokenizer,
   FromTokenizer,
   RequestId,
+  TextSetup,
   TokenizerAnswer,
   TokenizerReady,
   ToTokenizer,
@@ -14,18 +15,6 @@ import type {
 import type { Fault } from "./fault.ts";
 import { WorkerHandle } from "./handle.ts";
 import type { AttachQuestion, TextWorkerName } from "./protocol.ts";
-
-/** What both are started with. */
-export interface TextSetup {
-  /** Where the tokenizer's files are; null for none. */
-  readonly modelDir: string | null;
-  /** Most tokens of prompt and output together. */
-  readonly contextLength: number;
-  /** Rows of the model's embedding table. */
-  readonly vocabSize: number;
-  /** Whether messages may spell special tokens. */
-  readonly allowSpecialTokens: boolean;
-}
 
 /** Who reads what they send, and is told when one is lost. */
 export interface TextListener {
