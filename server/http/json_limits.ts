@@ -54,3 +54,13 @@ export function isSmall(value: unknown, most: number): boolean {
   }
   return true;
 }
+
+/** The object that a JSON text of a model's is; null where it is something else, or was cut off. */
+export function objectOf(text: string): Readonly<Record<string, unknown>> | null {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : null;
+  } catch {
+    return null;
+  }
+}

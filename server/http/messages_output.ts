@@ -2,6 +2,7 @@
 
 import type { AnswerPart } from "./answer_parser.ts";
 import { newCallId } from "./chat_choice.ts";
+import { objectOf } from "./json_limits.ts";
 import { namedEvent } from "./sse.ts";
 
 /** A block of the answer. */
@@ -96,16 +97,6 @@ function blockOf(open: Open): AnswerBlock {
     case "thinking":
       return { type: "thinking", thinking: open.text, signature };
     case "tool_use":
-      return { type: "tool_use", id: open.id, name: open.name, input: inputOf(open.text) };
-  }
-}
-
-/** The arguments as an object; an answer that was cut off in the middle of them has none. */
-function inputOf(args: string): unknown {
-  try {
-    const value: unknown = JSON.parse(args);
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
-  } catch {
-    return {};
+      return { type: "tool_use", id: open.id, name: open.name, input: objectOf(open.text) ?? {} };
   }
 }

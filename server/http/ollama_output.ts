@@ -5,6 +5,7 @@ import type { AnswerEnd, AnswerEvent, SingleAnswer } from "./chat_run.ts";
 import { newCallId } from "./chat_choice.ts";
 import { ollamaErrors } from "./error_forms.ts";
 import { ApiError } from "./errors.ts";
+import { objectOf } from "./json_limits.ts";
 import type { Run, RunEvent } from "./run.ts";
 import type { StreamForm } from "./sse.ts";
 
@@ -57,7 +58,7 @@ export class OllamaAnswer {
     if (this.#call === null) return;
     const { id, index, name, text } = this.#call;
     this.#call = null;
-    yield { tool_calls: [{ id, function: { index, name, arguments: objectOf(text) } }] };
+    yield { tool_calls: [{ id, function: { index, name, arguments: objectOf(text) ?? {} } }] };
   }
 
   /** A line in the middle, or the whole answer's text. */
@@ -141,14 +142,4 @@ function line(value: unknown): string {
 /** Milliseconds in whole nanoseconds. */
 export function nanoseconds(milliseconds: number): number {
   return Math.max(0, Math.round(milliseconds * 1e6));
-}
-
-/** Arguments as an object; an answer that was cut off in the middle of them has none. */
-function objectOf(text: string): unknown {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null ? value : {};
-  } catch {
-    return {};
-  }
 }

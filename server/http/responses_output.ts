@@ -1,6 +1,7 @@
 // The output of /v1/responses: items that open, grow and close, and the events that tell of it. The final object has
 // the same items with the same ids, streaming or not.
 
+import { objectOf } from "./json_limits.ts";
 import type { AnswerEvent } from "./chat_run.ts";
 import { newCallId } from "./chat_choice.ts";
 import { type NamedTool, sealed } from "./responses_input.ts";
@@ -214,11 +215,6 @@ function textName(type: "reasoning" | "message"): string {
 
 /** The text inside `{"input": "…"}`; what is something else stays as the model wrote it. */
 function customInput(args: string): string {
-  try {
-    const value: unknown = JSON.parse(args);
-    const input: unknown = typeof value === "object" && value !== null ? Reflect.get(value, "input") : null;
-    return typeof input === "string" ? input : args;
-  } catch {
-    return args;
-  }
+  const input = objectOf(args)?.["input"];
+  return typeof input === "string" ? input : args;
 }

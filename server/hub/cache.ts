@@ -15,6 +15,7 @@ import {
   repositoryFolder,
 } from "./names.ts";
 import { type HubSource, pull, type PullOptions } from "./pull.ts";
+import { sizeOf } from "./store.ts";
 
 /** A model in a cache. */
 export interface CachedModel {
@@ -165,7 +166,7 @@ async function describe(name: string, source: HubSource, directory: string): Pro
   }
   let bytes = 0;
   for (const file of await entries(directory)) {
-    bytes += (await Deno.stat(`${directory}/${file}`).catch(() => null))?.size ?? 0;
+    bytes += await sizeOf(`${directory}/${file}`).catch(() => null) ?? 0;
   }
   return { name, source, directory, bytes, architecture, types, problem };
 }
@@ -189,10 +190,5 @@ async function entries(directory: string): Promise<string[]> {
 }
 
 async function has(path: string): Promise<boolean> {
-  try {
-    await Deno.stat(path);
-    return true;
-  } catch {
-    return false;
-  }
+  return await sizeOf(path).catch(() => null) !== null;
 }

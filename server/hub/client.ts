@@ -1,6 +1,7 @@
 // HTTP for hubs: the token goes to the hub's own host and nowhere else, redirects are followed by hand to make sure
 // of it, and what may pass (a broken connection, a busy server, a rate limit) is tried again.
 
+import { setTimeout as wait } from "node:timers/promises";
 import { ModelError } from "../../engine/model/json.ts";
 
 /** How often and how long to try again. */
@@ -89,17 +90,9 @@ export class HubClient {
   /** Waits before the next try, as long as the server asked for, or longer each time. */
   async pause(tries: number, error: PassingError): Promise<void> {
     const delay = error.retryAfter ?? this.retry.delay * 2 ** (tries - 1);
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, Math.min(delay, this.retry.longestDelay));
-    const abort = () => reject(this.signal?.reason);
-    this.signal?.addEventListener("abort", abort, { once: true });
-    if (this.signal?.aborted) abort();
-    try {
-      await promise;
-    } finally {
-      clearTimeout(timer);
-      this.signal?.removeEventListener("abort", abort);
-    }
+    const options = this.signal ? { signal: this.signal } : {};
+    await wait(Math.min(delay, this.retry.longestDelay), undefined, options).catch(() => {});
+    this.signal?.throwIfAborted();
   }
 
   /**

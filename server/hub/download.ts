@@ -9,6 +9,7 @@ import { ModelError } from "../../engine/model/json.ts";
 import { firstLine, type HubClient, PassingError } from "./client.ts";
 import { Parts } from "./parts.ts";
 import { refusal, type RemoteFile } from "./sources.ts";
+import { sizeOf } from "./store.ts";
 
 /** Bytes of a segment between two notes of how far it is. */
 const noteBytes = 8 << 20;
@@ -63,7 +64,7 @@ export async function downloadFile(download: Download): Promise<void> {
   const notes = `${data}.json`;
   using lock = await Deno.open(download.lock, { write: true, create: true });
   await lock.lock(true);
-  if (await exists(target)) return onBytes(file.size); // another process was faster
+  if (await sizeOf(target) !== null) return onBytes(file.size); // another process was faster
   for (let round = 0;; round++) {
     const parts = await Parts.read(notes, file.size, download.segmentBytes);
     await setLength(data, file.size);
@@ -97,16 +98,6 @@ async function setLength(path: string, length: number): Promise<void> {
 async function allOf(tasks: readonly Promise<void>[]): Promise<unknown[]> {
   const results = await Promise.allSettled(tasks);
   return results.flatMap((result) => result.status === "rejected" ? [result.reason] : []);
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await Deno.stat(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
 }
 
 /** Hash of a file's content, as the hub computes it. */

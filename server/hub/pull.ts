@@ -72,28 +72,19 @@ export async function pull(nameOrAddress: string, options: PullOptions = {}): Pr
   const failure = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, failure.signal]) : failure.signal;
   const { retry = defaultRetry } = options;
-  switch (source) {
-    case "huggingface": {
-      const endpoint = env("HF_ENDPOINT") ?? "https://huggingface.co";
-      const client = new HubClient(endpoint, await findToken(env), retry, signal);
-      options.onContact?.(client.endpoint.host, name);
-      const model = await listHuggingFace(client, name, revision);
-      const store = await HuggingFaceStore.open(huggingFaceCache(env), repositoryFolder(name), model.commit);
-      await fetchAll(client, name, model, store, failure, options);
-      if (revision !== model.commit) await store.writeRef(revision);
-      return store.directory;
-    }
-    case "modelscope": {
-      const endpoint = env("MODELSCOPE_ENDPOINT") ?? "https://www.modelscope.cn";
-      const client = new HubClient(endpoint, null, retry, signal);
-      options.onContact?.(client.endpoint.host, name);
-      const model = await listModelScope(client, name, revision);
-      const store = new PlainStore(`${modelScopeCache(env)}/${name}`);
-      await Deno.mkdir(store.directory, { recursive: true });
-      await fetchAll(client, name, model, store, failure, options);
-      return store.directory;
-    }
-  }
+  const isModelScope = source === "modelscope";
+  const endpoint = isModelScope
+    ? env("MODELSCOPE_ENDPOINT") ?? "https://www.modelscope.cn"
+    : env("HF_ENDPOINT") ?? "https://huggingface.co";
+  const client = new HubClient(endpoint, isModelScope ? null : await findToken(env), retry, signal);
+  options.onContact?.(client.endpoint.host, name);
+  const model = await (isModelScope ? listModelScope : listHuggingFace)(client, name, revision);
+  const store = isModelScope
+    ? await PlainStore.open(`${modelScopeCache(env)}/${name}`)
+    : await HuggingFaceStore.open(huggingFaceCache(env), repositoryFolder(name), model.commit);
+  await fetchAll(client, name, model, store, failure, options);
+  await store.complete(revision);
+  return store.directory;
 }
 
 /** HF_TOKEN, or what `hf auth login` has left. */

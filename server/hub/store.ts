@@ -14,6 +14,8 @@ export interface Store {
   lock(file: RemoteFile): string;
   /** Called when the target is there: makes the file appear in the folder. */
   publish(file: RemoteFile): Promise<void>;
+  /** Called when all files of a revision are there. */
+  complete(revision: string): Promise<void>;
 }
 
 /** Hugging Face's cache: content by hash, named by links of a snapshot. */
@@ -71,7 +73,8 @@ export class HuggingFaceStore implements Store {
   }
 
   /** Remembers which commit a branch stood for; written last, so that it names complete snapshots. */
-  async writeRef(revision: string): Promise<void> {
+  async complete(revision: string): Promise<void> {
+    if (revision === this.#commit) return;
     const path = `${this.#root}/refs/${revision}`;
     await Deno.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
     await Deno.writeTextFile(path, this.#commit);
@@ -80,8 +83,13 @@ export class HuggingFaceStore implements Store {
 
 /** ModelScope's cache: the files in a folder. */
 export class PlainStore implements Store {
+  private constructor(readonly directory: string) {}
+
   /** `directory` is the model's. */
-  constructor(readonly directory: string) {}
+  static async open(directory: string): Promise<PlainStore> {
+    await Deno.mkdir(directory, { recursive: true });
+    return new PlainStore(directory);
+  }
 
   async has(file: RemoteFile): Promise<boolean> {
     const target = this.target(file);
@@ -100,9 +108,12 @@ export class PlainStore implements Store {
   async publish(file: RemoteFile): Promise<void> {
     await Deno.remove(this.lock(file)).catch(() => {}); // who waits for it will find the file
   }
+
+  async complete(): Promise<void> {}
 }
 
-async function sizeOf(path: string): Promise<number | null> {
+/** Bytes of a file; null where there is none. */
+export async function sizeOf(path: string): Promise<number | null> {
   try {
     return (await Deno.stat(path)).size;
   } catch (error) {

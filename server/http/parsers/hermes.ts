@@ -2,7 +2,7 @@
 // tool calls while the answer streams. As soon as the name is known the call is announced, and its arguments follow
 // as they are written. A block that is no call of a known tool is given back as text, never dropped.
 
-import { jsonProblem } from "../json_limits.ts";
+import { jsonProblem, objectOf } from "../json_limits.ts";
 import { content, contentUntil, jsonArguments, type Pieces } from "./call_pieces.ts";
 import { jsonHeader, matched } from "./sequence.ts";
 import { type Incoming, StreamParser, takeUntil } from "./streaming.ts";
@@ -60,15 +60,8 @@ function* hermesCalls(text: Incoming, names: ReadonlySet<string>): Pieces {
 
 function parsedCall(block: string): { readonly name: string; readonly arguments: string } | null {
   if (jsonProblem(block) !== null) return null;
-  let value: unknown;
-  try {
-    value = JSON.parse(block);
-  } catch {
-    return null;
-  }
-  if (typeof value !== "object" || value === null) return null;
-  const name: unknown = Reflect.get(value, "name");
-  const args: unknown = Reflect.get(value, "arguments") ?? Reflect.get(value, "parameters") ?? {};
+  const call = objectOf(block);
+  const name = call?.["name"], args = call?.["arguments"] ?? call?.["parameters"] ?? {};
   if (typeof name !== "string") return null;
   if (typeof args === "string") return { name, arguments: args };
   return typeof args === "object" ? { name, arguments: JSON.stringify(args) } : null;
