@@ -5,7 +5,7 @@ import type { FinishReason } from "../../engine/params.ts";
 import type { PromptInput } from "../../engine/messages.ts";
 import { AnswerParser, type AnswerParsing, type AnswerPart } from "./answer_parser.ts";
 import { chatInput, promptWithStart } from "./conversation.ts";
-import { ApiError } from "./errors.ts";
+import { invalid } from "./errors.ts";
 import { choiceParams, samplingParams } from "./params.ts";
 import { Run, type RunEvent, type RunOwner } from "./run.ts";
 import type { ChatRequest } from "./schemas/chat.ts";
@@ -76,7 +76,7 @@ export async function startChat(
     grammar,
   );
   if (params.maxTokens === 0) {
-    throw new ApiError(400, "max_tokens: must be at least 1", { param: "max_tokens", code: "invalid_value" });
+    throw invalid("max_tokens", "max_tokens: must be at least 1");
   }
   const run = new Run(service, service.readyEngine, owner, [{
     input,

@@ -4,7 +4,7 @@ import { Hono } from "hono";
 import { answer, type AnswerForm, type AppEnv } from "./answer.ts";
 import { readJson } from "./body.ts";
 import type { ServedEngine } from "./engine_api.ts";
-import { ApiError } from "./errors.ts";
+import { ApiError, invalid } from "./errors.ts";
 import {
   choiceParams,
   promptTokens,
@@ -85,13 +85,10 @@ function promptInputs(request: CompletionRequest, engine: ServedEngine): Complet
     if (engine.model.hasTokenizer) {
       return { type: "text", text: each, addSpecialTokens: request.add_special_tokens ?? true };
     }
-    throw new ApiError(
-      400,
+    throw invalid(
+      "prompt",
       "a text prompt needs a tokenizer, and the server was started without one; send ids",
-      {
-        param: "prompt",
-        code: "no_tokenizer",
-      },
+      "no_tokenizer",
     );
   };
   const ids = (each: readonly number[]): CompletionPrompt => ({

@@ -3,7 +3,7 @@
 
 import type { ModelInfo } from "../../engine/options.ts";
 import type { ChatMessage, PromptInput } from "../../engine/messages.ts";
-import { ApiError } from "./errors.ts";
+import { ApiError, invalid } from "./errors.ts";
 import { isSmall, jsonProblem } from "./json_limits.ts";
 import { httpLimits } from "./limits.ts";
 import type { ChatMessageInput, ChatRequest } from "./schemas/chat.ts";
@@ -32,16 +32,13 @@ export function chatInput(request: ConversationRequest, model: ModelInfo): ChatI
   }
   const continueFinal = request.continue_final_message === true;
   if (continueFinal && request.messages.at(-1)?.role !== "assistant") {
-    throw new ApiError(400, "continue_final_message needs an assistant message at the end", {
-      param: "continue_final_message",
-      code: "invalid_value",
-    });
+    throw invalid("continue_final_message", "continue_final_message needs an assistant message at the end");
   }
   if (request.add_generation_prompt === false && !continueFinal) {
-    throw new ApiError(400, "add_generation_prompt can be false only together with continue_final_message", {
-      param: "add_generation_prompt",
-      code: "invalid_value",
-    });
+    throw invalid(
+      "add_generation_prompt",
+      "add_generation_prompt can be false only together with continue_final_message",
+    );
   }
   const tools = request.tools ?? [];
   requireSmall(tools, "tools", toolsSize(model.contextLength));

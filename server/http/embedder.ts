@@ -2,7 +2,7 @@
 
 import type { Context } from "hono";
 import type { AppEnv } from "./answer.ts";
-import { ApiError } from "./errors.ts";
+import { invalid } from "./errors.ts";
 import { type BatchInput, type BatchUsage, computeAll, encodeAll, requireRoom } from "./prompt_batch.ts";
 import type { Service } from "./service.ts";
 import { embeddingPrompt, embeddingVector } from "./vectors.ts";
@@ -40,10 +40,10 @@ export async function embed(
   const engine = service.readyEngine, { model } = engine;
   const { hiddenSize } = model.config;
   if (dimensions && dimensions > hiddenSize) {
-    throw new ApiError(400, `dimensions is ${dimensions}, but this model's embeddings have ${hiddenSize}`, {
-      param: "dimensions",
-      code: "invalid_value",
-    });
+    throw invalid(
+      "dimensions",
+      `dimensions is ${dimensions}, but this model's embeddings have ${hiddenSize}`,
+    );
   }
   let ids = await encodeAll(service, engine, c.get("client"), inputs);
   if (truncate) ids = ids.map((each) => cut(each, model.contextLength - 1));

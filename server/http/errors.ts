@@ -69,6 +69,11 @@ export class ApiError extends Error {
   }
 }
 
+/** A field of the request, `param`, is at fault: 400. */
+export function invalid(param: string, message: string, code = "invalid_value"): ApiError {
+  return new ApiError(400, message, { param, code });
+}
+
 const statuses: Readonly<Record<ErrorCode, ErrorStatus>> = {
   invalid: 400,
   too_long: 400,

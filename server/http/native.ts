@@ -8,7 +8,7 @@ import type { PromptInput, TextLogprob } from "../../engine/messages.ts";
 import { answer, type AnswerForm, type AppEnv } from "./answer.ts";
 import { readJson } from "./body.ts";
 import { finiteLogprob } from "./completion_logprobs.ts";
-import { ApiError } from "./errors.ts";
+import { ApiError, invalid } from "./errors.ts";
 import { choiceParams, promptTokens, requireFewEnough, samplingParams } from "./params.ts";
 import { Run, type RunEvent } from "./run.ts";
 import { abortRequestSchema, type GenerateBody, generateRequestSchema } from "./schemas/generate.ts";
@@ -90,13 +90,10 @@ function promptInputs(request: GenerateBody, model: ModelInfo): { inputs: Prompt
   }
   if (text !== null) {
     if (!model.hasTokenizer) {
-      throw new ApiError(
-        400,
+      throw invalid(
+        "text",
         "text needs a tokenizer, and the server was started without one; send input_ids",
-        {
-          param: "text",
-          code: "no_tokenizer",
-        },
+        "no_tokenizer",
       );
     }
     const texts = typeof text === "string" ? [text] : text;
@@ -121,10 +118,7 @@ function perPrompt<T>(
 ): (T | null)[] {
   if (!Array.isArray(value)) return Array(count).fill(value ?? null);
   if (value.length === count) return value;
-  throw new ApiError(400, `${param}: ${value.length} values for ${count} prompts`, {
-    param,
-    code: "invalid_value",
-  });
+  throw invalid(param, `${param}: ${value.length} values for ${count} prompts`);
 }
 
 /** A token with its log-probability: [logprob, id, text or null]. */

@@ -4,7 +4,7 @@
 import type { ModelInfo } from "../../engine/options.ts";
 import { defaultSamplingParams, type SamplingParams } from "../../engine/params.ts";
 import { samplerOf } from "../../engine/sampler_fields.ts";
-import { ApiError } from "./errors.ts";
+import { ApiError, invalid } from "./errors.ts";
 import { httpLimits } from "./limits.ts";
 
 /** When a request is computed. */
@@ -65,24 +65,22 @@ export function samplingParams(
   const base = { ...defaultSamplingParams, ...model.generationDefaults };
   const { maxTokens, minTokens } = lengths;
   if (maxTokens !== null && maxTokens > model.contextLength) {
-    throw new ApiError(
-      400,
+    throw invalid(
+      "max_tokens",
       `max_tokens is ${maxTokens}, but the context is ${model.contextLength} tokens long`,
-      { param: "max_tokens", code: "context_length_exceeded" },
+      "context_length_exceeded",
     );
   }
   if (maxTokens !== null && minTokens > maxTokens) {
-    throw new ApiError(400, `min_tokens (${minTokens}) is more than max_tokens (${maxTokens})`, {
-      param: "min_tokens",
-      code: "invalid_value",
-    });
+    throw invalid("min_tokens", `min_tokens (${minTokens}) is more than max_tokens (${maxTokens})`);
   }
   const stop = typeof fields.stop === "string" ? [fields.stop] : fields.stop ?? base.stop;
   if (stop.length > 0 && !model.hasTokenizer) {
-    throw new ApiError(400, "stop strings need a tokenizer, and the server was started without one", {
-      param: "stop",
-      code: "no_tokenizer",
-    });
+    throw invalid(
+      "stop",
+      "stop strings need a tokenizer, and the server was started without one",
+      "no_tokenizer",
+    );
   }
   return {
     maxTokens,
@@ -122,10 +120,7 @@ function normalSeed(seed: number): number {
  */
 export function requireToken(token: number, param: string, model: ModelInfo): number {
   if (token < model.config.vocabSize) return token;
-  throw new ApiError(400, `${param}: token ${token} is not in the vocabulary of ${model.config.vocabSize}`, {
-    param,
-    code: "invalid_value",
-  });
+  throw invalid(param, `${param}: token ${token} is not in the vocabulary of ${model.config.vocabSize}`);
 }
 
 /** Token ids of a prompt. @throws {ApiError} 400 unless all are in the vocabulary. */
@@ -161,9 +156,8 @@ export function requireStreaming(
  */
 export function requireFewEnough(prompts: number, choices: number): void {
   if (prompts * choices <= httpLimits.generations) return;
-  throw new ApiError(
-    400,
+  throw invalid(
+    "n",
     `${prompts} prompts with n = ${choices} are more than ${httpLimits.generations} generations in one request`,
-    { param: "n", code: "invalid_value" },
   );
 }

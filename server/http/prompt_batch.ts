@@ -6,7 +6,7 @@ import type { SamplingParams } from "../../engine/params.ts";
 import type { Delta } from "../../engine/messages.ts";
 import type { AppEnv } from "./answer.ts";
 import type { ServedEngine } from "./engine_api.ts";
-import { ApiError } from "./errors.ts";
+import { ApiError, invalid } from "./errors.ts";
 import { Run } from "./run.ts";
 import type { Service } from "./service.ts";
 
@@ -50,10 +50,11 @@ export async function encodeAll(
   const encode = async ({ value, param }: BatchInput): Promise<Uint32Array> => {
     if (typeof value !== "string") return value;
     if (!engine.model.hasTokenizer) {
-      throw new ApiError(400, `${param}: texts need a tokenizer, and the server was started without one`, {
+      throw invalid(
         param,
-        code: "no_tokenizer",
-      });
+        `${param}: texts need a tokenizer, and the server was started without one`,
+        "no_tokenizer",
+      );
     }
     return (await service.ask(engine.encode({ type: "text", text: value, ...options }, client))).ids;
   };
@@ -76,13 +77,13 @@ export function requireRoom(
   prompts.forEach(({ length }, i) => {
     const { param } = inputs[i]!;
     if (length === 0) {
-      throw new ApiError(400, `${param}: there is nothing in it`, { param, code: "invalid_value" });
+      throw invalid(param, `${param}: there is nothing in it`);
     }
     if (length < contextLength) return;
-    throw new ApiError(
-      400,
+    throw invalid(
+      param,
       `${param}: at most ${contextLength - 1} tokens fit the context, but there are ${length}`,
-      { param, code: "context_length_exceeded" },
+      "context_length_exceeded",
     );
   });
 }

@@ -3,7 +3,7 @@
 import { type Context, Hono } from "hono";
 import type { AppEnv } from "./answer.ts";
 import { readJson } from "./body.ts";
-import { ApiError } from "./errors.ts";
+import { invalid } from "./errors.ts";
 import { requestPriority, requireModel } from "./params.ts";
 import { type Pair, score, type ScoreOptions } from "./reranker.ts";
 import { rerankRequestSchema, scoreRequestSchema } from "./schemas/embeddings.ts";
@@ -67,10 +67,9 @@ function pairsOf(first: string | readonly string[], second: string | readonly st
   const [queries, documents] = [side(first, "text_1"), side(second, "text_2")];
   if (queries.length === 1) return documents.map((document) => ({ query: queries[0]!, document }));
   if (documents.length !== queries.length) {
-    throw new ApiError(
-      400,
+    throw invalid(
+      "text_2",
       `text_2: ${queries.length} texts in text_1 need as many in text_2, not ${documents.length}`,
-      { param: "text_2", code: "invalid_value" },
     );
   }
   return queries.map((query, i) => ({ query, document: documents[i]! }));

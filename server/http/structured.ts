@@ -5,7 +5,7 @@ import type { OutputGrammar } from "../../engine/grammar/serving/messages.ts";
 import type { Json } from "../../engine/grammar/schema/document.ts";
 import type { GrammarSource } from "../../engine/grammar/source.ts";
 import type { ModelInfo } from "../../engine/options.ts";
-import { ApiError } from "./errors.ts";
+import { invalid } from "./errors.ts";
 import { jsonProblem } from "./json_limits.ts";
 import type { z } from "zod";
 import { type ConstraintFields, structuralTagSchema } from "./schemas/structured.ts";
@@ -22,16 +22,14 @@ export function constraint(fields: Partial<ConstraintFields>, model: ModelInfo):
   });
   const [first, second] = given;
   if (second) {
-    throw new ApiError(400, `${second.param}: ${first!.param} says already what the output has to be`, {
-      param: second.param,
-      code: "invalid_value",
-    });
+    throw invalid(second.param, `${second.param}: ${first!.param} says already what the output has to be`);
   }
   if (first && !model.hasTokenizer) {
-    throw new ApiError(400, `${first.param} needs a tokenizer, and the server was started without one`, {
-      param: first.param,
-      code: "no_tokenizer",
-    });
+    throw invalid(
+      first.param,
+      `${first.param} needs a tokenizer, and the server was started without one`,
+      "no_tokenizer",
+    );
   }
   return first?.source ?? null;
 }
@@ -99,7 +97,7 @@ function schemaOf(value: string | boolean | Readonly<Record<string, unknown>>, p
   ) {
     return jsonSchema(schema as Readonly<Record<string, unknown>>);
   }
-  throw invalid(param, "a JSON Schema is an object");
+  throw invalid(param, `${param}: a JSON Schema is an object`);
 }
 
 type StructuralTag = z.infer<typeof structuralTagSchema>;
@@ -120,14 +118,10 @@ function tags({ structures, triggers }: StructuralTag): GrammarSource {
 
 function parsed(text: string, param: string): unknown {
   const problem = jsonProblem(text);
-  if (problem !== null) throw invalid(param, problem);
+  if (problem !== null) throw invalid(param, `${param}: ${problem}`);
   try {
     return JSON.parse(text);
   } catch {
-    throw invalid(param, "is not JSON");
+    throw invalid(param, `${param}: is not JSON`);
   }
-}
-
-function invalid(param: string, what: string): ApiError {
-  return new ApiError(400, `${param}: ${what}`, { param, code: "invalid_value" });
 }

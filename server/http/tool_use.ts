@@ -3,7 +3,7 @@
 
 import type { AnswerParsing } from "./answer_parser.ts";
 import type { GrammarSource } from "../../engine/grammar/source.ts";
-import { ApiError } from "./errors.ts";
+import { ApiError, invalid } from "./errors.ts";
 import { hermes } from "./parsers/hermes.ts";
 import { toolFormat } from "./parsers/tool_formats.ts";
 import type { ChatRequest, ToolInput } from "./schemas/chat.ts";
@@ -47,7 +47,7 @@ export function toolUse(
   }
   if (specs.length === 0 || (wanted !== null && !specs.some(({ name }) => name === wanted))) {
     const what = wanted === null ? "tools" : `a tool named ${JSON.stringify(wanted)} in tools`;
-    throw new ApiError(400, `tool_choice needs ${what}`, { param: "tool_choice", code: "invalid_value" });
+    throw invalid("tool_choice", `tool_choice needs ${what}`);
   }
   const start = format.start(wanted, template);
   if (format !== hermes) return { offered: true, parsed: { format, specs }, start, grammar: null };
@@ -63,8 +63,5 @@ function requireFree(tools: readonly ToolInput[], answer: GrammarSource | null):
   if (at < 0 && answer === null) return;
   const param = at < 0 ? "response_format" : `tools[${at}].function.strict`;
   const what = at < 0 ? "cannot be enforced beside tools" : "cannot be enforced";
-  throw new ApiError(400, `${param}: ${what} with this model's form of calls, only with <tool_call> blocks`, {
-    param,
-    code: "invalid_value",
-  });
+  throw invalid(param, `${param}: ${what} with this model's form of calls, only with <tool_call> blocks`);
 }

@@ -1,7 +1,7 @@
 // Checks a parsed body against a zod schema and turns the first fault into an error that names the field.
 
 import type { z } from "zod";
-import { ApiError } from "../errors.ts";
+import { ApiError, invalid } from "../errors.ts";
 
 type Issue = z.core.$ZodIssue;
 
@@ -16,7 +16,7 @@ export function validate<T>(schema: z.ZodType<T>, value: unknown): T {
   const { path, message } = deepest(result.error.issues[0]!, []);
   const param = formatPath(path);
   if (param === "") throw new ApiError(400, message, { code: "invalid_value" });
-  throw new ApiError(400, `${param}: ${message}`, { param, code: "invalid_value" });
+  throw invalid(param, `${param}: ${message}`);
 }
 
 /** In a union every branch has a complaint; the one that got furthest into the value is the one meant. */
