@@ -29,29 +29,23 @@ export async function bench({ own, ...options }: BenchOptions): Promise<number> 
   if (isGpu(model.device)) {
     await raiseClock(() => prefill(session, random(Math.min(context, room - 1))));
   }
-  for (const length of prompts.filter((n) => n < room)) {
-    const times = await repeated(repeat, () => prefill(session, random(length)));
-    const milliseconds = median(times);
-    measurements.push({
-      what: "prefill",
-      size: length,
-      tokens_per_second: length / milliseconds * 1000,
-      milliseconds,
-    });
+  const measure = async (
+    what: Measurement["what"],
+    size: number,
+    tokens: number,
+    run: () => Promise<number>,
+  ) => {
+    const milliseconds = median(await repeated(repeat, run));
+    measurements.push({ what, size, tokens_per_second: tokens / milliseconds * 1000, milliseconds });
     session.progress.update("measuring", measurements.length / (prompts.length + batches.length));
+  };
+  for (const length of prompts.filter((n) => n < room)) {
+    await measure("prefill", length, length, () => prefill(session, random(length)));
   }
   const fitting = (n: number) =>
     n <= model.maxRunningRequests && n * (context + tokens) <= model.numPages * model.pageSize;
   for (const batch of batches.filter(fitting)) {
-    const times = await repeated(repeat, () => decode(session, batch, random, context, tokens));
-    const milliseconds = median(times);
-    measurements.push({
-      what: "decode",
-      size: batch,
-      tokens_per_second: batch / milliseconds * 1000,
-      milliseconds,
-    });
-    session.progress.update("measuring", measurements.length / (prompts.length + batches.length));
+    await measure("decode", batch, batch, () => decode(session, batch, random, context, tokens));
   }
   session.progress.clear();
   const left = prompts.length + batches.length - measurements.length;

@@ -2,6 +2,7 @@
 // started for as long as the tool runs. The tool is told by its environment and arguments alone: none of its files
 // are changed.
 
+import { z } from "zod";
 import { createApp } from "../http/app.ts";
 import { defaultServerOptions, standardError } from "../http/options.ts";
 import { listen } from "../http/server.ts";
@@ -34,6 +35,10 @@ export interface Launch {
 
 /** The tools that are known, by name. */
 export const tools: Readonly<Record<string, (served: Served) => Launch>> = { claude, codex, opencode };
+
+/** What a server says of its models; the first is taken. */
+const card = z.object({ id: z.string(), max_model_len: z.number().nullable().catch(null) });
+const modelsSchema = z.object({ data: z.tuple([card]).rest(z.unknown()) });
 
 /** Where `radish serve` listens. */
 const defaultUrl = "http://127.0.0.1:1919";
@@ -149,14 +154,12 @@ async function findServer(url: string, key: string): Promise<Omit<Served, "key">
   }
   const body: unknown = await response.json().catch(() => null);
   if (response.status === 401) throw new Error(`the server at ${url} wants a key: give it with --api-key`);
-  const data: unknown = typeof body === "object" && body !== null ? Reflect.get(body, "data") : null;
-  const card: unknown = Array.isArray(data) ? data[0] : null;
-  const id: unknown = typeof card === "object" && card !== null ? Reflect.get(card, "id") : null;
-  if (typeof id !== "string") {
+  const { data: models } = modelsSchema.safeParse(body);
+  if (models === undefined) {
     throw new Error(`what answers at ${url} is not a server of models, or is not ready`);
   }
-  const length: unknown = Reflect.get(card as object, "max_model_len");
-  return { url, model: id, contextLength: typeof length === "number" ? length : null };
+  const [{ id, max_model_len }] = models.data;
+  return { url, model: id, contextLength: max_model_len };
 }
 
 function show({ command, args, env }: Launch, own: readonly string[]): number {
