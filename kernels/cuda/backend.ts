@@ -70,7 +70,7 @@ export interface CudaOptions {
   /** Instead of the size from which on products run on the matrix units; with 0 prompts attend there, too. */
   readonly halfFrom?: number;
   /**
-   * Whether single queries go over the keys on the matrix units: never, where contexts are long, or always; "long" where
+   * Whether decode steps go over the keys on the matrix units: never, where contexts are long, or always; "long" where
    * nothing is said.
    */
   readonly tensorDecode?: "never" | "long" | "always";

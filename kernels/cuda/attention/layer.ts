@@ -70,7 +70,7 @@ export function cutKeys(
   for (const length of lengths) longest = Math.max(longest, length);
   const many = lengths.length * heads.numKvHeads >= multiprocessors;
   const least = heads.numHeads >= 4 * heads.numKvHeads ? tensorKeysOfGroups : tensorKeys;
-  if (tensor === "always" || tensor === "long" && decodeOnly && many && longest >= least) {
+  if (decodeOnly && (tensor === "always" || tensor === "long" && many && longest >= least)) {
     const wanted = decodeSplits(heads, lengths.length, longest, multiprocessors);
     const power = Math.max(Math.floor(Math.log2(wanted)), Math.ceil(Math.log2(longest / tensorSplitKeys)));
     const splits = Math.min(2 ** power, mostDecodeSplits);
@@ -154,10 +154,10 @@ function tensorAttention(
   return { layout, buffers };
 }
 
-/** Single queries over long contexts, on the matrix units; splits meet in the same kernel. */
-function launchTensorDecode(forward: Forward, args: AttentionArgs, query: bigint): void {
+/** A decode step over long contexts, on the matrix units; splits meet in the same kernel. */
+function launchTensorDecode(forward: Forward, args: AttentionArgs): void {
   const { context: { device }, shape: { decodes, splits } } = forward;
-  const { layout, buffers } = tensorAttention(forward, args, query);
+  const { layout, buffers } = tensorAttention(forward, args, launchRope(forward, args, "f16"));
   const partialBytes = decodePartialBytes(layout, decodes, splits);
   device.start(launchDecode(
     layout,
@@ -194,8 +194,7 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
   const lanes = [4, 8, 16, 32].find((n) => 8 * n >= headDim) as 4 | 8 | 16 | 32;
   const { multiprocessors } = device.properties;
   const block = headBlock(heads, shape.decodes, multiprocessors), blocks = headBlocks(heads, block);
-  const tensor = shape.headBlock === tensorBlock;
-  if (tensor && shape.decodeOnly) return launchTensorDecode(forward, args, launchRope(forward, args, "f16"));
+  if (shape.headBlock === tensorBlock) return launchTensorDecode(forward, args);
   const grid = [shape.splits, blocks, shape.decodes] as const;
   const result = [partial, output.buffer.address, ElementType[output.type]];
   const [factor, span] = [new Float(scale * Math.LOG2E), window ?? 0];
@@ -227,8 +226,7 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
     const tile = forward.context.prefill;
     const type = tile === null ? "f32" : "f16";
     const query = launchRope(forward, args, type);
-    if (tensor && shape.decodes > 0) launchTensorDecode(forward, args, query);
-    if (!tensor && shape.decodes > 0) {
+    if (shape.decodes > 0) {
       device.launch(device.kernel(`attention_${lanes}`, `attention_h${block}`), grid, 128, 0, [
         plan,
         query,
@@ -247,7 +245,7 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
       device.start(launchPrefill(layout, buffers, tile, shape.tiles, device.properties.capability));
     }
   }
-  if (tensor || shape.splits === 1 || shape.decodes === 0) return;
+  if (shape.splits === 1 || shape.decodes === 0) return;
   device.launch(
     device.kernel("merge", "attention_merge"),
     [numHeads, shape.decodes],
