@@ -55,15 +55,10 @@ export async function chooseSizes(
   const maxRows = options.maxRunningRequests ?? (small ? 64 : 256);
   const prefill = options.maxPrefillTokens ?? (small ? 512 : 2048);
   const bytesPerPage = backend.kvBytesPerToken(heads, config.numLayers) * pageSize;
-  const wantedPages = Math.ceil(contextLength / pageSize) * defaultContexts;
-  const numPages = options.numPages ?? await pagesThatFit(
-    backend,
-    bytesPerPage,
-    small ? wantedPages : Math.max(wantedPages, Math.ceil(generousTokens / pageSize)),
-    options.memoryBytes,
-    small,
-    sharing,
-  );
+  const fullContexts = Math.ceil(contextLength / pageSize) * defaultContexts;
+  const wantedPages = small ? fullContexts : Math.max(fullContexts, Math.ceil(generousTokens / pageSize));
+  const numPages = options.numPages ??
+    await pagesThatFit(backend, bytesPerPage, wantedPages, options.memoryBytes, sharing);
   return {
     pageSize,
     numPages,
@@ -79,7 +74,6 @@ async function pagesThatFit(
   bytesPerPage: number,
   wantedPages: number,
   memoryBytes: number | null,
-  small: boolean,
   sharing: number,
 ): Promise<number> {
   const wanted = wantedPages * bytesPerPage;
@@ -87,7 +81,7 @@ async function pagesThatFit(
   if (memoryBytes !== null) {
     bytes = memoryBytes - backend.weightBytes;
     found = `--memory leaves ${formatBytes(bytes)} beside weights of ${formatBytes(backend.weightBytes)}`;
-  } else if (small) {
+  } else if (!isGpu(backend.info)) {
     const left = backend.info.memoryBytes === null ? modestCacheBytes : backend.info.memoryBytes * cacheShare;
     bytes = Math.min(left, modestCacheBytes) / sharing;
     found = `there are ${formatBytes(left)} left`;

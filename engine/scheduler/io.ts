@@ -2,7 +2,6 @@
 // tests can drive it by hand; the worker gives it these interfaces over its `MessagePort`s.
 
 import type { StepResult } from "../../kernels/plan.ts";
-import type { GrammarClient } from "../grammar/serving/client.ts";
 import type { FromGrammar, ToGrammar } from "../grammar/serving/messages.ts";
 import type { FromExecutor, SchedulerPorts, ToDetokenizer, ToExecutor, ToScheduler } from "../messages.ts";
 import type { Probe } from "../workers/protocol.ts";
@@ -23,22 +22,6 @@ export interface SchedulerIo {
   toDetokenizer(message: Exclude<ToDetokenizer, Probe>): void;
   /** Answers come in as input. */
   toGrammar(message: ToGrammar): void;
-}
-
-/** Sends over message ports. */
-export function portIo(
-  ports: Pick<SchedulerPorts, "executors" | "detokenizer">,
-  grammars: GrammarClient,
-): SchedulerIo {
-  return {
-    toGrammar: (message) => grammars.send(message),
-    toExecutors(message) {
-      for (const port of ports.executors) port.postMessage(message);
-    },
-    toDetokenizer(message) {
-      ports.detokenizer.postMessage(message);
-    },
-  };
 }
 
 /** What has come in since the last time. */

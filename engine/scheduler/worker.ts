@@ -7,7 +7,7 @@ import { GrammarClient } from "../grammar/serving/client.ts";
 import type { RequestId, SchedulerAnswer, SchedulerPorts, SchedulerQuestion } from "../messages.ts";
 import type { AttachQuestion } from "../workers/protocol.ts";
 import type { SchedulerConfig } from "./config.ts";
-import { Inbox, portIo } from "./io.ts";
+import { Inbox } from "./io.ts";
 import { Scheduler } from "./scheduler.ts";
 
 declare const self: DedicatedWorkerGlobalScope;
@@ -31,7 +31,12 @@ function start(config: SchedulerConfig, initial: SchedulerPorts): Running {
     { modelDir: config.tokenizerDir, vocabSize: config.vocabSize, eosIds: config.eosIds },
     (answer) => inbox.take(answer, true),
   );
-  const scheduler = new Scheduler(config, portIo(ports, grammars));
+  const scheduler = new Scheduler(config, {
+    toGrammar: (message) => grammars.send(message),
+    toExecutors: (message) => ports.executors.forEach((port) => port.postMessage(message)),
+    // The port of a detokenizer that was started again takes the place of the first.
+    toDetokenizer: (message) => ports.detokenizer.postMessage(message),
+  });
   void scheduler.eventLoop(inbox);
   return { scheduler, inbox };
 }

@@ -55,10 +55,20 @@ export abstract class Position {
 /** A position that is no more than what it becomes. */
 class Step extends Position {
   readonly #next: (byte: number) => readonly Row[];
+  readonly #clamped: ((length: number) => Position) | undefined;
 
-  constructor(readonly nullable: boolean, next: (byte: number) => readonly Row[]) {
+  constructor(
+    readonly nullable: boolean,
+    next: (byte: number) => readonly Row[],
+    clamped: ((length: number) => Position) | undefined,
+  ) {
     super();
     this.#next = next;
+    this.#clamped = clamped;
+  }
+
+  override clamped(length: number): Position {
+    return this.#clamped?.(length) ?? this;
   }
 
   protected compute(byte: number): readonly Row[] {
@@ -67,8 +77,12 @@ class Step extends Position {
 }
 
 /** The position that becomes `next(byte)` on a byte; `nullable`: it may be through without another one. */
-export function step(next: (byte: number) => readonly Row[], nullable = false): Position {
-  return new Step(nullable, next);
+export function step(
+  next: (byte: number) => readonly Row[],
+  nullable = false,
+  clamped?: (length: number) => Position,
+): Position {
+  return new Step(nullable, next, clamped);
 }
 
 /** No way on. */

@@ -1,5 +1,5 @@
 /** Arrays: which items may follow by position, and how many of them have matched `contains` so far. */
-import { DEAD, Position, type Row, THROUGH } from "../automaton/position.ts";
+import { DEAD, type Position, type Row, step, THROUGH } from "../automaton/position.ts";
 import { GrammarError } from "../errors.ts";
 import type { ArrayShape, Expression } from "../schema/shape.ts";
 import { beneath, type JsonContext } from "./context.ts";
@@ -75,14 +75,39 @@ export class ArrayRules {
 
   /** Before an item, in a run of white space; `first`: the array may also end. */
   itemAt(progress: Progress, space: number, first: boolean): Position {
+    const next = (byte: number): readonly Row[] => {
+      const more = this.#more(space, byte);
+      if (more >= 0) return [[this.itemAt(progress, more, first)]];
+      if (!spaceMayEnd(space)) return DEAD;
+      if (byte === 0x5d) return first && this.mayClose(progress) ? THROUGH : DEAD;
+      return this.options(progress).flatMap(({ item, after }) =>
+        beneath(this.afterItem(after, 0), this.context.starts(item).on(byte))
+      );
+    };
     const key = `ai${this.id},${progress.index},${progress.found},${space},${first}`;
-    return this.context.table.get(key, () => new ItemPosition(this, progress, space, first));
+    const clamped = (length: number) => this.itemAt(this.clamped(progress, length), space, first);
+    return this.context.table.get(key, () => step(next, false, clamped));
   }
 
   /** After an item, in a run of white space. */
   afterItem(progress: Progress, space: number): Position {
+    const next = (byte: number): readonly Row[] => {
+      if (byte === 0x2c) {
+        const more = space === 0 && this.options(progress).length > 0;
+        return more ? [[this.itemAt(progress, 0, false)]] : DEAD;
+      }
+      if (!this.mayClose(progress)) return DEAD;
+      if (byte === 0x5d) return spaceMayEnd(space) ? THROUGH : DEAD;
+      const more = this.#more(space, byte);
+      return more >= 0 ? [[this.afterItem(progress, more)]] : DEAD;
+    };
     const key = `aa${this.id},${progress.index},${progress.found},${space}`;
-    return this.context.table.get(key, () => new AfterItemPosition(this, progress, space));
+    const clamped = (length: number) => this.afterItem(this.clamped(progress, length), space);
+    return this.context.table.get(key, () => step(next, false, clamped));
+  }
+
+  #more(space: number, byte: number): number {
+    return this.context.style.whitespace === "bounded" ? moreSpace(space, byte) : -1;
   }
 
   /** Whether the array may end here. */
@@ -157,70 +182,5 @@ export class ArrayRules {
   #tools() {
     const { compiler } = this.context;
     return { expressions: compiler.expressions, empty: (item: Expression) => compiler.empty(item) };
-  }
-}
-
-// Before an item; before the first one, the array may also end.
-class ItemPosition extends Position {
-  readonly nullable = false;
-  readonly #rules: ArrayRules;
-  readonly #progress: Progress;
-  readonly #space: number;
-  readonly #first: boolean;
-
-  constructor(rules: ArrayRules, progress: Progress, space: number, first: boolean) {
-    super();
-    this.#rules = rules;
-    this.#progress = progress;
-    this.#space = space;
-    this.#first = first;
-  }
-
-  override clamped(length: number): Position {
-    return this.#rules.itemAt(this.#rules.clamped(this.#progress, length), this.#space, this.#first);
-  }
-
-  protected compute(byte: number): readonly Row[] {
-    const { context } = this.#rules;
-    if (context.style.whitespace === "bounded") {
-      const space = moreSpace(this.#space, byte);
-      if (space >= 0) return [[this.#rules.itemAt(this.#progress, space, this.#first)]];
-    }
-    if (!spaceMayEnd(this.#space)) return DEAD;
-    if (byte === 0x5d) return this.#first && this.#rules.mayClose(this.#progress) ? THROUGH : DEAD;
-    return this.#rules.options(this.#progress).flatMap(({ item, after }) =>
-      beneath(this.#rules.afterItem(after, 0), context.starts(item).on(byte))
-    );
-  }
-}
-
-// After an item.
-class AfterItemPosition extends Position {
-  readonly nullable = false;
-  readonly #rules: ArrayRules;
-  readonly #progress: Progress;
-  readonly #space: number;
-
-  constructor(rules: ArrayRules, progress: Progress, space: number) {
-    super();
-    this.#rules = rules;
-    this.#progress = progress;
-    this.#space = space;
-  }
-
-  override clamped(length: number): Position {
-    return this.#rules.afterItem(this.#rules.clamped(this.#progress, length), this.#space);
-  }
-
-  protected compute(byte: number): readonly Row[] {
-    const rules = this.#rules;
-    if (byte === 0x2c) {
-      const more = this.#space === 0 && rules.options(this.#progress).length > 0;
-      return more ? [[rules.itemAt(this.#progress, 0, false)]] : DEAD;
-    }
-    if (!rules.mayClose(this.#progress)) return DEAD;
-    if (byte === 0x5d) return spaceMayEnd(this.#space) ? THROUGH : DEAD;
-    const space = rules.context.style.whitespace === "bounded" ? moreSpace(this.#space, byte) : -1;
-    return space >= 0 ? [[rules.afterItem(this.#progress, space)]] : DEAD;
   }
 }

@@ -2,6 +2,7 @@
  * What scheduler and grammar worker say to each other. A request is known by a number, so that what is still on its
  * way for one that has ended is never taken for another's.
  */
+import type { Tagged } from "../../tagged.ts";
 import type { GrammarSource } from "../source.ts";
 
 /** What a request asks of its output; plain data. */
@@ -15,29 +16,19 @@ export interface OutputGrammar {
 /** scheduler → grammar worker */
 export type ToGrammar =
   /** Compile, and make the first mask. `tail`: the prompt's last ids. */
-  | {
-    readonly type: "open";
-    readonly key: number;
-    readonly grammar: OutputGrammar;
-    readonly tail: Uint32Array;
-  }
+  | Tagged<"open", { key: number; grammar: OutputGrammar; tail: Uint32Array }>
   /** A token was drawn under the last mask: make the next one. */
-  | { readonly type: "accept"; readonly key: number; readonly token: number }
+  | Tagged<"accept", { key: number; token: number }>
   /** The request has ended. */
-  | { readonly type: "close"; readonly key: number };
+  | Tagged<"close", { key: number }>;
 
 /** grammar worker → scheduler: one answer to every "open" and "accept" of a request that goes on. */
 export type FromGrammar =
-  | { readonly type: "mask"; readonly key: number; readonly mask: Uint32Array<ArrayBuffer> }
+  | Tagged<"mask", { key: number; mask: Uint32Array<ArrayBuffer> }>
   /** Nothing but an end may follow. */
-  | { readonly type: "complete"; readonly key: number }
-  | {
-    readonly type: "refused";
-    readonly key: number;
-    /** `invalid`: the grammar is at fault; `unavailable`: the worker was lost. */
-    readonly code: "invalid" | "internal" | "unavailable";
-    readonly message: string;
-  };
+  | Tagged<"complete", { key: number }>
+  /** `invalid`: the grammar is at fault; `unavailable`: the worker was lost. */
+  | Tagged<"refused", { key: number; code: "invalid" | "internal" | "unavailable"; message: string }>;
 
 /** What was said at once, in order: one message between workers costs as much as several things said. */
 export interface Said<T> {
