@@ -68,6 +68,22 @@ export const chatOptions = (all: boolean) =>
     ...sessionOptions(all),
   });
 
+/** Of `radish run`. */
+export const runOptions = (all: boolean) =>
+  object({
+    words: multiple(
+      positional("MODEL", "Hub id, folder, GGUF file or short name; what follows is the prompt"),
+      { min: 1 },
+    ),
+    own: object("Conversation", {
+      system: value("--system", text("TEXT"), "system message"),
+      stats: flag("--stats", "speed and token counts after each answer"),
+      hideReasoning: flag("--hide-reasoning", "do not show <think> text"),
+    }, asGroup),
+    sampling: samplingOptions(all),
+    ...sessionOptions(all),
+  });
+
 /** Of `radish serve`. */
 export const serveOptions = (all: boolean) => {
   const often = { env: true };
@@ -217,6 +233,8 @@ export type GenerateOptions = InferValue<ReturnType<typeof generateOptions>>;
 export type EmbedOptions = InferValue<ReturnType<typeof embedOptions>>;
 /** What they parse to. */
 export type ChatOptions = InferValue<ReturnType<typeof chatOptions>>;
+/** What they parse to. */
+export type RunOptions = InferValue<ReturnType<typeof runOptions>>;
 /** What they parse to. */
 export type LaunchOptions = InferValue<ReturnType<typeof launchOptions>>;
 /** Values of them. */

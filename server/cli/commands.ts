@@ -15,6 +15,7 @@ import {
   listOptions,
   pullOptions,
   removeOptions,
+  runOptions,
   serveOptions,
 } from "./command_options.ts";
 
@@ -102,6 +103,16 @@ export const commands: readonly Command[] = [
     },
     embedOptions,
     async () => (await import("./embed.ts")).embed,
+  ),
+  define(
+    "run",
+    {
+      summary: "chat or answer with a model, pulled if it is not here",
+      takes: "MODEL [PROMPT]",
+      example: 'radish run qwen3:0.6b "Why is the sky blue?"',
+    },
+    runOptions,
+    async () => (await import("./run_model.ts")).runModel,
   ),
   define(
     "launch",

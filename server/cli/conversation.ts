@@ -4,6 +4,8 @@
 import type { SamplingParams } from "../../engine/params.ts";
 import type { ServedEngine } from "../http/engine_api.ts";
 import { ReasoningParser } from "../http/parsers/reasoning.ts";
+import { changeSetting, describeSettings } from "./chat_settings.ts";
+import { MarkdownPrinter, type WindowSize } from "./markdown_printer.ts";
 import type { ChatMessage } from "../../engine/messages.ts";
 import { type ShowReading, withReading } from "./reading.ts";
 
@@ -29,26 +31,45 @@ export interface ConversationOutput {
   note(text: string): void;
   /** How much of a long question has been read; null takes it away. */
   reading: ShowReading;
+  /** The window that answers are shown in, for markdown; null where they are not shown in one. */
+  readonly window: (() => WindowSize) | null;
+  /** Ends the engine and starts one with another model; rejects if none runs then. */
+  load(model: string): Promise<{ readonly engine: ServedEngine; readonly params: SamplingParams }>;
   /** Writes a file; rejects when it cannot. */
   save(path: string, text: string): Promise<void>;
 }
 
+/** Commands, what they take, and what they do. */
+const commands: readonly (readonly [name: string, takes: string, help: string])[] = [
+  ["/reset", "", "forget the conversation (the system message stays)"],
+  ["/system", "[TEXT]", "set the system message and reset; without text remove it"],
+  ["/regenerate", "", "answer the last message again"],
+  ["/edit", "[TEXT]", "change the last message and answer that"],
+  ["/set", "[NAME VALUE]", "set the sampling, as in /set temperature 0.3; alone shows it"],
+  ["/model", "[MODEL]", "what answers; with a name load that model"],
+  ["/save", "PATH", "write the conversation to a JSON file"],
+  ["/stats", "", "show or hide speed and token counts"],
+  ["/help", "", "this list"],
+  ["/exit", "", "leave (also Ctrl-D); Ctrl-C ends an answer"],
+];
+
+/** For completion. */
+export const commandNames: readonly string[] = commands.map(([name]) => name);
+
 const help = [
-  "/reset            forget the conversation (the system message stays)",
-  "/system [TEXT]    set the system message and reset; without text remove it",
-  "/save PATH        write the conversation to a JSON file",
-  "/stats            show or hide speed and token counts",
-  "/exit             leave (also Ctrl-D); Ctrl-C ends an answer",
-  '"""               begins and ends a message of several lines; a paste is one message',
+  ...commands.map(([name, takes, what]) => `${`${name} ${takes}`.padEnd(21)} ${what}`),
+  '"""                   begins and ends a message of several lines; a paste is one message',
 ].join("\n");
 
 /** Messages so far, and what the next line does to them. */
 export class Conversation {
-  readonly #engine: ServedEngine;
+  #engine: ServedEngine;
   readonly #options: ConversationOptions;
   readonly #output: ConversationOutput;
   #system: string | null;
+  #params: SamplingParams;
   #stats: boolean;
+  #draft = "";
   #messages: ChatMessage[] = [];
   #saidThatItForgets = false;
 
@@ -58,6 +79,7 @@ export class Conversation {
     this.#options = options;
     this.#output = output;
     this.#system = options.system;
+    this.#params = options.params;
     this.#stats = options.stats;
   }
 
@@ -67,16 +89,23 @@ export class Conversation {
     return [...system, ...this.#messages];
   }
 
+  /** What should stand in the next line already, told once: a message that is to be edited. */
+  takeDraft(): string {
+    const draft = this.#draft;
+    this.#draft = "";
+    return draft;
+  }
+
   /** Takes a message or command; false when it was the last. */
   async take(line: string, interrupt: AbortSignal): Promise<boolean> {
     const text = line.trim();
     if (text === "") return true;
-    if (text.startsWith("/")) return await this.#command(text);
+    if (text.startsWith("/")) return await this.#command(text, interrupt);
     await this.#answer(text, interrupt);
     return true;
   }
 
-  async #command(text: string): Promise<boolean> {
+  async #command(text: string, interrupt: AbortSignal): Promise<boolean> {
     const [, name, argument = ""] = /^(\/\S*)\s*([^]*)$/.exec(text)!;
     const { note } = this.#output;
     switch (name) {
@@ -99,6 +128,18 @@ export class Conversation {
       case "/save":
         await this.#save(argument);
         return true;
+      case "/regenerate":
+        await this.#again(null, interrupt);
+        return true;
+      case "/edit":
+        await this.#again(argument, interrupt);
+        return true;
+      case "/set":
+        this.#set(argument);
+        return true;
+      case "/model":
+        await this.#model(argument);
+        return true;
       case "/help":
         note(help);
         return true;
@@ -106,6 +147,30 @@ export class Conversation {
         note(`there is no ${name}\n${help}`);
         return true;
     }
+  }
+
+  /** Takes back the last message and its answer; asks `text` instead, or the same (null), or lets it be edited (""). */
+  async #again(text: string | null, interrupt: AbortSignal): Promise<void> {
+    const last = this.#messages.findLastIndex(({ role }) => role === "user");
+    if (last < 0) return this.#output.note("there is no message yet");
+    const [question] = this.#messages.splice(last);
+    if (text === "") this.#draft = question!.content ?? "";
+    else await this.#answer(text ?? question!.content ?? "", interrupt);
+  }
+
+  #set(argument: string): void {
+    const changed = argument === "" ? describeSettings(this.#params) : changeSetting(this.#params, argument);
+    if (typeof changed === "string") return this.#output.note(changed);
+    this.#params = changed;
+    this.#output.note(`set: ${argument}`);
+  }
+
+  async #model(name: string): Promise<void> {
+    if (name !== "") ({ engine: this.#engine, params: this.#params } = await this.#output.load(name));
+    const { id, device, contextLength, weightFormats } = this.#engine.model;
+    this.#output.note(
+      `${id} in ${weightFormats.join(", ")} on ${device.description}, context ${contextLength} tokens`,
+    );
   }
 
   async #save(path: string): Promise<void> {
@@ -124,7 +189,7 @@ export class Conversation {
    */
   async #makeRoom(): Promise<number | null> {
     const { contextLength, numPages, pageSize } = this.#engine.model;
-    const { maxTokens } = this.#options.params;
+    const { maxTokens } = this.#params;
     const longest = Math.min(contextLength, numPages * pageSize);
     const wanted = Math.min(maxTokens ?? Infinity, Math.floor(longest / 4));
     while (true) {
@@ -151,10 +216,10 @@ export class Conversation {
     const maxTokens = await this.#makeRoom();
     const generation = this.#engine.submit({
       input: { type: "chat", messages: this.messages },
-      params: { ...this.#options.params, maxTokens },
+      params: { ...this.#params, maxTokens },
       signal: interrupt,
     });
-    const printer = new AnswerPrinter(this.#options, write);
+    const printer = new AnswerPrinter(this.#options, write, this.#output.window);
     let tokens = 0, cached = 0, firstAt: number | null = null;
     for await (const delta of withReading(this.#engine, generation, this.#output.reading)) {
       if (delta.tokens.length > 0) firstAt ??= performance.now();
@@ -190,13 +255,19 @@ class AnswerPrinter {
   readonly #options: ConversationOptions;
   readonly #write: (text: string) => void;
   readonly #parser = new ReasoningParser(false);
+  readonly #markdown: MarkdownPrinter | null;
   #reasoning = false;
   #last = "";
   content = "";
 
-  constructor(options: ConversationOptions, write: (text: string) => void) {
+  constructor(
+    options: ConversationOptions,
+    write: (text: string) => void,
+    window: ConversationOutput["window"],
+  ) {
     this.#options = options;
     this.#write = write;
+    this.#markdown = window && options.color ? new MarkdownPrinter(write, window) : null;
   }
 
   push(text: string, last: boolean): void {
@@ -208,6 +279,8 @@ class AnswerPrinter {
       } else {
         this.#endReasoning("\n\n");
         this.content += piece.text;
+        this.#markdown?.push(piece.text);
+        if (this.#markdown) continue;
       }
       this.#write(piece.text);
       this.#last = piece.text;
@@ -217,6 +290,7 @@ class AnswerPrinter {
   /** Ends the line and the dimming, whatever happened. */
   close(): void {
     this.#endReasoning("");
+    if (this.#markdown && this.content !== "") return this.#markdown.end();
     if (!this.#last.endsWith("\n")) this.#write("\n");
   }
 

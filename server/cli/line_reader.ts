@@ -3,19 +3,23 @@
 
 import { createInterface } from "node:readline/promises";
 import process from "node:process";
+import { readHistory, writeHistory } from "./history.ts";
 import { TerminalInput } from "./terminal_input.ts";
 
 /** Lines that somebody types, or that a pipe brings. */
 export interface LineReader extends AsyncDisposable {
-  /** The next line (with line ends in it when it was pasted); null at the end of the input (Ctrl-D). */
-  read(prompt: string): Promise<string | null>;
+  /**
+   * The next line (with line ends in it when it was pasted); null at the end of the input (Ctrl-D).
+   * @param draft What stands in the line already, where there is a line to edit.
+   */
+  read(prompt: string, draft?: string): Promise<string | null>;
 }
 
 const quotes = '"""';
 
 /** The next line, or all lines between two `"""`; null at the end of the input. */
-export async function readMessage(lines: LineReader): Promise<string | null> {
-  const first = await lines.read("> ");
+export async function readMessage(lines: LineReader, draft = ""): Promise<string | null> {
+  const first = await lines.read("> ", draft);
   if (!first?.trimStart().startsWith(quotes)) return first;
   let text = first.trimStart().slice(quotes.length);
   while (!text.trimEnd().endsWith(quotes)) {
@@ -26,12 +30,21 @@ export async function readMessage(lines: LineReader): Promise<string | null> {
   return text.trimEnd().slice(0, -quotes.length);
 }
 
-/** Asks on a terminal. Ctrl-C empties the line. */
+/** Asks on a terminal. Ctrl-C empties the line, arrows bring back earlier ones, Tab completes commands. */
 export class TerminalReader implements LineReader {
   readonly #keys = new TerminalInput();
-  #history: string[] = [];
+  readonly #commands: readonly string[];
+  readonly #path: string | null;
+  #history: string[] | null = null;
 
-  async read(prompt: string): Promise<string | null> {
+  /** `commands` can be completed; `path` keeps the history between sessions. */
+  constructor(commands: readonly string[] = [], path: string | null = null) {
+    this.#commands = commands;
+    this.#path = path;
+  }
+
+  async read(prompt: string, draft = ""): Promise<string | null> {
+    this.#history ??= await readHistory(this.#path);
     // One interface per line: between lines the terminal is in its normal state, and Ctrl-C is a signal.
     using input = this.#keys.nextLine();
     const lines = createInterface({
@@ -41,6 +54,9 @@ export class TerminalReader implements LineReader {
       history: this.#history,
       historySize: 1000,
       removeHistoryDuplicates: true,
+      completer: (
+        line: string,
+      ): [string[], string] => [this.#commands.filter((command) => command.startsWith(line)), line],
     });
     const { promise: closed, resolve } = Promise.withResolvers<null>();
     lines.on("close", () => resolve(null));
@@ -50,16 +66,18 @@ export class TerminalReader implements LineReader {
       lines.write(null, { ctrl: true, name: "e" });
       lines.write(null, { ctrl: true, name: "u" });
     });
-    const line = await Promise.race([lines.question(prompt), closed]);
+    const answer = lines.question(prompt);
+    if (draft !== "") lines.write(TerminalInput.oneLine(draft));
+    const line = await Promise.race([answer, closed]);
     lines.close();
     if (line === null) process.stderr.write("\n");
     return line === null ? null : TerminalInput.original(line);
   }
 
-  /** Gives the terminal back. */
-  [Symbol.asyncDispose](): Promise<void> {
+  /** Keeps the history and gives the terminal back. */
+  async [Symbol.asyncDispose](): Promise<void> {
     process.stdin.pause();
-    return Promise.resolve();
+    if (this.#history !== null) await writeHistory(this.#path, this.#history);
   }
 }
 

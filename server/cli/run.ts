@@ -41,7 +41,7 @@ async function parseAny(args: readonly string[]): Promise<Action | number> {
     {
       brief: [text(`radish ${version}: a large-language-model inference engine in one program`)],
       examples: [text('radish generate "What is 23 plus 48?"')],
-      footer: [text("radish COMMAND --help explains a command; --help-all shows its rare options, too.")],
+      footer: [text("radish COMMAND --help explains a command, --help-all its rare options, too.")],
       usageLine: [{ type: "literal", value: "COMMAND [options]" }],
       help: { command: true, option: { names: ["-h", "--help"] }, onShow: () => 0 },
       version: {

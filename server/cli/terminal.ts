@@ -14,6 +14,16 @@ export function columns(): number {
   }
 }
 
+/** The terminal's size; 80 × 24 where there is none. */
+export function windowSize(): { readonly columns: number; readonly rows: number } {
+  try {
+    const { columns, rows } = Deno.consoleSize();
+    return { columns: columns || 80, rows: rows || 24 };
+  } catch {
+    return { columns: 80, rows: 24 };
+  }
+}
+
 /** Columns for help: lines longer than this are hard to read. */
 export function helpWidth(): number {
   return Deno.stdout.isTerminal() ? Math.max(40, Math.min(columns(), 120)) : 80;

@@ -30,6 +30,11 @@ export class TerminalInput {
     return line.replaceAll(lineEndSign, "\n");
   }
 
+  /** The other way round. */
+  static oneLine(text: string): string {
+    return text.replaceAll("\n", lineEndSign);
+  }
+
   /** Begins to read keys. */
   nextLine(): LineInput {
     const { stdin } = process;

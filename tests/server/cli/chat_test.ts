@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { ModelInfo } from "../../../engine/options.ts";
 import { defaultSamplingParams } from "../../../engine/params.ts";
 import { Conversation, type ConversationOptions } from "../../../server/cli/conversation.ts";
+import { historyPath, readHistory, writeHistory } from "../../../server/cli/history.ts";
 import { readMessage, StreamReader } from "../../../server/cli/line_reader.ts";
 import { PasteSplitter, TerminalInput } from "../../../server/cli/terminal_input.ts";
 import { testWith } from "../../programs.ts";
@@ -36,6 +37,8 @@ function talk(
     write: (text) => said.push(text),
     note: (text) => noted.push(text),
     reading: () => {},
+    window: null,
+    load: (name) => Promise.reject(new Error(`no ${name} here`)),
     save: (path, text) => {
       if (path === "/forbidden") return Promise.reject(new Error("no"));
       saved.push([path, text]);
@@ -267,3 +270,55 @@ testWith("script")(
     assert.equal(code, 0);
   },
 );
+
+Deno.test("/regenerate asks the last message again, /edit another one in its place", async () => {
+  let asked = 0;
+  const { conversation, engine, noted } = talk(() => ({ pieces: [`answer ${++asked}`] }));
+  await conversation.take("/regenerate", running());
+  assert.deepEqual(noted, ["there is no message yet"]);
+  await conversation.take("first", running());
+  await conversation.take("/regenerate", running());
+  assert.deepEqual(conversation.messages.map(({ content }) => content), ["first", "answer 2"]);
+  await conversation.take("/edit second", running());
+  assert.deepEqual(conversation.messages.map(({ content }) => content), ["second", "answer 3"]);
+  await conversation.take("/edit", running());
+  assert.equal(conversation.takeDraft(), "second");
+  assert.equal(conversation.takeDraft(), "");
+  assert.deepEqual(conversation.messages, []);
+  assert.equal(engine.requests.length, 3);
+});
+
+Deno.test("/set changes the sampling of the next answers, and refuses what is out of bounds", async () => {
+  const { conversation, engine, noted } = talk();
+  await conversation.take("/set temperature 0.3", running());
+  await conversation.take("/set top-k 7", running());
+  await conversation.take("/set temperature 9", running());
+  assert.equal(noted.at(-1), "temperature is a number from 0 to 2, not 9");
+  await conversation.take("/set warmth 1", running());
+  assert.match(noted.at(-1)!, /^there is no warmth; there is temperature, /);
+  await conversation.take("/set top_p", running());
+  assert.equal(noted.at(-1), "say the value: /set top_p NUMBER");
+  await conversation.take("hello", running());
+  const { temperature, topK, topP } = engine.requests[0]!.params;
+  assert.deepEqual({ temperature, topK, topP }, { temperature: 0.3, topK: 7, topP: 1 });
+  await conversation.take("/set", running());
+  assert.match(noted.at(-1)!, /^temperature +0.3$/m);
+});
+
+Deno.test("/model says what answers", async () => {
+  const { conversation, noted } = talk();
+  await conversation.take("/model", running());
+  assert.match(noted[0]!, /^fake in .* on scripted, context 4096 tokens$/);
+});
+
+Deno.test("the history of a chat is kept, newest first for the reader, and a broken file is no fault", async () => {
+  const folder = await Deno.makeTempDir();
+  const path = historyPath((name) => name === "XDG_STATE_HOME" ? folder : undefined)!;
+  assert.deepEqual(await readHistory(path), []);
+  await writeHistory(path, ["newest", "two\nlines", "oldest"]);
+  assert.deepEqual(await readHistory(path), ["newest", "two\nlines", "oldest"]);
+  await Deno.writeTextFile(path, '"good"\n{broken\n42\n"later"\n');
+  assert.deepEqual(await readHistory(path), ["later", "good"]);
+  await writeHistory("/dev/null/impossible", ["lost"]);
+  await Deno.remove(folder, { recursive: true });
+});
