@@ -7,7 +7,7 @@ import type { Delta } from "../../engine/messages.ts";
 import type { AppEnv } from "./answer.ts";
 import type { ServedEngine } from "./engine_api.ts";
 import { ApiError, invalid } from "./errors.ts";
-import { Run } from "./run.ts";
+import { Run, type RunEvent } from "./run.ts";
 import type { Service } from "./service.ts";
 
 /** A text or token ids, and the field that it came in. */
@@ -106,34 +106,34 @@ export async function computeAll(
   prompts: readonly BatchPrompt[],
   salt: string,
 ): Promise<{ readonly deltas: readonly Delta[]; readonly usage: BatchUsage }> {
-  const record = c.get("record"), { signal } = c.req.raw;
+  const record = c.get("record"), engine = service.readyEngine;
   const deltas: Delta[] = [];
   let tokens = 0, cached = 0;
-  for (let at = 0; at < prompts.length; at += portion) {
-    const some = prompts.slice(at, at + portion);
-    const run = new Run(
-      service,
-      service.readyEngine,
-      c.var,
-      some.map(({ ids, params }) => ({ input: { type: "ids", ids }, params: [params], salt, id: record.id })),
-    );
-    const gone = () => run.abort();
-    if (signal.aborted) gone();
-    signal.addEventListener("abort", gone, { once: true });
-    try {
-      for await (const { index, delta } of run.events()) {
+  // A server that is told to end waits for all portions, not only for the one that runs.
+  const whole = { owner: "", hasId: () => false, abort: () => {} };
+  service.enter(whole);
+  try {
+    for (let at = 0; at < prompts.length; at += portion) {
+      const some = prompts.slice(at, at + portion).map(({ ids, params }) => ({
+        input: { type: "ids" as const, ids },
+        params: [params],
+        salt,
+        id: record.id,
+      }));
+      const run = new Run(service, engine, c.var, some);
+      for await (const { index, delta } of whileListening(c.req.raw.signal, run)) {
         const promptLogprobs = delta.promptLogprobs ?? deltas[at + index]?.promptLogprobs ?? null;
         deltas[at + index] = { ...delta, promptLogprobs };
       }
-    } finally {
-      signal.removeEventListener("abort", gone);
+      const usage = await run.usage();
+      tokens += usage.prompt_tokens;
+      cached += usage.prompt_tokens_details.cached_tokens;
+      if (run.states.some(({ finish }) => finish?.type === "abort")) {
+        throw new ApiError(503, "the request was aborted", { code: "aborted" });
+      }
     }
-    const usage = await run.usage();
-    tokens += usage.prompt_tokens;
-    cached += usage.prompt_tokens_details.cached_tokens;
-    if (run.states.some(({ finish }) => finish?.type === "abort")) {
-      throw new ApiError(503, "the request was aborted", { code: "aborted" });
-    }
+  } finally {
+    service.leave(whole);
   }
   const usage = {
     prompt_tokens: tokens,
@@ -142,4 +142,16 @@ export async function computeAll(
   };
   record.usage = { ...usage, completion_tokens: 0 };
   return { deltas, usage };
+}
+
+/** A run's events; it ends when the client is gone. */
+async function* whileListening(signal: AbortSignal, run: Run): AsyncGenerator<RunEvent> {
+  const gone = () => run.abort();
+  if (signal.aborted) gone();
+  signal.addEventListener("abort", gone, { once: true });
+  try {
+    yield* run.events();
+  } finally {
+    signal.removeEventListener("abort", gone);
+  }
 }

@@ -146,6 +146,34 @@ Deno.test("a batch of more texts than the queue has places comes back whole and 
   texts.forEach(({ embedding }, i) => close(body.data[i]!.embedding as number[], embedding));
 });
 
+Deno.test("a server that is told to end finishes a batch, and a client that leaves ends its own", async () => {
+  await using server = await start();
+  const { app, engine } = server;
+  const input = Array.from({ length: 400 }, (_, i) => `${i} foxes`);
+  const request = (signal: AbortSignal) =>
+    new Request("http://localhost/v1/embeddings", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ input }),
+      signal,
+    });
+  const submitted = async (count: number) => {
+    while ((await engine.counters()).requestsTotal < count) await new Promise((next) => setTimeout(next, 1));
+  };
+  const leaving = new AbortController();
+  const left = app.fetch(request(leaving.signal));
+  await submitted(1);
+  leaving.abort();
+  assert.equal((await left).status, 503);
+  const before = (await engine.counters()).requestsTotal;
+  assert.ok(before < input.length, `${before}`);
+  const staying = app.fetch(request(new AbortController().signal));
+  await submitted(before + 1);
+  await app.service.drain();
+  assert.equal((await engine.counters()).requestsTotal, before + input.length);
+  assert.equal((await (await staying).json()).data.length, input.length);
+});
+
 Deno.test("a Qwen3-Reranker's scores equal transformers', sorted or pair by pair", async () => {
   await using server = await start("rerank");
   const { app } = server;
