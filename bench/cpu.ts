@@ -121,12 +121,11 @@ async function benchAttention(): Promise<void> {
     ["512 tokens", [{ row: 0, cached: 0, extend: 512 }]],
     ["512 tokens behind 2048", [{ row: 0, cached: 2048, extend: 512 }]],
   ];
-  let first = true;
-  for (const [name, sequences] of cases) {
-    const step = plan(1, sequences.map((s) => ({ ...s, sample: false })), first ? { pages } : {});
-    first = false;
+  // The first case twice: V8 optimises a kernel while it runs.
+  for (const [i, [name, sequences]] of [cases[0]!, ...cases].entries()) {
+    const step = plan(1, sequences.map((s) => ({ ...s, sample: false })), i === 0 ? { pages } : {});
     const repeat = sequences[0]!.extend > 1 ? 1 : 20;
-    const seconds = await best(10, () => {
+    const seconds = await best(i === 0 ? 100 : 10, () => {
       const recorded = backend.record(step, (ops) => {
         for (let i = 0; i < repeat; i++) {
           ops.attention({ qkv, heads, rope, output, layer: 0, scale: 0.09, window: null });
@@ -135,6 +134,7 @@ async function benchAttention(): Promise<void> {
       recorded.submit();
       return recorded.read();
     }) / repeat;
+    if (i === 0) continue;
     let keys = 0, pairs = 0;
     for (const { cached, extend } of sequences) {
       keys += cached + extend;

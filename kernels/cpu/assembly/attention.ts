@@ -186,27 +186,47 @@ function findScales(op: Attention, row: usize, kvHead: usize, k0: usize, keys: u
 function softmax(
   scores: usize, keyScales: usize, valueScales: usize, from: i32, to: i32, maximumAt: usize, totalAt: usize,
 ): f32 {
-  const end = <usize> max(0, min(<i32> blockKeys, (to + 4) & ~3)) * 4;
+  if (from <= 0 && to >= <i32> blockKeys - 1) {
+    return rowSoftmax<bool>(scores, keyScales, valueScales, from, to, maximumAt, totalAt);
+  }
+  return rowSoftmax<i32>(scores, keyScales, valueScales, from, to, maximumAt, totalAt);
+}
+
+/** M = bool: the whole block is seen, nothing is masked. */
+function rowSoftmax<M>(
+  scores: usize, keyScales: usize, valueScales: usize, from: i32, to: i32, maximumAt: usize, totalAt: usize,
+): f32 {
+  const whole = sizeof<M>() == 1;
+  const end = whole ? blockKeys * 4 : <usize> max(0, min(<i32> blockKeys, (to + 4) & ~3)) * 4;
   const lo = i32x4.splat(from), hi = i32x4.splat(to), four = i32x4.splat(4);
   let index = i32x4(0, 1, 2, 3);
   let m = f32x4.splat(lowest);
   for (let i: usize = 0; i < end; i += 16) {
     const s = f32x4.mul(v128.load(scores + i), v128.load(keyScales + i));
     v128.store(scores + i, s);
-    const seen = v128.and(i32x4.ge_s(index, lo), i32x4.le_s(index, hi));
-    m = f32x4.pmax(m, v128.bitselect(s, f32x4.splat(lowest), seen));
-    index = i32x4.add(index, four);
+    if (whole) {
+      m = f32x4.pmax(m, s);
+    } else {
+      const seen = v128.and(i32x4.ge_s(index, lo), i32x4.le_s(index, hi));
+      m = f32x4.pmax(m, v128.bitselect(s, f32x4.splat(lowest), seen));
+      index = i32x4.add(index, four);
+    }
   }
   const before = load<f32>(maximumAt), maximum = max(before, max4(m));
   m = f32x4.splat(maximum);
   let total = f32x4.splat(0);
   index = i32x4(0, 1, 2, 3);
   for (let i: usize = 0; i < end; i += 16) {
-    const seen = v128.and(i32x4.ge_s(index, lo), i32x4.le_s(index, hi));
-    const e = exp4(f32x4.sub(v128.load(scores + i), m));
-    total = f32x4.add(total, v128.and(e, seen));
-    v128.store(scores + i, v128.and(f32x4.mul(e, v128.load(valueScales + i)), seen));
-    index = i32x4.add(index, four);
+    const e = exp4(f32x4.sub(v128.load(scores + i), m)), w = f32x4.mul(e, v128.load(valueScales + i));
+    if (whole) {
+      total = f32x4.add(total, e);
+      v128.store(scores + i, w);
+    } else {
+      const seen = v128.and(i32x4.ge_s(index, lo), i32x4.le_s(index, hi));
+      total = f32x4.add(total, v128.and(e, seen));
+      v128.store(scores + i, v128.and(w, seen));
+      index = i32x4.add(index, four);
+    }
   }
   clear(scores + end, blockKeys * 4 - end);
   store<f32>(maximumAt, maximum);
