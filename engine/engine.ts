@@ -9,6 +9,7 @@ import { openModel } from "./model/open.ts";
 import type { EngineOptions, ModelInfo, StartOptions } from "./options.ts";
 import type { SamplingParams } from "./params.ts";
 import type { SchedulerCounters, SchedulerState } from "./scheduler/config.ts";
+import { spareRows } from "./workers/fairness.ts";
 import { type EngineStats, Requests } from "./workers/requests.ts";
 import type { Life } from "./workers/watchdog.ts";
 
@@ -54,7 +55,7 @@ export class Engine implements AsyncDisposable {
       generationDefaults,
       embedding: model.embedding,
       rankWeightBytes: launched.rankWeightBytes,
-      maxRunningRequests: executor.maxRows,
+      maxRunningRequests: executor.maxRows - spareRows,
       tp: options.tp,
     };
     return new Engine(launched, info, options, start.stallSeconds ?? 30);

@@ -21,6 +21,7 @@ import type {
   ToTokenizer,
 } from "./messages.ts";
 import { SignsOfLife, unlessFailed, withDeadline } from "./workers/deadline.ts";
+import { spareRows } from "./workers/fairness.ts";
 import { WorkerHandle } from "./workers/handle.ts";
 import type { ProbeProgress } from "./workers/protocol.ts";
 import { attachThrough, injector, type TextListener, TextWorkers } from "./workers/text_workers.ts";
@@ -219,7 +220,7 @@ function schedulerConfig(
     ...options,
     numPages,
     contextLength,
-    maxRunningRequests: maxRows,
+    maxRunningRequests: maxRows - spareRows,
     maxPrefillTokens: maxTokens - maxRows,
     maxStepTokens: maxTokens,
     maxStepSamples: maxSamples,

@@ -20,17 +20,21 @@ export type Outcome =
   | { readonly status: "unfinished" }
   | { readonly status: "failed"; readonly message: string };
 
-/** Sends a request that was due at `due` (of `performance.now()`). Never rejects. */
+/** Sends a request that was due at `due` (of `performance.now()`), with an API key if there is one. Never rejects. */
 export async function request(
   url: string,
   arrival: Arrival,
   due: number,
   signal: AbortSignal,
+  key?: string,
 ): Promise<Outcome> {
   try {
     const response = await fetch(`${url}/generate`, {
       method: "POST",
-      headers: { "content-type": "application/json" },
+      headers: {
+        "content-type": "application/json",
+        ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
+      },
       body: JSON.stringify({
         input_ids: arrival.ids,
         sampling_params: { max_new_tokens: arrival.outputTokens, temperature: 0, ignore_eos: true },

@@ -25,10 +25,11 @@ const serverInfo = z.object({
 const patience = 200;
 const modelInfo = z.object({ vocab_size: z.int().min(1) });
 
-/** A running radish server. */
-export async function connect(url: string): Promise<ServerUnderTest> {
+/** A running radish server; `key` is one of its API keys, if it has any. */
+export async function connect(url: string, key?: string): Promise<ServerUnderTest> {
+  const headers = new Headers(key === undefined ? {} : { authorization: `Bearer ${key}` });
   const get = async (path: string): Promise<unknown> => {
-    const response = await fetch(`${url}${path}`);
+    const response = await fetch(`${url}${path}`, { headers });
     if (!response.ok) throw new Error(`${url}${path}: ${response.status} ${await response.text()}`);
     return await response.json();
   };
@@ -42,24 +43,32 @@ export async function connect(url: string): Promise<ServerUnderTest> {
     cacheTokens: server.max_total_tokens,
     async flush() {
       for (let attempt = 0;; attempt++) {
-        const response = await fetch(`${url}/flush_cache`, { method: "POST" });
+        const response = await fetch(`${url}/flush_cache`, { method: "POST", headers });
         const text = await response.text();
         if (response.ok) return;
         if (attempt === patience) throw new Error(`the cache could not be emptied: ${text}`);
-        await (await fetch(`${url}/health_generate`)).body?.cancel(); // takes as long as a step or two
+        await (await fetch(`${url}/health_generate`, { headers })).body?.cancel(); // takes as long as a step or two
       }
     },
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
 }
 
-/** Starts `radish serve` with these options; disposing of it ends it. @throws {Error} with what it wrote last */
-export async function startServer(args: readonly string[]): Promise<ServerUnderTest> {
+/**
+ * Starts `radish serve` with these options and API keys; disposing of it ends it.
+ *
+ * @throws {Error} with what it wrote last
+ */
+export async function startServer(
+  args: readonly string[],
+  keys: readonly string[] = [],
+): Promise<ServerUnderTest> {
   const main = decodeURIComponent(new URL("../../main.ts", import.meta.url).pathname);
   const child = new Deno.Command(Deno.execPath(), {
     args: [
       ...["run", "-q", "-A", main, "serve", "--port", "0", "--log-format", "none"],
       ...["--skip-tokenizer-init", "--drain-timeout", "0", ...args],
+      ...keys.flatMap((key) => ["--api-key", key]),
     ],
     env: { NO_COLOR: "1" },
     stdin: "null",
@@ -70,6 +79,7 @@ export async function startServer(args: readonly string[]): Promise<ServerUnderT
   const reading = (async () => {
     let log = "", url = "";
     for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
+      if (Deno.env.has("DBG")) Deno.writeTextFileSync("/tmp/orel-dbg.txt", text, { append: true });
       log = (log + text).slice(-4000);
       url ||= /listening on (http:\S+)\n/.exec(log)?.[1] ?? "";
       if (url !== "" && /ready: /.test(log)) resolve(url);
@@ -84,7 +94,7 @@ export async function startServer(args: readonly string[]): Promise<ServerUnderT
     await reading;
   };
   try {
-    return { ...await connect(await ready), [Symbol.asyncDispose]: end };
+    return { ...await connect(await ready, keys[0]), [Symbol.asyncDispose]: end };
   } catch (error) {
     await end();
     throw error;

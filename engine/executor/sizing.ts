@@ -6,6 +6,7 @@ import { type Backend, type HeadLayout, isGpu } from "../../kernels/ops.ts";
 import type { ModelConfig } from "../model/config.ts";
 import type { StateSizes } from "../model/decoder.ts";
 import type { EngineOptions } from "../options.ts";
+import { spareRows } from "../workers/fairness.ts";
 
 /** The part of `EngineOptions` that decides sizes. */
 export type SizeOptions = Pick<
@@ -52,7 +53,7 @@ export async function chooseSizes(
     );
   }
   const small = !isGpu(backend.info);
-  const maxRows = options.maxRunningRequests ?? (small ? 64 : 256);
+  const maxRows = (options.maxRunningRequests ?? (small ? 64 : 256)) + spareRows;
   const prefill = options.maxPrefillTokens ?? (small ? 512 : 2048);
   const bytesPerPage = backend.kvBytesPerToken(heads, config.numLayers) * pageSize;
   const fullContexts = Math.ceil(contextLength / pageSize) * defaultContexts;

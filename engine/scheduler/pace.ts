@@ -17,8 +17,11 @@ const firstChunk = 64;
 /** Several forwards per result take about so long at most: tokens still seem to flow, and a new request waits little. */
 const burstMilliseconds = 12;
 
-/** Milliseconds of a forward beside which the time between two steps does not count. */
-const slowStep = 20;
+/**
+ * Milliseconds of a forward beside which the time between two steps does not count: on a GPU, and where the cores that
+ * would plan ahead are those that compute.
+ */
+const slowStep = { gpu: 20, cpu: 4 };
 
 /** Turns measured step times into the next step's size. */
 export class Pace {
@@ -45,7 +48,7 @@ export class Pace {
 
   /** Steps are so long that working ahead gains nothing, and only keeps those waiting that arrive. */
   get slow(): boolean {
-    return (this.#decode ?? 0) > slowStep;
+    return (this.#decode ?? 0) > (this.#config.prefillStepMilliseconds > 0 ? slowStep.cpu : slowStep.gpu);
   }
 
   /** Most prompt tokens in a step that also decodes `decodes` sequences. */

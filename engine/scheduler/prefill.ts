@@ -32,7 +32,7 @@ export interface PrefillBudget {
 
 /** Requests that wait and requests whose prompt is being computed. */
 export class PrefillManager {
-  /** The request that found no row or no pages in the last step; null if none did. */
+  /** The request that found no pages in the last step; null if none did. */
   blocked: Request | null = null;
   /** By priority, then by arrival, so a retracted request comes back in front of those that arrived later. */
   readonly #queue: Request[] = [];
@@ -69,9 +69,9 @@ export class PrefillManager {
     return this.#fairness.favours(this.#queue, this.#rows);
   }
 
-  /** The running request that has to make room for `blocked`, if fairness demands it. */
+  /** The running request that has to make room for another's, if fairness demands it. */
   yielding(): Request | null {
-    return this.#fairness.yielding(this.blocked, this.#queue, this.#rows);
+    return this.#fairness.yielding(this.blocked, this.#rows);
   }
 
   /** Puts a request in its place. */
@@ -103,18 +103,15 @@ export class PrefillManager {
   }
 
   #admit(builder: ScheduleBatch, budget: PrefillBudget, computing: Request[]): void {
-    let rows = this.#rows.freeRows;
     this.blocked = null;
     if (this.#queue.length === 0) return;
     const oldest = this.#queue.reduce((a, b) => a.arrival < b.arrival ? a : b);
     const queue = this.#passed < mostPassed
       ? this.#queue
       : [oldest, ...this.#queue.filter((r) => r !== oldest)];
-    for (const request of this.#fairness.order(queue, this.#rows.holders())) {
-      if (rows === 0) this.blocked = request;
-      if (rows === 0 || budget.tokens <= 0 || budget.samples <= 0) return;
+    for (const request of this.#fairness.order(queue, this.#rows)) {
+      if (budget.tokens <= 0 || budget.samples <= 0) return;
       const prefix = this.#cache.match(request);
-      rows--;
       const { shares, pageSize } = this.#cache;
       if (shares && computing.some((other) => worthWaiting(request, other, prefix.length, pageSize))) {
         prefix[Symbol.dispose]();

@@ -24,6 +24,7 @@ import { type LaunchedBatch, ScheduleBatch } from "./schedule_batch.ts";
 import { PrefillManager } from "./prefill.ts";
 import { type Allocation, checkRequest, Request } from "./request.ts";
 import { endOf, processSequence } from "./batch_result.ts";
+import { spareRows } from "../workers/fairness.ts";
 import { RowTable } from "./table.ts";
 
 /** Most plans the executor may have unanswered when it works ahead. */
@@ -57,7 +58,7 @@ export class Scheduler {
     this.#io = io;
     // Each running request takes one token and one sampled row of a step when it decodes: all must fit.
     this.#rows = new RowTable(
-      Math.min(config.maxRunningRequests, config.maxStepTokens, config.maxStepSamples),
+      Math.min(config.maxRunningRequests + spareRows, config.maxStepTokens, config.maxStepSamples),
     );
     this.#cache = new CacheManager(config, this.#counters, (pages) => {
       if (config.poisonFreedPages) io.toExecutors({ type: "poison", pages: Uint32Array.from(pages) });

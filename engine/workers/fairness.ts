@@ -6,6 +6,9 @@
 // counter of those present, so it saves nothing up). Within a client it is first come, first served, so a single
 // client sees no difference. A row changes hands before its request is done only where its owner keeps more rows than
 // the client that gets it.
+//
+// One row is spare: only a client that is behind in this sense gets it, so that its request is in the next plan and
+// does not wait until another gives way. That one does afterwards, and the row is spare again.
 
 import type { Request } from "../scheduler/request.ts";
 
@@ -23,22 +26,27 @@ interface Share {
   next: number;
 }
 
+/** Rows beside `--max-running-requests` for clients that are behind. */
+export const spareRows = 1;
+
 /** Keeps what each client has been served; clients are those of requests that wait or run. */
 export class Fairness {
   /** Prompt tokens computed for a client while it was present. */
   readonly #served = new Map<string, number>();
 
-  /** The requests of a queue (ascending by arrival) in the order in which they should be admitted. */
-  *order(queue: readonly Request[], holders: Iterable<Request>): Generator<Request, void, void> {
-    const shares = this.#shares(queue, holders);
-    while (true) {
+  /** The requests of a queue (ascending by arrival) in the order in which they should be admitted, as far as there are rows. */
+  *order(queue: readonly Request[], rows: Rows): Generator<Request, void, void> {
+    let free = rows.freeRows;
+    if (queue.length === 0 || free === 0) return;
+    const shares = this.#shares(queue, rows.holders());
+    for (; free > 0; free--) {
       let best: [string, Share] | null = null;
       for (const entry of shares) {
         if (entry[1].next < entry[1].waiting.length && (best === null || this.#before(entry, best))) {
           best = entry;
         }
       }
-      if (best === null) return;
+      if (best === null || (free <= spareRows && !isBehind(best[1], shares))) return;
       const share = best[1];
       const request = share.waiting[share.next++]!;
       yield request;
@@ -46,16 +54,11 @@ export class Fairness {
     }
   }
 
-  /** Whether the request that comes next finds a row, and its client holds at least two rows fewer than another. */
+  /** Whether the request that comes next finds a row, and its client is behind another. */
   favours(queue: readonly Request[], rows: Rows): boolean {
     if (queue.length === 0 || rows.freeRows === 0) return false;
     const shares = this.#shares(queue, rows.holders());
-    let most = 0, least = Infinity;
-    for (const { held, waiting } of shares.values()) {
-      most = Math.max(most, held);
-      if (waiting.length > 0) least = Math.min(least, held);
-    }
-    return least + 1 < most;
+    return [...shares.values()].some((share) => share.waiting.length > 0 && isBehind(share, shares));
   }
 
   /** A request is admitted: its client is charged for what will be computed of it. */
@@ -64,21 +67,19 @@ export class Fairness {
   }
 
   /**
-   * The running request that gives way to one that finds no room: `blocked`, or without a free row the next of the
-   * queue. Null where none has to, or one does already.
+   * The running request that gives way to `blocked`, which finds no pages, or gives back the spare row. Null where none
+   * has to, or one does already.
    */
-  yielding(blocked: Request | null, queue: readonly Request[], rows: Rows): Request | null {
-    let waiting: Request | void | null = blocked;
-    if (rows.freeRows === 0) waiting ??= this.order(queue, rows.holders()).next().value;
-    if (!waiting) return null;
+  yielding(blocked: Request | null, rows: Rows): Request | null {
+    if (blocked === null && rows.freeRows > 0) return null;
     const held = new Map<string, Request[]>();
     for (const request of rows.holders()) {
-      if (request.retracting) return null;
+      if (request.retracting || request.ended) return null;
       const of = held.get(request.client);
       if (of) of.push(request);
       else held.set(request.client, [request]);
     }
-    const own = held.get(waiting.client)?.length ?? 0;
+    const own = blocked === null ? 0 : held.get(blocked.client)?.length ?? 0;
     let most: Request[] = [];
     for (const requests of held.values()) if (requests.length > most.length) most = requests;
     if (most.length <= own + 1) return null;
@@ -109,4 +110,9 @@ export class Fairness {
     for (const client of shares.keys()) if (!this.#served.has(client)) this.#served.set(client, least);
     return shares;
   }
+}
+
+/** Whether a client would still hold fewer rows than another if it had one more. */
+function isBehind({ held }: Share, shares: ReadonlyMap<string, Share>): boolean {
+  return [...shares.values()].some((other) => held + 1 < other.held);
 }

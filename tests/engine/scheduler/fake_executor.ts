@@ -10,6 +10,7 @@ import { type BatchPlan, type StepResult, tokenCount } from "../../../kernels/pl
 import { type SampledRow, sampledRows, SampleFlag } from "../../../kernels/sampling.ts";
 import type { SchedulerConfig } from "../../../engine/scheduler/config.ts";
 import type { ToExecutor } from "../../../engine/messages.ts";
+import { spareRows } from "../../../engine/workers/fairness.ts";
 import { draw, type DrawParams, hiddenState, keyValue, logprob } from "./fake_model.ts";
 
 const empty = 0;
@@ -31,7 +32,7 @@ export class FakeExecutor {
     const { numPages, pageSize, maxRunningRequests, contextLength } = config;
     this.#config = config;
     this.#slots = new Uint32Array(numPages * pageSize).fill(empty);
-    const rows = Array.from({ length: maxRunningRequests });
+    const rows = Array.from({ length: maxRunningRequests + spareRows });
     this.#table = rows.map(() => new Int32Array(Math.ceil(contextLength / pageSize)).fill(unknown));
     this.#pool = rows.map(() => new Int32Array(contextLength).fill(unknown));
   }
@@ -93,7 +94,7 @@ export class FakeExecutor {
     const { sampling, row, extendLength } = plan, rows = sampledRows(sampling);
     assert.ok(row.length > 0, "an empty plan");
     assert.equal(new Set(row).size, row.length, "a row twice in a plan");
-    assert.ok(row.every((r) => r < maxRunningRequests));
+    assert.ok(row.every((r) => r < maxRunningRequests + spareRows));
     assert.ok(extendLength.every((n) => n > 0));
     assert.ok(tokenCount(plan) <= maxStepTokens, "more tokens than the executor has room for");
     assert.ok(extendLength.filter((n) => n > 1).reduce((a, b) => a + b, 0) <= maxPrefillTokens);

@@ -51,3 +51,14 @@ Deno.test("a duration that is no number is not learned from", () => {
   for (const milliseconds of [NaN, Infinity, -1]) pace.observe(0, 1, milliseconds);
   assert.equal(pace.burst(), 12);
 });
+
+Deno.test("long steps are not planned ahead, and where there is no GPU steps of a few milliseconds are not", () => {
+  const slow = (prefillStepMilliseconds: number, milliseconds: number) => {
+    const pace = new Pace({ ...config, prefillStepMilliseconds });
+    pace.observe(0, 1, milliseconds);
+    return pace.slow;
+  };
+  assert.equal(new Pace(config).slow, false, "nothing measured yet");
+  assert.deepEqual([slow(0, 8), slow(0, 30)], [false, true]);
+  assert.deepEqual([slow(200, 1), slow(200, 8)], [false, true]);
+});

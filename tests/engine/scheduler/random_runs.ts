@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { SamplingParams } from "../../../engine/params.ts";
 import type { SchedulerConfig } from "../../../engine/scheduler/config.ts";
+import { spareRows } from "../../../engine/workers/fairness.ts";
 import { baseConfig, type Client, Driver } from "./driver.ts";
 import { hash } from "./fake_model.ts";
 
@@ -145,6 +146,8 @@ export function run(config: SchedulerConfig, operations: readonly Operation[]): 
     }
     if (!("advance" in op) || op.advance) driver.advance();
     else driver.scheduler.verify();
+    const most = config.maxRunningRequests + (owners.size > 1 ? spareRows : 0);
+    assert.ok(driver.scheduler.counters().runningRequests <= most, "more requests run than may");
   }
   driver.finish();
   const { retractionsTotal } = driver.scheduler.counters();
