@@ -12,10 +12,12 @@ import type { ProbeProgress } from "./protocol.ts";
 import type { TextWorkerName } from "./protocol.ts";
 import { type Check, type Life, Watchdog } from "./watchdog.ts";
 
-/** Ticks that an idle worker may take to answer. */
-const patience = 3;
-/** For a rank in the middle of a step, as long as no step has been measured. */
-const firstStepPatience = 30;
+/** Milliseconds between two questions. */
+const tick = 500;
+/** Ticks that an idle worker may take to answer: short enough that it is replaced within 5 s on a busy machine. */
+const patience = 5;
+/** For a rank in the middle of a step, as long as no step has been measured: 30 s. */
+const firstStepPatience = 60;
 /** Of the last steps: a step may take so much longer than they did. */
 const slowdown = 10;
 /** Probes that may be lost in a row, each followed by a restart. */
@@ -27,15 +29,12 @@ export interface GuardianOptions {
   readonly stallSeconds: number;
   /** What the tokenizer may take for one prompt, in seconds; 0 while it has nothing to do. */
   tokenizerBudget(): number;
-  /** For tests: milliseconds of a tick. */
-  readonly tickMilliseconds?: number;
 }
 
 /** Watches over all workers of an engine. */
 export class Guardian implements Disposable {
   readonly #launched: Launched;
   readonly #options: GuardianOptions;
-  readonly #tick: number;
   readonly #watchdog: Watchdog;
   #counters: SchedulerCounters | null = null;
   #progressed: PromiseWithResolvers<void> = Promise.withResolvers();
@@ -48,7 +47,6 @@ export class Guardian implements Disposable {
   constructor(launched: Launched, options: GuardianOptions) {
     this.#launched = launched;
     this.#options = options;
-    this.#tick = options.tickMilliseconds ?? 1000;
     const worker = (name: string, ask: () => Promise<unknown>, patience: () => number): Check => ({
       name,
       complaint: `the ${name} has not answered`,
@@ -72,7 +70,7 @@ export class Guardian implements Disposable {
         },
       ],
       (late) => this.#late(late),
-      this.#tick,
+      tick,
     );
   }
 
@@ -84,7 +82,7 @@ export class Guardian implements Disposable {
     return {
       state: "unresponsive",
       what: "messages have not got through",
-      milliseconds: patience * this.#tick,
+      milliseconds: patience * tick,
     };
   }
 
@@ -133,21 +131,21 @@ export class Guardian implements Disposable {
   }
 
   #tokenizerPatience(): number {
-    return patience + Math.ceil(this.#options.tokenizerBudget() * 1000 / this.#tick);
+    return patience + Math.ceil(this.#options.tokenizerBudget() * 1000 / tick);
   }
 
   /** A rank answers between two steps: how long that may take depends on how long steps take. */
   #stepPatience(): number {
     const counters = this.#counters;
     if (counters === null || counters.runningRequests === 0) return patience;
-    if (counters.stepsTotal === 0) return Math.ceil(firstStepPatience * 1000 / this.#tick);
-    return Math.max(patience, Math.ceil(slowdown * counters.stepMilliseconds / this.#tick));
+    if (counters.stepsTotal === 0) return firstStepPatience;
+    return Math.max(patience, Math.ceil(slowdown * counters.stepMilliseconds / tick));
   }
 
   #late(late: readonly { readonly check: Check; readonly ticks: number }[]): void {
     const { text } = this.#launched;
     for (const { check: { name, complaint, patience }, ticks } of late) {
-      const seconds = ticks * this.#tick / 1000;
+      const seconds = ticks * tick / 1000;
       if (name === "tokenizer" || name === "detokenizer") {
         if (ticks === patience()) text.restart(name, `it has not answered for ${seconds} s`);
         continue;

@@ -66,7 +66,7 @@ export class Requests {
       mostText: mostWaitingText,
       budgetMilliseconds: this.#budget,
       send: (message) => launched.send(message),
-      overdue: () => launched.text.restart("tokenizer", overdue),
+      overdue: (short) => launched.text.restart("tokenizer", short ? "it does not answer" : overdue),
     });
     launched.connect({
       fromTokenizer: (message) => this.#fromTokenizer(message),

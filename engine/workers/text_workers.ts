@@ -1,6 +1,6 @@
 // Tokenizer and detokenizer: the two workers without state worth keeping. One that fails, or stops answering, is
 // ended and started again, with new channels; the scheduler is given its ends of them and says which requests are
-// lost by it. Only a worker that cannot even start ends the engine.
+// lost by it. Only a worker that cannot even start, several times in a row, ends the engine.
 
 import type {
   DetokenizerAnswer,
@@ -55,6 +55,9 @@ const urls: Readonly<Record<TextWorkerName, string>> = {
 
 /** Restarts in quick succession wait longer and longer, up to this. */
 const longestWait = 8_000;
+
+/** Attempts to start a worker again, each after a longer wait than the one before. */
+const mostAttempts = 3;
 
 /** Both workers, kept alive. */
 export class TextWorkers implements Disposable {
@@ -167,7 +170,7 @@ export class TextWorkers implements Disposable {
     });
   }
 
-  async #replace(worker: TextWorkerName, reason: Error): Promise<void> {
+  async #replace(worker: TextWorkerName, reason: Error, attempt = 1): Promise<void> {
     this.#restarts[worker]++;
     const before = this.#slots[worker];
     before.port.close();
@@ -185,6 +188,7 @@ export class TextWorkers implements Disposable {
       this.#listener!.restored(worker, lost, reason);
     } catch (error) {
       if (this.#closed) return;
+      if (attempt < mostAttempts) return await this.#replace(worker, reason, attempt + 1);
       const why = error instanceof Error ? error.message : String(error);
       this.#die(new Error(`${reason.message}; it cannot be started again: ${why}`));
     }

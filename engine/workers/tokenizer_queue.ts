@@ -42,14 +42,20 @@ export interface QueueOptions {
   readonly budgetMilliseconds: number;
   /** To the worker. */
   send(message: ToTokenizer): void;
-  /** The oldest batch has taken longer than its budget: the worker has to be ended, then `lost` called. */
-  overdue(): void;
+  /**
+   * The oldest batch has taken longer than its budget: the worker has to be ended, then `lost` called. Where the batch
+   * is `short`, nothing in it can be the reason.
+   */
+  overdue(short: boolean): void;
 }
 
 /** Batches that the worker has at a time: enough that it does not wait for the next message. */
 const mostSent = 4;
 
 const ticksOfBudget = 4;
+
+/** Characters and ids that take milliseconds, whatever they are. */
+const shortText = 4096;
 
 /** Jobs in front of the tokenizer. */
 export class TokenizerQueue {
@@ -215,10 +221,11 @@ export class TokenizerQueue {
     this.#ticks = 0;
     this.#since = performance.now();
     if (this.#sent.length === 0) return;
+    const short = this.#sent[0]!.size < shortText;
     this.#timer = setInterval(() => {
       if (++this.#ticks < ticksOfBudget) return;
       clearInterval(this.#timer);
-      this.#options.overdue();
+      this.#options.overdue(short);
     }, this.#options.budgetMilliseconds / ticksOfBudget);
   }
 }
@@ -240,7 +247,7 @@ function messageOf({ jobs }: Batch): ToTokenizer {
   return { type: "generate", input, salt, client, requests };
 }
 
-/** Roughly what a job holds in memory, in characters and ids. */
+/** Roughly what a job holds in memory, in characters and ids; tools and template arguments are taken to be long. */
 function sizeOf(job: Job): number {
   if (job.type === "call" && job.message.type === "decode") return job.message.ids.length;
   const input = job.type === "generate" ? job.input : (job.message as ToTokenizer & { type: "encode" }).input;
@@ -250,6 +257,9 @@ function sizeOf(job: Job): number {
     case "ids":
       return input.ids.length;
     case "chat":
-      return input.messages.reduce((sum, { content }) => sum + (content?.length ?? 0) + 64, 0);
+      return input.messages.reduce(
+        (sum, { content }) => sum + (content?.length ?? 0) + 64,
+        input.tools || input.templateArgs ? shortText : 0,
+      );
   }
 }

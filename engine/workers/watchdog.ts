@@ -1,4 +1,4 @@
-// Asks every worker, once a second, whether it is still there, and says which have stopped answering.
+// Asks every worker, twice a second, whether it is still there, and says which have stopped answering.
 //
 // Time is counted in its own ticks, not by a clock: while this process itself is held up (a suspended laptop, a
 // debugger, a long collection of garbage) no ticks pass, and answers that have arrived are seen before the next one.
@@ -40,7 +40,7 @@ export class Watchdog implements Disposable {
   constructor(
     checks: readonly Check[],
     onTick: (late: readonly { readonly check: Check; readonly ticks: number }[]) => void,
-    period = 1000,
+    period: number,
   ) {
     this.#asked = checks.map((check) => ({ check, open: false, ticks: 0 }));
     this.#period = period;

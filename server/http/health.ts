@@ -1,4 +1,4 @@
-// GET /health: is the engine alive? Every worker is asked once a second (engine/workers/guardian.ts), and a probe goes
+// GET /health: is the engine alive? Every worker is asked twice a second (engine/workers/guardian.ts), and a probe goes
 // the way of a request through all of them; one that is silent for three makes the answer 503. A rank in the middle of
 // a step may take longer: a server that is restarted because it is busy is as bad as one that says 200 when dead.
 // GET /health_generate goes all the way through and makes one token.

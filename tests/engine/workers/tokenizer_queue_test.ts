@@ -12,7 +12,9 @@ interface Bench {
   add(id: string, client?: string, input?: PromptInput): void;
 }
 
-function bench(options: { mostWaiting?: number; mostText?: number; overdue?: () => void } = {}): Bench {
+function bench(
+  options: { mostWaiting?: number; mostText?: number; overdue?: (short: boolean) => void } = {},
+): Bench {
   const sent: ToTokenizer[] = [];
   const failed: (readonly [string, JobFailure["code"]])[] = [];
   const queue = new TokenizerQueue({
@@ -132,4 +134,21 @@ Deno.test("a message that takes longer than its budget is reported, and not befo
   assert.equal(overdue, 1);
   assert.deepEqual(failed, [["slow", "invalid"]]);
   queue.clear({ type: "error", code: "unavailable", message: "" });
+});
+
+Deno.test("of what is overdue, a short text is not to blame; a long one or one with tools may be", async () => {
+  const messages = [{ role: "user" as const, content: "x" }];
+  const inputs: [PromptInput, boolean][] = [
+    [{ type: "text", text: "x" }, true],
+    [{ type: "text", text: "x".repeat(5000) }, false],
+    [{ type: "chat", messages }, true],
+    [{ type: "chat", messages, tools: [{}] }, false],
+  ];
+  for (const [input, expected] of inputs) {
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const { queue, add } = bench({ overdue: resolve });
+    add("slow", "", input);
+    assert.equal(await promise, expected);
+    queue.clear({ type: "error", code: "unavailable", message: "" });
+  }
 });

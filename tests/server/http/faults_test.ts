@@ -249,6 +249,21 @@ Deno.test("the fault matrix: every fault in every phase ends as it must", async 
   assert.deepEqual(wrong, []);
 });
 
+Deno.test("a worker that dies while it is being started again is started once more", async () => {
+  for (const worker of ["tokenizer", "detokenizer"] as const) {
+    await using started = await start();
+    const { engine, url, inject } = started;
+    inject(worker, "die");
+    await until(() => engine.stats.restarts[worker] === 1);
+    inject(worker, "die");
+    await until(() => engine.stats.restarts[worker] === 2);
+    // What is sent meanwhile may be lost with the second one.
+    const began = performance.now();
+    while (!await serves(url)) assert.ok(performance.now() - began < deadline, `no ${worker}`);
+    assert.equal(engine.health, "ready");
+  }
+});
+
 function table(rows: readonly (Seen & { worker: string; fault: string; phase: string })[]): string {
   return rows.map(({ worker, fault, phase, outcome, milliseconds, request, reason }) =>
     `| ${worker} | ${fault} | ${phase} | ${outcome} | ${
