@@ -5,10 +5,18 @@
 //
 // Answers are those given one by one before; a 5xx comes only shortly after a fault; health answers in time; at the end
 // nothing runs, waits or is held; memory and descriptors are what they were after a sixth of the time. Exit code 1 if
-// not.
+// not. `--out FILE` keeps the figures, with the memory of every minute.
+//
+// Memory is the median of a minute's samples: the heaps of six threads breathe by a tenth. A machine that was suspended
+// says nothing about the server: what was under way meanwhile is asked again, and counted.
 
 import { positive, readOptions, whole } from "./common/arguments.ts";
+import { environment } from "./common/environment.ts";
 import { PythonRandom } from "./common/python_random.ts";
+import { writeResult } from "./common/result_file.ts";
+import { median, percentile } from "./common/statistics.ts";
+import { type Footprint, footprint } from "./soak/footprint.ts";
+import { Suspensions } from "./soak/suspensions.ts";
 import { ask, type Kind, kinds, type Known, type Result, type Target } from "./soak/traffic.ts";
 
 const { values } = readOptions(import.meta.url, {
@@ -17,6 +25,7 @@ const { values } = readOptions(import.meta.url, {
     concurrency: { type: "string", default: "16" },
     seed: { type: "string", default: "1" },
     "seconds-between-faults": { type: "string", default: "20" },
+    out: { type: "string" },
   },
 });
 const duration = positive(values.minutes, "minutes") * 60_000;
@@ -72,13 +81,22 @@ const problems: string[] = [];
 const counts = new Map<string, number>();
 const count = (what: string) => counts.set(what, (counts.get(what) ?? 0) + 1);
 let lastFault = -Infinity;
+using suspensions = new Suspensions();
 let faultsInjected = 0;
 const began = performance.now();
-const over = () => performance.now() - began >= duration;
+/** Milliseconds that the soak has run, suspensions left out. */
+const elapsed = () => performance.now() - began - suspensions.total;
+const over = () => elapsed() >= duration;
+
+/** Whether a fault or a suspension lies so shortly back that a failure may be its. */
+function excused(): boolean {
+  const since = performance.now() - aftermath;
+  return lastFault > since || suspensions.since(since);
+}
 
 function judge(kind: Kind, result: Result): void {
   count(`${kind.name}: ${result}`);
-  if (typeof result === "number" && result >= 500 && performance.now() - lastFault > aftermath) {
+  if (typeof result === "number" && result >= 500 && !excused()) {
     problems.push(`${kind.name} was answered ${result} without a fault`);
   }
 }
@@ -89,10 +107,13 @@ async function client(seed: number): Promise<void> {
   while (!over()) {
     let at = self.random() * total;
     const kind = kinds.find(({ weight }) => (at -= weight) < 0)!;
+    const sent = performance.now();
     try {
       judge(kind, await kind.send(self, known));
     } catch (error) {
-      problems.push(`${kind.name}: ${(error as Error).message}`);
+      const { name, message } = error as Error;
+      if (name === "TimeoutError" && suspensions.since(sent)) count(`${kind.name}: suspended`);
+      else problems.push(`${kind.name}: ${message}`);
     }
   }
 }
@@ -105,8 +126,8 @@ async function watchHealth(): Promise<void> {
     const asked = performance.now();
     const response = await fetch(`${url}/health`, { signal: AbortSignal.timeout(5_000) }).catch(() => null);
     await response?.body?.cancel();
-    healthTimes.push(performance.now() - asked);
-    if (response?.status !== 200 && performance.now() - lastFault > aftermath) {
+    if (!suspensions.since(asked)) healthTimes.push(performance.now() - asked);
+    if (response?.status !== 200 && !excused()) {
       problems.push(`health was ${response?.status ?? "silent"} without a fault`);
     }
     await sleep(100);
@@ -117,9 +138,9 @@ async function injectFaults(): Promise<void> {
   const random = generator(seed);
   while (!over()) {
     await sleep(
-      Math.min(faultPeriod * (0.5 + random()), Math.max(0, duration - (performance.now() - began))),
+      Math.min(faultPeriod * (0.5 + random()), Math.max(0, duration - elapsed())),
     );
-    if (duration - (performance.now() - began) < aftermath) return; // time to recover before the end
+    if (duration - elapsed() < aftermath) return; // time to recover before the end
     const fault = faults[Math.floor(random() * faults.length)]!;
     lastFault = performance.now();
     faultsInjected++;
@@ -128,25 +149,38 @@ async function injectFaults(): Promise<void> {
   }
 }
 
-/** Resident memory in MiB and open descriptors of the server. */
-async function footprint(): Promise<{ memory: number; descriptors: number }> {
-  const text = await (await fetch(`${url}/metrics`, { headers: { authorization: "Bearer one" } })).text();
-  const metric = (name: string) => Number(new RegExp(`^${name}\\{[^}]*\\} (\\S+)$`, "m").exec(text)?.[1]);
+const footprints: (Footprint & { readonly second: number })[] = [];
+const samplePeriod = Math.min(5_000, duration / 24);
+/** Over which a figure of memory is taken. */
+const sampleWindow = Math.min(60_000, duration / 6);
+
+async function watchFootprint(): Promise<void> {
+  while (!over()) {
+    await sleep(samplePeriod);
+    const second = elapsed() / 1000;
+    if (!over()) footprints.push({ second, ...await footprint(url) });
+  }
+}
+
+/** The medians of the samples in the time before `end` (milliseconds that the soak had run). */
+function footprintAt(end: number): Footprint {
+  const within = footprints.filter(({ second }) =>
+    second * 1000 <= end && second * 1000 > end - sampleWindow - samplePeriod
+  );
   return {
-    memory: metric("process_resident_memory_bytes") / 2 ** 20,
-    descriptors: metric("process_open_fds"),
+    memory: median(within.map(({ memory }) => memory)),
+    descriptors: median(within.map(({ descriptors }) => descriptors)),
   };
 }
 
-let early: { memory: number; descriptors: number } | null = null;
 await Promise.all([
   ...Array.from({ length: concurrency }, (_, i) => client(seed * 1000 + i)),
   watchHealth(),
   injectFaults(),
-  sleep(duration / 6).then(async () => early = await footprint()),
+  watchFootprint(),
 ]);
+const [early, late] = [footprintAt(duration / 6), footprintAt(duration)];
 await sleep(4_000); // longer than the rudest client stays
-const late = await footprint();
 const counters = await (await fetch(`${url}/metrics`, { headers: { authorization: "Bearer one" } })).text();
 for (const name of ["num_running_reqs", "num_queue_reqs", "num_used_tokens", "tokenizer_queue_reqs"]) {
   const value = new RegExp(`^sglang:${name}\\{[^}]*\\} (\\S+)$`, "m").exec(counters)?.[1];
@@ -162,25 +196,52 @@ await orders.close();
 const { code } = await server.status;
 if (code !== 0) problems.push(`the server ended with code ${code}`);
 
-healthTimes.sort((a, b) => a - b);
-const p99 = healthTimes[Math.floor(healthTimes.length * 0.99)]!;
-if (long && p99 >= 250) problems.push(`the p99 of /health is ${Math.round(p99)} ms`);
-const growth = late.memory / early!.memory - 1;
-if (long && Math.abs(growth) > 0.05) {
-  problems.push(`memory changed by ${(100 * growth).toFixed(1)} %`);
-}
-if (long && late.descriptors > early!.descriptors) {
-  problems.push(`${late.descriptors} descriptors at the end, ${early!.descriptors} before`);
+const health = {
+  asked: healthTimes.length,
+  p50: median(healthTimes),
+  p99: percentile(healthTimes, 0.99),
+  most: percentile(healthTimes, 1),
+};
+if (long && health.p99 >= 250) problems.push(`the p99 of /health is ${Math.round(health.p99)} ms`);
+const growth = late.memory / early.memory - 1;
+if (long && growth > 0.05) problems.push(`memory has grown by ${(100 * growth).toFixed(1)} %`);
+if (long && late.descriptors > early.descriptors * 1.1) {
+  problems.push(`${late.descriptors} descriptors at the end, ${early.descriptors} before`);
 }
 
 const requests = [...counts].reduce((sum, [what, times]) => what.startsWith("fault") ? sum : sum + times, 0);
 for (const [what, times] of [...counts].sort()) console.log(`${String(times).padStart(8)}  ${what}`);
 console.log(
-  `${requests} requests, ${faultsInjected} faults, ${problems.length} problems; /health p50 ${
-    healthTimes[Math.floor(healthTimes.length / 2)]!.toFixed(1)
-  } ms, p99 ${p99.toFixed(1)} ms, max ${healthTimes.at(-1)!.toFixed(1)} ms; memory ${
-    early!.memory.toFixed(0)
-  } → ${late.memory.toFixed(0)} MiB, descriptors ${early!.descriptors} → ${late.descriptors}`,
+  `${requests} requests, ${faultsInjected} faults, ${suspensions.count} suspensions, ${problems.length} problems; ` +
+    `/health p50 ${health.p50.toFixed(1)} ms, p99 ${health.p99.toFixed(1)} ms, max ${
+      health.most.toFixed(1)
+    } ms; memory ${early.memory.toFixed(0)} → ${
+      late.memory.toFixed(0)
+    } MiB, descriptors ${early.descriptors} → ${late.descriptors}`,
 );
 for (const problem of problems.slice(0, 50)) console.error(problem);
+if (values.out !== undefined) {
+  const minutes = Array.from(
+    { length: Math.floor(duration / 60_000) },
+    (_, i) => footprintAt((i + 1) * 60_000),
+  );
+  await writeResult(values.out, {
+    program: "soak",
+    ...await environment(),
+    settings: { minutes: duration / 60_000, concurrency, seed, seconds_between_faults: faultPeriod / 1000 },
+    requests,
+    faults: faultsInjected,
+    suspensions: { count: suspensions.count, seconds: suspensions.total / 1000 },
+    counts: Object.fromEntries([...counts].sort()),
+    health_ms: health,
+    memory_mib: {
+      early: early.memory,
+      late: late.memory,
+      growth,
+      of_each_minute: minutes.map(({ memory }) => memory),
+    },
+    descriptors: { early: early.descriptors, late: late.descriptors },
+    problems,
+  });
+}
 Deno.exit(problems.length > 0 ? 1 : 0);
