@@ -1,26 +1,10 @@
 // Faults on demand, for tests: a worker that imports this can be made to die, to stall, to lose its ports or to send
 // what nobody can read. Only the owner of a worker can ask for it; nothing outside the process can.
 
+import { type Fault, type FaultOrder, notedChild } from "./children.ts";
 import { notedPorts } from "./death.ts";
 
-/** What can be made to go wrong in a worker. */
-export type Fault =
-  /** It throws. */
-  | "die"
-  /** It blocks for ever, as in an endless loop. */
-  | "stall"
-  /** All its ports are closed; the worker itself still answers its owner. */
-  | "close"
-  /** It sends through each of its ports a message that cannot be read. */
-  | "garble";
-
-/** What a worker's owner sends. */
-export interface FaultOrder {
-  /** Tells it from a question. */
-  readonly type: "fault";
-  /** What is to go wrong. */
-  readonly fault: Fault;
-}
+export type { Fault, FaultOrder };
 
 /** Deep enough that reading it overflows a worker's stack; shallow enough that writing it does not. */
 const unreadableDepth = 3_000;
@@ -57,5 +41,6 @@ self.addEventListener("message", (event) => {
   const { data } = event as MessageEvent<FaultOrder | { readonly type: string }>;
   if (data.type !== "fault" || !("fault" in data)) return;
   event.stopImmediatePropagation();
+  if (data.inside !== undefined) return notedChild(data.inside)?.inject(data.fault);
   happen(data.fault);
 });

@@ -73,9 +73,9 @@ export class WorkerHandle<A extends Answer> implements Disposable {
     this.#fail(reason);
   }
 
-  /** For tests: makes something go wrong in the worker. */
-  inject(fault: Fault): void {
-    this.#worker.postMessage({ type: "fault", fault } satisfies FaultOrder);
+  /** For tests: makes something go wrong in the worker, or in one that it has started. */
+  inject(fault: Fault, inside?: string): void {
+    this.#worker.postMessage({ type: "fault", fault, ...(inside ? { inside } : {}) } satisfies FaultOrder);
   }
 
   /** Ends the worker; open questions are rejected. */

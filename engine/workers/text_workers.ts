@@ -220,10 +220,12 @@ export function attachThrough(
 /** For tests: makes a worker of that name fail, whichever it is. */
 export function injector(
   text: TextWorkers,
-  others: readonly { readonly name: string; inject(fault: Fault): void }[],
+  others: readonly { readonly name: string; inject(fault: Fault, inside?: string): void }[],
 ): (worker: string, fault: Fault) => void {
   return (worker, fault) => {
     if (worker === "tokenizer" || worker === "detokenizer") text.inject(worker, fault);
-    else others.find(({ name }) => name === worker)?.inject(fault);
+    else if (worker === "grammar worker") {
+      others.find(({ name }) => name === "scheduler")?.inject(fault, worker);
+    } else others.find(({ name }) => name === worker)?.inject(fault);
   };
 }

@@ -249,6 +249,41 @@ Deno.test("the fault matrix: every fault in every phase ends as it must", async 
   assert.deepEqual(wrong, []);
 });
 
+Deno.test("the grammar worker: what it had fails with the reason, others go on, the next grammar is answered", async () => {
+  const constrained = { ...question, regex: "[ab]{300}", max_tokens: 290 };
+  const rows: string[] = [];
+  for (const fault of ["die", "stall"] as const) {
+    for (const phase of ["idle", "decode"] as const) {
+      await using started = await start();
+      const { engine, url, inject } = started;
+      const answers = async () => {
+        const response = await post(url, { ...question, regex: "x{3}" }, deadline);
+        return response.ok && (await response.json()).choices[0].message.content === "xxx";
+      };
+      assert.ok(await answers(), "no answer before the fault");
+      const other = endOf(post(url, endless, 30_000));
+      const { generatedTokensTotal: before } = await engine.counters();
+      const end = phase === "idle" ? null : endOf(post(url, constrained, 30_000));
+      await until(async () => (await engine.counters()).generatedTokensTotal > before + 6);
+      const began = performance.now();
+      inject("grammar worker", fault);
+      const request = await end ?? "none";
+      if (end) {
+        assert.match(
+          request,
+          /^503 the grammar worker has failed: (told to die|it has not answered for 3 s)/,
+        );
+      }
+      while (!await answers()) assert.ok(performance.now() - began < deadline, `${fault} ${phase}`);
+      const seconds = ((performance.now() - began) / 1000).toFixed(1);
+      assert.equal(await other, "length", "a request without a grammar is not touched");
+      assert.equal(engine.health, "ready");
+      rows.push(`| grammar worker | ${fault} | ${phase} | serves on | ${seconds} s | ${request} | |`);
+    }
+  }
+  console.log(rows.join("\n"));
+});
+
 Deno.test("a worker that dies while it is being started again is started once more", async () => {
   for (const worker of ["tokenizer", "detokenizer"] as const) {
     await using started = await start();

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { GrammarClient } from "../../../../engine/grammar/serving/client.ts";
 import type { FromGrammar } from "../../../../engine/grammar/serving/messages.ts";
 import type { GrammarSource } from "../../../../engine/grammar/source.ts";
+import { notedChild } from "../../../../engine/workers/children.ts";
 import { allowed } from "../support.ts";
 
 const pocket = new URL("../../../../models/pocket", import.meta.url).pathname;
@@ -87,6 +88,23 @@ Deno.test("when the worker dies, its requests fail with the reason, and the next
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
+});
+
+Deno.test("when the worker owes an answer and is silent, its requests fail, and the next grammar starts another one", async () => {
+  using service = connect(pocket);
+  service.open(1, { kind: "regex", pattern: "[ab]*" });
+  const first = await service.next();
+  assert.ok(first.type === "mask");
+  notedChild("grammar worker")!.inject("stall");
+  service.client.send({ type: "accept", key: 1, token: allowed(first.mask)[0]! });
+  service.open(2, { kind: "json_object" });
+  for (const key of [1, 2]) {
+    const answer = await service.next();
+    assert.ok(answer.type === "refused" && answer.code === "unavailable" && answer.key === key);
+    assert.match(answer.message, /grammar worker has failed: it has not answered for 3 s/);
+  }
+  service.open(3, { kind: "json_object" });
+  assert.equal((await service.next()).type, "mask");
 });
 
 Deno.test("without a tokenizer grammars are refused", async () => {
