@@ -198,7 +198,7 @@ export const benchOptions = (all: boolean) =>
 /** Of `radish pull`. */
 export const pullOptions = () =>
   object({
-    model: positional("MODEL", "Hub id, address of a model, or short name"),
+    model: positional("MODEL", "Hub id (of GGUF files: owner/name:Q4_K_M), address, or short name"),
     own: object("Download", {
       revision: value("--revision", text("REV"), "branch, tag or commit", { shows: "the main branch" }),
       source: sourceOption(),
@@ -214,7 +214,7 @@ export const listOptions = () =>
 /** Of `radish rm`. */
 export const removeOptions = () =>
   object({
-    model: positional("MODEL", "Hub id, address of a model, or short name"),
+    model: positional("MODEL", "Hub id (of GGUF files: owner/name:Q4_K_M), address, or short name"),
     source: sourceOption(),
     common: commonOptions(),
   });

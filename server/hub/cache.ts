@@ -3,8 +3,11 @@
 import { z } from "zod";
 import { checked, field, ModelError, optional } from "../../engine/model/json.ts";
 import { openModel } from "../../engine/model/open.ts";
+import { readGgufHeader } from "../../engine/weights/gguf/header.ts";
+import { Metadata } from "../../engine/weights/gguf/metadata.ts";
 import { readJson, readText } from "../../engine/weights/json_file.ts";
 import { parseWeightMap, type TensorIndex } from "../../engine/weights/tensor_index.ts";
+import { chooseGguf, ggufModels, isGgufName, noGguf } from "./gguf_files.ts";
 import {
   type Environment,
   huggingFaceCache,
@@ -17,7 +20,7 @@ import {
 import { type HubSource, pull, type PullOptions } from "./pull.ts";
 import { sizeOf } from "./store.ts";
 
-/** A model in a cache. */
+/** A model in a cache; of a repository of GGUF files, one of them. */
 export interface CachedModel {
   /** As `--model` takes it. */
   readonly name: string;
@@ -25,9 +28,9 @@ export interface CachedModel {
   readonly source: HubSource;
   /** Where its files are. */
   readonly directory: string;
-  /** Bytes of the files in its folder. */
+  /** Bytes of its files. */
   readonly bytes: number;
-  /** As config.json says; null when it cannot be read. */
+  /** As config.json or the GGUF file says; null when it cannot be read. */
   readonly architecture: string | null;
   /** Types of its tensors, most bytes first. */
   readonly types: readonly string[];
@@ -37,7 +40,7 @@ export interface CachedModel {
 
 const configSchema = field.object({ architectures: optional(field.list(z.unknown(), 16)) });
 
-/** All models of the caches, by name. Repositories without a config.json are not models and are left out. */
+/** All models of the caches, by name. Repositories without a config.json or a GGUF file are left out. */
 export async function listModels(env: Environment = Deno.env.get): Promise<CachedModel[]> {
   const models: CachedModel[] = [];
   const hub = huggingFaceCache(env);
@@ -45,15 +48,15 @@ export async function listModels(env: Environment = Deno.env.get): Promise<Cache
     const name = /^models--(.+)$/.exec(folder)?.[1]?.replace("--", "/");
     const directory = name === undefined ? null : await latestSnapshot(`${hub}/${folder}`);
     if (name !== undefined && directory !== null) {
-      models.push(await describe(name, "huggingface", directory));
+      models.push(...await describeAll(name, "huggingface", directory));
     }
   }
   const scope = modelScopeCache(env);
   for (const owner of await entries(scope)) {
     for (const model of await entries(`${scope}/${owner}`)) {
       const directory = `${scope}/${owner}/${model}`;
-      if (await has(`${directory}/config.json`)) {
-        models.push(await describe(`${owner}/${model}`, "modelscope", directory));
+      if (await holdsModel(directory)) {
+        models.push(...await describeAll(`${owner}/${model}`, "modelscope", directory));
       }
     }
   }
@@ -61,7 +64,7 @@ export async function listModels(env: Environment = Deno.env.get): Promise<Cache
 }
 
 /**
- * The folder of a model given by its name (see `parseModelName`); pulls what is not in the cache. Without the network
+ * The folder, or the GGUF file, of a model given by its name (see `parseModelName`); pulls what is not in the cache. Without the network
  * a cached model still opens.
  * @throws ModelError when there is none
  */
@@ -69,13 +72,15 @@ export async function resolveModel(
   name: string,
   options: PullOptions = {},
 ): Promise<{ readonly directory: string; readonly id: string }> {
-  const { id, revision } = parseModelName(name);
+  const { id: repository, revision, file } = parseModelName(name);
+  const id = file === undefined ? repository : `${repository}:${file}`;
   const env = options.env ?? Deno.env.get;
-  const cached = options.source === "modelscope" ? `${modelScopeCache(env)}/${id}` : await snapshot(
-    `${huggingFaceCache(env)}/${repositoryFolder(id)}`,
+  const cached = options.source === "modelscope" ? `${modelScopeCache(env)}/${repository}` : await snapshot(
+    `${huggingFaceCache(env)}/${repositoryFolder(repository)}`,
     options.revision ?? revision ?? "main",
   );
-  if (cached !== null && await isComplete(cached)) return { directory: cached, id };
+  const path = cached === null ? null : await opensFrom(cached, file);
+  if (path !== null) return { directory: path, id };
   if (isOffline(env)) {
     throw new ModelError(
       `${id} is not in the cache, and HF_HUB_OFFLINE is set: unset it, or name a folder with the model`,
@@ -84,8 +89,15 @@ export async function resolveModel(
   return { directory: await pull(name, options), id };
 }
 
+/** What to open in a model's folder: the folder, or a GGUF file; null where something is missing. */
+async function opensFrom(directory: string, tag: string | undefined): Promise<string | null> {
+  if (tag === undefined && await isComplete(directory)) return directory;
+  const model = chooseGguf(await entries(directory), tag);
+  return model === null ? null : `${directory}/${model.files[0]}`;
+}
+
 /**
- * Removes a model from its hub's cache, all revisions of it.
+ * Removes a model from its hub's cache, all revisions of it; of `owner/name:FORMAT` the files of that format only.
  * @throws ModelError when it is not there
  */
 export async function removeModel(
@@ -93,11 +105,12 @@ export async function removeModel(
   source: HubSource,
   env: Environment = Deno.env.get,
 ): Promise<{ readonly directory: string; readonly bytes: number }> {
-  const { id } = parseModelName(name);
+  const { id, file } = parseModelName(name);
   const hub = huggingFaceCache(env);
   const folder = repositoryFolder(id);
   const directory = source === "modelscope" ? `${modelScopeCache(env)}/${id}` : `${hub}/${folder}`;
   if (!await has(directory)) throw new ModelError(`${id} is not in the cache: there is no ${directory}`);
+  if (file !== undefined) return await removeGguf(id, file, directory, source);
   const bytes = await bytesBelow(directory);
   await Deno.remove(directory, { recursive: true });
   // Their absence is no fault: other tools may lock elsewhere.
@@ -105,6 +118,34 @@ export async function removeModel(
     await Deno.remove(`${hub}/.locks/${folder}`, { recursive: true }).catch(() => {});
   }
   return { directory, bytes };
+}
+
+/** Removes the files of one format from all revisions, and what their links lead to. */
+async function removeGguf(
+  id: string,
+  tag: string,
+  root: string,
+  source: HubSource,
+): Promise<{ readonly directory: string; readonly bytes: number }> {
+  const folders = source === "modelscope"
+    ? [root]
+    : (await entries(`${root}/snapshots`)).map((commit) => `${root}/snapshots/${commit}`);
+  let bytes = 0, first: string | null = null;
+  const all: string[] = [];
+  for (const folder of folders) {
+    const names = await entries(folder);
+    all.push(...names);
+    for (const name of chooseGguf(names, tag)?.files ?? []) {
+      const path = `${folder}/${name}`;
+      first ??= path;
+      bytes += (await Deno.stat(path).catch(() => null))?.size ?? 0;
+      const target = await Deno.realPath(path).catch(() => null);
+      await Deno.remove(path);
+      if (target !== null && target !== path) await Deno.remove(target).catch(() => {}); // another revision's is gone
+    }
+  }
+  if (first === null) throw noGguf(`${id} in the cache`, all, tag);
+  return { directory: first, bytes };
 }
 
 /** Bytes of all files in a folder and its folders; links count nothing. */
@@ -129,14 +170,19 @@ async function snapshot(root: string, revision: string): Promise<string | null> 
   return commit !== undefined && isCommit(commit) ? `${root}/snapshots/${commit}` : null;
 }
 
-/** What "main" stands for, or any snapshot that has a configuration. */
+/** What "main" stands for, or any snapshot that has a model. */
 async function latestSnapshot(root: string): Promise<string | null> {
   const main = await snapshot(root, "main");
   const others = (await entries(`${root}/snapshots`)).map((commit) => `${root}/snapshots/${commit}`);
   for (const directory of [...(main === null ? [] : [main]), ...others]) {
-    if (await has(`${directory}/config.json`)) return directory;
+    if (await holdsModel(directory)) return directory;
   }
   return null;
+}
+
+/** Whether there is a configuration, or a GGUF file. */
+async function holdsModel(directory: string): Promise<boolean> {
+  return await has(`${directory}/config.json`) || ggufModels(await entries(directory)).length > 0;
 }
 
 /** Whether configuration and all weights are there. */
@@ -149,6 +195,34 @@ async function isComplete(directory: string): Promise<boolean> {
     if (!await has(`${directory}/${file}`)) return false;
   }
   return true;
+}
+
+/** The model of a folder, and each of its GGUF files. */
+async function describeAll(name: string, source: HubSource, directory: string): Promise<CachedModel[]> {
+  const models = await has(`${directory}/config.json`) ? [await describe(name, source, directory)] : [];
+  for (const { tag, files } of ggufModels(await entries(directory))) {
+    models.push(await describeGguf(`${name}:${tag}`, source, directory, files));
+  }
+  return models;
+}
+
+async function describeGguf(
+  name: string,
+  source: HubSource,
+  directory: string,
+  files: readonly string[],
+): Promise<CachedModel> {
+  const path = `${directory}/${files[0]}`;
+  let architecture: string | null = null, types: readonly string[] = [], problem: string | null = null;
+  try {
+    architecture = new Metadata(await readGgufHeader(path), path).string("general.architecture") ?? null;
+    types = storedTypesOf((await openModel(path)).tensors!);
+  } catch (error) {
+    problem = (error as Error).message.replaceAll(`${directory}/`, "");
+  }
+  const sizes = await Promise.all(files.map((file) => Deno.stat(`${directory}/${file}`).catch(() => null)));
+  const bytes = sizes.reduce((sum, info) => sum + (info?.size ?? 0), 0);
+  return { name, source, directory: path, bytes, architecture, types, problem };
 }
 
 async function describe(name: string, source: HubSource, directory: string): Promise<CachedModel> {
@@ -165,7 +239,7 @@ async function describe(name: string, source: HubSource, directory: string): Pro
     problem = (error as Error).message.replaceAll(`${directory}/`, "");
   }
   let bytes = 0;
-  for (const file of await entries(directory)) {
+  for (const file of (await entries(directory)).filter((name) => !isGgufName(name))) {
     bytes += await sizeOf(`${directory}/${file}`).catch(() => null) ?? 0;
   }
   return { name, source, directory, bytes, architecture, types, problem };

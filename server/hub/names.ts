@@ -20,22 +20,27 @@ export interface ModelReference {
   readonly id: string;
   /** If an address names one. */
   readonly revision: string | undefined;
+  /** Format or name of a GGUF file of the repository, from `owner/name:Q4_K_M` or the address of a file. */
+  readonly file?: string;
 }
 
 const address =
   /^(?:https?:\/\/)?(?:www\.)?(?:huggingface\.co|hf\.co)\/([^/?#]+\/[^/?#]+)(?:\/(?:tree|blob|resolve)\/([^?#]+))?\/?(?:[?#].*)?$/i;
 
 /**
- * A model by its id, by its address on the Hub (with or without https://, as copied from a browser), or by a short
- * name such as "qwen3:0.6b".
+ * A model by its id (with the format of a GGUF file behind it, as in "owner/name:Q4_K_M"), by its address on the Hub
+ * (with or without https://, as copied from a browser), or by a short name such as "qwen3:0.6b".
  * @throws ModelError when it is none of them
  */
 export function parseModelName(text: string): ModelReference {
   const short = shortNames.get(text.toLowerCase());
   if (short !== undefined) return { id: short, revision: undefined };
   const [, named, path] = address.exec(text) ?? [];
-  const id = named ?? text;
-  if (isModelName(id)) return { id, revision: path?.split("/")[0] };
+  const [, before, tag] = /^([^:]*\/[^:]*):([\w.-]{1,200})$/.exec(text) ?? [];
+  const id = named ?? before ?? text;
+  const [revision, ...rest] = path?.split("/") ?? [];
+  const file = tag ?? (rest.length === 1 && rest[0]!.endsWith(".gguf") ? rest[0] : undefined);
+  if (isModelName(id)) return file === undefined ? { id, revision } : { id, revision, file };
   const family = text.split(":")[0]!.toLowerCase();
   const known = [...shortNames.keys()].filter((name) => family !== "" && name.startsWith(family));
   const hint = known.length > 0 ? `; short names: ${known.join(", ")}` : "";

@@ -56,11 +56,11 @@ const defaultConnections = 8;
 const defaultSegmentBytes = 64 << 20;
 
 /**
- * Pulls a model by its name (see `parseModelName`) and returns the folder to open.
+ * Pulls a model by its name (see `parseModelName`) and returns the folder, or the GGUF file, to open.
  * @throws ModelError, one line; or the signal's reason
  */
 export async function pull(nameOrAddress: string, options: PullOptions = {}): Promise<string> {
-  const { id: name, revision: addressed } = parseModelName(nameOrAddress);
+  const { id: name, revision: addressed, file } = parseModelName(nameOrAddress);
   const env = options.env ?? Deno.env.get;
   if (isOffline(env)) {
     throw new ModelError(`${name} cannot be pulled: HF_HUB_OFFLINE is set; unset it, or name a folder`);
@@ -78,13 +78,13 @@ export async function pull(nameOrAddress: string, options: PullOptions = {}): Pr
     : env("HF_ENDPOINT") ?? "https://huggingface.co";
   const client = new HubClient(endpoint, isModelScope ? null : await findToken(env), retry, signal);
   options.onContact?.(client.endpoint.host, name);
-  const model = await (isModelScope ? listModelScope : listHuggingFace)(client, name, revision);
+  const model = await (isModelScope ? listModelScope : listHuggingFace)(client, name, revision, file);
   const store = isModelScope
     ? await PlainStore.open(`${modelScopeCache(env)}/${name}`)
     : await HuggingFaceStore.open(huggingFaceCache(env), repositoryFolder(name), model.commit);
   await fetchAll(client, name, model, store, failure, options);
   await store.complete(revision);
-  return store.directory;
+  return model.opens === null ? store.directory : `${store.directory}/${model.opens}`;
 }
 
 /** HF_TOKEN, or what `hf auth login` has left. */

@@ -6,6 +6,7 @@
 import { listFiles, modelInfo } from "@huggingface/hub";
 import { checked, field, ModelError, optional, shown } from "../../engine/model/json.ts";
 import { firstLine, type HubClient } from "./client.ts";
+import { chooseGguf, isGgufName, noGguf } from "./gguf_files.ts";
 import { isCommit, isWanted } from "./names.ts";
 
 /** A file to have. */
@@ -29,6 +30,8 @@ export interface RemoteModel {
   readonly commit: string;
   /** Those that a model needs to run. */
   readonly files: readonly RemoteFile[];
+  /** The file to open, the first of those of a GGUF model; null for a folder. */
+  readonly opens: string | null;
 }
 
 const mostFiles = 4096;
@@ -48,11 +51,12 @@ const modelScopeSchema = field.object({
   })),
 });
 
-/** What Hugging Face has of a model. */
+/** What Hugging Face has of a model; `file` is the format or the name of a GGUF file. */
 export async function listHuggingFace(
   client: HubClient,
   name: string,
   revision: string,
+  file: string | undefined,
 ): Promise<RemoteModel> {
   const hubUrl = client.endpoint.href.replace(/\/$/, "");
   const common = { hubUrl, fetch: client.fetch };
@@ -65,7 +69,7 @@ export async function listHuggingFace(
       throw new ModelError(`${client.endpoint.host}: ${shown(commit)} is not a commit`);
     }
     for await (const entry of listFiles({ ...common, repo: name, revision: commit, recursive: true })) {
-      if (entry.type !== "file" || !isWanted(entry.path)) continue;
+      if (entry.type !== "file" || !isWanted(entry.path) && !isGgufName(entry.path)) continue;
       const hash = entry.lfs
         ? { type: "sha256" as const, value: entry.lfs.oid }
         : { type: "git-sha1" as const, value: entry.oid ?? "" };
@@ -75,7 +79,7 @@ export async function listHuggingFace(
   } catch (error) {
     throw refusal(error, name, client);
   }
-  return checkedModel({ commit, files }, name, client);
+  return checkedModel(commit, files, name, client, file);
 }
 
 /** What ModelScope has of a model. It names no commit for a branch, so the revision stands for it. */
@@ -83,6 +87,7 @@ export async function listModelScope(
   client: HubClient,
   name: string,
   revision: string,
+  file: string | undefined,
 ): Promise<RemoteModel> {
   const base = `${client.endpoint.href.replace(/\/$/, "")}/api/v1/models/${name}/repo`;
   const query = new URLSearchParams({ Revision: revision, Recursive: "true" });
@@ -94,7 +99,7 @@ export async function listModelScope(
   const { Data } = checked(modelScopeSchema, await response.json(), client.endpoint.host);
   const files: RemoteFile[] = [];
   for (const { Path: path, Type, Size: size, Sha256 } of Data?.Files ?? []) {
-    if (path === undefined || Type === "tree" || !isWanted(path)) continue;
+    if (path === undefined || Type === "tree" || !isWanted(path) && !isGgufName(path)) continue;
     const where = new URLSearchParams({ Revision: revision, FilePath: path });
     files.push(checkedFile({
       name: path,
@@ -103,7 +108,7 @@ export async function listModelScope(
       url: new URL(`${base}?${where}`),
     }));
   }
-  return checkedModel({ commit: revision, files }, name, client);
+  return checkedModel(revision, files, name, client, file);
 }
 
 function checkedFile(file: RemoteFile): RemoteFile {
@@ -117,19 +122,37 @@ function checkedFile(file: RemoteFile): RemoteFile {
   return file;
 }
 
-function checkedModel(model: RemoteModel, name: string, client: HubClient): RemoteModel {
-  const { files } = model;
+/** A model in the Hugging Face layout; where there is none, or `tag` names one, a GGUF file. */
+function checkedModel(
+  commit: string,
+  all: readonly RemoteFile[],
+  name: string,
+  client: HubClient,
+  tag: string | undefined,
+): RemoteModel {
   const where = `${name} on ${client.endpoint.host}`;
-  if (files.length > mostFiles) {
+  if (all.length > mostFiles) {
     throw new ModelError(`${where} has too many files`);
+  }
+  const files = all.filter((file) => isWanted(file.name));
+  const names = all.map((file) => file.name);
+  const weights = files.some((file) => file.name.endsWith(".safetensors"));
+  if (tag !== undefined || !weights && names.some(isGgufName)) {
+    const model = chooseGguf(names, tag);
+    if (model === null) throw noGguf(where, names, tag);
+    return {
+      commit,
+      files: all.filter((file) => model.files.includes(file.name)),
+      opens: model.files[0]!,
+    };
   }
   if (!files.some((file) => file.name === "config.json")) {
     throw new ModelError(`${where} has no config.json`);
   }
-  if (!files.some((file) => file.name.endsWith(".safetensors"))) {
-    throw new ModelError(`${where} has no weights in the safetensors format`);
+  if (!weights) {
+    throw new ModelError(`${where} has no weights in the safetensors or GGUF format`);
   }
-  return model;
+  return { commit, files, opens: null };
 }
 
 /** What a refused request means for the user. */

@@ -272,7 +272,7 @@ Deno.test("lies of a hub about names, sizes and hashes never become paths", asyn
     config({ size: 2 ** 50 });
     await assert.rejects(pull(name, options), /config\.json has \d+ bytes$/);
     hub.lie = (entry) => entry["path"] === "model.safetensors" ? { ...entry, path: "model.bin" } : entry;
-    await assert.rejects(pull(name, options), /has no weights in the safetensors format$/);
+    await assert.rejects(pull(name, options), /has no weights in the safetensors or GGUF format$/);
     // A smaller size than the content: more bytes are not taken.
     config({ size: 5 });
     await assert.rejects(pull(name, options), ModelError);

@@ -208,7 +208,7 @@ export class HubStandIn implements AsyncDisposable {
 function treeEntry(path: string, content: Uint8Array): Record<string, unknown> {
   const blob = createHash("sha1").update(`blob ${content.length}\0`).update(content).digest("hex");
   const entry = { type: "file", path, size: content.length, oid: blob };
-  if (!path.endsWith(".safetensors")) return entry;
+  if (!/\.(safetensors|gguf)$/.test(path)) return entry;
   return {
     ...entry,
     oid: commit,
