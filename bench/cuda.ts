@@ -7,7 +7,6 @@
 // times are the device's own, by events. "launches" is kernels per layer.
 
 import { Decoder } from "../engine/model/decoder.ts";
-import { loadDecoderWeights } from "../engine/model/load.ts";
 import { openModel } from "../engine/model/open.ts";
 import { CudaBackend } from "../kernels/cuda/backend.ts";
 import { describe } from "../kernels/cuda/find.ts";
@@ -17,6 +16,7 @@ import type { BatchPlan } from "../kernels/plan.ts";
 import type { Matrix, Ops } from "../kernels/ops.ts";
 import { matrixBytes } from "../kernels/ops.ts";
 import { greedySampler, packSampling, SampleFlag } from "../kernels/sampling.ts";
+import { loadDummy } from "./common/mixture.ts";
 import { choice, readOptions, whole } from "./common/arguments.ts";
 import { figure, table } from "./common/table.ts";
 
@@ -38,8 +38,16 @@ const { config } = model;
 const device: CudaDevice = openDevice(null);
 const description = await describe(device.properties);
 using backend = new CudaBackend(device, description, {});
-const dtype = choice(values.dtype, "dtype", ["auto", "bfloat16", "float16", "float32", "int8"]);
-const weights = await loadDecoderWeights(model, backend, { dtype, shard: { rank: 0, size: 1 } });
+const dtype = choice(values.dtype, "dtype", [
+  "auto",
+  "bfloat16",
+  "float16",
+  "float32",
+  "int8",
+  "q4",
+  "q4_k_m",
+]);
+const weights = await loadDummy(model, backend, dtype);
 const maxRows = Math.max(...rowCounts, 1), pageSize = 16;
 const contextLength = Math.max(context + 64, ...prompts.map((n) => n + 16));
 const pagesPerRow = Math.ceil(contextLength / pageSize);

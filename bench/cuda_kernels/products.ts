@@ -8,6 +8,7 @@ import {
   type ProductBuffers,
   type ProductPlan,
 } from "../../kernels/cuda/gemm/product.ts";
+import { ElementType } from "../../kernels/cuda/memory.ts";
 import type { ProductShape } from "../../kernels/cuda/gemm/shape.ts";
 import {
   mmaQ8Tiles,
@@ -111,7 +112,9 @@ export function timeExpand(gpu: Gpu, pool: Pool, scratch: Scratch, rows: number,
     Array.from(
       { length: copies },
       (_, c) =>
-        gpu.prepare(launchExpand(pool.pointer(c * words), scratch.output, rows, columns, pool.element, gpu)),
+        gpu.prepare(
+          launchExpand(pool.pointer(c * words), scratch.output, rows, columns, ElementType.q8, gpu),
+        ),
     ),
   );
 }

@@ -29,7 +29,7 @@ import { describe } from "./find.ts";
 import { openDevice } from "./open.ts";
 import { type Context, divideUp } from "./forward.ts";
 import { bucket, bucketShape, graphKey, Graphs } from "./graphs.ts";
-import { inputType, usesMatrixUnits } from "./linear/linear.ts";
+import { inputType, usesMatrixUnits } from "./linear/product.ts";
 import {
   type ActivationType,
   activationType,

@@ -6,7 +6,7 @@ import type { CudaDevice, DeviceBuffer } from "./device.ts";
 import { CudaError } from "./errors.ts";
 
 /** Types of elements; the kernels' numbers of them. */
-export const ElementType = { f32: 0, bf16: 1, f16: 2, q8: 3 } as const;
+export const ElementType = { f32: 0, bf16: 1, f16: 2, q8: 3, q4_0: 4, q4_1: 5, q4_k: 6, q6_k: 7 } as const;
 
 /** Formats of weights that there are kernels for; the loader makes q8 of others. */
 export type WeightType = keyof typeof ElementType;

@@ -19,6 +19,7 @@ import merge from "./ptx/merge.txt" with { type: "text" };
 import merge_sm90 from "./ptx/merge_sm90.txt" with { type: "text" };
 import mma_bf16 from "./ptx/mma_bf16.txt" with { type: "text" };
 import mma_f16 from "./ptx/mma_f16.txt" with { type: "text" };
+import mma_planes_bf16 from "./ptx/mma_planes_bf16.txt" with { type: "text" };
 import mma_q8_bf16 from "./ptx/mma_q8_bf16.txt" with { type: "text" };
 import moe from "./ptx/moe.txt" with { type: "text" };
 import moe_sm90 from "./ptx/moe_sm90.txt" with { type: "text" };
@@ -38,12 +39,30 @@ import plain_f16 from "./ptx/plain_f16.txt" with { type: "text" };
 import plain_f16_sm90 from "./ptx/plain_f16_sm90.txt" with { type: "text" };
 import plain_f32 from "./ptx/plain_f32.txt" with { type: "text" };
 import plain_f32_sm90 from "./ptx/plain_f32_sm90.txt" with { type: "text" };
+import plain_q4_0 from "./ptx/plain_q4_0.txt" with { type: "text" };
+import plain_q4_0_sm90 from "./ptx/plain_q4_0_sm90.txt" with { type: "text" };
+import plain_q4_1 from "./ptx/plain_q4_1.txt" with { type: "text" };
+import plain_q4_1_sm90 from "./ptx/plain_q4_1_sm90.txt" with { type: "text" };
+import plain_q4_k from "./ptx/plain_q4_k.txt" with { type: "text" };
+import plain_q4_k_sm90 from "./ptx/plain_q4_k_sm90.txt" with { type: "text" };
+import plain_q6_k from "./ptx/plain_q6_k.txt" with { type: "text" };
+import plain_q6_k_sm90 from "./ptx/plain_q6_k_sm90.txt" with { type: "text" };
 import plain_q8 from "./ptx/plain_q8.txt" with { type: "text" };
 import plain_q8_sm90 from "./ptx/plain_q8_sm90.txt" with { type: "text" };
 import prefill_f16 from "./ptx/prefill_f16.txt" with { type: "text" };
 import prefill_wide_f16 from "./ptx/prefill_wide_f16.txt" with { type: "text" };
 import prepare from "./ptx/prepare.txt" with { type: "text" };
 import prepare_sm90 from "./ptx/prepare_sm90.txt" with { type: "text" };
+import quantized_q4_0 from "./ptx/quantized_q4_0.txt" with { type: "text" };
+import quantized_q4_0_sm90 from "./ptx/quantized_q4_0_sm90.txt" with { type: "text" };
+import quantized_q4_1 from "./ptx/quantized_q4_1.txt" with { type: "text" };
+import quantized_q4_1_sm90 from "./ptx/quantized_q4_1_sm90.txt" with { type: "text" };
+import quantized_q4_k from "./ptx/quantized_q4_k.txt" with { type: "text" };
+import quantized_q4_k_sm90 from "./ptx/quantized_q4_k_sm90.txt" with { type: "text" };
+import quantized_q6_k from "./ptx/quantized_q6_k.txt" with { type: "text" };
+import quantized_q6_k_sm90 from "./ptx/quantized_q6_k_sm90.txt" with { type: "text" };
+import quantized_q8 from "./ptx/quantized_q8.txt" with { type: "text" };
+import quantized_q8_sm90 from "./ptx/quantized_q8_sm90.txt" with { type: "text" };
 import rope from "./ptx/rope.txt" with { type: "text" };
 import rope_sm90 from "./ptx/rope_sm90.txt" with { type: "text" };
 import sample from "./ptx/sample.txt" with { type: "text" };
@@ -60,12 +79,6 @@ import skinny_f16_32 from "./ptx/skinny_f16_32.txt" with { type: "text" };
 import skinny_f16_32_sm90 from "./ptx/skinny_f16_32_sm90.txt" with { type: "text" };
 import skinny_f16_64 from "./ptx/skinny_f16_64.txt" with { type: "text" };
 import skinny_f16_64_sm90 from "./ptx/skinny_f16_64_sm90.txt" with { type: "text" };
-import skinny_q8_16 from "./ptx/skinny_q8_16.txt" with { type: "text" };
-import skinny_q8_16_sm90 from "./ptx/skinny_q8_16_sm90.txt" with { type: "text" };
-import skinny_q8_32 from "./ptx/skinny_q8_32.txt" with { type: "text" };
-import skinny_q8_32_sm90 from "./ptx/skinny_q8_32_sm90.txt" with { type: "text" };
-import skinny_q8_64 from "./ptx/skinny_q8_64.txt" with { type: "text" };
-import skinny_q8_64_sm90 from "./ptx/skinny_q8_64_sm90.txt" with { type: "text" };
 import wide_bf16 from "./ptx/wide_bf16.txt" with { type: "text" };
 import wide_f16 from "./ptx/wide_f16.txt" with { type: "text" };
 
@@ -89,6 +102,7 @@ export const modules = {
   merge_sm90,
   mma_bf16,
   mma_f16,
+  mma_planes_bf16,
   mma_q8_bf16,
   moe,
   moe_sm90,
@@ -108,12 +122,30 @@ export const modules = {
   plain_f16_sm90,
   plain_f32,
   plain_f32_sm90,
+  plain_q4_0,
+  plain_q4_0_sm90,
+  plain_q4_1,
+  plain_q4_1_sm90,
+  plain_q4_k,
+  plain_q4_k_sm90,
+  plain_q6_k,
+  plain_q6_k_sm90,
   plain_q8,
   plain_q8_sm90,
   prefill_f16,
   prefill_wide_f16,
   prepare,
   prepare_sm90,
+  quantized_q4_0,
+  quantized_q4_0_sm90,
+  quantized_q4_1,
+  quantized_q4_1_sm90,
+  quantized_q4_k,
+  quantized_q4_k_sm90,
+  quantized_q6_k,
+  quantized_q6_k_sm90,
+  quantized_q8,
+  quantized_q8_sm90,
   rope,
   rope_sm90,
   sample,
@@ -130,12 +162,6 @@ export const modules = {
   skinny_f16_32_sm90,
   skinny_f16_64,
   skinny_f16_64_sm90,
-  skinny_q8_16,
-  skinny_q8_16_sm90,
-  skinny_q8_32,
-  skinny_q8_32_sm90,
-  skinny_q8_64,
-  skinny_q8_64_sm90,
   wide_bf16,
   wide_f16,
 } as const;

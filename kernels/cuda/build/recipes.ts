@@ -16,17 +16,17 @@ export interface Recipe {
 /** Compute capability, "a" with what only that one has. */
 export type Architecture = "80" | "90" | "90a";
 
-const kinds = ["bf16", "f16", "q8"] as const;
+const kinds = ["bf16", "f16", "q8"] as const, planes = ["q4_0", "q4_1", "q4_k", "q6_k"] as const;
 
 const each = <T extends string>(values: readonly T[], make: (value: T) => [string, Recipe]) =>
   Object.fromEntries(values.map(make));
 
 /**
- * Keys and values are f16, q8 is expanded to bf16, and inputs are prepared by `linear/prepare.cu`. What compute
+ * Keys and values are f16, quantized weights are expanded to bf16, and inputs are prepared by `linear/prepare.cu`. What compute
  * capability 9.0 has better kernels for needs no build of its own for it.
  */
 function isUsed(name: string): boolean {
-  return !/^prepare_|^(decode|prefill|prefill_wide)_bf16|^(mma_q8|expand)_f16|^(prefill|mma|mma_q8)_.*_sm90$/
+  return !/^prepare_|^(decode|prefill|prefill_wide)_bf16|^(mma_q8|mma_planes|expand)_f16|^(prefill|mma)_.*_sm90$/
     .test(name);
 }
 
@@ -46,12 +46,16 @@ const overlapping: Readonly<Record<string, Recipe>> = {
     `own_${lanes}`,
     { source: "attention/own.cu", defines: { LANES: lanes } },
   ]),
-  ...each(["f32", ...kinds], (kind) => [
+  ...each(["f32", ...kinds, ...planes], (kind) => [
     `plain_${kind}`,
     { source: "linear/plain.cu", defines: { KIND: kind.toUpperCase() } },
   ]),
+  ...each(["q8", ...planes], (kind) => [
+    `quantized_${kind}`,
+    { source: "linear/quantized.cu", defines: { KIND: kind.toUpperCase() } },
+  ]),
   ...each(
-    kinds.flatMap((kind) => ["16", "32", "64"].map((rows) => `${kind}_${rows}`)),
+    ["bf16", "f16"].flatMap((kind) => ["16", "32", "64"].map((rows) => `${kind}_${rows}`)),
     (name) => {
       const [kind, rows] = name.split("_") as [string, string];
       return [`skinny_${name}`, {
@@ -60,7 +64,7 @@ const overlapping: Readonly<Record<string, Recipe>> = {
         defines: {
           KIND: kind.toUpperCase(),
           ROWS: rows,
-          ...rows === "16" && kind !== "f16" ? { NORM: "1" } : {},
+          ...rows === "16" && kind === "bf16" ? { NORM: "1" } : {},
         },
       }];
     },

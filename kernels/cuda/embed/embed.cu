@@ -27,8 +27,7 @@ KERNEL embed(const u32* plan, const u8* table, int type, const u32* tokenPool, v
   const u8* row = table + (own ? id : 0) * matrixRowBytes(type, columns);
   for (int k = threadIdx.x * 8; k < columns; k += blockDim.x * 8) {
     float w[8];
-    if (type == Q8) weights8<Q8>(row, columns, k, w);
-    else load8(row, type, k, w);
+    weights8Of(type, row, columns, k, w);
 #pragma unroll
     for (int i = 0; i < 8; i++) storeNumber(output, outputType, (size_t)t * columns + k + i, own ? w[i] : 0.0f);
   }

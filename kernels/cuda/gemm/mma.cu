@@ -1,18 +1,23 @@
-// Tiled products on mma.sync (compute capability 8.0 and later): few rows, prompts, experts, int8 weights.
+// Tiled products on mma.sync (compute capability 8.0 and later): few rows, prompts, experts, weights of four to eight bits.
 //
 // Grid: (tiles along the weight's rows, tiles along the activations' rows, splits of K). Workgroup: a warp computes
 // WM activation rows × WN weight rows. Memory: both operands row-major; steps of 64 columns are staged by cp.async in
-// STAGES buffers of rows of 128 bytes whose 16-byte pieces are exchanged, and read with ldmatrix; int8 weights are
+// STAGES buffers of rows of 128 bytes whose 16-byte pieces are exchanged, and read with ldmatrix; quantized weights are
 // staged as they are and expanded to the activations' type one step ahead of their use. Splits leave float32 partial
 // sums; the last workgroup of a tile to arrive adds them up in the order of the splits, so that the result is always
 // the same. Bound by the weights' bytes for few rows, by mma.sync and shared memory for many. After CUTLASS's
 // multistage pipeline (NVIDIA, 2020) and Stream-K's fix-up (Osama et al. 2023, arXiv 2301.03598).
+#include "planes.cuh"
 #include "product.cuh"
 
-template <class E, int BM, int BN, int WM, int WN, int STAGES, bool Q8>
+enum Weight { WHOLE = 0, INT8 = 1, PLANES = 2 };
+
+template <class E, int BM, int BN, int WM, int WN, int STAGES, int WEIGHT>
 struct Tile {
   static const int threads = (BM / WM) * (BN / WN) * 32, MI = WM / 16, NI = WN / 8;
-  static const int bytesA = BM * 128, bytesB = Q8 ? BN * 64 : BN * 128, bytesScale = Q8 ? BN * 4 : 0;
+  static const bool Q8 = WEIGHT == INT8, EXPANDED = WEIGHT != WHOLE;
+  static const int bytesA = BM * 128, bytesB = Q8 ? BN * 64 : WEIGHT == PLANES ? BN * (PLANES_LOW + PLANES_HIGH) : BN * 128;
+  static const int bytesScale = Q8 ? BN * 4 : WEIGHT == PLANES ? BN * PLANES_SCALES : 0;
   static const int stageBytes = bytesA + bytesB + bytesScale;
   static const int stagedStride = BN + 8;             // floats: eight rows of pairs fall into different banks
   static const int expandedAt = STAGES * stageBytes;  // two buffers of expanded weights
@@ -34,6 +39,9 @@ struct Tile {
     const int piece = t & 7;
     const u16* fromA[countA];
     const unsigned char* fromB[countB];
+    // Planes: half of the lower bits of a row's step each, and a row's upper bits and scales.
+    const int halves = (BN * 2 + threads - 1) / threads;
+    const unsigned char *fromLow[halves], *ofRow = nullptr;
 #pragma unroll
     for (int i = 0; i < countA; i++) {
       int row = rows.first + minimum((t + i * threads) >> 3, rows.count - 1);
@@ -44,6 +52,12 @@ struct Tile {
     for (int i = 0; i < countB; i++) {
       const size_t row = rows.weightRow + weightRowOf(p, n0, minimum((t + i * threads) >> 3, BN - 1), WN);
       fromB[i] = p.weight + row * p.weightStride + piece * (Q8 ? 8 : 16);
+    }
+    if (WEIGHT == PLANES) {
+#pragma unroll
+      for (int i = 0; i < halves; i++)
+        fromLow[i] = p.weight + (size_t)(rows.weightRow + weightRowOf(p, n0, minimum((t + i * threads) >> 1, BN - 1), WN)) * p.weightStride;
+      ofRow = p.weight + (size_t)(rows.weightRow + weightRowOf(p, n0, minimum(t, BN - 1), WN)) * p.weightStride;
     }
     const unsigned char* fromScale = nullptr;
     if (Q8 && t < BN)
@@ -57,6 +71,20 @@ struct Tile {
         if (BM * 8 % threads == 0 || t + i * threads < BM * 8)
           copy16(a + place128((t + i * threads) >> 3, piece), inside ? fromA[i] + step * 64 : p.input,
                  inside ? 16 : 0);
+      if (WEIGHT == PLANES) {
+#pragma unroll
+        for (int i = 0; i < halves; i++) {
+          const int at = t + i * threads, half = at & 1;
+          const bool within = step * 64 + half * 32 < K;
+          if (at < BN * 2)
+            copy16(b + at * 16, within ? fromLow[i] + step * 32 + half * 16 : p.weight, within ? 16 : 0);
+        }
+        if (t < BN) {
+          if (p.format == PLANES_Q6_K) copy16(b + BN * PLANES_LOW + t * 16, ofRow + K / 2 + step * 16, 16);
+          copyScales(b + bytesB + t * 8, ofRow + (p.format == PLANES_Q6_K ? K / 4 * 3 : K / 2), p.format, K, step);
+        }
+        return;
+      }
 #pragma unroll
       for (int i = 0; i < countB; i++)
         if (BN * 8 % threads == 0 || t + i * threads < BN * 8) {
@@ -68,13 +96,22 @@ struct Tile {
         }
       if (Q8 && t < BN) copy4(b + bytesB + t * 4, fromScale + step * 4);
     };
-    // Expands a staged step of int8 weights: number · scale of its block of 32.
-    auto expand = [&](int stage, int to) {
+    // Expands a staged step of weights: number · scale of its block.
+    auto expand = [&](int stage, int to, int step) {
       const u32 b = base + stage * stageBytes + bytesA, out = base + expandedAt + to * (BN * 128);
 #pragma unroll
       for (int i = 0; i < countB; i++)
         if (BN * 8 % threads == 0 || t + i * threads < BN * 8) {
           const int row = (t + i * threads) >> 3;
+          if (WEIGHT == PLANES) {
+            u32 low, x, y;
+            u16 up;
+            asm volatile("ld.shared.b32 %0, [%1];" : "=r"(low) : "r"(b + (t + i * threads) * 4) : "memory");
+            asm volatile("ld.shared.b16 %0, [%1];" : "=h"(up) : "r"(b + BN * PLANES_LOW + (t + i * threads) * 2) : "memory");
+            asm volatile("ld.shared.v2.b32 {%0,%1}, [%2];" : "=r"(x), "=r"(y) : "r"(b + bytesB + row * 8) : "memory");
+            sharedStore16(out + place128(row, piece), expandedPlanes<E>(p.format, low, up, make_uint2(x, y), piece, step));
+            continue;
+          }
           u32 x, y;
           asm volatile("ld.shared.v2.b32 {%0,%1}, [%2];"
                        : "=r"(x), "=r"(y)
@@ -94,22 +131,22 @@ struct Tile {
       if (begin + s < end) load(begin + s, s);
       copiesCommit();
     }
-    if (Q8) {
+    if (EXPANDED) {
       copiesWait<STAGES - 2>();
       __syncthreads();
-      if (begin < end) expand(0, 0);
+      if (begin < end) expand(0, 0, begin);
     }
     int stage = 0;
     for (int step = begin; step < end; step++) {
-      // int8 weights are one step further on their way.
-      copiesWait<Q8 ? STAGES - 3 : STAGES - 2>();
+      // Weights to be expanded are one step further on their way.
+      copiesWait<EXPANDED ? STAGES - 3 : STAGES - 2>();
       __syncthreads();
       const int free = stage == 0 ? STAGES - 1 : stage - 1;
       if (step + STAGES - 1 < end) load(step + STAGES - 1, free);
       copiesCommit();
-      if (Q8 && step + 1 < end) expand(stage + 1 == STAGES ? 0 : stage + 1, (step + 1 - begin) & 1);
+      if (EXPANDED && step + 1 < end) expand(stage + 1 == STAGES ? 0 : stage + 1, (step + 1 - begin) & 1, step + 1);
       const u32 a0 = base + stage * stageBytes;
-      const u32 b0 = Q8 ? base + expandedAt + ((step - begin) & 1) * (BN * 128) : a0 + bytesA;
+      const u32 b0 = EXPANDED ? base + expandedAt + ((step - begin) & 1) * (BN * 128) : a0 + bytesA;
 #pragma unroll
       for (int kk = 0; kk < 4; kk++) {
         u32 a[MI][4], b[(NI + 1) / 2][4];
@@ -189,10 +226,10 @@ struct Tile {
 #define PRODUCT(BM, BN, WM, WN, STAGES, BLOCKS)                                    \
   extern "C" __global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BLOCKS) \
       product_##BM##x##BN##_##STAGES(const __grid_constant__ Product p) {          \
-    Tile<ELEMENT, BM, BN, WM, WN, STAGES, WEIGHT_Q8>::run(p);                      \
+    Tile<ELEMENT, BM, BN, WM, WN, STAGES, WEIGHTS>::run(p);                      \
   }
 // Tiles (see choose.ts, which names the same): activation rows × weight rows.
-#if WEIGHT_Q8
+#if WEIGHTS != 0
 PRODUCT(16, 64, 16, 16, 6, 4)
 PRODUCT(32, 64, 16, 32, 5, 4)
 PRODUCT(64, 64, 32, 32, 4, 3)

@@ -20,8 +20,9 @@ export const productModules: readonly ModuleSpec[] = (["bf16", "f16"] as const).
       defines: { ELEMENT },
     });
     return [
-      ...plain("mma", "gemm/mma.cu", { WEIGHT_Q8: 0 }),
-      ...plain("mma_q8", "gemm/mma.cu", { WEIGHT_Q8: 1 }),
+      ...plain("mma", "gemm/mma.cu", { WEIGHTS: 0 }),
+      ...plain("mma_q8", "gemm/mma.cu", { WEIGHTS: 1 }),
+      ...plain("mma_planes", "gemm/mma.cu", { WEIGHTS: 2 }),
       ...plain("prepare", "gemm/prepare.cu"),
       ...plain("expand", "gemm/expand.cu"),
       hopper("wide", "gemm/wide.cu"),

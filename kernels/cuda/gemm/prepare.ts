@@ -1,6 +1,5 @@
-// The launches of prepare.cu and expand.cu: norm and rounding of a product's input, int8 weights to 16-bit floats.
+// The launches of prepare.cu and expand.cu: norm and rounding of a product's input, quantized weights to bfloat16.
 
-import { rowBytes } from "../../formats/mod.ts";
 import { type KernelLaunch, overlapping, packParameters } from "./launch.ts";
 
 /** What is prepared. */
@@ -47,19 +46,19 @@ export function launchPrepare(args: PrepareArgs, capability: number): KernelLaun
   };
 }
 
-/** Expands `rows` rows of q8 at `weight` to rows of `columns` numbers at `output`. */
+/** Expands `rows` rows of a quantized weight (`type` as the kernels number formats) to rows of bfloat16 numbers. */
 export function launchExpand(
   weight: bigint,
   output: bigint,
   rows: number,
   columns: number,
-  element: "bf16" | "f16",
+  type: number,
   { capability, multiprocessors }: { readonly capability: number; readonly multiprocessors: number },
 ): KernelLaunch {
   const word = (n: number) => new Uint8Array(Uint32Array.of(n).buffer);
   const address = (n: bigint) => new Uint8Array(BigUint64Array.of(n).buffer);
   return {
-    ...overlapping(`expand_${element}`, capability),
+    ...overlapping("expand_bf16", capability),
     kernel: "expand",
     grid: [8 * multiprocessors, 1, 1],
     threads: 256,
@@ -70,7 +69,7 @@ export function launchExpand(
       address(output),
       word(rows),
       word(columns),
-      word(rowBytes("q8", columns)),
+      word(type),
     ],
   };
 }

@@ -29,6 +29,7 @@ struct Product {
   int splits;
   int perToken;  // gathers input row order[i] / perToken when positive, input row i when 0
   int scatter;   // output row order[i] when 1, i when 0
+  int format;    // of weights of four and six bits, see planes.cuh
 };
 
 // A tile's rows: activation rows first … first + count − 1 (places in `order` for experts), weight rows from

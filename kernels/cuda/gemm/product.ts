@@ -3,7 +3,7 @@
 // output[t, n] = epilogue(rowScale[t] · Σ_k input[t, k] · weight[n, k] + bias[n]). Input and weight are 16-bit floats of
 // one kind ("element"); q8 weights are expanded to it. Experts' products take a list of tiles.
 
-import { rowBytes } from "../../formats/mod.ts";
+import { type DType, rowBytes } from "../../formats/mod.ts";
 import { divideUp, type KernelLaunch, overlapping, packParameters } from "./launch.ts";
 import { type ProductDevice, productModes, type ProductShape } from "./shape.ts";
 import { chooseTile, type ProductTile } from "./tiles.ts";
@@ -89,6 +89,12 @@ export function planProduct(
   };
 }
 
+/** The kernels' numbers of formats of four and six bits. */
+const planeFormats: Readonly<Partial<Record<DType, number>>> = { q4_0: 4, q4_1: 5, q4_k: 6, q6_k: 7 };
+
+/** In the name of a module. */
+const weightKind = (dtype: DType) => dtype === "q8" ? "q8_" : dtype in planeFormats ? "planes_" : "";
+
 /** The launch. */
 export function launchProduct(
   plan: ProductPlan,
@@ -120,13 +126,14 @@ export function launchProduct(
       splits,
       experts?.perToken ?? 0,
       experts?.scatter ? 1 : 0,
+      planeFormats[dtype] ?? 0,
     ],
   );
   const tilesRows = divideUp(rows, tile.rows);
   const fixed = { kernel: tile.kernel, threads: tile.threads, sharedBytes: tile.sharedBytes };
   if (tile.kind === "mma") {
     return {
-      ...overlapping(dtype === "q8" ? `mma_q8_${element}` : `mma_${element}`, device.capability),
+      ...overlapping(`mma_${weightKind(dtype)}${element}`, device.capability),
       ...fixed,
       grid: [tilesRows, tilesTokens, splits],
       cluster: 1,

@@ -1,6 +1,7 @@
 // The tiles that mma.cu, wide.cu and narrow.cu are compiled for, and which one a product takes: the one for which a simple account
 // of rounds and steps comes out least. The account's constants are fitted to `bench/cuda_kernels.ts` on an H100.
 
+import { formats } from "../../formats/mod.ts";
 import { divideUp, mostSharedBytes } from "./launch.ts";
 import type { ProductDevice, ProductShape } from "./shape.ts";
 
@@ -23,15 +24,16 @@ export interface ProductTile {
 }
 
 function mma(
-  q8: boolean,
+  weight: "whole" | "q8" | "planes",
   tokens: number,
   rows: number,
   warps: number,
   stages: number,
   blocks: number,
 ): ProductTile {
-  const stage = tokens * 128 + (q8 ? rows * 68 : rows * 128);
-  const sharedBytes = Math.max(stages * stage + (q8 ? 2 * rows * 128 : 0), 4 * tokens * (rows + 8));
+  const stage = tokens * 128 + rows * { whole: 128, q8: 68, planes: 56 }[weight];
+  const expanded = weight === "whole" ? 0 : 2 * rows * 128;
+  const sharedBytes = Math.max(stages * stage + expanded, 4 * tokens * (rows + 8));
   const kernel = `product_${tokens}x${rows}_${stages}`;
   return { kind: "mma", kernel, tokens, rows, threads: 32 * warps, blocks, sharedBytes };
 }
@@ -65,20 +67,25 @@ function narrow(rows: number, tokens: number, stages: number, blocks: number): P
 
 /** Of 16-bit weights. */
 export const mmaTiles: readonly ProductTile[] = [
-  mma(false, 16, 64, 4, 6, 3),
-  mma(false, 32, 64, 4, 5, 3),
-  mma(false, 64, 64, 4, 5, 2),
-  mma(false, 128, 64, 4, 4, 2),
-  mma(false, 128, 128, 8, 3, 2),
+  mma("whole", 16, 64, 4, 6, 3),
+  mma("whole", 32, 64, 4, 5, 3),
+  mma("whole", 64, 64, 4, 5, 2),
+  mma("whole", 128, 64, 4, 4, 2),
+  mma("whole", 128, 128, 8, 3, 2),
+];
+
+const expandingTiles = (weight: "q8" | "planes"): readonly ProductTile[] => [
+  mma(weight, 16, 64, 4, 6, 4),
+  mma(weight, 32, 64, 4, 5, 4),
+  mma(weight, 64, 64, 4, 4, 3),
+  mma(weight, 128, 128, 8, 4, 1),
 ];
 
 /** Of q8 weights. */
-export const mmaQ8Tiles: readonly ProductTile[] = [
-  mma(true, 16, 64, 4, 6, 4),
-  mma(true, 32, 64, 4, 5, 4),
-  mma(true, 64, 64, 4, 4, 3),
-  mma(true, 128, 128, 8, 4, 1),
-];
+export const mmaQ8Tiles: readonly ProductTile[] = expandingTiles("q8");
+
+/** Of weights of four and six bits. */
+export const mmaPlanesTiles: readonly ProductTile[] = expandingTiles("planes");
 
 /** Of 16-bit weights on compute capability 9.0. */
 export const wideTiles: readonly ProductTile[] = [wide(128, 6), wide(192, 4), wide(256, 4)];
@@ -132,7 +139,10 @@ export function tilesFor(
   { tokens, dtype, experts }: ProductShape,
   { capability }: ProductDevice,
 ): readonly ProductTile[] {
-  if (dtype === "q8") return mmaQ8Tiles.filter((tile) => tile.sharedBytes <= mostSharedBytes(capability));
+  if (formats[dtype].quantized) {
+    const tiles = dtype === "q8" ? mmaQ8Tiles : mmaPlanesTiles;
+    return tiles.filter((tile) => tile.sharedBytes <= mostSharedBytes(capability));
+  }
   if (capability !== 90 || experts?.gather) return mmaTiles;
   if (experts) return [...mmaTiles, ...wideTiles];
   // Few rows take the narrow tiles that hold them all and no more than they need.

@@ -1,8 +1,9 @@
 // Which kernels a matrix product takes: float32 for small matrices and float32 weights, the matrix units otherwise, with
 // one kernel for few tokens and one for many.
 
-import type { Norm } from "../../ops.ts";
-import { Float } from "../arguments.ts";
+import type { MatrixSpec, Norm } from "../../ops.ts";
+import { formats } from "../../formats/mod.ts";
+import { type Argument, Float } from "../arguments.ts";
 import { divideUp, type Forward, scratch } from "../forward.ts";
 import {
   type ActivationType,
@@ -13,34 +14,10 @@ import {
   ElementType,
   paddedRows,
 } from "../memory.ts";
-import { launchExpand } from "../gemm/prepare.ts";
-import { launchProduct, planProduct } from "../gemm/product.ts";
 import type { ModuleName } from "../modules.ts";
-
-/** The kernels' numbers of what happens behind a product. */
-export const Epilogue = { store: 0, add: 1, "silu-mul": 2 } as const;
-
-/** A product over `rows` rows. */
-export interface Product {
-  /** [rows, columns] */
-  readonly input: Pick<CudaActivation, "type" | "buffer">;
-  /** Applied to the input first. */
-  readonly norm: Norm | null;
-  /** [rows, columns] */
-  readonly weight: CudaMatrix;
-  /** [rows] */
-  readonly bias: CudaVector | null;
-  /** [rows, rows of the weight], or half as wide for "silu-mul". */
-  readonly output: Pick<CudaActivation, "type" | "buffer">;
-  /** As in `LinearArgs`. */
-  readonly epilogue: keyof typeof Epilogue;
-  /** How many. */
-  readonly rows: number;
-  /** From one row of the output to the next; that of a row's features where nothing is said. */
-  readonly stride?: number;
-  /** Not on the matrix units, however large the matrix is. */
-  readonly exact?: boolean;
-}
+import { Epilogue, inputType, type Product, usesMatrixUnits } from "./product.ts";
+import { launchTiled } from "./tiled.ts";
+import { planQuantized, type QuantizedPlan, quantizedRows, quantizedTypes, suits } from "./quantized.ts";
 
 /** Up to so many rows weights go straight from memory to the matrix units. */
 const skinnyRows = 64;
@@ -69,14 +46,6 @@ const leastWide = 1024;
 /** Warps of a block that share a sum. */
 const mostWarps = 8;
 
-/** Whether products with a weight run on the matrix units. */
-export function usesMatrixUnits({ spec: { rows, columns, dtype } }: CudaMatrix, halfFrom: number): boolean {
-  return dtype !== "f32" && rows * columns >= halfFrom;
-}
-
-/** The type in which products with a weight take their inputs on the matrix units. */
-export const inputType = ({ spec }: CudaMatrix): "bf16" | "f16" => spec.dtype === "f16" ? "f16" : "bf16";
-
 /** output = epilogue(norm(input) · weightᵀ + bias) */
 export function launchLinear(forward: Forward, product: Product): void {
   const { context: { halfFrom, device: { properties: { capability } } } } = forward;
@@ -84,16 +53,20 @@ export function launchLinear(forward: Forward, product: Product): void {
   if (product.exact || !usesMatrixUnits(weight, halfFrom)) return launchPlain(forward, product);
   const type = inputType(weight), { dtype } = weight.spec;
   const { columns } = weight.spec;
-  const skinny = rows <= (capability === 90 && dtype !== "q8" ? skinnyRowsBesideWgmma : skinnyRows);
+  const skinny = rows <= (capability === 90 ? skinnyRowsBesideWgmma : skinnyRows);
   const fused = skinny && rows <= normRows && rows * inputPitch(columns) <= mostInputBytes &&
     columns <= squareRun * mostRuns;
-  if (fused && norm !== null && input.type === "f32" && dtype !== "f16") {
-    return launchSkinny(forward, product, input.buffer.address, norm);
+  const { quantized } = formats[dtype];
+  if (norm !== null && input.type === "f32" && dtype !== "f16") {
+    const few = planFew(forward, product, norm, null);
+    if (few !== null) return launchFew(forward, few, product, input.buffer.address, norm, null);
+    if (fused && !quantized) return launchSkinny(forward, product, input.buffer.address, norm);
   }
   const x = norm === null && input.type === type
     ? input.buffer.address
     : prepare(forward, input, norm, type, rows, columns, "prepared");
-  if (skinny) launchSkinny(forward, product, x, null);
+  const few = quantized ? planFew(forward, product, null, null) !== null : skinny;
+  if (few) launchSkinny(forward, product, x, null);
   else launchTiled(forward, product, x);
 }
 
@@ -170,17 +143,22 @@ export interface ExpertTiles {
   readonly perToken: number;
 }
 
+/** A product for few rows, whose input is somewhere else. */
+export type FewRows = Pick<Product, "weight" | "bias" | "output" | "epilogue" | "rows" | "stride">;
+
 /** A product for few rows; `x` is 16-bit, or float32 with a norm. */
 export function launchSkinny(
   forward: Forward,
-  product: Pick<Product, "weight" | "bias" | "output" | "epilogue" | "rows" | "stride">,
+  product: FewRows,
   x: bigint,
   norm: Norm | null,
   experts: ExpertTiles | null = null,
 ): void {
-  const { weight, bias, output, epilogue, rows } = product;
+  const { weight, epilogue, rows } = product;
+  const few = planFew(forward, product, norm, experts);
+  if (few !== null) return launchFew(forward, few, product, x, norm, experts);
   const { device } = forward.context;
-  const { columns, dtype } = weight.spec;
+  const { columns } = weight.spec;
   const paired = epilogue === "silu-mul";
   const features = paired ? weight.spec.rows / 2 : weight.spec.rows;
   const tile = experts !== null || rows <= 16 ? 16 : rows <= 32 ? 32 : 64;
@@ -193,12 +171,10 @@ export function launchSkinny(
     ? "shared"
     : "global";
   const bytes = (width: number) => {
-    const count = tiles(width), quantized = dtype === "q8";
-    const slots = (count === 1 ? 12 : count === 2 ? 16 : 4 * count) * (quantized ? 0.5 : 1);
-    const scales = quantized ? 16 * divideUp(8 * count * 8 * divideUp(divideUp(columns, 32), 4), 16) : 0;
+    const count = tiles(width), slots = count === 1 ? 12 : count === 2 ? 16 : 4 * count;
     return (input === "norm" ? 4 * 16 * (mostRuns + 1) : 0) +
       (input === "global" ? 0 : rows * inputPitch(columns)) +
-      scales + 32 * warps * 16 * Math.max(slots, tile / 16 * count);
+      32 * warps * 16 * Math.max(slots, tile / 16 * count);
   };
   const limit = Math.min(mostSkinnyBytes, sharedBytes);
   // Measured: sixteen are better even where they leave half of the multiprocessors without work.
@@ -212,91 +188,90 @@ export function launchSkinny(
     [divideUp(features, width), experts?.most ?? 1],
     32 * warps,
     bytes(width),
-    [
-      x,
-      normWeight(norm),
-      new Float(norm?.epsilon ?? 0),
-      weight.buffer.address,
-      vector(bias),
-      output.buffer.address,
-      ElementType[output.type],
-      rows,
-      features,
-      columns,
-      product.stride ?? features,
-      Epilogue[epilogue],
-      experts?.tiles ?? 0n,
-      experts?.order ?? 0n,
-      experts?.perToken ?? 1,
-    ],
+    fewArguments(product, x, norm, experts),
   );
 }
 
-/** A product for many rows; `x` is of the weights' type, or bfloat16 for q8. */
-function launchTiled(forward: Forward, product: Product, x: bigint): void {
-  const { context: { device } } = forward;
+/** What kernels for few rows are given. */
+function fewArguments(
+  product: FewRows,
+  x: bigint,
+  norm: Norm | null,
+  experts: ExpertTiles | null,
+): Argument[] {
   const { weight, bias, output, epilogue, rows } = product;
-  const { columns } = weight.spec, { capability, multiprocessors } = device.properties;
-  const gpu = { capability, multiprocessors }, element = inputType(weight);
   const features = epilogue === "silu-mul" ? weight.spec.rows / 2 : weight.spec.rows;
-  const stride = product.stride ?? features;
-  const mode = epilogue === "silu-mul"
-    ? "silu-mul"
-    : epilogue === "add"
-    ? "add-f32"
-    : output.type === "f32"
-    ? "store-f32"
-    : "store";
-  // Products store numbers of their own kind: another one takes a conversion.
-  const direct = mode === "store-f32" || mode === "add-f32" || output.type === element;
-  const target = direct ? output.buffer.address : scratch(forward, "converted", 2 * rows * stride);
-  const expanded = expand(forward, weight, rows, element);
-  const plan = planProduct(
-    {
-      tokens: rows,
-      rows: weight.spec.rows,
-      columns,
-      dtype: expanded === null ? weight.spec.dtype : element,
-      element,
-      mode,
-    },
-    gpu,
-  );
-  device.start(launchProduct(plan, gpu, {
-    weight: expanded ?? weight.buffer.address,
-    input: x,
-    output: target,
-    outputStride: stride,
-    bias: bias?.buffer.address ?? null,
-    rowScale: null,
-    partials: plan.partialBytes === 0 ? 0n : scratch(forward, "partials", plan.partialBytes),
-    counters: plan.counters === 0 ? 0n : scratch(forward, "counters", 4 * plan.counters),
-  }));
-  if (direct) return;
-  const count = rows * stride, types = [ElementType[element], ElementType[output.type]] as const;
-  device.launch(device.kernel("prepare", "convert"), [Math.min(1024, divideUp(count, 256)), 1], 256, 0, [
-    target,
-    types[0],
+  return [
+    x,
+    normWeight(norm),
+    new Float(norm?.epsilon ?? 0),
+    weight.buffer.address,
+    vector(bias),
     output.buffer.address,
-    types[1],
-    count,
-  ]);
+    ElementType[output.type],
+    rows,
+    features,
+    weight.spec.columns,
+    product.stride ?? features,
+    Epilogue[epilogue],
+    experts?.tiles ?? 0n,
+    experts?.order ?? 0n,
+    experts?.perToken ?? 1,
+  ];
 }
 
-/** From so many rows on weights of q8 are expanded once rather than in every tile, if they are no larger than this. */
-const expandedRows = 512, mostExpandedBytes = 256 * 2 ** 20;
+/** Whether experts' products of few rows have kernels. */
+export function hasFewRows({ spec: { dtype, columns } }: CudaMatrix): boolean {
+  const type = quantizedTypes.find((type) => type === dtype);
+  return type === undefined || suits(type, columns);
+}
 
-/** Where weights of q8 stand as 16-bit numbers, if that is worth it; else null. */
-function expand(
-  forward: Forward,
-  { spec: { rows: features, columns, dtype }, buffer }: CudaMatrix,
-  rows: number,
-  element: "bf16" | "f16",
-): bigint | null {
-  const bytes = 2 * features * columns, { device } = forward.context;
-  const { capability } = device.properties;
-  if (dtype !== "q8" || capability !== 90 || rows < expandedRows || bytes > mostExpandedBytes) return null;
-  const to = scratch(forward, "expanded", bytes);
-  device.start(launchExpand(buffer.address, to, features, columns, element, device.properties));
-  return to;
+/**
+ * Most rows for which streaming beats tiles, measured on an H100: long rows' inputs and the sums of large matrices are
+ * many reads for blocks of few features.
+ */
+function mostFewRows({ rows, columns }: MatrixSpec): number {
+  if (columns > 8192 || rows * columns > 2 ** 28) return 16;
+  return rows * columns > 2 ** 25 ? 32 : quantizedRows;
+}
+
+/** The kernel of `quantized.cu` for a product; null where another one must do it. */
+function planFew(
+  { context: { device: { properties } } }: Forward,
+  { weight: { spec }, epilogue, rows }: FewRows,
+  norm: Norm | null,
+  experts: ExpertTiles | null,
+): QuantizedPlan | null {
+  const dtype = quantizedTypes.find((type) => type === spec.dtype), paired = epilogue === "silu-mul";
+  if (dtype === undefined || rows > mostFewRows(spec) || !suits(dtype, spec.columns)) return null;
+  return planQuantized(
+    {
+      dtype,
+      tokens: rows,
+      features: paired ? spec.rows / 2 : spec.rows,
+      columns: spec.columns,
+      paired,
+      norm: norm !== null,
+    },
+    experts === null ? properties.multiprocessors : Infinity,
+    Math.min(mostSkinnyBytes, properties.sharedBytes),
+  );
+}
+
+function launchFew(
+  { context: { device } }: Forward,
+  plan: QuantizedPlan,
+  product: FewRows,
+  x: bigint,
+  norm: Norm | null,
+  experts: ExpertTiles | null,
+): void {
+  const most = Math.min(mostSkinnyBytes, device.properties.sharedBytes);
+  device.launch(
+    device.kernel(plan.module, plan.kernel, most),
+    [plan.blocks, experts?.most ?? 1],
+    plan.threads,
+    plan.sharedBytes,
+    fewArguments(product, x, norm, experts),
+  );
 }

@@ -7,8 +7,7 @@
 // before the end, where the warps' sums meet. A thread's weights are on their way before the input is there (cp.async
 // into slots of its own, so no barrier): as many as make a small matrix come as a whole, while the kernel in front of
 // this one ends. With X_NORM the input is the float32 residual stream: the block multiplies it by the norm's weight,
-// rounds it, and scales its results by the root of the mean square. Weights of q8 become bf16 numbers; each block of 32
-// columns is one piece, whose sum is scaled.
+// rounds it, and scales its results by the root of the mean square.
 //
 // Grid: (features / 8 or 16, 1), or with experts (…, tiles of up to 16 rows); rows then go through `order`.
 // Bound by reading the weights.
@@ -27,21 +26,11 @@ template <int D> DEVICE void mma(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, 
   }
 }
 
-// Byte j of a word, as a float: the byte plus 128 becomes the low digits of 2^23.
-DEVICE float byteNumber(u32 flipped, int j) {
-  return __uint_as_float(__byte_perm(flipped, 0x4b000000u, 0x7440 + j)) - 8388736.0f;
-}
-DEVICE uint4 bf16OfBytes(uint2 v) {
-  const u32 a = v.x ^ 0x80808080u, b = v.y ^ 0x80808080u;
-  return make_uint4(packBf16(byteNumber(a, 0), byteNumber(a, 1)), packBf16(byteNumber(a, 2), byteNumber(a, 3)),
-                    packBf16(byteNumber(b, 0), byteNumber(b, 1)), packBf16(byteNumber(b, 2), byteNumber(b, 3)));
-}
-
 // Where the tokens' rows are read from: global memory; shared memory, which they are copied to; or there, normalised.
 enum Input { X_GLOBAL = 0, X_SHARED = 1, X_NORM = 2 };
 
 struct SkinnyArguments {
-  const void* x;            // [M, K], 16-bit of the weights' kind (bf16 for q8), or float32 with a norm
+  const void* x;            // [M, K], 16-bit of the weights' kind, or float32 with a norm
   const float* normWeight;  // [K], for X_NORM
   float epsilon;
   const u8* w;              // [N, K], or [2 N, K] paired, or as many of them as there are experts
@@ -58,14 +47,6 @@ struct SkinnyArguments {
 DEVICE void copy16(u32 to, const void* from, bool inside) {
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(inside ? 16 : 0));
 }
-DEVICE void copy8(u32 to, const void* from, bool inside) {
-  asm volatile("cp.async.ca.shared.global.L2::128B [%0], [%1], 8, %2;" ::"r"(to), "l"(from), "r"(inside ? 8 : 0));
-}
-DEVICE uint4 shared8(u32 from) {
-  uint4 v = make_uint4(0, 0, 0, 0);
-  asm volatile("ld.shared.v2.u32 {%0,%1}, [%2];" : "=r"(v.x), "=r"(v.y) : "r"(from));
-  return v;
-}
 DEVICE uint4 shared16(u32 from) {
   uint4 v;
   asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(from));
@@ -73,12 +54,12 @@ DEVICE uint4 shared16(u32 from) {
 }
 
 // Dynamic shared memory: with X_NORM sums of squares, [16 rows][SQUARES] floats, and the rows' scales, [16]; the input's rows
-// (unless X_GLOBAL), [M] of K halves and 64 bytes; of q8 the blocks' scales, [NT · 8 rows][K / 32, in fours] halves; the
-// slots, [SLOTS · NT][threads] of 16 bytes (q8: 8), and in their place at the end sums, [warps][MT · NT · 4][32] floats.
+// (unless X_GLOBAL), [M] of K halves and 64 bytes; the slots, [SLOTS · NT][threads] of 16 bytes, and in their place at the
+// end sums, [warps][MT · NT · 4][32] floats.
 const int SQUARES = 32, WARPS = 8;
 
 template <int D, int MT, int NT, bool PAIRED, int X> DEVICE void skinny(const SkinnyArguments& p) {
-  const int SLOTS = NT == 1 ? 12 : NT == 2 ? 8 : 4, PIECE = D == Q8 ? 8 : 16;
+  const int SLOTS = NT == 1 ? 12 : NT == 2 ? 8 : 4, PIECE = 16;
   // With a short input its loads come first: those of the next kernel's weights would stand in their way.
   if (X != X_SHARED) letNextStart();
   extern __shared__ __align__(128) u8 memory[];
@@ -109,29 +90,16 @@ template <int D, int MT, int NT, bool PAIRED, int X> DEVICE void skinny(const Sk
   u8* const input = memory + (X == X_NORM ? 4 * 16 * (SQUARES + 1) : 0);
   const int pitch = 2 * K + 64;
   // Room is kept for all rows of a tile of experts, however many it has.
-  u8* const blockScales = input + (X == X_GLOBAL ? 0 : p.M * pitch);
-  const int scaleBytes = D == Q8 ? ((K + 31) / 32 * 2 + 7) / 8 * 8 : 0;
-  float* const meeting = (float*)(blockScales + (NT * 8 * scaleBytes + 15) / 16 * 16);
+  float* const meeting = (float*)(input + (X == X_GLOBAL ? 0 : p.M * pitch));
   const float perColumn = 1.0f / K;
   const u32 slots = (u32)__cvta_generic_to_shared(meeting) + t * PIECE, slotBytes = blockDim.x * PIECE;
   const auto load = [&](int k, int slot) {
 #pragma unroll
     for (int j = 0; j < NT; j++) {
       const u32 to = slots + (slot * NT + j) * slotBytes;
-      if (D == Q8) copy8(to, rowOfWeights[j] + (k < K ? k : 0), k < K);
-      else copy16(to, rowOfWeights[j] + (k < K ? 2 * (size_t)k : 0), k < K);
+      copy16(to, rowOfWeights[j] + (k < K ? 2 * (size_t)k : 0), k < K);
     }
   };
-  if (D == Q8) {
-    // In the first group of copies. A row ends with its scales and zeros up to eight bytes.
-    const u32 to = (u32)__cvta_generic_to_shared(blockScales);
-    const int eights = scaleBytes / 8;
-    for (int i = t; i < NT * 8 * eights; i += blockDim.x) {
-      const int r = i / eights, at = (i - r * eights) * 8, j = r >> 3, tile = PAIRED ? j % (NT / 2) : j;
-      const int n = min(n0 + tile * 8 + (r & 7), N - 1);
-      copy8(to + r * scaleBytes + at, w + (PAIRED && j >= NT / 2 ? n + N : n) * rowBytes + K + at, true);
-    }
-  }
 #pragma unroll
   for (int s = 0; s < SLOTS; s++) {
     if (begin - q * 8 + s * stride < K) load(begin + s * stride, s);
@@ -184,10 +152,6 @@ template <int D, int MT, int NT, bool PAIRED, int X> DEVICE void skinny(const Sk
     }
   }
   if (X == X_SHARED) letNextStart();
-  if (D == Q8) {
-    asm volatile("cp.async.wait_group %0;" ::"n"(SLOTS - 1) : "memory");
-    __syncthreads();
-  }
   // Where the row of x of each of this lane's operands begins.
   const u8* rowOfX[MT][2];
 #pragma unroll
@@ -213,8 +177,8 @@ template <int D, int MT, int NT, bool PAIRED, int X> DEVICE void skinny(const Sk
     }
   };
   if (X == X_GLOBAL) fetch(begin);
-  // Adds a piece's products; `scaleBits` are of q8 weights.
-  const auto multiply = [&](int k, const uint4 (&b)[NT], const u32 (&scaleBits)[NT], float (&c)[MT][NT][4]) {
+  // Adds a piece's products.
+  const auto multiply = [&](int k, const uint4 (&b)[NT], float (&c)[MT][NT][4]) {
     if (X != X_GLOBAL) fetch(k);
     uint4 now[MT][2];
 #pragma unroll
@@ -225,35 +189,15 @@ template <int D, int MT, int NT, bool PAIRED, int X> DEVICE void skinny(const Sk
       const uint4 (&a)[2] = now[i];
 #pragma unroll
       for (int j = 0; j < NT; j++) {
-        if (D == Q8) {
-          const uint4 v = bf16OfBytes(make_uint2(b[j].x, b[j].y));
-          float d[4] = {};
-          mma<D>(d, a[0].x, a[1].x, a[0].y, a[1].y, v.x, v.y);
-          mma<D>(d, a[0].z, a[1].z, a[0].w, a[1].w, v.z, v.w);
-          // This lane's columns are 2q and 2q + 1; lane 4n has the scale of column n.
-          const float s0 = fromF16((u16)__shfl_sync(~0u, scaleBits[j], 8 * q));
-          const float s1 = fromF16((u16)__shfl_sync(~0u, scaleBits[j], 8 * q + 4));
-          c[i][j][0] += d[0] * s0, c[i][j][1] += d[1] * s1, c[i][j][2] += d[2] * s0, c[i][j][3] += d[3] * s1;
-        } else {
-          mma<D>(c[i][j], a[0].x, a[1].x, a[0].y, a[1].y, b[j].x, b[j].y);
-          mma<D>(c[i][j], a[0].z, a[1].z, a[0].w, a[1].w, b[j].z, b[j].w);
-        }
+        mma<D>(c[i][j], a[0].x, a[1].x, a[0].y, a[1].y, b[j].x, b[j].y);
+        mma<D>(c[i][j], a[0].z, a[1].z, a[0].w, a[1].w, b[j].z, b[j].w);
       }
     }
   };
   int slot = 0;
   const auto take = [&](uint4 (&b)[NT], int at) {
 #pragma unroll
-    for (int j = 0; j < NT; j++) {
-      const u32 from = slots + (at * NT + j) * slotBytes;
-      b[j] = D == Q8 ? shared8(from) : shared16(from);
-    }
-  };
-  // The scale of this lane's row in a piece.
-  const auto scalesOf = [&](int k, u32 (&of)[NT]) {
-#pragma unroll
-    for (int j = 0; j < NT; j++)
-      of[j] = D == Q8 && k - q * 8 < K ? *(const u16*)(blockScales + (j * 8 + g) * scaleBytes + 2 * (k >> 5)) : 0;
+    for (int j = 0; j < NT; j++) b[j] = shared16(slots + (at * NT + j) * slotBytes);
   };
   const auto refill = [&](int k, int at) {
     const int next = k + SLOTS * stride;
@@ -265,13 +209,10 @@ template <int D, int MT, int NT, bool PAIRED, int X> DEVICE void skinny(const Sk
     for (int k = begin; k - q * 8 < K; k += 2 * stride) {
       asm volatile("cp.async.wait_group %0;" ::"n"(SLOTS - 2));
       uint4 b[NT], d[NT];
-      u32 of[NT], ofNext[NT];
       take(b, slot);
       take(d, slot + 1);
-      scalesOf(k, of);
-      scalesOf(k + stride, ofNext);
-      multiply(k, b, of, c);
-      if (k + stride - q * 8 < K) multiply(k + stride, d, ofNext, (float (&)[MT][NT][4])odd);
+      multiply(k, b, c);
+      if (k + stride - q * 8 < K) multiply(k + stride, d, (float (&)[MT][NT][4])odd);
       refill(k, slot);
       refill(k + stride, slot + 1);
       slot = slot + 2 == SLOTS ? 0 : slot + 2;
@@ -281,10 +222,8 @@ template <int D, int MT, int NT, bool PAIRED, int X> DEVICE void skinny(const Sk
     for (int k = begin; k - q * 8 < K; k += stride) {
       asm volatile("cp.async.wait_group %0;" ::"n"(SLOTS - 1));
       uint4 b[NT];
-      u32 of[NT];
       take(b, slot);
-      scalesOf(k, of);
-      multiply(k, b, of, c);
+      multiply(k, b, c);
       refill(k, slot);
       slot = slot + 1 == SLOTS ? 0 : slot + 1;
     }

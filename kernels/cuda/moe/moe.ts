@@ -6,14 +6,8 @@ import type { MoeArgs } from "../../ops.ts";
 import { Float } from "../arguments.ts";
 import { divideUp, type Forward, scratch } from "../forward.ts";
 import { launchProduct, planProduct } from "../gemm/product.ts";
-import {
-  Epilogue,
-  inputType,
-  launchLinear,
-  launchSkinny,
-  prepare,
-  usesMatrixUnits,
-} from "../linear/linear.ts";
+import { hasFewRows, launchLinear, launchSkinny, prepare } from "../linear/linear.ts";
+import { Epilogue, inputType, usesMatrixUnits } from "../linear/product.ts";
 import { type CudaActivation, type CudaMatrix, type CudaVector, ElementType } from "../memory.ts";
 
 /** Rows of a tile: those of an mma. */
@@ -64,7 +58,7 @@ export function launchMoe(forward: Forward, args: MoeArgs): void {
       k,
       Epilogue[args.epilogue],
     ]);
-  if (usesMatrixUnits(gateUp, halfFrom) && usesMatrixUnits(down, halfFrom)) {
+  if ([gateUp, down].every((weight) => usesMatrixUnits(weight, halfFrom) && hasFewRows(weight))) {
     if (pairs > tiledPairs * experts) {
       launchManyPairs(forward, args, routes, results.address, experts);
       return combine();

@@ -6,7 +6,8 @@ import { gatherBest, gatherRows } from "../../vocabulary.ts";
 import type { SampleGroup } from "../../webgpu/plan/pack_sampling.ts";
 import type { DeviceBuffer } from "../device.ts";
 import { divideUp, type Forward, scratch } from "../forward.ts";
-import { inputType, launchLinear, prepare, usesMatrixUnits } from "../linear/linear.ts";
+import { launchLinear, prepare } from "../linear/linear.ts";
+import { inputType, usesMatrixUnits } from "../linear/product.ts";
 import type { CudaActivation, CudaMatrix } from "../memory.ts";
 
 /** Tokens of the vocabulary that a block of the draw goes through; `CHUNK` of sample.cu. */

@@ -10,5 +10,5 @@ testBackend(
   "cuda, matrix units",
   () => createCudaBackend({ halfFrom: 0, tensorDecode: "always" }),
   cudaTest,
-  { bf16: 1e-2, f16: 1e-2, f32: 1e-2, q8: 1e-2 },
+  { bf16: 1e-2, f16: 1e-2, f32: 1e-2, q8: 1e-2, q4_0: 1e-2, q4_1: 1e-2, q4_k: 1e-2, q6_k: 1e-2 },
 );

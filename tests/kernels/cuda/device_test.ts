@@ -103,9 +103,9 @@ Deno.test("a probe never throws, and gives GPUs or the reason why there is none"
 Deno.test("a weight in a format without kernels is refused by name, and the loader is told which there are", () => {
   const fake = new FakeDriver();
   using backend = new CudaBackend(new CudaDevice(fake.driver, fakeProperties), "a GPU", {});
-  assert.deepEqual([...backend.dtypes].sort(), ["bf16", "f16", "f32", "q8"]);
+  assert.deepEqual([...backend.dtypes].sort(), ["bf16", "f16", "f32", "q4_0", "q4_1", "q4_k", "q6_k", "q8"]);
   assert.throws(
-    () => backend.createMatrix({ name: "head", rows: 8, columns: 256, dtype: "q4_k" }),
-    /^CudaError: head: there are no kernels for q4_k on CUDA$/,
+    () => backend.createMatrix({ name: "head", rows: 8, columns: 256, dtype: "q5_k" }),
+    /^CudaError: head: there are no kernels for q5_k on CUDA$/,
   );
 });

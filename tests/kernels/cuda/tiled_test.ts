@@ -39,7 +39,7 @@ const shapes: fc.Arbitrary<ProductShape> = fc.record({
   tokens: fc.integer({ min: 1, max: 20_000 }),
   rows: fc.integer({ min: 1, max: 4000 }).map((n) => 2 * n),
   columns: fc.integer({ min: 1, max: 2000 }).map((n) => 8 * n),
-  dtype: fc.constantFrom("bf16", "q8"),
+  dtype: fc.constantFrom("bf16", "q8", "q4_0", "q4_k", "q6_k"),
   element: fc.constant("bf16"),
   mode: fc.constantFrom("store", "store-f32", "add-f32", "silu-mul"),
 });
@@ -114,7 +114,7 @@ Deno.test("an expert's tiles are enough for any numbers of pairs", () => {
 });
 
 Deno.test("both products of a layer of experts take tiles of the same number of pairs", () => {
-  for (const dtype of ["bf16", "q8"] as const) {
+  for (const dtype of ["bf16", "q8", "q4_k"] as const) {
     for (const capability of [80, 86, 90]) {
       for (let tokens = 1; tokens < 1e5; tokens *= 3) {
         const [gateUp, down] = [true, false].map((gather) =>

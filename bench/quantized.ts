@@ -1,0 +1,118 @@
+// Whole forwards of a shape in the formats that people have on their disks, without the engine around them: tokens a
+// second of decoding at several numbers of sequences, and of prompts.
+//
+//   deno run -A bench/quantized.ts [--device cuda|webgpu] [--model bench/shapes/qwen3-8b] [--dtypes bfloat16,int8,q4_k_m]
+//     [--rows 1,8,32,64] [--prompts 512,2048] [--context 192]
+
+import { Decoder } from "../engine/model/decoder.ts";
+import { openModel } from "../engine/model/open.ts";
+import { createCudaBackend } from "../kernels/cuda/backend.ts";
+import type { BatchPlan } from "../kernels/plan.ts";
+import type { Backend } from "../kernels/ops.ts";
+import { greedySampler, packSampling, SampleFlag } from "../kernels/sampling.ts";
+import { createWebGpuBackend } from "../kernels/webgpu/backend.ts";
+import { choice, readOptions, whole } from "./common/arguments.ts";
+import { type BenchDType, loadDummy } from "./common/mixture.ts";
+import { figure, table } from "./common/table.ts";
+
+const { values } = readOptions(import.meta.url, {
+  options: {
+    device: { type: "string", default: "cuda" },
+    model: { type: "string", default: new URL("shapes/qwen3-8b", import.meta.url).pathname },
+    dtypes: { type: "string", default: "bfloat16,int8,q4_k_m" },
+    rows: { type: "string", default: "1,8,32,64" },
+    prompts: { type: "string", default: "512,2048" },
+    context: { type: "string", default: "192" },
+  },
+});
+const numbers = (text: string, name: string) => text.split(",").filter(Boolean).map((n) => whole(n, name));
+const rowCounts = numbers(values.rows, "rows"), prompts = numbers(values.prompts, "prompts");
+const context = whole(values.context, "context");
+const kind = choice(values.device, "device", ["cuda", "webgpu"]);
+const known: readonly BenchDType[] = ["auto", "bfloat16", "float16", "int8", "q4", "q4_k_m"];
+const dtypes = values.dtypes.split(",").map((name) => choice(name, "dtypes", known));
+const pageSize = 16, steps = 8;
+const contextLength = Math.max(context + 64, ...prompts.map((n) => n + pageSize));
+const pagesPerRow = Math.ceil(contextLength / pageSize);
+const maxRows = Math.max(1, ...rowCounts);
+
+/** Sequences with `cached` positions that compute `extend` more; `fresh` sets all pages. */
+function planOf(rows: number, cached: number, extend: number, steps: number, fresh: boolean): BatchPlan {
+  const fill = (value: number) => new Uint32Array(rows).fill(value);
+  const pages = Array.from({ length: fresh ? maxRows * pagesPerRow : 0 }, (_, i) => [
+    Math.floor(i / pagesPerRow),
+    i % pagesPerRow,
+    i,
+  ]);
+  return {
+    id: 0,
+    steps,
+    pageWrites: Uint32Array.from(pages.flat()),
+    tokenWrites: new Uint32Array(),
+    tokenIds: new Uint32Array(),
+    row: Uint32Array.from({ length: rows }, (_, i) => i),
+    cachedLength: fill(cached),
+    extendLength: fill(extend),
+    sampling: packSampling(Array.from({ length: rows }, (_, i) => ({
+      ...greedySampler,
+      token: (i + 1) * extend - 1,
+      sequence: i,
+      flags: SampleFlag.Draw,
+      promptLength: 0,
+      seedLow: 0,
+      seedHigh: 0,
+      logprobs: 0,
+      bias: [],
+    }))),
+  };
+}
+
+/** Rows of results for one format. */
+async function measure(backend: Backend, dtype: BenchDType): Promise<string[]> {
+  const model = await openModel(values.model, { dummy: true });
+  const weights = await loadDummy(model, backend, dtype);
+  const decoder = new Decoder(backend, model.config, weights, { rank: 0, size: 1 }, {
+    pageSize,
+    numPages: maxRows * pagesPerRow,
+    maxRows,
+    contextLength,
+    maxTokens: Math.max(maxRows, ...prompts),
+    maxSamples: maxRows,
+  });
+  let fresh = true;
+  const run = async (rows: number, cached: number, extend: number, steps: number) => {
+    const step = backend.record(planOf(rows, cached, extend, steps, fresh), (ops) => decoder.forward(ops));
+    fresh = false;
+    step.submit();
+    await step.read();
+  };
+  /** Milliseconds of a forward: the least of a few. */
+  const time = async (rows: number, cached: number, extend: number, steps: number, count: number) => {
+    let best = Infinity;
+    for (let i = 0; i < count + 3; i++) {
+      const began = performance.now();
+      await run(rows, cached, extend, steps);
+      if (i >= 3) best = Math.min(best, (performance.now() - began) / steps);
+    }
+    return best;
+  };
+  const cells = [dtype, (backend.weightBytes / 1e9).toFixed(2)];
+  for (const rows of rowCounts) cells.push(figure(rows / await time(rows, context, 1, steps, 10) * 1000));
+  for (const tokens of prompts) cells.push(figure(tokens / await time(1, 0, tokens, 1, 4) * 1000));
+  return cells;
+}
+
+const lines: string[][] = [];
+let description = "";
+for (const dtype of dtypes) {
+  using backend = kind === "cuda" ? await createCudaBackend() : await createWebGpuBackend();
+  description = backend.info.description;
+  lines.push(await measure(backend, dtype));
+}
+console.log(`${values.model} on ${description} (${kind}), tokens a second\n`);
+console.log(
+  table(
+    ["format", "GB", ...rowCounts.map((n) => `${n} sequences`), ...prompts.map((n) => `prompt ${n}`)],
+    lines,
+  ),
+);

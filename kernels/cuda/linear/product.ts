@@ -1,0 +1,37 @@
+// What a matrix product is, for whoever chooses its kernel.
+
+import type { Norm } from "../../ops.ts";
+import type { CudaActivation, CudaMatrix, CudaVector } from "../memory.ts";
+
+/** The kernels' numbers of what happens behind a product. */
+export const Epilogue = { store: 0, add: 1, "silu-mul": 2 } as const;
+
+/** A product over `rows` rows. */
+export interface Product {
+  /** [rows, columns] */
+  readonly input: Pick<CudaActivation, "type" | "buffer">;
+  /** Applied to the input first. */
+  readonly norm: Norm | null;
+  /** [rows, columns] */
+  readonly weight: CudaMatrix;
+  /** [rows] */
+  readonly bias: CudaVector | null;
+  /** [rows, rows of the weight], or half as wide for "silu-mul". */
+  readonly output: Pick<CudaActivation, "type" | "buffer">;
+  /** As in `LinearArgs`. */
+  readonly epilogue: keyof typeof Epilogue;
+  /** How many. */
+  readonly rows: number;
+  /** From one row of the output to the next; that of a row's features where nothing is said. */
+  readonly stride?: number;
+  /** Not on the matrix units, however large the matrix is. */
+  readonly exact?: boolean;
+}
+
+/** Whether products with a weight run on the matrix units. */
+export function usesMatrixUnits({ spec: { rows, columns, dtype } }: CudaMatrix, halfFrom: number): boolean {
+  return dtype !== "f32" && rows * columns >= halfFrom;
+}
+
+/** The type in which products with a weight take their inputs on the matrix units. */
+export const inputType = ({ spec }: CudaMatrix): "bf16" | "f16" => spec.dtype === "f16" ? "f16" : "bf16";
