@@ -1,11 +1,13 @@
 // Between the number formats of checkpoints and of the device.
 //
 // The device's formats know themselves (`kernels/formats/`). fp8 (e4m3, arXiv 2209.05433) is only stored: it comes
-// with one scale per tensor, per row, or per block of rows and columns, and is expanded while it is loaded.
+// with one scale per tensor, per row, or per block of rows and columns, and becomes int8 (or what `--dtype` says) while it
+// is loaded.
 
 import { type DType, formats } from "../../kernels/formats/mod.ts";
 import { type Repack, repackings } from "./gguf/repack.ts";
 import { type GgmlType, ggmlTypeNamed } from "./gguf/types.ts";
+import { packedTypes } from "./packed.ts";
 
 /** A type that tensors are stored in. */
 export interface StoredType {
@@ -31,6 +33,14 @@ function plain(native: DType): StoredType {
   };
 }
 
+/** Numbers whose scales are tensors of their own: see `packed.ts`. */
+function packed(native: DType): StoredType {
+  const decode = () => {
+    throw new Error("packed weights need their scales");
+  };
+  return { blockElements: 2, blockBytes: 1, native, decode };
+}
+
 /** Blocks that no format holds as they are become q8, whose rounding is far below that of five bits or fewer. */
 function blocks({ name, blockElements, blockBytes, decode }: GgmlType): StoredType {
   return {
@@ -52,10 +62,13 @@ export const storedTypes: ReadonlyMap<string, StoredType> = new Map<string, Stor
   ["BF16", plain("bf16")],
   ["F16", plain("f16")],
   ["F32", plain("f32")],
+  [packedTypes.symmetric, packed("q4_0")],
+  [packedTypes.varying, packed("q4_1")],
+  // Eight bits stay eight: int8's rounding, with a scale for 32 numbers, is a fifth of e4m3's own.
   ["F8_E4M3", {
     blockElements: 1,
     blockBytes: 1,
-    native: "bf16",
+    native: "q8",
     decode: (data) => Float32Array.from(data, (code) => e4m3[code]!),
   }],
 ]);

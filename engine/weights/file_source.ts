@@ -10,6 +10,7 @@ import { ModelError } from "../model/json.ts";
 import type { Model } from "../model/model.ts";
 import { type BlockScales, convert, expandFp8, storedTypes } from "./convert.ts";
 import { type DecoderPlan, type MatrixPiece, type MatrixPlan, planParts, type VectorPlan } from "./plan.ts";
+import { packedParts, type PackedScales, packedTypes, type Packing, unpackRows } from "./packed.ts";
 import { readAhead, type ReadJob } from "./read_ahead.ts";
 import type { TensorInfo } from "./safetensors.ts";
 import type { WeightSource, WriteRows } from "./source.ts";
@@ -24,10 +25,14 @@ export class FileSource implements WeightSource {
   readonly #directory: string;
   /** Of fp8 tensors, by the tensor's name. */
   readonly #scales = new Map<string, BlockScales>();
+  /** Zeros and scales of packed matrices, by the matrix's name. */
+  readonly #packed = new Map<string, Partial<PackedScales>>();
+  readonly #packing: Packing | null;
 
   private constructor(model: Model, tensors: TensorIndex) {
     this.#tensors = tensors;
     this.#directory = model.directory;
+    this.#packing = model.packing ?? null;
   }
 
   /** Checks that every tensor of the plan is there, with the right shape and a type that can be loaded. */
@@ -39,6 +44,7 @@ export class FileSource implements WeightSource {
       for (const { tensor, shape } of pieces) {
         const info = source.#tensor(tensor, shape);
         if (info.dtype === "F8_E4M3") jobs.push(source.#scaleJob(info, model.fp8Block));
+        if (source.#isPacked(info)) jobs.push(...source.#packedJobs(info));
       }
     }
     for (const { pieces } of vectors) {
@@ -83,6 +89,11 @@ export class FileSource implements WeightSource {
     const { file, offset, dtype, bytes, interleaved } = this.#tensors.get(piece.tensor)!;
     const stored = storedTypes.get(dtype)!;
     const { rows, columns, width: padded, shape: [storedRows, storedColumns] } = piece;
+    if (this.#isPacked(this.#tensors.get(piece.tensor)!)) {
+      // Whole: a row's numbers lie in all of it.
+      const use = (data: Uint8Array) => write(0, this.#unpacked(plan, piece, data));
+      return yield { file, offset, bytes, use };
+    }
     const rowBytes = bytes / storedRows;
     const width = columns.end - columns.start;
     // Rows that were interleaved are put back a head at a time.
@@ -135,6 +146,27 @@ export class FileSource implements WeightSource {
       };
       at += width;
     }
+  }
+
+  #isPacked({ dtype }: TensorInfo): boolean {
+    return this.#packing !== null && (dtype === packedTypes.symmetric || dtype === packedTypes.varying);
+  }
+
+  /** Reads a packed matrix's zeros and scales, which its rows need before its numbers come. */
+  #packedJobs({ name }: TensorInfo): ReadJob[] {
+    const { zeros, scales } = packedParts(name, this.#tensors);
+    const parts: { -readonly [Part in keyof PackedScales]?: PackedScales[Part] } = {};
+    this.#packed.set(name, parts);
+    return [
+      { ...zeros, use: (data) => void (parts.zeros = new Uint32Array(data.slice().buffer)) },
+      { ...scales, use: (data) => void (parts.scales = new Uint16Array(data.slice().buffer)) },
+    ];
+  }
+
+  #unpacked({ spec: { dtype } }: MatrixPlan, piece: MatrixPiece, data: Uint8Array): Uint8Array {
+    const { zeros, scales } = this.#packed.get(piece.tensor)!;
+    const numbers = new Uint32Array(data.buffer, data.byteOffset, data.length / 4);
+    return unpackRows(piece, numbers, { zeros: zeros!, scales: scales! }, this.#packing!, dtype);
   }
 
   /** Reads the scales of an fp8 matrix: `weight_scale_inv` by blocks (DeepSeek's and Qwen's way), or `weight_scale`. */

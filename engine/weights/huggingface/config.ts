@@ -7,6 +7,7 @@
 import { z } from "zod";
 import type { ModelConfig, MoeConfig } from "../../model/config.ts";
 import { checked, field, misfit, ModelError, optional, shown } from "../../model/json.ts";
+import { type Packing, parsePacking } from "../packed.ts";
 import { parseRope, ropeFields } from "./rope.ts";
 
 /** What an architecture fixes, and what it assumes where the file is silent. */
@@ -181,6 +182,11 @@ export function fp8Block(json: unknown, path: string): readonly [rows: number, c
   return checked(kind, json, path).quantization_config?.weight_block_size ?? [128, 128];
 }
 
+/** How an AWQ or GPTQ checkpoint is packed; null for others. */
+export function packingOf(json: unknown, path: string): Packing | null {
+  return parsePacking((json as { quantization_config?: unknown }).quantization_config, path);
+}
+
 function readKind(json: unknown, path: string) {
   const { architectures: listed, model_type: modelType, quantization_config } = checked(kind, json, path);
   const byType = () => knownArchitectures.find((known) => architectures[known]!.modelType === modelType);
@@ -190,11 +196,11 @@ function readKind(json: unknown, path: string) {
       `${path}: unsupported architecture ${shown(name)}; known are ${knownArchitectures.join(", ")}`,
     );
   }
-  // fp8 checkpoints are expanded while they load; other quantised formats cannot be read.
-  if (quantization_config && quantization_config.quant_method !== "fp8") {
+  // fp8, AWQ and GPTQ are repacked while they load; other quantised formats cannot be read.
+  if (quantization_config && quantization_config.quant_method !== "fp8" && packingOf(json, path) === null) {
     const method = shown(quantization_config.quant_method);
     throw new ModelError(
-      `${path}: quantisation ${method} is not supported; use the bf16, f16, f32 or fp8 checkpoint`,
+      `${path}: quantisation ${method} is not supported; use the bf16, f16, f32, fp8, AWQ or GPTQ checkpoint`,
     );
   }
   return { name, architecture: architectures[name]!, modelType };

@@ -4,7 +4,8 @@ import type { Model } from "../../model/model.ts";
 import { ModelError } from "../../model/json.ts";
 import { readJson } from "../json_file.ts";
 import { readTensorIndex } from "../tensor_index.ts";
-import { fp8Block, parseModelConfig } from "./config.ts";
+import { withPackedTensors } from "../packed.ts";
+import { fp8Block, packingOf, parseModelConfig } from "./config.ts";
 import { readEmbeddingConfig } from "./embedding.ts";
 import { parseGenerationConfig } from "./generation.ts";
 
@@ -26,7 +27,9 @@ export async function openFolder(directory: string, dummy: boolean): Promise<Mod
     { json, path },
     config.vocabSize,
   );
-  const tensors = dummy ? null : await readTensorIndex(directory);
+  const packing = packingOf(json, path);
+  const stored = dummy ? null : await readTensorIndex(directory);
+  const tensors = stored === null || packing === null ? stored : withPackedTensors(stored, packing);
   const embedding = await readEmbeddingConfig(directory);
-  return { directory, config, generation, embedding, tensors, fp8Block: fp8Block(json, path) };
+  return { directory, config, generation, embedding, tensors, packing, fp8Block: fp8Block(json, path) };
 }

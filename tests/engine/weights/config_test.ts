@@ -206,7 +206,10 @@ Deno.test("zero, absurd and mistyped values are refused by file and field", () =
     [{ rope_scaling: { rope_type: "llama3", factor: 8 } }, /^c: rope_scaling: "low_freq_factor" is missing$/],
     [{ rope_scaling: { rope_type: "linear", factor: 0 } }, /"factor" must be/],
     [{ partial_rotary_factor: 0.5 }, /partial rotary embeddings/],
-    [{ quantization_config: { quant_method: "awq" } }, /quantisation "awq" is not supported/],
+    [
+      { quantization_config: { quant_method: "bitsandbytes" } },
+      /quantisation "bitsandbytes" is not supported/,
+    ],
     [{ torch_dtype: "int8" }, /"torch_dtype" must be/],
     [{ architectures: "x".repeat(1000) }, /"architectures" must be a list of at most 16 entries/],
   ];
