@@ -4,7 +4,7 @@ import { type Budget, TemplateError } from "./budget.ts";
 import { formatPercent, padded } from "./format.ts";
 import { type Filter, listFilters } from "./list_filters.ts";
 import { capitalized, lines, replaced, stripped, wordCount } from "./text_methods.ts";
-import { escapedText, Text, TextBuilder } from "./text.ts";
+import { concatenated, escapedText, Text, TextBuilder } from "./text.ts";
 import {
   type Arguments,
   Float,
@@ -35,10 +35,8 @@ function indent(text: Text, args: Arguments, budget: Budget): Text {
   const indention = width instanceof Text ? width : Text.own(" ".repeat(Math.max(0, count!)));
   budget.indent(indention.length);
   const builder = new TextBuilder(budget);
-  const extended = new TextBuilder(null);
-  extended.append(text);
-  extended.appendOwn("\n"); // as Jinja does, so that a line end at the end stays
-  lines(extended.build(), budget).forEach((line, i) => {
+  // As Jinja does, so that a line end at the end stays.
+  lines(concatenated(null, [text, "\n"]), budget).forEach((line, i) => {
     if (i > 0) builder.appendOwn("\n");
     if (i === 0 ? first : blank || line.length > 0) builder.append(indention);
     builder.append(line);
@@ -53,17 +51,12 @@ function truncate(text: Text, args: Arguments): Text {
   if (!(end instanceof Text)) throw new TemplateError("truncate: end must be a text");
   const letters = text.split();
   if (letters.length <= length + leeway) return text;
-  const builder = new TextBuilder(null);
-  for (const letter of letters.slice(0, Math.max(0, length - end.characters))) builder.append(letter);
-  let cut = builder.build();
+  let cut = concatenated(null, letters.slice(0, Math.max(0, length - end.characters)));
   if (!isTrue(args.get(1, "killwords") ?? false)) {
     const at = cut.value.lastIndexOf(" ");
     if (at >= 0) cut = cut.slice(0, at);
   }
-  const whole = new TextBuilder(null);
-  whole.append(cut);
-  whole.append(end);
-  return whole.build();
+  return concatenated(null, [cut, end]);
 }
 
 /** int(): whole numbers at the front of nothing else; a fraction is cut off. */

@@ -2,7 +2,7 @@
 // the simple types are understood; attributes of Python's objects are not there to be reached.
 
 import { type Budget, TemplateError } from "./budget.ts";
-import { Text, TextBuilder } from "./text.ts";
+import { concatenated, Text, TextBuilder } from "./text.ts";
 import { type Arguments, Float, Mapping, numberOf, Sequence, typeName, type Value } from "./value.ts";
 import { floatText, toRepr, toText } from "./write.ts";
 
@@ -107,13 +107,9 @@ export function padded(text: Text, width: number, fill: string, align: string, b
   if (missing <= 0) return text;
   budget.text(text.length + missing);
   const left = align === "<" ? 0 : align === "^" ? Math.floor(missing / 2) : missing;
-  const builder = new TextBuilder(null);
-  const signLength = align === "=" && /^[+-]/.test(text.value) ? 1 : 0;
-  builder.append(text.slice(0, signLength));
-  builder.appendOwn(fill.repeat(left));
-  builder.append(text.slice(signLength));
-  builder.appendOwn(fill.repeat(missing - left));
-  return builder.build();
+  const sign = align === "=" && /^[+-]/.test(text.value) ? 1 : 0;
+  const parts = [text.slice(0, sign), fill.repeat(left), text.slice(sign), fill.repeat(missing - left)];
+  return concatenated(null, parts);
 }
 
 /** `template % values`. */

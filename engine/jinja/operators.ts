@@ -1,7 +1,7 @@
 // Operators as Python has them: equality over all types, order within a type, `in`, arithmetic.
 
 import { type Budget, TemplateError } from "./budget.ts";
-import { escapedText, joined, Text, TextBuilder } from "./text.ts";
+import { concatenated, escapedText, Text, TextBuilder } from "./text.ts";
 import { formatPercent } from "./format.ts";
 import { Float, iterated, Mapping, numberOf, Sequence, typeName, Undefined, type Value } from "./value.ts";
 import { byCodePoint, toText } from "./write.ts";
@@ -73,12 +73,8 @@ export function binary(operator: string, a: Value, b: Value, budget: Budget): Va
       return contains(b, a, budget);
     case "not in":
       return !contains(b, a, budget);
-    case "~": {
-      const builder = new TextBuilder(budget);
-      builder.append(toText(a, budget));
-      builder.append(toText(b, budget));
-      return builder.build();
-    }
+    case "~":
+      return concatenated(budget, [toText(a, budget), toText(b, budget)]);
   }
   for (const side of [a, b]) if (side instanceof Undefined) throw new TemplateError(side.reason);
   switch (operator) {
@@ -94,7 +90,7 @@ export function binary(operator: string, a: Value, b: Value, budget: Budget): Va
       if (a instanceof Text && b instanceof Text) {
         const isMarkup = a.isMarkup || b.isMarkup;
         const [left, right] = isMarkup ? [escapedText(a), escapedText(b)] : [a, b];
-        const sum = joined([left, right], Text.own(""), budget);
+        const sum = concatenated(budget, [left, right]);
         return isMarkup ? sum.asMarkup() : sum;
       }
       if (a instanceof Sequence && b instanceof Sequence && a.kind === b.kind && a.isIndexed) {

@@ -178,12 +178,14 @@ export function escapedText(text: Text): Text {
   return text.isMarkup ? text : text.map((part) => part.replace(/[&<>"']/g, (c) => escapes[c]!)).asMarkup();
 }
 
+/** Texts one after the other; what is given as a string is the template's own. */
+export function concatenated(budget: Budget | null, parts: readonly (Text | string)[]): Text {
+  const builder = new TextBuilder(budget);
+  for (const part of parts) typeof part === "string" ? builder.appendOwn(part) : builder.append(part);
+  return builder.build();
+}
+
 /** Joins texts. */
 export function joined(parts: readonly Text[], separator: Text, budget: Budget): Text {
-  const builder = new TextBuilder(budget);
-  parts.forEach((part, i) => {
-    if (i > 0) builder.append(separator);
-    builder.append(part);
-  });
-  return builder.build();
+  return concatenated(budget, parts.flatMap((part, i) => i > 0 ? [separator, part] : [part]));
 }

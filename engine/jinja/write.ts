@@ -2,7 +2,7 @@
 // text stays foreign, escapes included.
 
 import { type Budget, TemplateError } from "./budget.ts";
-import { Text, TextBuilder } from "./text.ts";
+import { concatenated, Text, TextBuilder } from "./text.ts";
 import {
   Callable,
   Float,
@@ -19,10 +19,7 @@ import {
 /** Python's str(). */
 export function toText(value: Value, budget: Budget): Text {
   if (value instanceof Text) return value;
-  if (value instanceof Undefined) return Text.own("");
-  const builder = new TextBuilder(budget);
-  writeRepr(value, builder, budget);
-  return builder.build();
+  return value instanceof Undefined ? Text.own("") : toRepr(value, budget);
 }
 
 /** Python's repr(). */
@@ -90,16 +87,13 @@ function writeMapping(
 /** A text in quotes, single ones unless it has those and no double ones. */
 function quoted(text: Text): Text {
   const quote = text.value.includes("'") && !text.value.includes('"') ? '"' : "'";
-  const builder = new TextBuilder(null);
-  builder.appendOwn(quote);
-  builder.append(text.map((part) =>
+  const inner = text.map((part) =>
     part.replace(
       /[\\'\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu,
       (c) => c === "'" ? (quote === "'" ? "\\'" : c) : escaped(c),
     )
-  ));
-  builder.appendOwn(quote);
-  return builder.build();
+  );
+  return concatenated(null, [quote, inner, quote]);
 }
 
 function escaped(character: string): string {
@@ -196,17 +190,14 @@ function writeJson(
 }
 
 function jsonText(text: Text, ascii: boolean): Text {
-  const builder = new TextBuilder(null);
-  builder.appendOwn('"');
-  builder.append(text.map((part) => {
+  const inner = text.map((part) => {
     const plain = JSON.stringify(part).slice(1, -1);
     return ascii
       // deno-lint-ignore no-control-regex
       ? plain.replace(/[^\x00-\x7e]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`)
       : plain;
-  }));
-  builder.appendOwn('"');
-  return builder.build();
+  });
+  return concatenated(null, ['"', inner, '"']);
 }
 
 function jsonKey(key: Value): Text {

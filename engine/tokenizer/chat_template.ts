@@ -11,7 +11,7 @@ import { type Budget, TemplateError } from "../jinja/budget.ts";
 import { templateGlobals } from "../jinja/globals.ts";
 import { Interpreter } from "../jinja/interpreter.ts";
 import { compile, type Program } from "../jinja/syntax.ts";
-import { Text, TextBuilder } from "../jinja/text.ts";
+import { concatenated, Text } from "../jinja/text.ts";
 import { fromJson, Mapping, Sequence, type Value } from "../jinja/value.ts";
 
 export { TemplateError };
@@ -94,11 +94,7 @@ export class ChatTemplate {
       throw new TemplateError(`chat template: ${oneLine(error)}`);
     }
     const opened = options.continueFinal ? cutAfterFinal(rendered, messages) : rendered;
-    if (options.answerStart === undefined) return opened;
-    const started = new TextBuilder(null);
-    started.append(opened);
-    started.appendOwn(options.answerStart);
-    return started.build();
+    return options.answerStart === undefined ? opened : concatenated(null, [opened, options.answerStart]);
   }
 }
 
