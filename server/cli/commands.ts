@@ -30,18 +30,12 @@ export interface Command {
   parser(whole: boolean, all?: boolean): Parser<"sync", Action, unknown>;
 }
 
-/** What the help says of a command. */
-interface About {
-  readonly summary: string;
-  /** For the usage line, for example "[PROMPT]". */
-  readonly takes?: string;
-  /** A command line that works. */
-  readonly example: string;
-}
-
+/** `usage` is how it is called, behind its name; `example` a command line that works. */
 function define<T>(
   name: string,
-  { summary, takes, example }: About,
+  summary: string,
+  example: string,
+  usage: string,
   options: (all: boolean) => Parser<"sync", T, unknown>,
   load: () => Promise<(options: T) => Promise<number>>,
 ): Command {
@@ -51,10 +45,7 @@ function define<T>(
       const about = {
         brief: [text(summary)],
         footer: [text(`example: ${example}`)],
-        usageLine: [
-          { type: "literal" as const, value: "[options]" },
-          ...(takes === undefined ? [] : [{ type: "literal" as const, value: takes }]),
-        ],
+        usageLine: [{ type: "literal" as const, value: usage }],
       };
       const taken = whole
         ? map(options(all), (values) => async () => await (await load())(values))
@@ -68,100 +59,89 @@ function define<T>(
 export const commands: readonly Command[] = [
   define(
     "generate",
-    {
-      summary: "one prompt in, text out; standard input is added to the prompt",
-      takes: "[PROMPT]",
-      example: 'radish generate "What is 23 plus 48?" --temperature 0',
-    },
+    "one prompt in, text out; standard input is added to the prompt",
+    'radish generate "What is 23 plus 48?" --temperature 0',
+    "[options] [PROMPT]",
     generateOptions,
     async () => (await import("./generate.ts")).generate,
   ),
   define(
     "serve",
-    {
-      summary: "an OpenAI-compatible HTTP server",
-      example: "radish serve --model Qwen/Qwen3-0.6B --port 8000",
-    },
+    "an OpenAI-compatible HTTP server",
+    "radish serve --model Qwen/Qwen3-0.6B --port 8000",
+    "[options]",
     serveOptions,
     async () => (await import("./serve.ts")).serve,
   ),
   define(
     "chat",
-    {
-      summary: "a conversation in the terminal",
-      example: 'radish chat --system "Answer in capital letters."',
-    },
+    "a conversation in the terminal",
+    'radish chat --system "Answer in capital letters."',
+    "[options]",
     chatOptions,
     async () => (await import("./chat.ts")).chat,
   ),
   define(
     "embed",
-    {
-      summary: "one text in, its embedding out as JSON",
-      takes: "[TEXT]",
-      example: 'radish embed "Hello!" --model Qwen/Qwen3-Embedding-0.6B',
-    },
+    "one text in, its embedding out as JSON",
+    'radish embed "Hello!" --model Qwen/Qwen3-Embedding-0.6B',
+    "[options] [TEXT]",
     embedOptions,
     async () => (await import("./embed.ts")).embed,
   ),
   define(
     "run",
-    {
-      summary: "chat or answer with a model, pulled if it is not here",
-      takes: "MODEL [PROMPT]",
-      example: 'radish run qwen3:0.6b "Why is the sky blue?"',
-    },
+    "chat or answer with a model, pulled if it is not here",
+    'radish run qwen3:0.6b "Why is the sky blue?"',
+    "[options] MODEL [PROMPT]",
     runOptions,
     async () => (await import("./run_model.ts")).runModel,
   ),
   define(
     "launch",
-    {
-      summary: "a coding agent on this engine: claude, codex or opencode",
-      takes: "TOOL [-- ARGUMENTS]",
-      example: "radish launch claude --model Qwen/Qwen3-8B",
-    },
+    "a coding agent on this engine: claude, codex or opencode",
+    "radish launch claude --model Qwen/Qwen3-8B",
+    "[options] TOOL [-- ARGUMENTS]",
     launchOptions,
     async () => (await import("./launch.ts")).launch,
   ),
   define(
     "pull",
-    {
-      summary: "download a model from the Hugging Face Hub or ModelScope",
-      takes: "MODEL",
-      example: "radish pull Qwen/Qwen3-0.6B",
-    },
+    "download a model from the Hugging Face Hub or ModelScope",
+    "radish pull Qwen/Qwen3-0.6B",
+    "[options] MODEL",
     pullOptions,
     async () => (await import("./pull.ts")).pull,
   ),
   define(
     "list",
-    { summary: "models in the cache, and whether they can run", example: "radish list" },
+    "models in the cache, and whether they can run",
+    "radish list",
+    "[options]",
     listOptions,
     async () => (await import("./list.ts")).list,
   ),
   define(
     "rm",
-    {
-      summary: "remove a model from the cache",
-      takes: "MODEL",
-      example: "radish rm Qwen/Qwen3-0.6B",
-    },
+    "remove a model from the cache",
+    "radish rm Qwen/Qwen3-0.6B",
+    "[options] MODEL",
     removeOptions,
     async () => (await import("./remove.ts")).remove,
   ),
   define(
     "bench",
-    {
-      summary: "prefill and decode speed of a model on this machine",
-      example: "radish bench --model Qwen/Qwen3-0.6B --batches 1,8",
-    },
+    "prefill and decode speed of a model on this machine",
+    "radish bench --model Qwen/Qwen3-0.6B --batches 1,8",
+    "[options]",
     benchOptions,
     async () => (await import("./bench.ts")).bench,
   ),
   define(
     "doctor",
-    { summary: "what this machine can run on, and what is missing", example: "radish doctor --fix" },
+    "what this machine can run on, and what is missing",
+    "radish doctor --fix",
+    "[options]",
     doctorOptions,
     async () => (await import("./doctor.ts")).doctor,
   ),

@@ -2,6 +2,7 @@
 // are started, and their texts are taken apart. All chat APIs put their requests into the form of OpenAI's chat.
 
 import type { FinishReason } from "../../engine/params.ts";
+import type { Sampler } from "../../kernels/sampling.ts";
 import type { PromptInput } from "../../engine/messages.ts";
 import { AnswerParser, type AnswerParsing, type AnswerPart } from "./answer_parser.ts";
 import { chatInput, promptWithStart } from "./conversation.ts";
@@ -16,16 +17,12 @@ import { toolUse } from "./tool_use.ts";
 /** A chat request with the sampler's fields, which its schema does not name one by one. */
 export type ChatTask =
   & ChatRequest
-  & { readonly [field in SamplerJsonName]?: number | null | undefined };
+  & { readonly [field in JsonName<keyof Sampler>]?: number | null | undefined };
 
-type SamplerJsonName =
-  | "temperature"
-  | "top_p"
-  | "top_k"
-  | "min_p"
-  | "presence_penalty"
-  | "frequency_penalty"
-  | "repetition_penalty";
+/** min_p of minP. */
+type JsonName<S extends string> = S extends `${infer Head}${infer Rest}`
+  ? `${Head extends Lowercase<Head> ? Head : `_${Lowercase<Head>}`}${JsonName<Rest>}`
+  : S;
 
 /** A chat request that runs. */
 export interface ChatRun {
