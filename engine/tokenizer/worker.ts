@@ -23,79 +23,63 @@ import { type EncodedPrompt, Tokenizer } from "./tokenizer.ts";
 
 type Setup = TokenizerQuestion & { type: "init" };
 
-class TokenizerWorker {
-  readonly #setup: Setup;
-  readonly #tokenizer: Tokenizer | null;
-  readonly #checks: ReturnType<typeof lengthChecks>;
+/** Takes in what the main process sends, from now on. */
+function serve(setup: Setup, tokenizer: Tokenizer | null): void {
+  const { allowSpecialTokens, contextLength, ports: { main, scheduler } } = setup;
+  const checks = lengthChecks(tokenizer, contextLength);
+  const toMain = (message: FromTokenizer) => main.postMessage(message);
+  const toScheduler = (message: ToScheduler) => scheduler.postMessage(message);
+  notePort(scheduler);
 
-  constructor(setup: Setup, tokenizer: Tokenizer | null) {
-    this.#setup = setup;
-    this.#tokenizer = tokenizer;
-    this.#checks = lengthChecks(tokenizer, setup.contextLength);
-    notePort(setup.ports.scheduler);
-    guardPort(setup.ports.main).onmessage = ({ data }: MessageEvent<ToTokenizer>) => this.#receive(data);
-  }
+  const encode = (input: PromptInput, check: (text: string) => void): EncodedPrompt => {
+    if (tokenizer) return tokenizer.encodePrompt(input, allowSpecialTokens, check);
+    if (input.type === "ids") return { ids: input.ids, rendered: null };
+    throw new TemplateError(noTokenizer);
+  };
 
-  #receive(message: ToTokenizer): void {
+  const generate = ({ input, salt, client, requests }: ToTokenizer & { type: "generate" }): void => {
+    let ids: Uint32Array;
+    try {
+      ({ ids } = encode(input, checks.prompt));
+    } catch (error) {
+      const finish = { type: "error", ...problemOf(error) } as const;
+      for (const { id } of requests) toMain({ type: "rejected", id, finish });
+      return;
+    }
+    for (const { id, params } of requests) {
+      const problem = promptProblem(ids, params.maxTokens, setup);
+      toMain(problem ? { type: "rejected", id, finish: problem } : { type: "accepted", id, promptIds: ids });
+      if (problem === null) toScheduler({ type: "request", id, ids, params, salt, client });
+    }
+  };
+
+  guardPort(main).onmessage = ({ data: message }: MessageEvent<ToTokenizer>) => {
     switch (message.type) {
       case "generate":
-        return this.#generate(message);
+        return generate(message);
       case "abort":
       case "probe":
-        return this.#toScheduler(message);
+        return toScheduler(message);
       case "encode":
         try {
-          const { ids, rendered } = this.#encode(message.input, this.#checks.counted);
-          return this.#toMain({ type: "encoded", call: message.call, ids, rendered });
+          const { ids, rendered } = encode(message.input, checks.counted);
+          return toMain({ type: "encoded", call: message.call, ids, rendered });
         } catch (error) {
-          return this.#toMain({ type: "failed", call: message.call, ...problemOf(error) });
+          return toMain({ type: "failed", call: message.call, ...problemOf(error) });
         }
       case "decode": {
         const { call, ids, skipSpecialTokens } = message;
-        if (!this.#tokenizer) {
-          return this.#toMain({ type: "failed", call, code: "invalid", message: noTokenizer });
-        }
-        return this.#toMain({ type: "decoded", call, text: this.#tokenizer.decode(ids, skipSpecialTokens) });
+        const text = tokenizer?.decode(ids, skipSpecialTokens);
+        return toMain(
+          text === undefined
+            ? { type: "failed", call, code: "invalid", message: noTokenizer }
+            : { type: "decoded", call, text },
+        );
       }
       default:
         return message satisfies never;
     }
-  }
-
-  #generate({ input, salt, client, requests }: ToTokenizer & { type: "generate" }): void {
-    let ids: Uint32Array;
-    try {
-      ({ ids } = this.#encode(input, this.#checks.prompt));
-    } catch (error) {
-      const finish = { type: "error", ...problemOf(error) } as const;
-      for (const { id } of requests) this.#toMain({ type: "rejected", id, finish });
-      return;
-    }
-    for (const { id, params } of requests) {
-      const problem = promptProblem(ids, params.maxTokens, this.#setup);
-      if (problem) {
-        this.#toMain({ type: "rejected", id, finish: problem });
-      } else {
-        this.#toMain({ type: "accepted", id, promptIds: ids });
-        this.#toScheduler({ type: "request", id, ids, params, salt, client });
-      }
-    }
-  }
-
-  #encode(input: PromptInput, check: (text: string) => void): EncodedPrompt {
-    const { allowSpecialTokens } = this.#setup;
-    if (this.#tokenizer) return this.#tokenizer.encodePrompt(input, allowSpecialTokens, check);
-    if (input.type === "ids") return { ids: input.ids, rendered: null };
-    throw new TemplateError(noTokenizer);
-  }
-
-  #toMain(message: FromTokenizer): void {
-    this.#setup.ports.main.postMessage(message);
-  }
-
-  #toScheduler(message: ToScheduler): void {
-    this.#setup.ports.scheduler.postMessage(message);
-  }
+  };
 }
 
 function problemOf(error: unknown): { code: ErrorCode; message: string } {
@@ -109,7 +93,7 @@ const noTokenizer = "there is no tokenizer: only token ids are taken";
 answerQuestions<TokenizerQuestion, TokenizerAnswer>({
   async init(setup) {
     const tokenizer = setup.modelDir === null ? null : await Tokenizer.load(setup.modelDir).catch(explain);
-    new TokenizerWorker(setup, tokenizer);
+    serve(setup, tokenizer);
     const { vocabulary, bosId = null, chatTemplate = null } = tokenizer ?? {};
     return {
       type: "ready",
