@@ -105,6 +105,8 @@ function only(ops: Ops, wanted: (name: string) => boolean): Ops {
   let linear = 0;
   return {
     embed: (...args) => wanted("embed") ? ops.embed(...args) : undefined,
+    norm: (args) => wanted("norm") ? ops.norm(args) : undefined,
+    squares: (...args) => wanted("norm") ? ops.squares(...args) : undefined,
     linear: (args) =>
       wanted(["qkv", "output", "gate-up", "down"][linear++ % 4]!) ? ops.linear(args) : undefined,
     attention: (args) => wanted("attention") ? ops.attention(args) : undefined,

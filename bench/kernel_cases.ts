@@ -96,7 +96,7 @@ export function kernelCases(backend: Backend, config: ModelConfig, sizes: CaseSi
   const gated = backend.createActivation(intermediateSize, "hidden");
   const norm = { weight: backend.createVector(new Float32Array(hidden).fill(1)), epsilon: 1e-6 };
   const headNorm = { weight: backend.createVector(new Float32Array(headDim).fill(1)), epsilon: 1e-6 };
-  const { cosine, sine, half } = ropeTables(config, contextLength);
+  const { cosine, sine, half } = ropeTables(config.rope, config, contextLength);
   const rope = backend.createRopeTable(cosine, sine, half);
   const cases: KernelCase[] = [];
 
@@ -106,7 +106,7 @@ export function kernelCases(backend: Backend, config: ModelConfig, sizes: CaseSi
     columns: number,
     args: Omit<Parameters<Ops["linear"]>[0], "weight">,
   ) => {
-    const weights = matrices(name, rows, columns, args.epilogue === "silu-mul" ? "paired" : "plain");
+    const weights = matrices(name, rows, columns, args.epilogue === "gate-mul" ? "paired" : "plain");
     for (const tokens of sizes.rows) {
       cases.push({
         kernel: `${name} ${rows}×${columns}`,
@@ -120,7 +120,7 @@ export function kernelCases(backend: Backend, config: ModelConfig, sizes: CaseSi
   };
   product("q/k/v", qkvWidth, hidden, { input: x, norm, output: qkv, epilogue: "store" });
   product("output", hidden, numHeads * headDim, { input: attended, output: x, epilogue: "add" });
-  product("gate/up", 2 * intermediateSize, hidden, { input: x, norm, output: gated, epilogue: "silu-mul" });
+  product("gate/up", 2 * intermediateSize, hidden, { input: x, norm, output: gated, epilogue: "gate-mul" });
   product("down", hidden, intermediateSize, { input: gated, output: x, epilogue: "add" });
 
   // Sequences share pages where there are not enough: it does not matter here what is read from them.

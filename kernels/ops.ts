@@ -3,8 +3,9 @@
 // The decoder (`engine/model/decoder.ts`) is written against `Ops` and never sees a GPU or WebAssembly type. A
 // backend owns weights, activations, key/value pages, token pool and page table, and turns a batch plan into
 // tokens. There are three: `reference/` (plain TypeScript, float64: the meaning of each operation), `webgpu/` and
-// `cpu/`. The operations are as coarse as the fusions worth having (a norm in front of a product, SiLU·mul behind
-// it), so that each backend decides how many kernels one of them takes.
+// `cpu/`. The operations are as coarse as the fusions worth having (a norm in front of a product, the gate behind
+// it), so that each backend decides how many kernels one of them takes. All are in one file: together they are the
+// contract between decoder and backends.
 //
 // Notation: T tokens in the step, B sequences, S sampled rows, H hidden size, V vocabulary.
 
@@ -23,7 +24,7 @@ export interface MatrixSpec {
   readonly dtype: DType;
   /** Stacked matrices of a mixture of experts, expert after expert; absent for a plain matrix. */
   readonly experts?: number;
-  /** "paired": rows are two equal halves (gate, then up) whose results are combined by "silu-mul". */
+  /** "paired": rows are two equal halves (gate, then up) whose results are combined by "gate-mul". */
   readonly layout?: "plain" | "paired";
 }
 
@@ -82,6 +83,27 @@ export interface HeadLayout {
   readonly headDim: number;
 }
 
+/**
+ * What combines a feed-forward's gate g and up u: g′ · sigmoid(alpha · g′ + beta · g′³) · (u′ + plus), where g′ is g but
+ * at most `limit`, and u′ is u within ± `limit`. `silu` and `gelu` are the two common ones.
+ */
+export interface Gate {
+  /** 1 for SiLU. */
+  readonly alpha: number;
+  /** 0 for SiLU. */
+  readonly beta: number;
+  /** Infinity for none. */
+  readonly limit: number;
+  /** Added to u. */
+  readonly plus: number;
+}
+
+/** SiLU (Shazeer 2020, arXiv 2002.05202). */
+export const silu: Gate = { alpha: 1, beta: 0, limit: Infinity, plus: 0 };
+const geluSlope = 2 * Math.sqrt(2 / Math.PI);
+/** GELU (arXiv 1606.08415) with the usual tanh: ½ (1 + tanh z) is sigmoid(2 z). */
+export const gelu: Gate = { ...silu, alpha: geluSlope, beta: 0.044715 * geluSlope };
+
 /** A product of activations and a weight, with what is fused in front of and behind it. */
 export interface LinearArgs {
   /** [T, columns] */
@@ -92,13 +114,15 @@ export interface LinearArgs {
   readonly weight: Matrix;
   /** [rows] */
   readonly bias?: Vector | undefined;
-  /** [T, rows]; [T, rows / 2] for "silu-mul". */
+  /** [T, rows]; [T, rows / 2] for "gate-mul". */
   readonly output: Activation;
   /**
    * "store": output = y; "add": output += y (the residual stream);
-   * "silu-mul": output = silu(y[0 : rows/2]) · y[rows/2 :], of a "paired" matrix.
+   * "gate-mul": output = gate(y[0 : rows/2], y[rows/2 :]), of a "paired" matrix.
    */
-  readonly epilogue: "store" | "add" | "silu-mul";
+  readonly epilogue: "store" | "add" | "gate-mul";
+  /** For "gate-mul"; SiLU where absent. */
+  readonly gate?: Gate | undefined;
   /**
    * The product that reads the output next, with nothing written to it in between: a hint, so that a backend may
    * prepare that product's input on the way.
@@ -126,6 +150,29 @@ export interface AttentionArgs {
   readonly scale: number;
   /** Sliding window: a query at position p sees keys p − window < j ≤ p. Null sees all j ≤ p. */
   readonly window: number | null;
+  /** Scores become cap · tanh(score / cap) (Gemma 2, arXiv 2408.00118). */
+  readonly softCap?: number | null;
+  /** A further logit of each query head, [numHeads], in the softmax's sum (gpt-oss). */
+  readonly sinks?: Vector | undefined;
+}
+
+/** A norm by itself, of some columns of an activation. */
+export interface NormArgs {
+  /** [T, width] */
+  readonly input: Activation;
+  /** What is normalised together; as many columns as the weight has numbers. */
+  readonly norm: Norm;
+  /** First of the columns, of input and output. */
+  readonly first: number;
+  /** Same width as the input. */
+  readonly output: Activation;
+  /** "store": output = y; "add": output += y. */
+  readonly epilogue: "store" | "add";
+  /**
+   * Where the columns are a rank's share of a longer row: column `column` of `sums`, as `squares` left it and the ranks
+   * added it up, is Σ x² of all `count` numbers.
+   */
+  readonly whole?: { readonly sums: Activation; readonly column: number; readonly count: number } | undefined;
 }
 
 /** A mixture of experts: router, choice, experts, weighted sum. */
@@ -136,10 +183,18 @@ export interface MoeArgs {
   readonly norm: Norm;
   /** [experts, H] */
   readonly router: Matrix;
+  /** [experts] */
+  readonly routerBias?: Vector | null;
   /** experts × [2F, H], "paired" */
   readonly gateUp: Matrix;
+  /** [experts · 2F], an expert's gate numbers before its up numbers. */
+  readonly gateUpBias?: Vector | null;
+  /** SiLU where absent. */
+  readonly gate?: Gate | undefined;
   /** experts × [H, F] */
   readonly down: Matrix;
+  /** [experts · H]; added before the router's weight is applied. */
+  readonly downBias?: Vector | null;
   /** Experts that a token goes through. */
   readonly expertsPerToken: number;
   /** Divide the chosen experts' probabilities by their sum. */
@@ -158,14 +213,20 @@ export interface SampleArgs {
   readonly norm: Norm;
   /** [V, H], or this rank's share of the rows. */
   readonly head: Matrix;
+  /** Logits become cap · tanh(logit / cap). */
+  readonly softCap?: number | null;
 }
 
 /** One forward over the current plan. Operations run in the order of the calls. */
 export interface Ops {
-  /** output[t] = table[token_pool[row(t)][position(t)] − vocabStart]; zeros where that is not one of its rows. */
-  embed(table: Matrix, output: Activation): void;
+  /** output[t] = scale · table[token_pool[row(t)][position(t)] − vocabStart]; zeros where it has no such row. */
+  embed(table: Matrix, output: Activation, scale?: number): void;
   /** output = epilogue(norm(input) · weightᵀ + bias) */
   linear(args: LinearArgs): void;
+  /** output = or += norm(input), in some columns. */
+  norm(args: NormArgs): void;
+  /** output[t, column] = Σ input[t, first … first + count − 1]², for a norm over the ranks. */
+  squares(input: Activation, first: number, count: number, output: Activation, column: number): void;
   /**
    * Normalises and rotates q and k, puts k and v into the row's pages, and attends to these, causally; for prefill
    * and decode sequences alike.

@@ -91,7 +91,7 @@ function gemmTiles({ shape }: Product, tokens: number, now: GemmTile, caps: Devi
       Math.max(tileTokens, tileRows) * step / 8 / threads <= 8 &&
       tileBytes(tile) <= caps.maxWorkgroupBytes &&
       groups >= 96 && (split === 1 || groups <= 1200) && shape.columns / split >= 2 * step &&
-      (shape.epilogue !== "silu-mul" || threadRows % 2 === 0);
+      (shape.epilogue !== "gate-mul" || threadRows % 2 === 0);
   });
 }
 
@@ -122,7 +122,7 @@ function matvecTiles({ shape }: Product, now: MatvecTile, caps: DeviceCaps): Mat
     (tile) => {
       const { rowLanes, units, rowSubgroups, split, unroll } = tile;
       const threads = lanes * rowSubgroups * split;
-      const rows = shape.epilogue === "silu-mul" ? 2 * units : units;
+      const rows = shape.epilogue === "gate-mul" ? 2 * units : units;
       return threads >= 64 && threads <= Math.min(512, caps.maxWorkgroupThreads) &&
         matvecBytes(shape, tile) <= caps.maxWorkgroupBytes &&
         unroll <= shape.columns * rowLanes / (8 * lanes * split) &&

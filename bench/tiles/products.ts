@@ -27,7 +27,7 @@ export function modelProducts(config: ModelConfig): Product[] {
     bias: false,
     input: "f32",
     output: "f32",
-    outputStride: epilogue === "silu-mul" ? rows / 2 : rows,
+    outputStride: epilogue === "gate-mul" ? rows / 2 : rows,
     outputOffset: 0,
     countWord: 0,
     ...input,
@@ -39,7 +39,7 @@ export function modelProducts(config: ModelConfig): Product[] {
   return [
     { name: "q/k/v", shape: make(wide + 2 * numKvHeads * headDim, hiddenSize, "store", normed), next: null },
     { name: "output", shape: make(hiddenSize, wide, "add", halves), next: norm },
-    { name: "gate/up", shape: make(2 * intermediateSize, hiddenSize, "silu-mul", normed), next: scale },
+    { name: "gate/up", shape: make(2 * intermediateSize, hiddenSize, "gate-mul", normed), next: scale },
     { name: "down", shape: make(hiddenSize, intermediateSize, "add", { prepared: true }), next: norm },
     { name: "head", shape: make(vocabSize, hiddenSize, "store", halves), next: null },
   ];

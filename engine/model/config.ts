@@ -1,5 +1,6 @@
 // A model's shape, in one form for every architecture, and how its angles turn.
 
+import type { Gate } from "../../kernels/ops.ts";
 import type { Sampler } from "../../kernels/sampling.ts";
 
 /** Rotary position embedding and its scaling for longer contexts (`rope_parameters` or `rope_scaling`). */
@@ -28,6 +29,15 @@ export type RopeConfig =
       readonly attentionFactor: number;
       readonly truncate: boolean;
     }
+    /** Divisors for contexts up to the original length and beyond it (LongRoPE, arXiv 2402.13753; Phi-3-128k). */
+    | {
+      readonly type: "longrope";
+      readonly short: readonly number[];
+      readonly long: readonly number[];
+      readonly originalPositions: number;
+      /** Multiplies cosine and sine. */
+      readonly attentionFactor: number;
+    }
   );
 
 /** Mixture-of-experts layers (Qwen3-MoE). */
@@ -42,6 +52,8 @@ export interface MoeConfig {
   readonly renormalize: boolean;
   /** Layers that are dense all the same. */
   readonly denseLayers: readonly number[];
+  /** Biases on the router and on every expert's gate, up and down (gpt-oss). */
+  readonly biases: boolean;
 }
 
 /** Everything the decoder needs to know; made by `parseModelConfig` from `config.json`. */
@@ -76,10 +88,37 @@ export interface ModelConfig {
   readonly outputBias: boolean;
   /** Biases on gate, up and down. */
   readonly mlpBias: boolean;
-  /** RMS norm of every q and k head (Qwen3). */
-  readonly qkNorm: boolean;
+  /**
+   * RMS norms of attention and feed-forward: in front of each (Llama, arXiv 2302.13971), behind it (OLMo 2, arXiv
+   * 2501.00656), or on both sides (Gemma 2, arXiv 2408.00118).
+   */
+  readonly norms: "before" | "after" | "both";
+  /** RMS norm of q and k: of every head (Qwen3, arXiv 2505.09388), or of all heads together (OLMo 2). */
+  readonly qkNorm: "none" | "heads" | "width";
+  /** What combines gate and up: SiLU (arXiv 2002.05202), GELU (Gemma), or clamped (gpt-oss's model card). */
+  readonly gate: Gate;
+  /** Multiplies embeddings (Gemma: √hiddenSize; Granite's model card). */
+  readonly embeddingMultiplier: number;
+  /** Multiplies what attention and feed-forward add to the residual stream (Granite). */
+  readonly residualMultiplier: number;
+  /** Multiplies q·k: 1 / √headDim (arXiv 1706.03762), or as the file says (Gemma, Granite). */
+  readonly attentionMultiplier: number;
+  /** Multiplies logits (Granite's `logits_scaling` divides them). */
+  readonly logitsMultiplier: number;
+  /** Scores become cap · tanh(score / cap) (Gemma 2); null: they do not. */
+  readonly attentionSoftCap: number | null;
+  /** The same for logits. */
+  readonly logitSoftCap: number | null;
+  /** A logit per head that takes part in the softmax and has no value (gpt-oss; arXiv 2309.17453). */
+  readonly attentionSinks: boolean;
   /** Rotary positions and their scaling. */
   readonly rope: RopeConfig;
+  /** The same in layers with a window, where they differ (Gemma 3, arXiv 2503.19786). */
+  readonly localRope: RopeConfig | null;
+  /** Leading numbers of a head that turn; all but in Phi-4-mini (arXiv 2503.01743) and its kind. */
+  readonly rotaryDim: number;
+  /** Layers without rotation (SmolLM3; "NoPE", arXiv 2305.19466). */
+  readonly unrotatedLayers: readonly number[];
   /** Sliding window of each layer; null where a layer sees everything. */
   readonly slidingWindow: readonly (number | null)[];
   /** Null for a model without experts. */

@@ -16,32 +16,44 @@ export type FeedForward<M, V> =
     readonly type: "moe";
     /** [experts, H] */
     readonly router: M;
+    /** [experts] */
+    readonly routerBias: V | null;
     /** experts × [2F, H] */
     readonly gateUp: M;
+    /** [experts · 2F] */
+    readonly gateUpBias: V | null;
     /** experts × [H, F] */
     readonly down: M;
+    /** [experts · H] */
+    readonly downBias: V | null;
   };
 
 /** One layer, or one rank's share of it; M stands for a matrix, V for a vector. Null where the model has none. */
 export interface Layer<M, V> {
   /** Norm in front of the attention, [H]. */
-  readonly inputNorm: V;
+  readonly inputNorm: V | null;
   /** [(heads + 2 kvHeads) headDim, H]: q rows, then k, then v. */
   readonly qkv: M;
   /** [(heads + 2 kvHeads) headDim] */
   readonly qkvBias: V | null;
-  /** Norm of each query head, [headDim]. */
+  /** Norm of each query head, [headDim], or of all of them, [heads · headDim]. */
   readonly qNorm: V | null;
-  /** Norm of each key head, [headDim]. */
+  /** The same of key heads. */
   readonly kNorm: V | null;
+  /** A logit of each head, [heads]. */
+  readonly sinks: V | null;
   /** [H, heads · headDim] */
   readonly output: M;
   /** [H] */
   readonly outputBias: V | null;
+  /** Norm behind the attention, [H]. */
+  readonly attentionNorm: V | null;
   /** Norm in front of the feed-forward part, [H]. */
-  readonly postNorm: V;
+  readonly postNorm: V | null;
   /** Dense, or a mixture of experts. */
   readonly feedForward: FeedForward<M, V>;
+  /** Norm behind the feed-forward part, [H]. */
+  readonly feedForwardNorm: V | null;
 }
 
 /** All of a decoder, or one rank's share. With several ranks, biases added after a reduction stand on rank 0 only. */
@@ -65,7 +77,15 @@ export function mapTree<M, V, N, W>(
   const maybe = (v: V | null) => v === null ? null : vector(v);
   const feedForward = (part: FeedForward<M, V>): FeedForward<N, W> =>
     part.type === "moe"
-      ? { type: "moe", router: matrix(part.router), gateUp: matrix(part.gateUp), down: matrix(part.down) }
+      ? {
+        type: "moe",
+        router: matrix(part.router),
+        routerBias: maybe(part.routerBias),
+        gateUp: matrix(part.gateUp),
+        gateUpBias: maybe(part.gateUpBias),
+        down: matrix(part.down),
+        downBias: maybe(part.downBias),
+      }
       : {
         type: "dense",
         gateUp: matrix(part.gateUp),
@@ -76,15 +96,18 @@ export function mapTree<M, V, N, W>(
   return {
     embedding: matrix(tree.embedding),
     layers: tree.layers.map((layer) => ({
-      inputNorm: vector(layer.inputNorm),
+      inputNorm: maybe(layer.inputNorm),
       qkv: matrix(layer.qkv),
       qkvBias: maybe(layer.qkvBias),
       qNorm: maybe(layer.qNorm),
       kNorm: maybe(layer.kNorm),
+      sinks: maybe(layer.sinks),
       output: matrix(layer.output),
       outputBias: maybe(layer.outputBias),
-      postNorm: vector(layer.postNorm),
+      attentionNorm: maybe(layer.attentionNorm),
+      postNorm: maybe(layer.postNorm),
       feedForward: feedForward(layer.feedForward),
+      feedForwardNorm: maybe(layer.feedForwardNorm),
     })),
     finalNorm: vector(tree.finalNorm),
     head: tree.head === null ? null : matrix(tree.head),

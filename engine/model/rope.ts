@@ -1,10 +1,11 @@
 // Tables of rotary angles (Su et al. 2021, arXiv 2104.09864) with the scalings for longer contexts: linear
-// interpolation (arXiv 2306.15595), dynamic NTK, Llama 3's by wavelength, and YaRN's by parts (arXiv 2309.00071).
+// interpolation (arXiv 2306.15595), dynamic NTK, Llama 3's by wavelength, YaRN's by parts (arXiv 2309.00071), and
+// LongRoPE's searched divisors (arXiv 2402.13753).
 //
 // A scaling only changes the frequency of each pair of head dimensions (and YaRN the length of the rotated
 // vectors), so every kind ends as one pair of cosine and sine tables. Angles are computed in float64.
 
-import type { ModelConfig, RopeConfig } from "./config.ts";
+import type { RopeConfig } from "./config.ts";
 
 /** Cosine and sine, [positions, half] each, with the attention factor multiplied in. */
 export interface RopeTables {
@@ -16,15 +17,22 @@ export interface RopeTables {
   readonly half: number;
 }
 
-/** Tables for positions 0 … positions − 1 of heads of `config.headDim`. */
-export function ropeTables(config: Pick<ModelConfig, "rope" | "headDim">, positions: number): RopeTables {
-  const half = config.headDim / 2;
-  const frequencies = ropeFrequencies(config.rope, config.headDim, positions);
-  const factor = config.rope.type === "yarn" ? config.rope.attentionFactor : 1;
-  const cosine = new Float32Array(positions * half);
+/**
+ * Tables for positions 0 … positions − 1 of heads of `headDim`, whose first `rotaryDim` numbers turn; without a `rope`,
+ * none do. Pair i is (i, i + headDim / 2): loading brings the numbers that turn together there.
+ */
+export function ropeTables(
+  rope: RopeConfig | null,
+  { headDim, rotaryDim }: { readonly headDim: number; readonly rotaryDim: number },
+  positions: number,
+): RopeTables {
+  const half = headDim / 2, turning = rope === null ? 0 : rotaryDim / 2;
+  const frequencies = rope === null ? [] : ropeFrequencies(rope, rotaryDim, positions);
+  const factor = rope !== null && "attentionFactor" in rope ? rope.attentionFactor : 1;
+  const cosine = new Float32Array(positions * half).fill(1);
   const sine = new Float32Array(positions * half);
   for (let p = 0; p < positions; p++) {
-    for (let i = 0; i < half; i++) {
+    for (let i = 0; i < turning; i++) {
       const angle = p * frequencies[i]!;
       cosine[p * half + i] = Math.cos(angle) * factor;
       sine[p * half + i] = Math.sin(angle) * factor;
@@ -33,7 +41,7 @@ export function ropeTables(config: Pick<ModelConfig, "rope" | "headDim">, positi
   return { cosine, sine, half };
 }
 
-/** Radians per position of each of the headDim / 2 pairs. `positions` is the context length (dynamic NTK). */
+/** Radians per position of each of the `headDim` / 2 pairs. `positions` is the context length (dynamic NTK). */
 export function ropeFrequencies(rope: RopeConfig, headDim: number, positions: number): Float64Array {
   const plain = powers(rope.theta, headDim);
   switch (rope.type) {
@@ -43,6 +51,11 @@ export function ropeFrequencies(rope: RopeConfig, headDim: number, positions: nu
       return plain.map((f) => f / rope.factor);
     case "factors":
       return plain.map((f, i) => f / rope.factors[i]!);
+    case "longrope": {
+      // One table serves a whole run, as below.
+      const factors = positions > rope.originalPositions ? rope.long : rope.short;
+      return plain.map((f, i) => f / factors[i]!);
+    }
     case "dynamic": {
       // The base grows with the context. One table serves a whole run, so it is the run's context that counts:
       // up to the original length nothing changes.

@@ -9,6 +9,7 @@ import type { Matrix } from "../../kernels/ops.ts";
 import { ModelError } from "../model/json.ts";
 import type { Model } from "../model/model.ts";
 import { type BlockScales, convert, expandFp8, storedTypes } from "./convert.ts";
+import { pickedRows } from "./picked_rows.ts";
 import { type DecoderPlan, type MatrixPiece, type MatrixPlan, planParts, type VectorPlan } from "./plan.ts";
 import { packedParts, type PackedScales, packedTypes, type Packing, unpackRows } from "./packed.ts";
 import { readAhead, type ReadJob } from "./read_ahead.ts";
@@ -86,27 +87,36 @@ export class FileSource implements WeightSource {
     piece: MatrixPiece,
     write: (offset: number, data: Uint8Array) => void,
   ): Generator<ReadJob> {
-    const { file, offset, dtype, bytes, interleaved } = this.#tensors.get(piece.tensor)!;
+    const info = this.#tensors.get(piece.tensor)!;
+    const { file, offset, dtype, bytes, rowOrder } = info;
     const stored = storedTypes.get(dtype)!;
     const { rows, columns, width: padded, shape: [storedRows, storedColumns] } = piece;
-    if (this.#isPacked(this.#tensors.get(piece.tensor)!)) {
+    if (this.#isPacked(info)) {
       // Whole: a row's numbers lie in all of it.
       const use = (data: Uint8Array) => write(0, this.#unpacked(plan, piece, data));
       return yield { file, offset, bytes, use };
     }
-    const rowBytes = bytes / storedRows;
+    // Of the rows as they are when they have been picked out.
+    const rowBytes = info.every === undefined
+      ? bytes / storedRows
+      : storedColumns / stored.blockElements * stored.blockBytes;
     const width = columns.end - columns.start;
-    // Rows that were interleaved are put back a head at a time.
-    const together = interleaved ?? 1;
-    const step = Math.max(1, Math.floor(chunkBytes / (rowBytes * together))) * together;
+    // Rows in another order are put back a head at a time.
+    const together = rowOrder?.length ?? 1;
+    const step = info.every === undefined
+      ? Math.max(1, Math.floor(chunkBytes / (rowBytes * together))) * together
+      // All at once: an expert's matrix is small enough for it.
+      : rows.end - rows.start;
     for (let row = rows.start; row < rows.end; row += step) {
       const count = Math.min(step, rows.end - row);
       yield {
         file,
-        offset: offset + row * rowBytes,
-        bytes: count * rowBytes,
-        use: (read) => {
-          const whole = interleaved === undefined ? read : separated(read, rowBytes, interleaved);
+        ...info.every === undefined
+          ? { offset: offset + row * rowBytes, bytes: count * rowBytes }
+          : { offset, bytes, beside: info.exponents },
+        use: (read, beside) => {
+          const dense = info.every === undefined ? read : pickedRows(info, piece.rows, read, beside);
+          const whole = rowOrder === undefined ? dense : ordered(dense, rowBytes, rowOrder);
           const target = plan.spec.dtype, scales = this.#scales.get(piece.tensor);
           const { blockElements, blockBytes } = stored;
           if (!scales && (padded !== width || (columns.start | width) % blockElements !== 0)) {
@@ -132,19 +142,30 @@ export class FileSource implements WeightSource {
   *#vectorJobs(plan: VectorPlan, target: Float32Array): Generator<ReadJob> {
     let at = 0;
     for (const { tensor, length, range, width } of plan.pieces) {
-      const { file, offset, dtype, bytes, interleaved } = this.#tensors.get(tensor)!;
+      const info = this.#tensors.get(tensor)!, { file, offset, dtype, bytes, rowOrder, plus } = info;
       const { decode } = storedTypes.get(dtype)!, start = at;
+      at += width;
+      if (info.every !== undefined) {
+        const { first, step } = info.every;
+        const use = (data: Uint8Array) => {
+          const all = decode(data);
+          for (let i = range.start; i < range.end; i++) {
+            target[start + i - range.start] = all[first + i * step]!;
+          }
+        };
+        yield { file, offset, bytes, use };
+        continue;
+      }
       const elementBytes = bytes / length;
       yield {
         file,
         offset: offset + range.start * elementBytes,
         bytes: (range.end - range.start) * elementBytes,
         use: (data) => {
-          const values = interleaved === undefined ? data : separated(data, elementBytes, interleaved);
-          target.set(decode(values), start);
+          const values = decode(rowOrder === undefined ? data : ordered(data, elementBytes, rowOrder));
+          target.set(plus === undefined ? values : values.map((value) => value + plus), start);
         },
       };
-      at += width;
     }
   }
 
@@ -216,12 +237,11 @@ export class FileSource implements WeightSource {
   }
 }
 
-/** Rows (0, half, 1, half + 1, …) of every head of `headDim` rows in their own order. */
-function separated(data: Uint8Array, rowBytes: number, headDim: number): Uint8Array {
-  const out = new Uint8Array(data.length), half = headDim / 2;
+/** Rows of every head in their own order; see `TensorInfo`. */
+function ordered(data: Uint8Array, rowBytes: number, order: readonly number[]): Uint8Array {
+  const out = new Uint8Array(data.length);
   for (let row = 0; row * rowBytes < data.length; row++) {
-    const head = Math.floor(row / headDim) * headDim, at = row - head;
-    const to = head + (at & 1) * half + (at >> 1);
+    const at = row % order.length, to = row - at + order[at]!;
     out.set(data.subarray(row * rowBytes, (row + 1) * rowBytes), to * rowBytes);
   }
   return out;
@@ -258,8 +278,8 @@ function* withProgress(jobs: readonly ReadJob[], onBytes: (bytes: number) => voi
   for (const job of jobs) {
     yield {
       ...job,
-      use: (data) => {
-        job.use(data);
+      use: (data, beside) => {
+        job.use(data, beside);
         onBytes(job.bytes);
       },
     };

@@ -2,7 +2,7 @@
 // of everything this rank's share. The plan needs no weights, so the same description serves loading, dummy weights
 // and the estimate of memory.
 //
-// Tensor names are those of Hugging Face checkpoints.
+// Tensor names are those of Llama's Hugging Face checkpoints; families bring theirs there (`families/tensors.ts`).
 //
 // Kernels take widths in eights. The residual stream and the feed-forward's inner dimension may have any width: they
 // are padded with zeros, which change nothing. Only a norm's mean would see them; its weights and epsilon make up for
@@ -94,7 +94,7 @@ export function planDecoder(config: ModelConfig, typeOf: ChooseType, shard: Shar
   return {
     embedding: vocabulary("model.embed_tokens.weight"),
     layers: Array.from({ length: config.numLayers }, (_, layer) => builder.layer(layer)),
-    finalNorm: hiddenNorm("model.norm.weight", hidden),
+    finalNorm: hiddenNorm("model.norm.weight", hidden, config.logitsMultiplier),
     head: config.tieEmbeddings ? null : vocabulary("lm_head.weight"),
   };
 }
@@ -124,8 +124,19 @@ class LayerPlanner {
       ["v_proj", config.numKvHeads * headDim, kvRows],
     ] as const;
     const first = this.#shard.rank === 0;
+    const before = config.norms !== "after", after = config.norms !== "before";
+    const norm = (wanted: boolean, name: string) =>
+      wanted ? hiddenNorm(`${prefix}.${name}_layernorm.weight`, hidden) : null;
+    /** Norm of q or k: the same for every head, or a number for each of them all. */
+    const headNorm = (name: "q" | "k", total: number, range: Range) => {
+      const tensor = `${attention}.${name}_norm.weight`;
+      if (config.qkNorm === "none") return null;
+      return config.qkNorm === "heads"
+        ? vector(tensor, headDim, 1)
+        : joined(tensor, 1, [{ tensor, length: total, range }]);
+    };
     return {
-      inputNorm: hiddenNorm(`${prefix}.input_layernorm.weight`, hidden),
+      inputNorm: norm(before, "input"),
       qkv: this.#matrix(
         `${attention}.qkv`,
         parts.map(([name, total, range]) =>
@@ -133,20 +144,23 @@ class LayerPlanner {
         ),
       ),
       qkvBias: config.qkvBias
-        ? {
-          name: `${attention}.qkv.bias`,
-          neutral: 0,
-          scale: 1,
-          pieces: parts.map(([name, total, range]) => ({
+        ? joined(
+          `${attention}.qkv.bias`,
+          0,
+          parts.map(([name, total, range]) => ({
             tensor: `${attention}.${name}.bias`,
             length: total,
             range,
-            width: length(range),
           })),
-        }
+        )
         : null,
-      qNorm: config.qkNorm ? vector(`${attention}.q_norm.weight`, headDim, 1) : null,
-      kNorm: config.qkNorm ? vector(`${attention}.k_norm.weight`, headDim, 1) : null,
+      qNorm: headNorm("q", parts[0][1], queryRows),
+      kNorm: headNorm("k", parts[1][1], kvRows),
+      sinks: config.attentionSinks
+        ? joined(`${attention}.sinks`, 0, [
+          { tensor: `${attention}.sinks`, length: config.numHeads, range: query },
+        ])
+        : null,
       output: this.#matrix(`${attention}.o_proj.weight`, [
         {
           ...piece(`${attention}.o_proj.weight`, [hidden, config.numHeads * headDim], all(hidden), queryRows),
@@ -154,10 +168,12 @@ class LayerPlanner {
         },
       ]),
       outputBias: config.outputBias && first ? vector(`${attention}.o_proj.bias`, hidden, 0) : null,
-      postNorm: hiddenNorm(`${prefix}.post_attention_layernorm.weight`, hidden),
+      attentionNorm: norm(after, "attention_output"),
+      postNorm: norm(before, "post_attention"),
       feedForward: config.moe && !config.moe.denseLayers.includes(index)
         ? this.#mixture(`${prefix}.mlp`)
         : this.#dense(`${prefix}.mlp`),
+      feedForwardNorm: norm(after, "feedforward_output"),
     };
   }
 
@@ -170,18 +186,7 @@ class LayerPlanner {
       gateUp: this.#matrix(`${prefix}.gate_up`, this.#gateUp(prefix, intermediateSize, inner), {
         layout: "paired",
       }),
-      gateUpBias: mlpBias
-        ? {
-          name: `${prefix}.gate_up.bias`,
-          neutral: 0,
-          scale: 1,
-          pieces: ["gate_proj", "up_proj"].map((name) => ({
-            tensor: `${prefix}.${name}.bias`,
-            length: intermediateSize,
-            ...inner,
-          })),
-        }
-        : null,
+      gateUpBias: mlpBias ? this.#gateUpBias(prefix, [prefix], intermediateSize, inner) : null,
       down: this.#matrix(`${prefix}.down_proj.weight`, [this.#down(prefix, intermediateSize, inner)]),
       downBias: mlpBias && first ? vector(`${prefix}.down_proj.bias`, hiddenSize, 0) : null,
     };
@@ -189,24 +194,52 @@ class LayerPlanner {
 
   #mixture(prefix: string): FeedForward<MatrixPlan, VectorPlan> {
     const { hiddenSize } = this.#config;
-    const { numExperts: experts, intermediateSize } = this.#config.moe!;
+    const { numExperts: experts, intermediateSize, biases } = this.#config.moe!;
+    const first = this.#shard.rank === 0;
     const inner = innerShare(intermediateSize, this.#shard);
     const expert = (e: number) => `${prefix}.experts.${e}`;
-    const each = <T>(make: (e: number) => T[]) => Array.from({ length: experts }, (_, e) => make(e)).flat();
+    const each = <T>(make: (e: number) => readonly T[]) =>
+      Array.from({ length: experts }, (_, e) => make(e)).flat();
     return {
       type: "moe",
       router: matrix(this.#typeOf, "router", `${prefix}.gate.weight`, [
         piece(`${prefix}.gate.weight`, [experts, hiddenSize], all(experts), all(hiddenSize)),
       ]),
+      routerBias: biases ? vector(`${prefix}.gate.bias`, experts, 0) : null,
       gateUp: this.#matrix(
         `${prefix}.experts.gate_up`,
         each((e) => this.#gateUp(expert(e), intermediateSize, inner)),
         { experts, layout: "paired" },
       ),
+      gateUpBias: biases ? this.#gateUpBias(prefix, each((e) => [expert(e)]), intermediateSize, inner) : null,
       down: this.#matrix(
         `${prefix}.experts.down_proj`,
         each((e) => [this.#down(expert(e), intermediateSize, inner)]),
         { experts },
+      ),
+      downBias: biases && first
+        ? {
+          name: `${prefix}.experts.down_proj.bias`,
+          neutral: 0,
+          scale: 1,
+          pieces: each((e) => vector(`${expert(e)}.down_proj.bias`, hiddenSize, 0).pieces),
+        }
+        : null,
+    };
+  }
+
+  /** Biases of gate and up of some feed-forwards. */
+  #gateUpBias(prefix: string, parts: readonly string[], intermediateSize: number, inner: Share): VectorPlan {
+    return {
+      name: `${prefix}.gate_up.bias`,
+      neutral: 0,
+      scale: 1,
+      pieces: parts.flatMap((part) =>
+        ["gate_proj", "up_proj"].map((name) => ({
+          tensor: `${part}.${name}.bias`,
+          length: intermediateSize,
+          ...inner,
+        }))
       ),
     };
   }
@@ -264,8 +297,13 @@ function vector(tensor: string, size: number, neutral: 0 | 1): VectorPlan {
   return { name: tensor, neutral, scale: 1, pieces: [{ tensor, length: size, range: all(size), width }] };
 }
 
-function hiddenNorm(tensor: string, size: number): VectorPlan {
-  return { ...vector(tensor, size, 1), scale: normScale(size) };
+function hiddenNorm(tensor: string, size: number, multiplier = 1): VectorPlan {
+  return { ...vector(tensor, size, 1), scale: multiplier * normScale(size) };
+}
+
+/** Parts of stored vectors, one after the other, at their own lengths. */
+function joined(name: string, neutral: 0 | 1, parts: readonly Omit<VectorPiece, "width">[]): VectorPlan {
+  return { name, neutral, scale: 1, pieces: parts.map((part) => ({ ...part, width: length(part.range) })) };
 }
 
 /** All matrices and vectors of a plan, in the order in which they are used. */

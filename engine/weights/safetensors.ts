@@ -40,8 +40,14 @@ export interface TensorInfo {
   readonly offset: number;
   /** Its length. */
   readonly bytes: number;
-  /** Of q and k in some GGUF files: each head's rows are (0, half, 1, half + 1, …); this is a head's width. */
-  readonly interleaved?: number;
+  /** Where the rows of each head belong, if they stand in another order: row i of a head at place rowOrder[i]. */
+  readonly rowOrder?: readonly number[];
+  /** Of all rows that are stored at `offset` every `step`-th from `first` on; all are [columns, rows] if transposed. */
+  readonly every?: { readonly first: number; readonly step: number; readonly transposed?: boolean };
+  /** Of MXFP4 in safetensors: where the exponents of all blocks are, which GGUF has in front of each. */
+  readonly exponents?: { readonly file: string; readonly offset: number; readonly bytes: number };
+  /** Added to every number: 1 for norm weights that are stored as w − 1. */
+  readonly plus?: number;
 }
 
 const mostHeaderBytes = 64 << 20;

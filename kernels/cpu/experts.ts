@@ -3,9 +3,9 @@
 // Work follows the routing: an expert that no token chose is not touched. The kernels are in `assembly/moe.ts`;
 // router, gate/up and down may lie in different banks, so everything between them is a `Region`.
 
-import type { LinearArgs, MoeArgs, Norm } from "../ops.ts";
+import type { LinearArgs, MoeArgs, Norm, Vector } from "../ops.ts";
 import { type Bank, Region } from "./bank.ts";
-import type { CpuMatrix } from "./matrix.ts";
+import type { CpuMatrix, CpuVector } from "./matrix.ts";
 import { productWords, type Recorder } from "./recorder.ts";
 import { type CpuActivation, maxChunk } from "./workspace.ts";
 
@@ -79,7 +79,7 @@ function recordChunk(
       rows: 0,
       norm,
       weight: router,
-      bias: null,
+      bias: (args.routerBias ?? null) as CpuVector | null,
     },
     ...{ output: logits, outputStride: experts * 4, epilogue: "store" },
   });
@@ -105,9 +105,10 @@ function recordChunk(
     norm: Norm | null,
     results: Region,
     epilogue: LinearArgs["epilogue"],
+    bias: Vector | null | undefined,
   ) => {
     const { bank, spec } = weight, workspace = recorder.enter(bank);
-    const words = productWords(weight, workspace, norm, epilogue);
+    const words = productWords(weight, workspace, norm, epilogue, args.gate);
     const grouped = {
       ...{
         ...words,
@@ -119,7 +120,7 @@ function recordChunk(
         tokens: pairs,
         packed: buffers.packed.write(bank),
         packRoom: 0,
-        bias: 0,
+        bias: (bias as CpuVector | null | undefined)?.biasOf(weight) ?? 0,
         output: results.write(bank),
       },
       ...{ outputStride: words.results * 4, claimPanels: 1, groups: groups.read(bank, groups.byteLength) },
@@ -129,9 +130,9 @@ function recordChunk(
     recorder.push("expertLinear", grouped, pairs * spec.rows * spec.columns);
     return grouped.output;
   };
-  grouped(gateUp, inputIn, buffers.slotTokens, norm, buffers.gated, "silu-mul");
+  grouped(gateUp, inputIn, buffers.slotTokens, norm, buffers.gated, "gate-mul", args.gateUpBias);
   const gated = (bank: Bank) => buffers.gated.read(bank, pairs * inner * 4);
-  const results = grouped(down, gated, null, null, buffers.results, "store");
+  const results = grouped(down, gated, null, null, buffers.results, "store", args.downBias);
   const add = args.epilogue === "add";
   const to = add || first > 0 ? output.read(down.bank, bytes) : output.write(down.bank);
   recorder.push("combine", {

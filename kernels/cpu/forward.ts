@@ -8,9 +8,11 @@ import type {
   LinearArgs,
   Matrix,
   MoeArgs,
+  NormArgs,
   Ops,
   SampleArgs,
 } from "../ops.ts";
+import type { Bank } from "./bank.ts";
 import { ExpertBuffers, recordExperts } from "./experts.ts";
 import { hiddenOnly, hiddenRows } from "./hidden.ts";
 import { LogitsBuffers, sampleRows } from "./logits.ts";
@@ -66,7 +68,7 @@ export class Forward implements Ops {
     this.#recorder.begin(this.#tokens);
   }
 
-  embed(table: Matrix, output: Activation): void {
+  embed(table: Matrix, output: Activation, scale = 1): void {
     const { spec, bank, address, format } = table as CpuMatrix;
     const { ids } = this.#recorder.enter(bank);
     const { vocabStart } = this.#context.state.spec;
@@ -77,11 +79,11 @@ export class Forward implements Ops {
     const to = (output as CpuActivation).write(bank);
     this.#recorder.push("embed", {
       ...{ ids, tokens: this.#tokens.count, weights: address, format },
-      ...{ columns: spec.columns, output: to, outputStride: output.width * 4 },
+      ...{ columns: spec.columns, output: to, outputStride: output.width * 4, scale },
     });
   }
 
-  linear({ input, norm, weight, bias, output, epilogue }: LinearArgs): void {
+  linear({ input, norm, weight, bias, output, epilogue, gate }: LinearArgs): void {
     const matrix = weight as CpuMatrix, { bank } = matrix;
     const from = input as CpuActivation, to = output as CpuActivation;
     const { count } = this.#tokens;
@@ -95,12 +97,46 @@ export class Forward implements Ops {
       weight: matrix,
       bias: (bias ?? null) as CpuVector | null,
       epilogue,
+      gate,
       output: epilogue === "add" ? to.read(bank, count * to.width * 4) : to.write(bank),
       outputStride: to.width * 4,
     });
   }
 
-  attention({ qkv, heads, qNorm, kNorm, rope, output, layer, scale, window }: AttentionArgs): void {
+  norm({ input, norm, first, output, epilogue, whole }: NormArgs): void {
+    // Where nothing else says which memory: the one that the input is in.
+    const bank = (input as CpuActivation).home!;
+    this.#recorder.enter(bank);
+    const to = output as CpuActivation, sums = whole?.sums as CpuActivation | undefined;
+    this.#recorder.push("norm", {
+      ...this.#normWords(bank, input as CpuActivation, first, norm.weight.length),
+      ...{ norm: normAddress(norm, bank), epsilon: norm.epsilon },
+      ...{ output: to.read(bank, this.#tokens.count * to.width * 4) + first * 4, outputStride: to.width * 4 },
+      ...{ add: epilogue === "add" ? 1 : 0, count: whole?.count ?? 0 },
+      ...sums === undefined ? { sums: 0, sumsStride: 0 } : {
+        sums: sums.read(bank, this.#tokens.count * sums.width * 4) + whole!.column * 4,
+        sumsStride: sums.width * 4,
+      },
+    });
+  }
+
+  squares(input: Activation, first: number, count: number, output: Activation, column: number): void {
+    const bank = (input as CpuActivation).home!, to = output as CpuActivation;
+    this.#recorder.enter(bank);
+    this.#recorder.push("squares", {
+      ...this.#normWords(bank, input as CpuActivation, first, count),
+      ...{ output: to.write(bank) + column * 4, outputStride: to.width * 4, norm: 0, epsilon: 0 },
+      ...{ add: 0, count: 0, sums: 0, sumsStride: 0 },
+    });
+  }
+
+  #normWords(bank: Bank, input: CpuActivation, first: number, columns: number) {
+    const { count: tokens } = this.#tokens, inputStride = input.width * 4;
+    return { input: input.read(bank, tokens * inputStride) + first * 4, inputStride, tokens, columns };
+  }
+
+  attention(args: AttentionArgs): void {
+    const { qkv, heads, qNorm, kNorm, rope, output, layer, scale, window, softCap, sinks } = args;
     const { state } = this.#context;
     const { bank, keys, values, keyScales, valueScales } = state.layers[layer]!;
     const { rows, positions, runs, scratch, scratchBytes } = this.#recorder.enter(bank);
@@ -137,6 +173,8 @@ export class Forward implements Ops {
       scratch,
       scratchBytes,
       unitRows: rowsPerUnit(heads),
+      softCap: softCap ?? 0,
+      sinks: (sinks as CpuVector | undefined)?.in(bank) ?? 0,
     };
     this.#recorder.push("ropeStore", words);
     this.#recorder.push("attention", words, 2 * pairs * heads.numHeads * heads.headDim);
@@ -159,7 +197,7 @@ export class Forward implements Ops {
     else bank.floats.set(sum, to);
   }
 
-  sample({ input, norm, head }: SampleArgs): void {
+  sample({ input, norm, head, softCap }: SampleArgs): void {
     const weight = head as CpuMatrix, { bank } = weight;
     const { state, collective, logits: buffers } = this.#context;
     const logits = buffers.in(bank), from = input as CpuActivation;
@@ -182,7 +220,8 @@ export class Forward implements Ops {
       norm,
       weight,
       bias: null,
-      epilogue: "store",
+      epilogue: softCap == null ? "store" : "cap",
+      cap: softCap,
       output: logits.address,
       outputStride: logits.stride,
     });

@@ -73,12 +73,14 @@ export class CpuMatrix implements Matrix {
     return { panel: i >> 4, lane: (i & 15) + (up ? 16 : 0), run: Math.min(16 - (i & 15), half - i) };
   }
 
-  /** A bias in the order of the panels. */
+  /** A bias in the order of the panels, expert after expert. */
   arrangeBias(values: Float32Array): Float32Array {
-    const arranged = new Float32Array(this.panels * panelRows);
-    values.forEach((value, row) => {
-      const { panel, lane } = this.#place(row);
-      arranged[panel * panelRows + lane] = value;
+    const { rows, experts = 1 } = this.spec;
+    const arranged = new Float32Array(experts * this.panels * panelRows);
+    // Behind the last row there may be zeros that fill a width up.
+    values.subarray(0, experts * rows).forEach((value, row) => {
+      const { panel, lane } = this.#place(row % rows);
+      arranged[(Math.floor(row / rows) * this.panels + panel) * panelRows + lane] = value;
     });
     return arranged;
   }

@@ -3,7 +3,7 @@
 // Operations are collected as long as they concern one bank; a change of bank, a collective and the sampling run
 // what there is. Products of many tokens are cut into chunks of 256, so that packed inputs and sums stay small.
 
-import type { LinearArgs, Norm } from "../ops.ts";
+import { type Gate, type LinearArgs, type Norm, silu } from "../ops.ts";
 import type { Bank } from "./bank.ts";
 import type { CpuMatrix, CpuVector } from "./matrix.ts";
 import { epilogues, type Operation, type Words } from "./operations.ts";
@@ -17,7 +17,8 @@ const ownPackLimit = 4096;
 /** A matrix product among addresses of one bank: its words, and the objects that the others follow from. */
 export type Product =
   & Pick<Words<"linear">, "input" | "inputStride" | "tokens" | "rows" | "output" | "outputStride">
-  & Pick<LinearArgs, "epilogue">
+  & Pick<LinearArgs, "gate">
+  & { readonly epilogue: typeof epilogues[number]; readonly cap?: number | null | undefined }
   & { readonly weight: CpuMatrix; readonly norm: Norm | null; readonly bias: CpuVector | null };
 
 /** Operations on their way to the threads, with the buffers of each bank. */
@@ -72,12 +73,13 @@ export class Recorder {
 
   /** Appends a product in the current bank. */
   product(
-    { input, inputStride, rows, weight, norm, bias, tokens, output, outputStride, epilogue }: Product,
+    { input, inputStride, rows, weight, norm, bias, tokens, output, outputStride, ...end }: Product,
   ): void {
     const { columns } = weight.spec, workspace = this.#current!;
     // A single token streams the weights: longer runs of panels keep the prefetcher going.
     const run = Math.max(1, Math.min(8, Math.floor(weight.panels / (8 * this.threads.threads))));
-    const words = productWords(weight, workspace, norm, epilogue);
+    const words = productWords(weight, workspace, norm, end.epilogue, end.gate);
+    if (end.cap != null) words.limit = end.cap;
     words.inputStride = inputStride;
     words.outputStride = outputStride;
     words.bias = bias?.biasOf(weight) ?? 0;
@@ -101,7 +103,8 @@ export function productWords(
   weight: CpuMatrix,
   { scratch, scratchBytes }: Workspace,
   norm: Norm | null,
-  epilogue: LinearArgs["epilogue"],
+  epilogue: typeof epilogues[number],
+  gate: Gate = silu,
 ): { -readonly [K in keyof Words<"linear">]: number } {
   const { bank, spec, panels, address, format } = weight;
   // One literal without spreads: it is made for every product of every step.
@@ -128,6 +131,10 @@ export function productWords(
     claimPanels: 1,
     groups: 0,
     expertBytes: 0,
+    alpha: gate.alpha,
+    beta: gate.beta,
+    limit: gate.limit,
+    plus: gate.plus,
   };
 }
 

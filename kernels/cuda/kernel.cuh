@@ -71,6 +71,17 @@ BLOCK_REDUCTION(blockSumWords, u32, warpSum, addWords, 0u)
 BLOCK_REDUCTION(blockMax, float, warpMax, fmaxf, -3.4e38f)
 BLOCK_REDUCTION(blockMin, u32, warpMin, leastWord, 0xffffffffu)
 
+// See `Gate` in ops.ts.
+struct Gate {
+  float alpha, beta, limit, plus;
+};
+DEVICE float gateMul(const Gate& p, float gate, float up) {
+  const float g = fminf(gate, p.limit), u = fmaxf(-p.limit, fminf(up, p.limit));
+  return g / (1.0f + __expf(-g * (p.alpha + p.beta * g * g))) * (u + p.plus);
+}
+// cap · tanh(x / cap): 2 / (1 + e^2z) is 1 - tanh z, and is right for any z.
+DEVICE float softCap(float x, float cap) { return cap - 2.0f * cap / (1.0f + __expf(x * (2.0f / cap))); }
+
 DEVICE float silu(float x) { return x / (1.0f + __expf(-x)); }
 
 enum Epilogue { STORE = 0, ADD = 1, SILU_MUL = 2 };

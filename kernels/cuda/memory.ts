@@ -96,6 +96,7 @@ export type ScratchRole =
   | "expertTiles"
   | "otherTiles"
   | "expertGated"
+  | "ungated"
   | "expertResults";
 
 /** Buffers that steps share, grown to what is asked of them. */

@@ -50,7 +50,9 @@ import plain_q6_k_sm90 from "./ptx/plain_q6_k_sm90.txt" with { type: "text" };
 import plain_q8 from "./ptx/plain_q8.txt" with { type: "text" };
 import plain_q8_sm90 from "./ptx/plain_q8_sm90.txt" with { type: "text" };
 import prefill_f16 from "./ptx/prefill_f16.txt" with { type: "text" };
+import prefill_scores_f16 from "./ptx/prefill_scores_f16.txt" with { type: "text" };
 import prefill_wide_f16 from "./ptx/prefill_wide_f16.txt" with { type: "text" };
+import prefill_wide_scores_f16 from "./ptx/prefill_wide_scores_f16.txt" with { type: "text" };
 import prepare from "./ptx/prepare.txt" with { type: "text" };
 import prepare_sm90 from "./ptx/prepare_sm90.txt" with { type: "text" };
 import quantized_q4_0 from "./ptx/quantized_q4_0.txt" with { type: "text" };
@@ -133,7 +135,9 @@ export const modules = {
   plain_q8,
   plain_q8_sm90,
   prefill_f16,
+  prefill_scores_f16,
   prefill_wide_f16,
+  prefill_wide_scores_f16,
   prepare,
   prepare_sm90,
   quantized_q4_0,

@@ -1,6 +1,16 @@
 // The decoder's operations, each turned into launches.
 
-import type { Activation, AttentionArgs, LinearArgs, Matrix, MoeArgs, Ops, SampleArgs } from "../ops.ts";
+import type {
+  Activation,
+  AttentionArgs,
+  LinearArgs,
+  Matrix,
+  MoeArgs,
+  NormArgs,
+  Ops,
+  SampleArgs,
+} from "../ops.ts";
+import { Float } from "./arguments.ts";
 import { launchAttention } from "./attention/layer.ts";
 import { divideUp, type Forward } from "./forward.ts";
 import { launchLinear } from "./linear/linear.ts";
@@ -17,7 +27,7 @@ export class CudaOps implements Ops {
     this.#forward = forward;
   }
 
-  embed(table: Matrix, output: Activation): void {
+  embed(table: Matrix, output: Activation, scale = 1): void {
     const { context: { device, state }, shape, plan } = this.#forward;
     const { spec, type, buffer } = table as CudaMatrix, to = output as CudaActivation;
     device.launch(device.kernel("embed", "embed"), [shape.tokens, 1], 128, 0, [
@@ -31,10 +41,37 @@ export class CudaOps implements Ops {
       spec.rows,
       state.spec.vocabStart,
       state.spec.contextLength,
+      new Float(scale),
     ]);
   }
 
-  linear({ input, norm, weight, bias, output, epilogue }: LinearArgs): void {
+  norm({ input, norm, first, output, epilogue, whole }: NormArgs): void {
+    const { context: { device }, shape, plan } = this.#forward;
+    const from = input as CudaActivation, to = output as CudaActivation;
+    const sums = whole?.sums as CudaActivation | undefined;
+    device.launch(device.kernel("prepare", "norm_columns"), [shape.tokens, 1], 256, 0, [
+      plan,
+      ...place(from),
+      (norm.weight as CudaVector).buffer.address,
+      new Float(norm.epsilon),
+      ...place(to),
+      first,
+      norm.weight.length,
+      epilogue === "add" ? 1 : 0,
+      sums === undefined ? 0n : sums.buffer.address + BigInt(4 * whole!.column),
+      sums?.width ?? 0,
+      whole?.count ?? 0,
+    ]);
+  }
+
+  squares(input: Activation, first: number, count: number, output: Activation, column: number): void {
+    const { context: { device }, shape, plan } = this.#forward;
+    const from = input as CudaActivation, to = output as CudaActivation;
+    const words = [plan, ...place(from), first, count, to.buffer.address, to.width, column];
+    device.launch(device.kernel("prepare", "squares"), [shape.tokens, 1], 256, 0, words);
+  }
+
+  linear({ input, norm, weight, bias, output, epilogue, gate }: LinearArgs): void {
     launchLinear(this.#forward, {
       input: input as CudaActivation,
       norm: norm ?? null,
@@ -42,6 +79,7 @@ export class CudaOps implements Ops {
       bias: bias as CudaVector | undefined ?? null,
       output: output as CudaActivation,
       epilogue,
+      gate,
       rows: this.#forward.shape.tokens,
     });
   }
@@ -76,3 +114,7 @@ export class CudaOps implements Ops {
     launchSample(this.#forward, args);
   }
 }
+
+/** Where an activation is, its type, and the numbers of a row. */
+const place = ({ buffer, type, width }: CudaActivation) =>
+  [buffer.address, ElementType[type], width] as const;

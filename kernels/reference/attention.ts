@@ -1,5 +1,7 @@
 // Rotary positions and causal attention in float64.
 
+import { softCapped } from "./linear.ts";
+
 /**
  * Rotates one head in place: pairs (x[i], x[i + half]) turn by the angle of position and i (Su et al. 2021,
  * arXiv 2104.09864, in the "NeoX" order).
@@ -16,7 +18,7 @@ export function rotate(head: Float64Array, cosine: Float32Array, sine: Float32Ar
 
 /**
  * One query head over keys and values of earlier positions (Vaswani et al. 2017): softmax(scale · q·k) v over
- * positions first … last.
+ * positions first … last. `sink` is a further score without a value.
  */
 export function attend(
   query: Float64Array,
@@ -25,17 +27,19 @@ export function attend(
   first: number,
   last: number,
   scale: number,
+  softCap: number | null = null,
+  sink = -Infinity,
 ): Float64Array {
   const scores: number[] = [];
   for (let p = first; p <= last; p++) {
     const key = keyAt(p);
     let dot = 0;
     for (let i = 0; i < query.length; i++) dot += query[i]! * key[i]!;
-    scores.push(dot * scale);
+    scores.push(softCapped(dot * scale, softCap));
   }
-  let max = -Infinity;
+  let max = sink;
   for (const s of scores) max = s > max || Number.isNaN(s) ? s : max;
-  let total = 0;
+  let total = Math.exp(sink - max);
   const output = new Float64Array(query.length);
   for (let p = first; p <= last; p++) {
     const weight = Math.exp(scores[p - first]! - max);

@@ -16,6 +16,7 @@ import type {
   MatrixSpec,
   MoeArgs,
   Norm,
+  NormArgs,
   Ops,
   RecordedStep,
   RopeTable,
@@ -23,11 +24,11 @@ import type {
   StateSpec,
   Vector,
 } from "../ops.ts";
-import { matrixBytes } from "../ops.ts";
+import { matrixBytes, silu } from "../ops.ts";
 import { emptyResult, joinResults } from "../results.ts";
 import { gatherBest, gatherRows, needsWholeRow } from "../vocabulary.ts";
 import { attend, rotate } from "./attention.ts";
-import { product, rmsNorm, route, siluMul } from "./linear.ts";
+import { gateMul, product, rmsNorm, route, softCapped, sumOfSquares } from "./linear.ts";
 import { dtypes, formats } from "../formats/mod.ts";
 import { type SampledRow, sampledRows, SampleFlag } from "../sampling.ts";
 import { draw, largest, logSoftmax, penalize } from "./sampling.ts";
@@ -66,6 +67,11 @@ class ReferenceRope implements RopeTable {
 
 const data = (vector: Vector) => (vector as ReferenceVector).data;
 const normalize = (x: Float64Array, norm: Norm) => rmsNorm(x, data(norm.weight), norm.epsilon);
+/** x · weightᵀ + bias, of one expert where there are several. */
+const multiply = (x: Float64Array, weight: Matrix, bias?: Vector | null, expert = 0) => {
+  const { data: w, spec: { rows } } = weight as ReferenceMatrix;
+  return product(x, w, rows, bias ? data(bias).subarray(expert * rows) : null, expert * rows);
+};
 
 /** Plain-TypeScript backend; simple and slow. */
 export class ReferenceBackend implements Backend {
@@ -182,24 +188,38 @@ class ReferenceOps implements Ops {
     });
   }
 
-  embed(table: Matrix, output: Activation): void {
+  embed(table: Matrix, output: Activation, scale = 1): void {
     const { data, spec } = table as ReferenceMatrix;
     this.#tokens.forEach(({ row, position }, t) => {
       const id = this.#state.tokenPool[row * this.#state.spec.contextLength + position]! -
         this.#state.spec.vocabStart;
       const x = (output as ReferenceActivation).row(t);
       if (id < 0 || id >= spec.rows) x.fill(0);
-      else x.set(data.subarray(id * spec.columns, (id + 1) * spec.columns));
+      else x.set(data.subarray(id * spec.columns, (id + 1) * spec.columns).map((v) => v * scale));
     });
   }
 
-  linear({ input, norm, weight, bias, output, epilogue }: LinearArgs): void {
-    const { data: w, spec } = weight as ReferenceMatrix;
+  linear({ input, norm, weight, bias, output, epilogue, gate }: LinearArgs): void {
     for (let t = 0; t < this.#tokens.length; t++) {
       const row = (input as ReferenceActivation).row(t);
-      const x = norm ? normalize(row, norm) : row;
-      const y = product(x, w, spec.rows, bias ? data(bias) : null);
-      this.#store(output, t, epilogue === "silu-mul" ? siluMul(y) : y, epilogue === "add");
+      const y = multiply(norm ? normalize(row, norm) : row, weight, bias);
+      this.#store(output, t, epilogue === "gate-mul" ? gateMul(y, gate ?? silu) : y, epilogue === "add");
+    }
+  }
+
+  norm({ input, norm, first, output, epilogue, whole }: NormArgs): void {
+    const weight = data(norm.weight), end = first + weight.length;
+    for (let t = 0; t < this.#tokens.length; t++) {
+      const x = (input as ReferenceActivation).row(t).subarray(first, end);
+      const mean = whole && (whole.sums as ReferenceActivation).row(t)[whole.column]! / whole.count;
+      this.#store(output, t, rmsNorm(x, weight, norm.epsilon, mean), epilogue === "add", first);
+    }
+  }
+
+  squares(input: Activation, first: number, count: number, output: Activation, column: number): void {
+    for (let t = 0; t < this.#tokens.length; t++) {
+      const x = (input as ReferenceActivation).row(t).subarray(first, first + count);
+      this.#store(output, t, Float64Array.of(sumOfSquares(x)), false, column);
     }
   }
 
@@ -228,7 +248,7 @@ class ReferenceOps implements Ops {
     });
   }
 
-  #attend({ qkv, heads, output, layer, scale, window }: AttentionArgs): void {
+  #attend({ qkv, heads, output, layer, scale, window, softCap, sinks }: AttentionArgs): void {
     const { numHeads, numKvHeads, headDim } = heads;
     const vector = (array: Float64Array, row: number, h: number) => (position: number) => {
       const start = this.#state.offset(row, position) + h * headDim;
@@ -243,24 +263,21 @@ class ReferenceOps implements Ops {
         const keyAt = vector(this.#state.keys[layer]!, row, kv);
         const valueAt = vector(this.#state.values[layer]!, row, kv);
         const query = x.subarray(h * headDim, (h + 1) * headDim);
-        y.set(attend(query, keyAt, valueAt, first, position, scale), h * headDim);
+        const sink = sinks ? data(sinks)[h]! : -Infinity;
+        y.set(attend(query, keyAt, valueAt, first, position, scale, softCap, sink), h * headDim);
       }
     });
   }
 
   moe(args: MoeArgs): void {
-    const router = args.router as ReferenceMatrix;
-    const gateUp = args.gateUp as ReferenceMatrix;
-    const down = args.down as ReferenceMatrix;
+    const { input, norm, router, routerBias, gateUp, gateUpBias, gate, down, downBias } = args;
     for (let t = 0; t < this.#tokens.length; t++) {
-      const x = normalize((args.input as ReferenceActivation).row(t), args.norm);
-      const logits = product(x, router.data, router.spec.rows, null);
+      const x = normalize((input as ReferenceActivation).row(t), norm);
       const y = new Float64Array(x.length);
-      for (const { expert, weight } of route(logits, args.expertsPerToken, args.renormalize)) {
-        const { rows } = gateUp.spec;
-        const gated = siluMul(product(x, gateUp.data, rows, null, expert * rows));
-        const part = product(gated, down.data, down.spec.rows, null, expert * down.spec.rows);
-        part.forEach((v, i) => y[i]! += weight * v);
+      const chosen = route(multiply(x, router, routerBias), args.expertsPerToken, args.renormalize);
+      for (const { expert, weight } of chosen) {
+        const gated = gateMul(multiply(x, gateUp, gateUpBias, expert), gate ?? silu);
+        multiply(gated, down, downBias, expert).forEach((v, i) => y[i]! += weight * v);
       }
       this.#store(args.output, t, y, args.epilogue === "add");
     }
@@ -276,7 +293,7 @@ class ReferenceOps implements Ops {
     }
   }
 
-  sample({ input, norm, head }: SampleArgs): void {
+  sample({ input, norm, head, softCap }: SampleArgs): void {
     const rows = sampledRows(this.#plan.sampling);
     const topCount = Math.max(0, ...rows.map(({ logprobs }) => logprobs - 1));
     const result = emptyResult(this.#plan.id, rows.length, topCount);
@@ -285,7 +302,7 @@ class ReferenceOps implements Ops {
       const x = normalize((input as ReferenceActivation).row(row.token), norm);
       if (this.#plan.hidden) hidden.push(...x);
       if (this.#plan.hidden === "only") continue;
-      const local = product(x, (head as ReferenceMatrix).data, head.spec.rows, null);
+      const local = multiply(x, head).map((logit) => softCapped(logit, softCap));
       if (this.#collective !== null && !this.#plan.returnLogits && !needsWholeRow(row)) {
         result.tokens[s] = this.#settle(row, () => this.#best(this.#collective!, local));
         continue;
@@ -346,10 +363,10 @@ class ReferenceOps implements Ops {
     return Float64Array.from(whole);
   }
 
-  #store(output: Activation, t: number, y: Float64Array, add: boolean): void {
+  #store(output: Activation, t: number, y: Float64Array, add: boolean, first = 0): void {
     const row = (output as ReferenceActivation).row(t);
-    if (add) y.forEach((v, i) => row[i]! += v);
-    else row.set(y);
+    if (add) y.forEach((v, i) => row[first + i]! += v);
+    else row.set(y, first);
   }
 }
 

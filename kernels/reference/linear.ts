@@ -1,12 +1,23 @@
 // Norm, product and feed-forward in float64: what the fused kernels must compute.
 
-/** x / sqrt(mean(x²) + epsilon) · weight (Zhang & Sennrich 2019, arXiv 1910.07467). */
-export function rmsNorm(x: Float64Array, weight: Float64Array, epsilon: number): Float64Array {
-  let sum = 0;
-  for (const v of x) sum += v * v;
-  const scale = 1 / Math.sqrt(sum / x.length + epsilon);
+import type { Gate } from "../ops.ts";
+
+/**
+ * x / sqrt(mean(x²) + epsilon) · weight (Zhang & Sennrich 2019, arXiv 1910.07467); `mean` where x is a part of what is
+ * normalised.
+ */
+export function rmsNorm(
+  x: Float64Array,
+  weight: Float64Array,
+  epsilon: number,
+  mean = sumOfSquares(x) / x.length,
+): Float64Array {
+  const scale = 1 / Math.sqrt(mean + epsilon);
   return x.map((v, i) => v * scale * weight[i]!);
 }
+
+/** Σ x². */
+export const sumOfSquares = (x: Float64Array): number => x.reduce((sum, v) => sum + v * v, 0);
 
 /** y[n] = Σ_k weight[(firstRow + n), k] · x[k] + bias[n], for `rows` rows of a row-major matrix. */
 export function product(
@@ -27,10 +38,18 @@ export function product(
   return y;
 }
 
-/** silu(first half) · second half, silu(v) = v / (1 + e^−v) (Shazeer 2020, arXiv 2002.05202). */
-export function siluMul(y: Float64Array): Float64Array {
+/** gate(first half, second half); see `Gate`. */
+export function gateMul(y: Float64Array, { alpha, beta, limit, plus }: Gate): Float64Array {
   const half = y.length / 2;
-  return y.subarray(0, half).map((g, i) => g / (1 + Math.exp(-g)) * y[half + i]!);
+  return y.subarray(0, half).map((gate, i) => {
+    const g = Math.min(gate, limit), u = Math.max(-limit, Math.min(y[half + i]!, limit));
+    return g / (1 + Math.exp(-(alpha * g + beta * g ** 3))) * (u + plus);
+  });
+}
+
+/** cap · tanh(x / cap), or x. */
+export function softCapped(x: number, cap: number | null | undefined): number {
+  return cap == null ? x : cap * Math.tanh(x / cap);
 }
 
 /** The experts a token goes to and their weights: softmax over all, the k largest (lowest index on a tie). */

@@ -1,10 +1,20 @@
 // The decoder's operations, each turned into dispatches.
 
-import type { Activation, AttentionArgs, LinearArgs, Matrix, MoeArgs, Ops, SampleArgs } from "../ops.ts";
+import type {
+  Activation,
+  AttentionArgs,
+  LinearArgs,
+  Matrix,
+  MoeArgs,
+  NormArgs,
+  Ops,
+  SampleArgs,
+} from "../ops.ts";
 import { recordAttention } from "./attention/operation.ts";
 import { recordAllReduce } from "./collective/operation.ts";
 import { recordEmbed } from "./embed/embed.ts";
 import { recordLinear } from "./linear/operation.ts";
+import { recordColumnNorm, recordSquares } from "./norm/norm.ts";
 import { recordMoe } from "./moe/operation.ts";
 import { Word } from "./plan/words.ts";
 import type { DeviceActivation, Forward } from "./record/context.ts";
@@ -23,8 +33,16 @@ export class DeviceOps implements Ops {
     forward.recorder.region(forward.shape.offset);
   }
 
-  embed(table: Matrix, output: Activation): void {
-    recordEmbed(this.#forward, table as DeviceMatrix, activation(output));
+  embed(table: Matrix, output: Activation, scale = 1): void {
+    recordEmbed(this.#forward, table as DeviceMatrix, activation(output), scale);
+  }
+
+  norm(args: NormArgs): void {
+    recordColumnNorm(this.#forward, args);
+  }
+
+  squares(input: Activation, first: number, count: number, output: Activation, column: number): void {
+    recordSquares(this.#forward, input, first, count, output, column);
   }
 
   linear(args: LinearArgs): void {

@@ -209,7 +209,11 @@ export const pullOptions = () =>
 
 /** Of `radish list`. */
 export const listOptions = () =>
-  object({ json: flag("--json", "print a JSON array"), common: commonOptions() });
+  object({
+    architectures: flag("--architectures", "print the architectures that can run, not the models"),
+    json: flag("--json", "print a JSON array"),
+    common: commonOptions(),
+  });
 
 /** Of `radish rm`. */
 export const removeOptions = () =>

@@ -1,12 +1,14 @@
-// `radish list`: the models in the Hub's cache, and whether they can run here.
+// `radish list`: the models in the Hub's cache, and whether they can run here; or the architectures that can.
 
+import { families, knownArchitectures } from "../../engine/weights/families/mod.ts";
 import { listModels } from "../hub/cache.ts";
 import type { ListOptions } from "./command_options.ts";
 import { formatBytes } from "./format.ts";
 import { printLine } from "./output.ts";
 
 /** Runs the command. */
-export async function list({ json }: ListOptions): Promise<number> {
+export async function list({ architectures, json }: ListOptions): Promise<number> {
+  if (architectures) return listArchitectures(json);
   const models = await listModels();
   if (json) {
     printLine(JSON.stringify(models, null, 2));
@@ -20,6 +22,22 @@ export async function list({ json }: ListOptions): Promise<number> {
   for (const { name, architecture, bytes, types, problem } of models) {
     const kind = problem ?? `${architecture}, ${types.join(" and ")}`;
     printLine(`${name.padEnd(width)}${formatBytes(bytes).padStart(10)}  ${kind}`);
+  }
+  return 0;
+}
+
+/** Names as `config.json` spells them, and as GGUF does. */
+function listArchitectures(json: boolean): number {
+  const rows = families.flatMap(({ architectures, gguf }) =>
+    architectures.map((name) => ({ name, gguf: gguf?.name ?? null }))
+  );
+  if (json) {
+    printLine(JSON.stringify(rows.map(({ name, gguf }) => ({ architecture: name, gguf })), null, 2));
+    return 0;
+  }
+  const width = Math.max(...knownArchitectures.map(({ length }) => length)) + 2;
+  for (const { name, gguf } of rows) {
+    printLine(gguf === null ? name : `${name.padEnd(width)}GGUF: ${gguf}`);
   }
   return 0;
 }

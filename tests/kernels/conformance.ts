@@ -12,8 +12,10 @@ import type {
   HeadLayout,
   Matrix,
   MatrixSpec,
+  Ops,
   StateSpec,
 } from "../../kernels/ops.ts";
+import { gelu } from "../../kernels/ops.ts";
 import { ReferenceBackend } from "../../kernels/reference/backend.ts";
 import { encode } from "./numbers.ts";
 import { draw, penalize } from "../../kernels/reference/sampling.ts";
@@ -27,6 +29,9 @@ const tolerance = 2e-3;
 
 /** The same for a product of a weight format, where a backend rounds the inputs more coarsely than float16. */
 export type Tolerances = Partial<Record<DType, number>>;
+
+/** A gate with everything; its limits are met often. */
+const clamped = { alpha: 1.7, beta: 0.05, limit: 1.5, plus: 1 };
 
 const baseState: StateSpec = {
   numLayers: 1,
@@ -145,11 +150,13 @@ export function testBackend(
         { epilogue: "store", bias: false, norm: true },
         { epilogue: "add", bias: false, norm: false },
         { epilogue: "add", bias: true, norm: false },
-        { epilogue: "silu-mul", bias: false, norm: true },
-        { epilogue: "silu-mul", bias: true, norm: true },
+        { epilogue: "gate-mul", bias: false, norm: true },
+        { epilogue: "gate-mul", bias: true, norm: true },
+        { epilogue: "gate-mul", bias: true, norm: true, gate: gelu },
+        { epilogue: "gate-mul", bias: false, norm: true, gate: clamped },
       ] as const;
       for (const c of cases) {
-        const width = c.epilogue === "silu-mul" ? rows / 2 : rows;
+        const width = c.epilogue === "gate-mul" ? rows / 2 : rows;
         const kind = c.epilogue === "add" ? "residual" as const : "hidden" as const;
         const inputKind = c.norm ? "residual" as const : "hidden" as const;
         const tokens = random.pick([[1, 5, 64], [2, 8, 33], [3, 9, 130], [4, 16, 70], [1, 6, 7], [
@@ -166,10 +173,11 @@ export function testBackend(
               ops.linear({
                 input: input[i]!,
                 norm: c.norm ? { weight: norm[i]!, epsilon: 1e-5 } : undefined,
-                weight: (c.epilogue === "silu-mul" ? paired : plain)[i]!,
+                weight: (c.epilogue === "gate-mul" ? paired : plain)[i]!,
                 bias: c.bias ? bias[i]! : undefined,
                 output: output[i]!,
                 epilogue: c.epilogue,
+                gate: "gate" in c ? c.gate : undefined,
               }));
             recorded.submit();
             await recorded.read();
@@ -180,6 +188,40 @@ export function testBackend(
             `${rows}×${columns} ${dtype} ${JSON.stringify(c)} T=${count}: ${error}`,
           );
         }
+      }
+    }
+  });
+
+  test("a norm by itself equals the reference, in some columns, added or in place, alone and over ranks", async (tested) => {
+    const pair = new Pair(tested, baseState);
+    const random = new Random(21);
+    for (const [width, first, columns] of [[64, 0, 64], [192, 64, 96], [3000, 8, 2304]] as const) {
+      const values = random.normals(columns, 0.3).map((v) => 1 + v);
+      const weight = pair.each((b) => b.createVector(values));
+      for (const count of [1, 7, 130]) {
+        const run = async (forward: (i: number, ops: Ops) => void) => {
+          for (const [i, backend] of pair.backends.entries()) {
+            const recorded = backend.record(plan(1, tokensOnly(count)), (ops) => forward(i, ops));
+            recorded.submit();
+            await recorded.read();
+          }
+        };
+        const input = pair.activation(width, random.normals(count * width, 2));
+        const output = pair.activation(width, random.normals(count * width));
+        const sums = pair.activation(8, random.normals(count * 8));
+        const norm = (i: number) => ({ weight: weight[i]!, epsilon: 1e-5 });
+        await run((i, ops) =>
+          ops.norm({ input: input[i]!, norm: norm(i), first, output: output[i]!, epilogue: "add" })
+        );
+        assert.ok(await pair.error(output, count) < 1e-5, `added, ${width} ${count}`);
+        await run((i, ops) => ops.squares(input[i]!, first, columns, sums[i]!, 3));
+        assert.ok(await pair.error(sums, count) < 1e-5, `squares, ${width} ${count}`);
+        await run((i, ops) => {
+          const whole = { sums: sums[i]!, column: 3, count: 2 * columns };
+          const args = { input: input[i]!, output: input[i]!, first, norm: norm(i), whole };
+          ops.norm({ ...args, epilogue: "store" });
+        });
+        assert.ok(await pair.error(input, count) < 1e-5, `in place, over ranks, ${width} ${count}`);
       }
     }
   });
@@ -199,7 +241,7 @@ export function testBackend(
       tokens: [{ row: 2, first: 5, ids }],
     });
     for (const [i, backend] of pair.backends.entries()) {
-      const recorded = backend.record(step, (ops) => ops.embed(table[i]!, output[i]!));
+      const recorded = backend.record(step, (ops) => ops.embed(table[i]!, output[i]!, 3));
       recorded.submit();
       await recorded.read();
     }
@@ -212,7 +254,14 @@ export function testBackend(
     assert.ok(first.every((v) => v === 0) && second.some((v) => v !== 0));
   }
 
-  const layouts: [HeadLayout, pageSize: number, qkNorm: boolean, window: number | null][] = [
+  const layouts: [
+    HeadLayout,
+    pageSize: number,
+    qkNorm: boolean,
+    window: number | null,
+    softCap?: number | null,
+    sinks?: boolean,
+  ][] = [
     [{ numHeads: 4, numKvHeads: 2, headDim: 32 }, 16, true, null],
     [{ numHeads: 14, numKvHeads: 2, headDim: 16 }, 1, false, null],
     [{ numHeads: 8, numKvHeads: 8, headDim: 48 }, 4, false, 24],
@@ -221,11 +270,16 @@ export function testBackend(
     [{ numHeads: 2, numKvHeads: 1, headDim: 256 }, 16, false, null],
     [{ numHeads: 14, numKvHeads: 2, headDim: 8 }, 16, false, null],
     [{ numHeads: 9, numKvHeads: 1, headDim: 80 }, 2, true, null],
+    [{ numHeads: 8, numKvHeads: 4, headDim: 32 }, 16, false, 40, 2],
+    [{ numHeads: 4, numKvHeads: 2, headDim: 256 }, 16, false, null, 2],
+    [{ numHeads: 16, numKvHeads: 2, headDim: 64 }, 16, false, 48, null, true],
+    [{ numHeads: 4, numKvHeads: 1, headDim: 128 }, 1, true, null, 3, true],
   ];
-  for (const [heads, pageSize, qkNorm, window] of layouts) {
+  for (const [heads, pageSize, qkNorm, window, softCap = null, sunk = false] of layouts) {
     const { numHeads, numKvHeads, headDim } = heads;
     const title = `attention equals the reference: ${numHeads}/${numKvHeads} heads of ${headDim}, pages of ` +
-      `${pageSize}${qkNorm ? ", q/k norm" : ""}${window ? `, window ${window}` : ""}`;
+      `${pageSize}${qkNorm ? ", q/k norm" : ""}${window ? `, window ${window}` : ""}` +
+      `${softCap === null ? "" : `, scores capped`}${sunk ? ", sinks" : ""}`;
     test(title, async (tested) => {
       const contextLength = 512;
       const state: StateSpec = {
@@ -247,6 +301,8 @@ export function testBackend(
       );
       const qValues = random.normals(headDim, 0.2).map((v) => v + 1);
       const norm = pair.each((b) => ({ weight: b.createVector(qValues), epsilon: 1e-6 }));
+      const sinkValues = random.normals(numHeads, 3);
+      const sinks = pair.each((b) => sunk ? b.createVector(sinkValues) : undefined);
       const pages = scatteredPages([0, 3, 1], Math.ceil(contextLength / pageSize), state.numPages);
       // A read of a slot that nothing was written to would show.
       for (const b of pair.backends) b.poisonPages(Uint32Array.from({ length: state.numPages }, (_, i) => i));
@@ -285,6 +341,8 @@ export function testBackend(
               layer: 0,
               scale: 1 / Math.sqrt(headDim),
               window,
+              softCap,
+              sinks: sinks[i],
             });
           });
           recorded.submit();
@@ -296,7 +354,12 @@ export function testBackend(
     });
   }
 
-  test("mixture of experts equals the reference", async (tested) => {
+  for (const full of [false, true]) {
+    const with_ = full ? ", with biases and a clamped gate" : "";
+    test(`mixture of experts equals the reference${with_}`, (tested) => checkExperts(tested, full));
+  }
+
+  async function checkExperts(tested: Backend, full: boolean): Promise<void> {
     const pair = new Pair(tested, baseState);
     const random = new Random(5);
     for (
@@ -329,6 +392,10 @@ export function testBackend(
         weight: b.createVector(new Float32Array(hidden).fill(1)),
         epsilon: 1e-6,
       }));
+      const biases = [experts, experts * 2 * inner, experts * hidden].map((length) => {
+        const values = random.normals(length, 0.5);
+        return pair.each((b) => b.createVector(values));
+      });
       for (const [count, epilogue] of [[1, "add"], [3, "store"], [8, "add"], [65, "add"]] as const) {
         const input = pair.activation(hidden, random.normals(count * hidden));
         const output = pair.activation(hidden, random.normals(count * hidden));
@@ -340,6 +407,14 @@ export function testBackend(
               router: router[i]!,
               gateUp: gateUp[i]!,
               down: down[i]!,
+              ...(full
+                ? {
+                  routerBias: biases[0]![i]!,
+                  gateUpBias: biases[1]![i]!,
+                  downBias: biases[2]![i]!,
+                  gate: clamped,
+                }
+                : {}),
               expertsPerToken: perToken,
               renormalize,
               output: output[i]!,
@@ -355,7 +430,7 @@ export function testBackend(
         );
       }
     }
-  });
+  }
 
   for (const [vocabSize, dtype] of [[64, "f32"], [1000, "q8"], [5003, "f32"]] as const) {
     test(`sampling chooses what the reference chooses from the same logits, under masks, too, vocabulary ${vocabSize}`, async (tested) => {
@@ -392,10 +467,11 @@ export function testBackend(
         tested.writeActivation(input, random.normals(rows * hidden));
         const recorded = tested.record(
           plan(round, sequences, { tokens, sampling, returnLogits: true }),
-          (ops) => ops.sample({ input, norm, head }),
+          (ops) => ops.sample({ input, norm, head, softCap: round % 2 === 0 ? null : 10 }),
         );
         recorded.submit();
         const result = await recorded.read();
+        if (round % 2 === 1) assert.ok(result.logits!.every((logit) => Math.abs(logit) < 10));
         parameters.forEach((p, s) => {
           const logits = Float64Array.from(result.logits!.subarray(s * vocabSize, (s + 1) * vocabSize));
           const row = sampledRow(sampling, s);

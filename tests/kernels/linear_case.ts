@@ -80,7 +80,7 @@ export function linearCase(shape: LinearShape, tokens: number, seed: number, inp
 
   const expected = new Float64Array((tokens + 1) * outputStride).fill(NaN);
   if (epilogue === "add") expected.set(residual);
-  const width = epilogue === "silu-mul" ? rows / 2 : rows;
+  const width = epilogue === "gate-mul" ? rows / 2 : rows;
   const x = new Float64Array(columns);
   for (let t = 0; t < tokens; t++) {
     x.set(input.subarray(t * columns, (t + 1) * columns));
@@ -105,7 +105,7 @@ export function linearCase(shape: LinearShape, tokens: number, seed: number, inp
         case "add":
           expected[at] = expected[at]! + y;
           break;
-        case "silu-mul":
+        case "gate-mul":
           expected[at] = y / (1 + Math.exp(-y)) * product(n + width);
       }
     }

@@ -56,9 +56,9 @@ const columnBlocks = (dtype: DType) => formats[dtype].blockColumns === 8 ? [1, 3
 /** Draws a shape that exercises a mixture of features. */
 function randomShape(random: () => number, dtype: DType): LinearShape {
   const pick = <T>(...choices: readonly T[]) => choices[Math.floor(random() * choices.length)]!;
-  const epilogue = pick("store", "add", "silu-mul");
-  const rows = epilogue === "silu-mul" ? 2 * pick(1, 13, 40, 67) : pick(1, 7, 65, 130, 192);
-  const width = epilogue === "silu-mul" ? rows / 2 : rows;
+  const epilogue = pick("store", "add", "gate-mul");
+  const rows = epilogue === "gate-mul" ? 2 * pick(1, 13, 40, 67) : pick(1, 7, 65, 130, 192);
+  const width = epilogue === "gate-mul" ? rows / 2 : rows;
   const outputOffset = pick(0, 3);
   return {
     rows,
@@ -100,7 +100,7 @@ gpuTest("the kernels chosen for a GPU compute the same products", async () => {
         const shape = randomShape(random, dtype);
         const error = await measure(device, shape, tokens, planLinear(shape, tokens, caps));
         assert(
-          error < (shape.epilogue === "silu-mul" ? 1.6e-3 : 1.1e-3),
+          error < (shape.epilogue === "gate-mul" ? 1.6e-3 : 1.1e-3),
           `${describe(shape, tokens)}: ${error}`,
         );
       }
@@ -140,10 +140,10 @@ gpuTest("every matrix–vector division of the work gives the same product", asy
   for (const tile of divisions) {
     const cases = [
       ["add", "bf16"],
-      ["silu-mul", "bf16"],
-      ["silu-mul", "q8"],
+      ["gate-mul", "bf16"],
+      ["gate-mul", "q8"],
       ["add", "q4_1"],
-      ["silu-mul", "q6_k"],
+      ["gate-mul", "q6_k"],
     ] as const;
     for (const [epilogue, dtype] of cases) {
       const shape = {
@@ -188,7 +188,7 @@ const tiles: readonly GemmTile[] = [
 gpuTest("every tile of a tiled product gives the same product", async () => {
   using device = await LinearDevice.open();
   for (const tile of tiles) {
-    const cases = [["store", "bf16"], ["store", "q8"], ["silu-mul", "bf16"], ["store", "q4_1"]] as const;
+    const cases = [["store", "bf16"], ["store", "q8"], ["gate-mul", "bf16"], ["store", "q4_1"]] as const;
     for (const [epilogue, dtype] of cases) {
       const normEpsilon = epilogue === "store" ? null : 1e-6;
       for (const tokens of [75, 50]) {
@@ -205,7 +205,7 @@ gpuTest("every tile of a tiled product gives the same product", async () => {
         const error = await measure(device, shape, tokens, planGemm(shape, tokens, tile));
         // A product of two products carries the errors of both.
         assert(
-          error < (epilogue === "silu-mul" ? 1.5e-3 : 1e-3),
+          error < (epilogue === "gate-mul" ? 1.5e-3 : 1e-3),
           `${tokens} × ${JSON.stringify(tile)} ${epilogue}: ${error}`,
         );
       }
@@ -219,10 +219,10 @@ gpuTest(
     using device = await LinearDevice.open();
     const tile: GemmTile = { ...small, arithmetic: "f32", buffers: 2, split: 3, step: 16 };
     const tokens = 11;
-    for (const [epilogue, width] of [["add", 136], ["silu-mul", 68], ["store", 1100]] as const) {
-      const rows = epilogue === "silu-mul" ? 2 * width : width;
+    for (const [epilogue, width] of [["add", 136], ["gate-mul", 68], ["store", 1100]] as const) {
+      const rows = epilogue === "gate-mul" ? 2 * width : width;
       const shape = { ...base, rows, columns: 264, outputStride: width, epilogue, bias: true };
-      const { contents, expected } = linearCase(shape, tokens, 5, epilogue === "silu-mul" ? 300 : 1);
+      const { contents, expected } = linearCase(shape, tokens, 5, epilogue === "gate-mul" ? 300 : 1);
       const weight = Float32Array.from({ length: width }, (_, i) => 0.5 + (i % 7) / 7);
       const words = new Uint32Array(16).fill(tokens);
       const nextNormWeight = new Uint8Array(weight.buffer);

@@ -171,7 +171,7 @@ const iq4_XS = blocks(256, 136, (data, at, out, to) => {
 });
 
 /** Twice the values of a 4-bit float with two exponent bits and one mantissa bit. */
-const e2m1 = Int8Array.of(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
+export const e2m1 = Int8Array.of(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
 
 /** An exponent (base 2, bias 127; halved because the table is doubled), 32 four-bit floats (OCP MX). */
 const mxfp4 = blocks(32, 17, (data, at, out, to) => {

@@ -4,16 +4,10 @@
 // experts' weights) is a fact of the architecture.
 
 import { ModelError, shown } from "../../model/json.ts";
+import type { GgufFiles } from "../families/family.ts";
+import { families } from "../families/mod.ts";
 import type { GgufHeader } from "./header.ts";
 import { Metadata } from "./metadata.ts";
-
-/** Names of architectures in GGUF and in `config.json`. */
-const architectures: Readonly<Record<string, string>> = {
-  llama: "LlamaForCausalLM",
-  qwen2: "Qwen2ForCausalLM",
-  qwen3: "Qwen3ForCausalLM",
-  qwen3moe: "Qwen3MoeForCausalLM",
-};
 
 /** A model as its metadata describes it. */
 export interface GgufModel {
@@ -21,8 +15,8 @@ export interface GgufModel {
   readonly config: Readonly<Record<string, unknown>>;
   /** Ids of tokens that end a text. */
   readonly eosIds: readonly number[];
-  /** Width of a head where q and k have their rows interleaved; see `checkpointTensors`. */
-  readonly interleaved: number | null;
+  /** What its family's files have that others do not. */
+  readonly files: GgufFiles;
 }
 
 /**
@@ -32,9 +26,9 @@ export interface GgufModel {
 export function describeGguf(header: GgufHeader, path: string): GgufModel {
   const metadata = new Metadata(header, path);
   const name = metadata.required("general.architecture", metadata.string);
-  const architecture = Object.hasOwn(architectures, name) ? architectures[name] : undefined;
-  if (architecture === undefined) {
-    const known = Object.keys(architectures).join(", ");
+  const family = families.find(({ gguf }) => gguf?.name === name), files = family?.gguf;
+  if (family === undefined || files == null) {
+    const known = families.flatMap(({ gguf }) => gguf?.name ?? []).join(", ");
     throw new ModelError(`${path}: unsupported architecture ${shown(name)}; known are ${known}`);
   }
   const number = (key: string) => metadata.perLayer(`${name}.${key}`);
@@ -42,7 +36,7 @@ export function describeGguf(header: GgufHeader, path: string): GgufModel {
   const heads = number("attention.head_count"), hidden = number("embedding_length");
   const headDim = number("attention.key_length") ?? Math.floor((hidden ?? 0) / (heads ?? 1));
   const config = {
-    architectures: [architecture],
+    architectures: [family.architectures[0]],
     hidden_size: hidden,
     intermediate_size: number("feed_forward_length") ?? number("expert_feed_forward_length"),
     num_hidden_layers: number("block_count"),
@@ -53,7 +47,11 @@ export function describeGguf(header: GgufHeader, path: string): GgufModel {
     vocab_size: shapeOf("token_embd.weight")?.[0],
     rms_norm_eps: number("attention.layer_norm_rms_epsilon"),
     rope_theta: number("rope.freq_base"),
-    rope_scaling: ropeScaling(metadata, name),
+    partial_rotary_factor: (number("rope.dimension_count") ?? headDim) / headDim,
+    original_max_position_embeddings: number("rope.scaling.original_context_length"),
+    sliding_window: number("attention.sliding_window"),
+    sliding_window_pattern: number("attention.sliding_window_pattern"),
+    rope_scaling: ropeScaling(metadata, name, files),
     tie_word_embeddings: shapeOf("output.weight") === undefined,
     attention_bias: shapeOf("blk.0.attn_q.bias") !== undefined,
     mlp_bias: shapeOf("blk.0.ffn_up.bias") !== undefined,
@@ -62,16 +60,22 @@ export function describeGguf(header: GgufHeader, path: string): GgufModel {
     moe_intermediate_size: number("expert_feed_forward_length"),
     norm_topk_prob: true,
     dtype: "float16",
+    ...Object.fromEntries(Object.entries(files.fields ?? {}).map(([field, key]) => [field, number(key)])),
+    ...files.facts?.(number),
   };
   const eos = ["eos", "eot", "eom"].map((key) => metadata.number(`tokenizer.ggml.${key}_token_id`));
   return {
     config: Object.fromEntries(Object.entries(config).filter(([, value]) => value !== undefined)),
     eosIds: [...new Set(eos.filter((id) => id !== undefined))],
-    interleaved: name === "llama" ? headDim : null,
+    files,
   };
 }
 
-function ropeScaling(metadata: Metadata, name: string): Readonly<Record<string, unknown>> | undefined {
+function ropeScaling(
+  metadata: Metadata,
+  name: string,
+  { yarnTruncates }: GgufFiles,
+): Readonly<Record<string, unknown>> | undefined {
   const key = (part: string) => `${name}.rope.scaling.${part}`;
   const type = metadata.string(key("type")) ?? "none";
   if (type === "none") return undefined;
@@ -86,6 +90,7 @@ function ropeScaling(metadata: Metadata, name: string): Readonly<Record<string, 
       : attention * (0.1 * Math.log(factor) + 1),
     beta_fast: metadata.number(key("yarn_beta_fast")),
     beta_slow: metadata.number(key("yarn_beta_slow")),
+    truncate: yarnTruncates,
   };
   return Object.fromEntries(Object.entries(scaling).filter(([, value]) => value !== undefined));
 }

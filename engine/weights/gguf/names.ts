@@ -1,6 +1,9 @@
 // GGUF's tensor names as those of Hugging Face checkpoints, which the weight plan speaks; experts, which GGUF stacks,
-// one by one; and the rows of q and k, which files of the architecture "llama" have in another order.
+// one by one; and the rows of q and k, which files of some families have in another order.
 
+import type { ModelConfig } from "../../model/config.ts";
+import type { GgufFiles } from "../families/family.ts";
+import { turned, unfused } from "../families/tensors.ts";
 import type { TensorInfo } from "../safetensors.ts";
 
 const outer: Readonly<Record<string, string>> = {
@@ -23,6 +26,7 @@ const inLayer: Readonly<Record<string, string>> = {
   ffn_up: "mlp.up_proj",
   ffn_down: "mlp.down_proj",
   ffn_gate_inp: "mlp.gate",
+  attn_sinks: "self_attn.sinks",
 };
 
 const stacked: Readonly<Record<string, string>> = {
@@ -31,25 +35,28 @@ const stacked: Readonly<Record<string, string>> = {
   ffn_down_exps: "down_proj",
 };
 
-/**
- * The tensors under the names of a Hugging Face checkpoint. `headDim` is given where q and k have their rows in the
- * order (0, half, 1, half + 1, …) of each head, in which neighbours turn together.
- */
-export function checkpointTensors(tensors: readonly TensorInfo[], headDim: number | null): TensorInfo[] {
-  return tensors.flatMap((tensor): TensorInfo[] => {
+/** The tensors of a family's files under the names of the weight plan. */
+export function checkpointTensors(
+  tensors: readonly TensorInfo[],
+  { interleaved, parts }: GgufFiles,
+  config: ModelConfig,
+): TensorInfo[] {
+  const named = tensors.flatMap((tensor): TensorInfo[] => {
     const known = outer[tensor.name];
     if (known !== undefined) return [{ ...tensor, name: known }];
     const match = /^blk\.(\d+)\.(\w+)\.(weight|bias)$/.exec(tensor.name);
     if (match === null) return [];
     const [, layer, part, kind] = match as unknown as [string, string, string, string];
     const prefix = `model.layers.${layer}`;
-    const name = inLayer[part];
+    const name = parts?.[part] ?? inLayer[part];
     if (name !== undefined) {
-      const rotated = headDim !== null && (part === "attn_q" || part === "attn_k");
-      return [{ ...tensor, name: `${prefix}.${name}.${kind}`, ...(rotated ? { interleaved: headDim } : {}) }];
+      const rotated = interleaved && (part === "attn_q" || part === "attn_k");
+      const order = rotated ? { rowOrder: neighbours(config.headDim) } : {};
+      const whole = part === "attn_sinks" ? name : `${name}.${kind}`;
+      return [{ ...tensor, name: `${prefix}.${whole}`, ...order }];
     }
     const projection = stacked[part], [experts, ...shape] = tensor.shape;
-    if (projection === undefined || experts === undefined || shape.length !== 2) return [];
+    if (projection === undefined || experts === undefined || shape.length === 0) return [];
     const bytes = tensor.bytes / experts;
     return Array.from({ length: experts }, (_, expert) => ({
       ...tensor,
@@ -59,4 +66,10 @@ export function checkpointTensors(tensors: readonly TensorInfo[], headDim: numbe
       bytes,
     }));
   });
+  return named.flatMap((tensor) => unfused(tensor, config)).map((tensor) => turned(tensor, config));
+}
+
+/** Where rows (0, half, 1, half + 1, …) of a head belong. */
+function neighbours(headDim: number): number[] {
+  return Array.from({ length: headDim }, (_, at) => (at & 1) * headDim / 2 + (at >> 1));
 }

@@ -1,9 +1,10 @@
 // A model in a GGUF file, or in several that were split: `NAME-00001-of-00003.gguf` names the first.
 
-import type { ModelConfig } from "../../model/config.ts";
+import type { ModelConfig, RopeConfig } from "../../model/config.ts";
 import { misfit, ModelError } from "../../model/json.ts";
 import type { Model } from "../../model/model.ts";
 import { storedTypes } from "../convert.ts";
+import type { GgufFiles } from "../families/family.ts";
 import { parseModelConfig } from "../huggingface/config.ts";
 import { parseGenerationConfig } from "../huggingface/generation.ts";
 import { readAhead } from "../read_ahead.ts";
@@ -21,18 +22,18 @@ const mostFiles = 1000;
  */
 export async function openGguf(path: string, dummy: boolean): Promise<Model> {
   const header = await readParts(path);
-  const { config: json, eosIds, interleaved } = describeGguf(header, path);
-  const config = parseModelConfig(json, path);
-  const factors = header.tensors.find(({ name }) => name === "rope_freqs.weight");
+  const { config: json, eosIds, files } = describeGguf(header, path);
+  const parsed = parseModelConfig(json, path);
+  const config = { ...parsed, rope: await storedRope(header, parsed, files, path) };
   const generation = parseGenerationConfig(
     undefined,
     { json: { eos_token_id: eosIds }, path },
     config.vocabSize,
   );
-  const tensors = checkpointTensors(header.tensors, interleaved);
+  const tensors = checkpointTensors(header.tensors, files, config);
   return {
     directory: path,
-    config: factors === undefined ? config : { ...config, rope: await readFactors(factors, config) },
+    config,
     generation,
     embedding: ggufEmbedding(new Metadata(header, path)),
     tensors: dummy ? null : new Map(tensors.map((tensor) => [tensor.name, tensor])),
@@ -64,11 +65,36 @@ async function readParts(path: string): Promise<GgufHeader> {
   return { metadata: first.metadata, tensors: [first, ...others].flatMap(({ tensors }) => tensors) };
 }
 
-/** Llama 3's scaling, which GGUF stores as each pair's divisor instead of the rule. */
-async function readFactors(tensor: TensorInfo, { rope, headDim }: ModelConfig): Promise<ModelConfig["rope"]> {
+/** The rotation, with each pair's divisors where the file has them: Llama 3's instead of their rule, and LongRoPE's. */
+async function storedRope(
+  header: GgufHeader,
+  { rope, rotaryDim }: ModelConfig,
+  { name }: GgufFiles,
+  path: string,
+): Promise<RopeConfig> {
+  const stored = (part: string) => header.tensors.find((tensor) => tensor.name === `rope_${part}.weight`);
+  const [plain, short, long] = [stored("freqs"), stored("factors_short"), stored("factors_long")];
+  const { theta } = rope;
+  if (plain !== undefined) return { type: "factors", theta, factors: await readFactors(plain, rotaryDim) };
+  if (short === undefined || long === undefined) return rope;
+  const metadata = new Metadata(header, path),
+    number = (key: string) => metadata.number(`${name}.rope.scaling.${key}`);
+  return {
+    type: "longrope",
+    theta,
+    short: await readFactors(short, rotaryDim),
+    long: await readFactors(long, rotaryDim),
+    originalPositions: number("original_context_length") ?? metadata.number(`${name}.context_length`) ?? 1,
+    attentionFactor: number("attn_factor") ?? 1,
+  };
+}
+
+async function readFactors(tensor: TensorInfo, rotaryDim: number): Promise<number[]> {
   const where = `${tensor.file}: ${tensor.name}`;
   if (tensor.dtype !== "F32") throw new ModelError(`${where} has type ${tensor.dtype}; expected F32`);
-  if (tensor.shape.join() !== String(headDim / 2)) misfit(where, "shape", `[${headDim / 2}]`, tensor.shape);
+  if (tensor.shape.join() !== String(rotaryDim / 2)) {
+    misfit(where, "shape", `[${rotaryDim / 2}]`, tensor.shape);
+  }
   const factors: number[] = [];
   const { file, offset, bytes } = tensor;
   const use = (data: Uint8Array) => factors.push(...storedTypes.get("F32")!.decode(data));
@@ -76,5 +102,5 @@ async function readFactors(tensor: TensorInfo, { rope, headDim }: ModelConfig): 
   if (!factors.every((factor) => factor > 0 && factor < Infinity)) {
     throw new ModelError(`${where} holds a factor that is not a positive number`);
   }
-  return { type: "factors", theta: rope.theta, factors };
+  return factors;
 }

@@ -6,7 +6,7 @@
 import type { DType } from "../../../kernels/formats/mod.ts";
 import { formats } from "../../../kernels/formats/mod.ts";
 import { planeStarts } from "../../../kernels/formats/planes.ts";
-import { iq4, scaleAndMinimum } from "./blocks.ts";
+import { e2m1, iq4, scaleAndMinimum } from "./blocks.ts";
 
 /** Rows of `columns` numbers in GGML's blocks, as rows of a device format. */
 export type Repack = (data: Uint8Array, columns: number) => Uint8Array;
@@ -106,6 +106,19 @@ const iq4_NL = repacking("q8", 32, 18, (place) => {
   writeQ8(place, (i) => iq4[nibble(from, at + 2, i)]!);
 });
 
+/** A power of two, four-bit floats. */
+const mxfp4 = repacking("q8", 32, 17, ({ from, at, to, row, column, columns }) => {
+  // float16 has 2⁻²⁴ to 2¹⁵; beyond, the numbers take a part of it.
+  const power = from.getUint8(at) - 128,
+    kept = Math.max(-24, Math.min(15, power)),
+    rest = 2 ** (power - kept);
+  to.setUint16(row + columns + column / 16, kept < -14 ? 1 << kept + 24 : kept + 15 << 10, true);
+  for (let i = 0; i < 32; i++) {
+    const number = Math.round(e2m1[nibble(from, at + 1, i)]! * rest);
+    to.setInt8(row + column + i, Math.max(-127, Math.min(127, number)));
+  }
+});
+
 /** Number i of 32 in the halves of sixteen bytes. */
 const nibble = (from: DataView, at: number, i: number): number =>
   from.getUint8(at + (i & 15)) >> (i >> 4) * 4 & 15;
@@ -171,6 +184,7 @@ export const repackings: Readonly<Record<string, Repacking>> = {
   Q5_0: q5_0,
   Q8_0: q8_0,
   IQ4_NL: iq4_NL,
+  MXFP4: mxfp4,
   Q4_K: q4_K,
   Q5_K: q5_K,
   Q6_K: q6_K,

@@ -1,81 +1,16 @@
-// `config.json` → ModelConfig, for every architecture that the decoder knows.
+// `config.json` → ModelConfig, for every family that there is.
 //
-// The architectures differ in a few flags and in the defaults of fields that a file may leave out; both are in the
-// table below, taken from the configuration classes of Hugging Face transformers. The file is untrusted: sizes are
-// bounded here, before anything is computed from them.
+// Families differ in flags and in the defaults of fields that a file may leave out: `../families/`. The file is
+// untrusted: sizes are bounded here, before anything is computed from them.
 
 import { z } from "zod";
+import { gelu, silu } from "../../../kernels/ops.ts";
 import type { ModelConfig, MoeConfig } from "../../model/config.ts";
 import { checked, field, misfit, ModelError, optional, shown } from "../../model/json.ts";
 import { type Packing, parsePacking } from "../packed.ts";
-import { parseRope, ropeFields } from "./rope.ts";
-
-/** What an architecture fixes, and what it assumes where the file is silent. */
-interface Architecture {
-  readonly modelType: string;
-  /** Biases on q, k, v: always, never, or as `attention_bias` says. */
-  readonly qkvBias: boolean | "attention_bias";
-  readonly outputBias: boolean | "attention_bias";
-  readonly hasMlpBias: boolean;
-  readonly qkNorm: boolean;
-  readonly experts: boolean;
-  readonly defaultHeadDim: number | null;
-  readonly defaultKvHeads: number | null;
-  /** "always": `sliding_window` holds whenever it is set; "opt-in": only with `use_sliding_window`. */
-  readonly window: "never" | "always" | "opt-in" | "opt-in late layers";
-  readonly defaultWindow: number | null;
-}
-
-const plain = {
-  qkvBias: false,
-  outputBias: false,
-  hasMlpBias: false,
-  qkNorm: false,
-  experts: false,
-  defaultHeadDim: null,
-  defaultKvHeads: null,
-  window: "never",
-  defaultWindow: null,
-} as const;
-
-const architectures: Readonly<Record<string, Architecture>> = {
-  LlamaForCausalLM: {
-    ...plain,
-    modelType: "llama",
-    qkvBias: "attention_bias",
-    outputBias: "attention_bias",
-    hasMlpBias: true,
-  },
-  MistralForCausalLM: {
-    ...plain,
-    modelType: "mistral",
-    defaultKvHeads: 8,
-    window: "always",
-    defaultWindow: 4096,
-  },
-  Qwen2ForCausalLM: { ...plain, modelType: "qwen2", qkvBias: true, window: "opt-in late layers" },
-  Qwen3ForCausalLM: {
-    ...plain,
-    modelType: "qwen3",
-    qkvBias: "attention_bias",
-    outputBias: "attention_bias",
-    qkNorm: true,
-    defaultHeadDim: 128,
-    window: "opt-in late layers",
-  },
-  Qwen3MoeForCausalLM: {
-    ...plain,
-    modelType: "qwen3_moe",
-    qkvBias: "attention_bias",
-    outputBias: "attention_bias",
-    qkNorm: true,
-    experts: true,
-    window: "opt-in",
-  },
-};
-
-/** Names of the architectures that can be run, as `config.json` spells them. */
-export const knownArchitectures: readonly string[] = Object.keys(architectures);
+import type { Family } from "../families/family.ts";
+import { familyOf, knownArchitectures } from "../families/mod.ts";
+import { parseRopes, ropeFields } from "./rope.ts";
 
 /** Bounds well above every published model, so that products of a few of them stay exact. */
 const most = { layers: 1024, heads: 4096, experts: 4096, expertsInAll: 1 << 17, positions: 1 << 24 };
@@ -92,6 +27,8 @@ const dtypes = { bfloat16: "bf16", float16: "f16", half: "f16", float32: "f32", 
 const kind = field.object({
   architectures: optional(field.list(z.unknown(), 16)),
   model_type: optional(field.string),
+  // The text part of a model that also sees.
+  text_config: optional(field.object({ model_type: optional(field.string) }).loose()),
   quantization_config: optional(field.object({
     quant_method: optional(field.string),
     weight_block_size: optional(
@@ -100,8 +37,12 @@ const kind = field.object({
   })),
 });
 
+const gates = { silu, swish: silu, gelu_pytorch_tanh: gelu } as const;
+const activation = z.enum(["silu", "swish", "gelu_pytorch_tanh"], { error: '"silu" or "gelu_pytorch_tanh"' });
+
 const schema = field.object({
-  hidden_act: optional(z.enum(["silu", "swish"], { error: '"silu"' })),
+  hidden_act: optional(activation),
+  hidden_activation: optional(activation),
   hidden_size: field.integer(1, 1 << 17),
   intermediate_size: inner,
   num_hidden_layers: field.integer(1, most.layers),
@@ -121,8 +62,11 @@ const schema = field.object({
 type File = z.infer<typeof schema>;
 
 const windowSchema = field.object({
+  // Every layer but each n-th has a window.
+  sliding_window_pattern: optional(field.integer(1, most.layers)),
+
   use_sliding_window: optional(field.boolean),
-  // A null window means none; only a missing one takes the default.
+  // A null window means none; only a missing one takes the family's.
   sliding_window: field.integer(1, most.positions).nullish(),
   max_window_layers: optional(field.integer(0, most.layers)),
   layer_types: optional(field.list(z.unknown(), most.layers)),
@@ -139,42 +83,54 @@ const moeSchema = field.object({
 });
 
 /**
- * Reads a parsed `config.json`. `path` names the file in errors.
+ * Reads a parsed `config.json`. `path` names the file in errors, `known` are the families that may be in it.
  * @throws ModelError naming file and field, or listing the known architectures
  */
-export function parseModelConfig(json: unknown, path: string): ModelConfig {
-  const { name, architecture, modelType } = readKind(json, path);
-  const file = checked(schema, json, path);
+export function parseModelConfig(json: unknown, path: string, known?: readonly Family[]): ModelConfig {
+  const { name, family, modelType, text } = readKind(json, path, known);
+  const whole = { ...family.defaults, ...text };
+  const file = checked(schema, whole, path);
   const { num_hidden_layers: numLayers, num_attention_heads: numHeads } = file;
-  const numKvHeads = file.num_key_value_heads ?? architecture.defaultKvHeads ?? numHeads;
+  const numKvHeads = file.num_key_value_heads ?? numHeads;
   if (numHeads % numKvHeads !== 0) {
     throw new ModelError(`${path}: ${numHeads} heads do not divide into ${numKvHeads} key/value heads`);
   }
-  const { rope, positions } = parseRope(file, path, file.max_position_embeddings ?? 2048);
-  const bias = (when: Architecture["qkvBias"]) =>
-    when === "attention_bias" ? file.attention_bias ?? false : when;
-  return {
+  const headDim = headSize(file, path);
+  const { positions, ...rotation } = parseRopes(file, path, headDim, file.max_position_embeddings ?? 2048);
+  const bias = (when: Family["qkvBias"]) => when === "attention_bias" ? file.attention_bias ?? false : when;
+  const parsed: ModelConfig = {
     architecture: name,
-    modelType: modelType ?? architecture.modelType,
+    modelType,
     vocabSize: file.vocab_size,
     hiddenSize: file.hidden_size,
     intermediateSize: file.intermediate_size,
     numLayers,
     numHeads,
     numKvHeads,
-    headDim: headSize(file, architecture, path),
+    headDim,
     rmsNormEpsilon: file.rms_norm_eps ?? 1e-6,
     maxPositions: Math.min(positions, most.positions),
     tieEmbeddings: file.tie_word_embeddings ?? false,
-    qkvBias: bias(architecture.qkvBias),
-    outputBias: bias(architecture.outputBias),
-    mlpBias: architecture.hasMlpBias && (file.mlp_bias ?? false),
-    qkNorm: architecture.qkNorm,
-    rope,
-    slidingWindow: slidingWindows(json, path, architecture, numLayers),
-    moe: architecture.experts ? parseMoe(json, path, numLayers) : null,
+    qkvBias: bias(family.qkvBias),
+    outputBias: bias(family.outputBias),
+    mlpBias: family.hasMlpBias && (file.mlp_bias ?? false),
+    norms: "before",
+    qkNorm: "none",
+    gate: gates[file.hidden_activation ?? file.hidden_act ?? "silu"],
+    embeddingMultiplier: 1,
+    residualMultiplier: 1,
+    attentionMultiplier: 1 / Math.sqrt(headDim),
+    logitsMultiplier: 1,
+    attentionSoftCap: null,
+    logitSoftCap: null,
+    attentionSinks: false,
+    ...rotation,
+    unrotatedLayers: [],
+    slidingWindow: slidingWindows(whole, path, family, numLayers),
+    moe: family.experts ? parseMoe(whole, path, numLayers) : null,
     dtype: dtypes[file.dtype ?? file.torch_dtype ?? "bfloat16"],
   };
+  return { ...parsed, ...family.flags(whole, path, parsed) };
 }
 
 /** Rows and columns that share a scale in an fp8 checkpoint. */
@@ -187,27 +143,35 @@ export function packingOf(json: unknown, path: string): Packing | null {
   return parsePacking((json as { quantization_config?: unknown }).quantization_config, path);
 }
 
-function readKind(json: unknown, path: string) {
-  const { architectures: listed, model_type: modelType, quantization_config } = checked(kind, json, path);
-  const byType = () => knownArchitectures.find((known) => architectures[known]!.modelType === modelType);
-  const name = listed?.[0] ?? byType() ?? modelType;
-  if (typeof name !== "string" || !Object.hasOwn(architectures, name)) {
+function readKind(json: unknown, path: string, known?: readonly Family[]) {
+  const { architectures: listed, model_type, quantization_config, text_config } = checked(kind, json, path);
+  const listedFirst = listed?.[0];
+  if (listedFirst !== undefined && typeof listedFirst !== "string") {
+    misfit(path, "architectures", "names", listed);
+  }
+  const family = familyOf(listedFirst, model_type, known);
+  const name = listedFirst ?? family?.architectures[0];
+  if (family === undefined || name === undefined) {
     throw new ModelError(
-      `${path}: unsupported architecture ${shown(name)}; known are ${knownArchitectures.join(", ")}`,
+      `${path}: unsupported architecture ${shown(name ?? model_type)}; known are ${
+        knownArchitectures.join(", ")
+      }`,
     );
   }
-  // fp8, AWQ and GPTQ are repacked while they load; other quantised formats cannot be read.
-  if (quantization_config && quantization_config.quant_method !== "fp8" && packingOf(json, path) === null) {
+  // fp8, mxfp4, AWQ and GPTQ are repacked while they load; other quantised formats cannot be read.
+  const expanded = ["fp8", "mxfp4"].includes(quantization_config?.quant_method ?? "");
+  if (quantization_config && !expanded && packingOf(json, path) === null) {
     const method = shown(quantization_config.quant_method);
     throw new ModelError(
       `${path}: quantisation ${method} is not supported; use the bf16, f16, f32, fp8, AWQ or GPTQ checkpoint`,
     );
   }
-  return { name, architecture: architectures[name]!, modelType };
+  const modelType = model_type ?? family.modelTypes[0];
+  return { name, family, modelType, text: text_config ?? json as Readonly<Record<string, unknown>> };
 }
 
-function headSize(file: File, { defaultHeadDim }: Architecture, path: string): number {
-  const headDim = file.head_dim ?? defaultHeadDim ?? Math.floor(file.hidden_size / file.num_attention_heads);
+function headSize(file: File, path: string): number {
+  const headDim = file.head_dim ?? Math.floor(file.hidden_size / file.num_attention_heads);
   if (headDim >= 8 && headDim <= 256 && headDim % 8 === 0) return headDim;
   throw new ModelError(`${path}: head size ${headDim} is not a multiple of 8 from 8 to 256`);
 }
@@ -216,14 +180,14 @@ function headSize(file: File, { defaultHeadDim }: Architecture, path: string): n
 function slidingWindows(
   json: unknown,
   path: string,
-  { window, defaultWindow }: Architecture,
+  { window }: Family,
   numLayers: number,
 ): (number | null)[] {
   const everything = new Array<number | null>(numLayers).fill(null);
   if (window === "never") return everything;
   const file = checked(windowSchema, json, path);
   if (window !== "always" && file.use_sliding_window !== true) return everything;
-  const size = file.sliding_window === undefined ? defaultWindow : file.sliding_window;
+  const size = file.sliding_window ?? null;
   if (size === null) return everything;
   const types = file.layer_types;
   if (types) {
@@ -234,6 +198,8 @@ function slidingWindows(
       return misfit(path, "layer_types", 'a list of "full_attention" and "sliding_attention"', types);
     });
   }
+  const pattern = file.sliding_window_pattern;
+  if (pattern) return everything.map((_, layer) => (layer + 1) % pattern === 0 ? null : size);
   const first = window === "opt-in late layers" ? file.max_window_layers ?? 28 : 0;
   return everything.map((_, layer) => layer >= first ? size : null);
 }
@@ -255,6 +221,7 @@ function parseMoe(json: unknown, path: string, numLayers: number): MoeConfig {
     expertsPerToken,
     intermediateSize: file.moe_intermediate_size ?? 768,
     renormalize: file.norm_topk_prob ?? false,
+    biases: false,
     denseLayers: layers.filter((layer) => (layer + 1) % step !== 0 || listed.includes(layer)),
   };
 }

@@ -1,9 +1,12 @@
 // A model's folder in the Hugging Face layout: `config.json`, `generation_config.json`, safetensors.
 
+import type { ModelConfig } from "../../model/config.ts";
 import type { Model } from "../../model/model.ts";
 import { ModelError } from "../../model/json.ts";
+import { familyOf } from "../families/mod.ts";
+import { turned } from "../families/tensors.ts";
 import { readJson } from "../json_file.ts";
-import { readTensorIndex } from "../tensor_index.ts";
+import { readTensorIndex, type TensorIndex } from "../tensor_index.ts";
 import { withPackedTensors } from "../packed.ts";
 import { fp8Block, packingOf, parseModelConfig } from "./config.ts";
 import { readEmbeddingConfig } from "./embedding.ts";
@@ -29,7 +32,15 @@ export async function openFolder(directory: string, dummy: boolean): Promise<Mod
   );
   const packing = packingOf(json, path);
   const stored = dummy ? null : await readTensorIndex(directory);
-  const tensors = stored === null || packing === null ? stored : withPackedTensors(stored, packing);
+  const unpacked = stored === null || packing === null ? stored : withPackedTensors(stored, packing);
+  const tensors = unpacked && plannedTensors(unpacked, config);
   const embedding = await readEmbeddingConfig(directory);
   return { directory, config, generation, embedding, tensors, packing, fp8Block: fp8Block(json, path) };
+}
+
+/** The stored tensors as those of the weight plan. */
+function plannedTensors(stored: TensorIndex, config: ModelConfig): TensorIndex {
+  const family = familyOf(config.architecture, undefined)!;
+  const planned = [...stored.values()].flatMap((tensor) => family.tensors(tensor, config, stored));
+  return new Map(planned.map((tensor) => [tensor.name, turned(tensor, config)]));
 }

@@ -11,7 +11,7 @@ import { Attention } from "../operations";
 import { cache2x16, cache2x8, cache4x8 } from "./cache_tile";
 import { slotOf } from "./pages";
 import { claim } from "./program";
-import { clear, exp4, lanePosition, max4, storeTransposed, sum4 } from "./vector";
+import { clear, exp4, lanePosition, max4, softCap, storeTransposed, sum4 } from "./vector";
 
 const blockKeys: usize = 64;
 /** In place of −∞, which would make NaN of (−∞) − (−∞). */
@@ -64,7 +64,7 @@ function attend(op: Attention, run: usize, kvHead: usize, scratch: usize): void 
         const position = first + min(r + i, rows - 1) / group;
         const from: i32 = window ? position - window + 1 - k0 : 0;
         const factor = softmax(
-          scores + i * blockKeys * 4, keyScales, valueScales, from, position - k0, maxima + (r + i) * 4,
+          op, scores + i * blockKeys * 4, keyScales, valueScales, from, position - k0, maxima + (r + i) * 4,
           totals + (r + i) * 4,
         );
         if (factor != 1) scaleRow(sums + (r + i) * bytes, bytes, factor);
@@ -73,7 +73,7 @@ function attend(op: Attention, run: usize, kvHead: usize, scratch: usize): void 
       addValues(weights, valueRuns, visible, op.pageShift, dim, width, sums + bytes * r);
     }
   }
-  writeRows(op, run, kvHead, rows, sums, totals);
+  writeRows(op, run, kvHead, rows, sums, maxima, totals);
 }
 
 /** Rows of a panel when `left` rows remain: 4 (three are filled up) or 2 (one is). */
@@ -184,25 +184,26 @@ function findScales(op: Attention, row: usize, kvHead: usize, k0: usize, keys: u
  * elsewhere. The row's maximum and total follow; its sums must be multiplied by what is returned.
  */
 function softmax(
-  scores: usize, keyScales: usize, valueScales: usize, from: i32, to: i32, maximumAt: usize, totalAt: usize,
+  op: Attention, scores: usize, keyScales: usize, valueScales: usize, from: i32, to: i32, maximumAt: usize, totalAt: usize,
 ): f32 {
   if (from <= 0 && to >= <i32> blockKeys - 1) {
-    return rowSoftmax<bool>(scores, keyScales, valueScales, from, to, maximumAt, totalAt);
+    return rowSoftmax<bool>(op, scores, keyScales, valueScales, from, to, maximumAt, totalAt);
   }
-  return rowSoftmax<i32>(scores, keyScales, valueScales, from, to, maximumAt, totalAt);
+  return rowSoftmax<i32>(op, scores, keyScales, valueScales, from, to, maximumAt, totalAt);
 }
 
 /** M = bool: the whole block is seen, nothing is masked. */
 function rowSoftmax<M>(
-  scores: usize, keyScales: usize, valueScales: usize, from: i32, to: i32, maximumAt: usize, totalAt: usize,
+  op: Attention, scores: usize, keyScales: usize, valueScales: usize, from: i32, to: i32, maximumAt: usize, totalAt: usize,
 ): f32 {
-  const whole = sizeof<M>() == 1;
+  const whole = sizeof<M>() == 1, cap = op.softCap;
   const end = whole ? blockKeys * 4 : <usize> max(0, min(<i32> blockKeys, (to + 4) & ~3)) * 4;
   const lo = i32x4.splat(from), hi = i32x4.splat(to), four = i32x4.splat(4);
   let index = i32x4(0, 1, 2, 3);
   let m = f32x4.splat(lowest);
   for (let i: usize = 0; i < end; i += 16) {
-    const s = f32x4.mul(v128.load(scores + i), v128.load(keyScales + i));
+    let s = f32x4.mul(v128.load(scores + i), v128.load(keyScales + i));
+    if (cap) s = softCap(s, cap);
     v128.store(scores + i, s);
     if (whole) {
       m = f32x4.pmax(m, s);
@@ -275,13 +276,20 @@ function addValues(
   store<usize>(end - 8, lastLines, 4);
 }
 
-/** sums / totals to the output. */
-function writeRows(op: Attention, run: usize, kvHead: usize, rows: usize, sums: usize, totals: usize): void {
+/** sums / totals to the output; a sink is a further part of the total. */
+function writeRows(
+  op: Attention, run: usize, kvHead: usize, rows: usize, sums: usize, maxima: usize, totals: usize,
+): void {
   const bytes = op.headDim * 4, group = op.heads / op.kvHeads;
   for (let r: usize = 0; r < rows; r++) {
     const token = load<usize>(run, 8) + r / group, head = kvHead * group + r % group;
     const y = op.output + op.outputStride * token + bytes * head;
-    const scale = f32x4.splat(1 / load<f32>(totals + r * 4)), from = sums + bytes * r;
+    let total = load<f32>(totals + r * 4);
+    if (op.sinks) {
+      const sink = load<f32>(op.sinks + head * 4) - load<f32>(maxima + r * 4);
+      total += f32x4.extract_lane(exp4(f32x4.splat(sink)), 0);
+    }
+    const scale = f32x4.splat(1 / total), from = sums + bytes * r;
     for (let i: usize = 0; i < bytes; i += 16) v128.store(y + i, f32x4.mul(v128.load(from + i), scale));
   }
 }

@@ -9,7 +9,7 @@
 import { packInput, panelBytes, product, productRoom } from "../formats";
 import { Epilogue, Product } from "../operations";
 import { claim } from "./program";
-import { clear, siluMul } from "./vector";
+import { clear, exp4, madd, softCap } from "./vector";
 
 /** Bytes before token `token` of packed inputs: each panel stands where its tokens would as float32. */
 @inline
@@ -43,7 +43,7 @@ export function linear(op: Product, thread: i32): void {
       packTokens(op, 0, op.tokens, packed);
     }
     for (const end = min(op.panels, p + op.claimPanels); p < end; p++) {
-      panelProduct(op, packed, op.tokens, op.weights, p, sums, room);
+      panelProduct(op, packed, op.tokens, op.weights, op.bias, p, sums, room);
       epilogue(op, p, sums, op.output, op.tokens);
     }
   }
@@ -51,26 +51,37 @@ export function linear(op: Product, thread: i32): void {
 
 /** sums[t, 0 … 31] = bias + Σ_k x[t, k] · W[panel · 32 + …, k] for packed x. */
 export function panelProduct(
-  op: Product, packed: usize, tokens: usize, weights: usize, panel: usize, sums: usize, room: usize,
+  op: Product, packed: usize, tokens: usize, weights: usize, bias: usize, panel: usize, sums: usize, room: usize,
 ): void {
-  const padded = (tokens & 3) == 3 ? tokens + 1 : tokens, bias = op.bias + panel * 128;
+  const padded = (tokens & 3) == 3 ? tokens + 1 : tokens, from = bias + panel * 128;
   for (let row = sums, end = sums + padded * 128; row < end; row += 128) {
-    if (op.bias) for (let i: usize = 0; i < 128; i += 16) v128.store(row + i, v128.load(bias + i));
+    if (bias) for (let i: usize = 0; i < 128; i += 16) v128.store(row + i, v128.load(from + i));
     else clear(row, 128);
   }
   product(op.format, packed, padded, op.columns, weights + panel * panelBytes(op.format, op.columns), sums, room);
 }
 
+/** gate(g, u), see `Gate` in `ops.ts`. */
+@inline
+function gateMul(op: Product, gate: v128, up: v128): v128 {
+  const limit = f32x4.splat(op.limit);
+  const g = f32x4.pmin(gate, limit), u = f32x4.pmax(f32x4.neg(limit), f32x4.pmin(up, limit));
+  const e = exp4(f32x4.neg(f32x4.mul(g, madd(f32x4.mul(g, g), f32x4.splat(op.beta), f32x4.splat(op.alpha)))));
+  return f32x4.mul(f32x4.div(g, f32x4.add(f32x4.splat(1), e)), f32x4.add(u, f32x4.splat(op.plus)));
+}
+
 /** Brings a panel's sums to `output`. */
 export function epilogue(op: Product, panel: usize, sums: usize, output: usize, tokens: usize): void {
-  const width: usize = op.epilogue == Epilogue.siluMul ? 16 : 32;
+  const width: usize = op.epilogue == Epilogue.gateMul ? 16 : 32;
   const first = panel * width, bytes = min(width, op.results - first) * 4, whole = bytes & ~15;
   for (let t: usize = 0; t < tokens; t++) {
     const row = sums + t * 128, y = output + op.outputStride * t + first * 4;
-    if (op.epilogue == Epilogue.siluMul) {
+    if (op.epilogue == Epilogue.gateMul) {
       for (let i: usize = 0; i < 64; i += 16) {
-        v128.store(row + i, siluMul(v128.load(row + i), v128.load(row + i, 64)));
+        v128.store(row + i, gateMul(op, v128.load(row + i), v128.load(row + i, 64)));
       }
+    } else if (op.epilogue == Epilogue.cap) {
+      for (let i: usize = 0; i < 128; i += 16) v128.store(row + i, softCap(v128.load(row + i), op.limit));
     } else if (op.epilogue == Epilogue.add) {
       for (let i: usize = 0; i < bytes; i += 4) store<f32>(row + i, load<f32>(row + i) + load<f32>(y + i));
     }

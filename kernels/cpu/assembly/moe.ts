@@ -86,8 +86,9 @@ export function expertLinear(op: Product, thread: i32): void {
   for (let u = claim(op, 1); u < units; u = claim(op, 1)) {
     const g = u / op.panels, panel = u % op.panels, group = op.groups + 4 + g * 12;
     const first = load<usize>(group, 4), slots = load<usize>(group, 8);
-    const weights = op.weights + load<usize>(group) * op.expertBytes;
-    panelProduct(op, packedGroup(op, first, g), slots, weights, panel, sums, room);
+    const expert = load<usize>(group), weights = op.weights + expert * op.expertBytes;
+    const bias = op.bias ? op.bias + expert * op.panels * 128 : 0;
+    panelProduct(op, packedGroup(op, first, g), slots, weights, bias, panel, sums, room);
     epilogue(op, panel, sums, op.output + op.outputStride * first, slots);
   }
 }

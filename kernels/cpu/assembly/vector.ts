@@ -81,11 +81,12 @@ export function lanePosition(index: usize): usize {
   return index < 4 ? 2 * index : 2 * index - 7;
 }
 
-/** silu(gate) · up, silu(v) = v / (1 + e^−v). */
+/** cap · tanh(x / cap), the tanh as 1 − 2 / (1 + e^2z). */
 @inline
-export function siluMul(gate: v128, up: v128): v128 {
-  const e = exp4(f32x4.neg(gate));
-  return f32x4.mul(f32x4.div(gate, f32x4.add(f32x4.splat(1), e)), up);
+export function softCap(x: v128, cap: f32): v128 {
+  const e = exp4(f32x4.mul(x, f32x4.splat(2 / cap)));
+  const t = f32x4.sub(f32x4.splat(1), f32x4.div(f32x4.splat(2), f32x4.add(f32x4.splat(1), e)));
+  return f32x4.mul(t, f32x4.splat(cap));
 }
 
 /** Writes the transpose of four row vectors: 16 numbers, column after column. */

@@ -24,6 +24,8 @@ export interface AttentionBuffers {
   readonly partials: bigint;
   /** Decode: zeros, {@link decodeCounters} words. */
   readonly counters: bigint;
+  /** A further score of each head, [numHeads]; 0n for none. */
+  readonly sinks?: bigint;
 }
 
 /** Fixed properties. */
@@ -44,7 +46,13 @@ export interface AttentionLayout {
   readonly window: number | null;
   /** Multiplies q · k. */
   readonly scale: number;
+  /** Cap of scores; 0 for none. */
+  readonly cap?: number;
 }
+
+/** Whether scores need kernels of their own. */
+const hasScores = ({ cap = 0 }: AttentionLayout, { sinks = 0n }: AttentionBuffers): boolean =>
+  cap > 0 || sinks !== 0n;
 
 /** Query heads of a decode workgroup. */
 const decodeHeads = 8;
@@ -54,9 +62,11 @@ export const mostDecodeSplits = 256;
 const outputTypes = { f32: 0, bf16: 1, f16: 2 } as const;
 
 function parameters(
-  { heads, output, pageSize, pagesPerRow, strides, window, scale }: AttentionLayout,
+  layout: AttentionLayout,
   buffers: AttentionBuffers,
 ) {
+  const { heads, output, pageSize, pagesPerRow, strides, window, scale, cap = 0 } = layout;
+  const scores = hasScores(layout, buffers);
   return packParameters(
     [
       buffers.plan,
@@ -66,6 +76,7 @@ function parameters(
       buffers.pageTable,
       buffers.output,
       buffers.partials,
+      ...(scores ? [buffers.sinks ?? 0n] : []),
       buffers.counters,
     ],
     [
@@ -81,7 +92,7 @@ function parameters(
       window ?? 0,
       outputTypes[output],
     ],
-    [scale],
+    scores ? [scale, cap] : [scale],
   );
 }
 
@@ -195,11 +206,12 @@ export function launchPrefill(
 ): KernelLaunch {
   const { heads: { numHeads, numKvHeads }, element } = layout;
   const { kind, kernel, rows, threads, sharedBytes } = tile;
+  const scores = hasScores(layout, buffers) ? "_scores" : "";
   const group = numHeads / numKvHeads;
   return {
     ...(kind === "wide"
-      ? { module: `prefill_wide_${element}`, programmatic: true }
-      : overlapping(`prefill_${element}`, capability)),
+      ? { module: `prefill_wide${scores}_${element}`, programmatic: true }
+      : overlapping(`prefill${scores}_${element}`, capability)),
     kernel,
     grid: [numKvHeads * divideUp(group, Math.min(group, rows)), tiles, 1],
     threads,

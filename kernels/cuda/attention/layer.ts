@@ -2,7 +2,7 @@
 // sequence see earlier ones, so norm, rotation and store come first, for all; then prompts go over the pages in tiles, other
 // queries one by one. Splits of long contexts are merged at the end.
 
-import type { AttentionArgs, HeadLayout, Norm } from "../../ops.ts";
+import type { AttentionArgs, HeadLayout, Norm, Vector } from "../../ops.ts";
 import type { AttentionCut } from "../../webgpu/plan/pack.ts";
 import { Float } from "../arguments.ts";
 import { divideUp, type Forward, scratch } from "../forward.ts";
@@ -120,12 +120,14 @@ function launchRope(forward: Forward, args: AttentionArgs, type: "f32" | "f16"):
   return query;
 }
 
+const sinksOf = (sinks: Vector | undefined) => (sinks as CudaVector | undefined)?.buffer.address ?? 0n;
+
 const weightOf = (norm: Norm | undefined) => norm ? (norm.weight as CudaVector).buffer.address : 0n;
 
 /** What the kernels on the matrix units take; `query` is f16. */
 function tensorAttention(
   { context: { state }, plan }: Forward,
-  { heads, layer, window, scale, output }: AttentionArgs,
+  { heads, layer, window, scale, softCap, sinks, output }: AttentionArgs,
   query: bigint,
 ) {
   const { numHeads, numKvHeads, headDim } = heads, { pageSize } = state.spec;
@@ -139,6 +141,7 @@ function tensorAttention(
     strides: { page: numKvHeads * pageSize * headDim, head: pageSize * headDim, slot: headDim },
     window,
     scale,
+    cap: softCap ?? 0,
   } as const;
   const buffers = {
     plan,
@@ -150,6 +153,7 @@ function tensorAttention(
     output: to.buffer.address,
     partials: 0n,
     counters: 0n,
+    sinks: sinksOf(sinks),
   };
   return { layout, buffers };
 }
@@ -177,6 +181,8 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
   const { context: { device, state }, shape, plan } = forward;
   const { heads, qNorm, kNorm, layer, scale, window } = args;
   const { numHeads, numKvHeads, headDim } = heads;
+  // Caps and sinks are in the kernels of single queries over the pages, and in those of prompts.
+  const [cap, sinks] = [args.softCap ?? 0, sinksOf(args.sinks)], scores = cap > 0 || sinks !== 0n;
   const qkv = args.qkv as CudaActivation,
     output = args.output as CudaActivation,
     rope = args.rope as CudaRope;
@@ -194,12 +200,12 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
   const lanes = [4, 8, 16, 32].find((n) => 8 * n >= headDim) as 4 | 8 | 16 | 32;
   const { multiprocessors } = device.properties;
   const block = headBlock(heads, shape.decodes, multiprocessors), blocks = headBlocks(heads, block);
-  if (shape.headBlock === tensorBlock) return launchTensorDecode(forward, args);
+  if (shape.headBlock === tensorBlock && !scores) return launchTensorDecode(forward, args);
   const grid = [shape.splits, blocks, shape.decodes] as const;
   const result = [partial, output.buffer.address, ElementType[output.type]];
   const [factor, span] = [new Float(scale * Math.LOG2E), window ?? 0];
   // A lane's eight elements of a head turn with eight others.
-  if (shape.decodeOnly && headDim % 16 === 0) {
+  if (shape.decodeOnly && headDim % 16 === 0 && !scores) {
     const all = ownThreads(blocks * shape.decodes * shape.splits, multiprocessors);
     const threads = block === 4 ? Math.min(all, 256) : all;
     device.launch(
@@ -238,6 +244,8 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
         ...sizes,
         factor,
         span,
+        new Float(cap),
+        sinks,
       ]);
     }
     if (tile !== null && shape.tiles > 0) {
@@ -251,7 +259,7 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
     [numHeads, shape.decodes],
     headDim <= 64 ? 64 : 128,
     0,
-    [plan, ...result, numHeads, headDim, span],
+    [plan, ...result, numHeads, headDim, span, sinks],
   );
 }
 

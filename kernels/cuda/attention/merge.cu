@@ -4,7 +4,7 @@
 #include "kernel.cuh"
 
 KERNEL __launch_bounds__(128) attention_merge(const u32* plan, const float* partial, void* output, int outputType,
-                                              int numHeads, int headDim, int window) {
+                                              int numHeads, int headDim, int window, const float* sinks) {
   letNextStart();
   waitForPrevious();
   const u32 query = blockIdx.y, h = blockIdx.x;
@@ -17,6 +17,7 @@ KERNEL __launch_bounds__(128) attention_merge(const u32* plan, const float* part
   float n = -1e30f, sum = 0;
   for (u32 s = 0; s < count; s++) n = fmaxf(n, from[s * (headDim + 2)]);
   for (u32 s = 0; s < count; s++) sum += from[s * (headDim + 2) + 1] * exp2f(from[s * (headDim + 2)] - n);
+  if (sinks) sum += exp2f(sinks[h] * 1.4426950408889634f - n);
   for (int e = threadIdx.x; e < headDim; e += blockDim.x) {
     float value = 0;
     for (u32 s = 0; s < count; s++) value += from[s * (headDim + 2) + 2 + e] * exp2f(from[s * (headDim + 2)] - n);

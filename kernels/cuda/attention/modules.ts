@@ -2,26 +2,30 @@
 
 import { type ModuleSpec, withOverlap } from "../gemm/launch.ts";
 
-/** Decode and prefill attention. */
+/** Decode and prefill attention; with "scores", also of models that cap them or have sinks. */
 export const attentionModules: readonly ModuleSpec[] = (["bf16", "f16"] as const).flatMap(
   (element): ModuleSpec[] => {
     const defines = { ELEMENT: element === "bf16" ? "Bf16" : "F16" };
-    const plain = (name: string) =>
+    const scores = { ...defines, SCORES: "1" };
+    const plain = (name: string, suffix = "", macros: Readonly<Record<string, string>> = defines) =>
       withOverlap({
-        name: `${name}_${element}`,
+        name: `${name}${suffix}_${element}`,
         source: `attention/${name}.cu`,
         architecture: "compute_80",
-        defines,
+        defines: macros,
       });
+    const wide = (suffix: string, macros: Readonly<Record<string, string>>): ModuleSpec => ({
+      name: `prefill_wide${suffix}_${element}`,
+      source: "attention/prefill_wide.cu",
+      architecture: "compute_90a",
+      defines: macros,
+    });
     return [
       ...plain("decode"),
       ...plain("prefill"),
-      {
-        name: `prefill_wide_${element}`,
-        source: "attention/prefill_wide.cu",
-        architecture: "compute_90a",
-        defines,
-      },
+      ...plain("prefill", "_scores", scores),
+      wide("", defines),
+      wide("_scores", scores),
     ];
   },
 );

@@ -17,6 +17,9 @@ struct Attention {
   const u32* pageTable;  // [rows, pagesPerRow]
   void* output;          // [T, numHeads · headDim]
   float* partials;       // decode: [query][head][split][headDim outputs, maximum, sum]
+#ifdef SCORES
+  const float* sinks;    // [numHeads], a further score of each head, or null
+#endif
   u32* counters;         // decode: a zero for each (query, kvHead, block of 8 heads), zeros again after
   int numHeads, numKvHeads, headDim;
   int queryStride;
@@ -25,7 +28,25 @@ struct Attention {
   int window;                              // keys that a query sees, 0 for all before it
   int outputType;
   float scale;  // of q · k
+#ifdef SCORES
+  float cap;    // of scores, 0 for none
+#endif
 };
+
+// What SCORES adds: caps and sinks, in modules of their own, so that other models' kernels stay as they are.
+#ifdef SCORES
+// A product q · k so that, times the scale, it is the capped score.
+__device__ __forceinline__ float cappedProduct(const Attention& p, float s) {
+  if (p.cap <= 0) return s;
+  // 2 / (1 + e^2z) is 1 - tanh z.
+  const float t = 1.0f - __fdividef(2.0f, 1.0f + exp2Fast(s * (p.scale * 2.8853900817779268f / p.cap)));
+  return t * (p.cap / p.scale);
+}
+// A head's sink as a part of the sum of weights relative to the greatest product.
+__device__ __forceinline__ float sinkWeight(const Attention& p, int head, float greatest) {
+  return p.sinks ? exp2Fast(p.sinks[head] * 1.4426950408889634f - greatest * p.scale * 1.4426950408889634f) : 0.0f;
+}
+#endif
 
 // Place of a key, in pieces of 8 numbers.
 __device__ __forceinline__ u32 slotOf(const Attention& p, u32 row, int position, int kvHead) {

@@ -10,6 +10,7 @@
 #include "kernel.cuh"
 
 const int THREADS = 128, WARPS = 4, BATCH = 4;
+const float LOG2E = 1.4426950408889634f;
 
 struct Attention {
   const u32* plan;
@@ -23,6 +24,8 @@ struct Attention {
   int outputType, numHeads, numKvHeads, headDim, pageShift, pagesPerRow;
   float scale;    // of q·k, with log2(e)
   int window;     // 0 is none
+  float cap;      // of scores, 0 for none
+  const float* sinks;  // [numHeads], a further score of each head, or null
 };
 
 template <int L, int G> DEVICE void decode(const Attention& p) {
@@ -93,6 +96,7 @@ template <int L, int G> DEVICE void decode(const Attention& p) {
       float n = m[h];
 #pragma unroll
       for (int i = 0; i < BATCH; i++) {
+        if (p.cap > 0) s[i][h] = softCap(s[i][h], p.cap * LOG2E);
         if (j + i >= end) s[i][h] = -3e38f;
         n = fmaxf(n, s[i][h]);
       }
@@ -149,6 +153,7 @@ template <int L, int G> DEVICE void decode(const Attention& p) {
       sum += meetingSum[w][h] * r, value += meetingOutput[w][h][e] * r;
     }
     if (single) {
+      if (p.sinks) sum += exp2f(p.sinks[head + h] * LOG2E - n);
       storeNumber(p.output, p.outputType, ((size_t)token * p.numHeads + head + h) * D + e, value / sum);
     } else {
       float* to = p.partial + (((size_t)query * p.numHeads + head + h) * splits + blockIdx.x) * (D + 2);
@@ -163,9 +168,10 @@ template <int L, int G> DEVICE void decode(const Attention& p) {
   KERNEL __launch_bounds__(THREADS) name(const u32* plan, const void* q, int qType, const u32* pageTable,            \
                                          const u16* keys, const u16* values, float* partial, void* output,          \
                                          int outputType, int numHeads, int numKvHeads, int headDim, int pageShift,  \
-                                         int pagesPerRow, float scale, int window) {                                \
+                                         int pagesPerRow, float scale, int window, float cap,                       \
+                                         const float* sinks) {                                \
     decode<LANES, G>({plan, q, qType, pageTable, keys, values, partial, output, outputType, numHeads, numKvHeads,    \
-                      headDim, pageShift, pagesPerRow, scale, window});                                              \
+                      headDim, pageShift, pagesPerRow, scale, window, cap, sinks});                                              \
   }
 ATTENTION(attention_h1, 1)
 ATTENTION(attention_h2, 2)

@@ -98,6 +98,12 @@ __device__ __forceinline__ void prefill(const Attention& p) {
     if (key + KEYS <= last) copyRows(keysAt, p.keys, which ^ 1);
     copiesCommit();
 
+#ifdef SCORES
+#pragma unroll
+    for (int j = 0; j < KEYS / 8; j++)
+#pragma unroll
+      for (int e = 0; e < 4; e++) s[j][e] = cappedProduct(p, s[j][e]);
+#endif
     if (key + KEYS - 1 > position || (p.window > 0 && key <= last - p.window)) {
 #pragma unroll
       for (int j = 0; j < KEYS / 8; j++)
@@ -145,7 +151,11 @@ __device__ __forceinline__ void prefill(const Attention& p) {
   for (int h = 0; h < 2; h++) {
     const int r = r0 + 8 * h;
     if (r >= rows) continue;
+#ifdef SCORES
+    const float over = 1 / ((h ? sum1 : sum0) + sinkWeight(p, head + r % heads, h ? max1 : max0));
+#else
     const float over = 1 / (h ? sum1 : sum0);
+#endif
     const size_t at = ((size_t)(token + r / heads) * p.numHeads + head + r % heads) * p.headDim;
 #pragma unroll
     for (int d = 0; d < D / 8; d++)

@@ -106,6 +106,10 @@ __device__ __forceinline__ void prefillWide(const Attention& p) {
     auto softmax = [&](int key) {
 #pragma unroll
       for (int i = 0; i < KEYS / 2; i++) asm volatile("" : "+f"(s[i])::"memory");
+#ifdef SCORES
+#pragma unroll
+      for (int i = 0; i < KEYS / 2; i++) s[i] = cappedProduct(p, s[i]);
+#endif
       if (key + KEYS - 1 > position || (p.window > 0 && key <= last - p.window)) {
 #pragma unroll
         for (int j = 0; j < KEYS / 8; j++)
@@ -193,7 +197,11 @@ __device__ __forceinline__ void prefillWide(const Attention& p) {
     for (int h = 0; h < 2; h++) {
       const int r = r0 + 8 * h;
       if (r >= rows) continue;
+#ifdef SCORES
+      const float over = 1 / ((h ? sum1 : sum0) + sinkWeight(p, head + r % heads, h ? max1 : max0));
+#else
       const float over = 1 / (h ? sum1 : sum0);
+#endif
       const size_t at = ((size_t)(token + r / heads) * p.numHeads + head + r % heads) * p.headDim;
 #pragma unroll
       for (int d = 0; d < D / 8; d++)

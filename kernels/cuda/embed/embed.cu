@@ -13,10 +13,10 @@ KERNEL scatter(const u32* plan, u32* pageTable, u32* tokenPool) {
   (i < pages ? pageTable : tokenPool)[at] = value;
 }
 
-// output[t] = table[token_pool[row(t)][position(t)] - firstId], zeros where that is not one of its rows. A block per
+// output[t] = scale · table[token_pool[row(t)][position(t)] - firstId], zeros where that is not one of its rows. A block per
 // token.
 KERNEL embed(const u32* plan, const u8* table, int type, const u32* tokenPool, void* output, int outputType, int columns,
-             int rows, int firstId, int contextLength) {
+             int rows, int firstId, int contextLength, float scale) {
   letNextStart();
   waitForPrevious();
   const u32 t = blockIdx.x;
@@ -29,7 +29,7 @@ KERNEL embed(const u32* plan, const u8* table, int type, const u32* tokenPool, v
     float w[8];
     weights8Of(type, row, columns, k, w);
 #pragma unroll
-    for (int i = 0; i < 8; i++) storeNumber(output, outputType, (size_t)t * columns + k + i, own ? w[i] : 0.0f);
+    for (int i = 0; i < 8; i++) storeNumber(output, outputType, (size_t)t * columns + k + i, own ? w[i] * scale : 0.0f);
   }
 }
 

@@ -15,6 +15,7 @@ import {
   paddedRows,
 } from "../memory.ts";
 import type { ModuleName } from "../modules.ts";
+import { isOwnGate, launchGate } from "./gate.ts";
 import { Epilogue, inputType, type Product, usesMatrixUnits } from "./product.ts";
 import { launchTiled } from "./tiled.ts";
 import { planQuantized, type QuantizedPlan, quantizedRows, quantizedTypes, suits } from "./quantized.ts";
@@ -48,7 +49,13 @@ const mostWarps = 8;
 
 /** output = epilogue(norm(input) · weightᵀ + bias) */
 export function launchLinear(forward: Forward, product: Product): void {
-  const { context: { halfFrom, device: { properties: { capability } } } } = forward;
+  const { context: { halfFrom, scratch: buffers, device: { properties: { capability } } } } = forward;
+  if (product.epilogue === "gate-mul" && isOwnGate(product.gate)) {
+    const { gate, output, rows } = product, width = product.weight.spec.rows / 2;
+    const buffer = buffers.get("ungated", 4 * rows * 2 * width);
+    launchLinear(forward, { ...product, output: { type: "f32", buffer }, epilogue: "store" });
+    return launchGate(forward, gate, buffer.address, output, { rows, width });
+  }
   const { weight, norm, input, rows } = product;
   if (product.exact || !usesMatrixUnits(weight, halfFrom)) return launchPlain(forward, product);
   const type = inputType(weight), { dtype } = weight.spec;
@@ -103,7 +110,7 @@ function launchPlain(forward: Forward, product: Product): void {
   const { input, norm, weight, bias, output, epilogue, rows } = product;
   const { device } = forward.context;
   const { columns } = weight.spec;
-  const features = epilogue === "silu-mul" ? weight.spec.rows / 2 : weight.spec.rows;
+  const features = epilogue === "gate-mul" ? weight.spec.rows / 2 : weight.spec.rows;
   const x = input.type === "f32"
     ? input.buffer.address
     : prepare(forward, input, null, "f32", rows, columns, "wide");
@@ -159,7 +166,7 @@ export function launchSkinny(
   if (few !== null) return launchFew(forward, few, product, x, norm, experts);
   const { device } = forward.context;
   const { columns } = weight.spec;
-  const paired = epilogue === "silu-mul";
+  const paired = epilogue === "gate-mul";
   const features = paired ? weight.spec.rows / 2 : weight.spec.rows;
   const tile = experts !== null || rows <= 16 ? 16 : rows <= 32 ? 32 : 64;
   const warps = Math.max(1, Math.min(mostWarps, Math.floor(divideUp(columns, 32) / 4)));
@@ -200,7 +207,7 @@ function fewArguments(
   experts: ExpertTiles | null,
 ): Argument[] {
   const { weight, bias, output, epilogue, rows } = product;
-  const features = epilogue === "silu-mul" ? weight.spec.rows / 2 : weight.spec.rows;
+  const features = epilogue === "gate-mul" ? weight.spec.rows / 2 : weight.spec.rows;
   return [
     x,
     normWeight(norm),
@@ -242,7 +249,7 @@ function planFew(
   norm: Norm | null,
   experts: ExpertTiles | null,
 ): QuantizedPlan | null {
-  const dtype = quantizedTypes.find((type) => type === spec.dtype), paired = epilogue === "silu-mul";
+  const dtype = quantizedTypes.find((type) => type === spec.dtype), paired = epilogue === "gate-mul";
   if (dtype === undefined || rows > mostFewRows(spec) || !suits(dtype, spec.columns)) return null;
   return planQuantized(
     {

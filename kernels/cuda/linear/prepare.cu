@@ -1,4 +1,5 @@
-// The input of a product, normalised if there is a norm, in the type that the product takes.
+// What stands between products: the input of one, normalised if there is a norm, in the type that it takes; norms by
+// themselves; gates other than SiLU, which products do on the way; caps of logits.
 
 #include "kernel.cuh"
 
@@ -50,4 +51,76 @@ KERNEL convert(const void* from, int fromType, void* to, int toType, u32 count) 
   waitForPrevious();
   for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x)
     storeNumber(to, toType, i, loadNumber(from, fromType, i));
+}
+
+// Numbers first … first + count − 1 of rows: normalised, stored or added; with `sums`, sums[t · sumsWidth] is the sum of
+// the squares of `total` numbers, of which these are a part. A block per row.
+KERNEL __launch_bounds__(256) norm_columns(const u32* plan, const void* x, int xType, int xWidth, const float* weight,
+                                   float epsilon, void* y, int yType, int yWidth, int first, int count, int add,
+                                   const float* sums, int sumsWidth, int total) {
+  letNextStart();
+  waitForPrevious();
+  __shared__ float parts[32];
+  const u32 t = blockIdx.x;
+  if (t >= plan[TOKENS]) return;
+  const size_t from = (size_t)t * xWidth + first, to = (size_t)t * yWidth + first;
+  float squares = 0;
+  if (!sums)
+    for (int k = threadIdx.x; k < count; k += blockDim.x) {
+      const float v = loadNumber(x, xType, from + k);
+      squares += v * v;
+    }
+  const float mean = sums ? sums[(size_t)t * sumsWidth] / total : blockSum(squares, parts) / count;
+  const float scale = rsqrtf(mean + epsilon);
+  for (int k = threadIdx.x; k < count; k += blockDim.x) {
+    const float v = loadNumber(x, xType, from + k) * scale * weight[k];
+    storeNumber(y, yType, to + k, add ? loadNumber(y, yType, to + k) + v : v);
+  }
+}
+
+// y[t · yWidth + column] = the sum of squares of numbers first … first + count − 1 of row t. A block per row.
+KERNEL __launch_bounds__(256) squares(const u32* plan, const void* x, int xType, int xWidth, int first, int count,
+                                      float* y, int yWidth, int column) {
+  letNextStart();
+  waitForPrevious();
+  __shared__ float parts[32];
+  const u32 t = blockIdx.x;
+  if (t >= plan[TOKENS]) return;
+  float sum = 0;
+  for (int k = threadIdx.x; k < count; k += blockDim.x) {
+    const float v = loadNumber(x, xType, (size_t)t * xWidth + first + k);
+    sum += v * v;
+  }
+  sum = blockSum(sum, parts);
+  if (threadIdx.x == 0) y[(size_t)t * yWidth + column] = sum;
+}
+
+// y[r, n] = gate(x[r, n], x[r, width + n]). With `routes`, row r is of pair order[r] (r without an order), to whose
+// expert's rows of `bias`, [experts, 2 width], it belongs. Grid: (width / 256, rows).
+KERNEL __launch_bounds__(256) gate(const float* x, void* y, int yType, int width, int yWidth, const float* bias,
+                                   const u32* routes, const u32* order, float alpha, float beta, float limit,
+                                   float plus) {
+  letNextStart();
+  waitForPrevious();
+  const int n = blockIdx.x * 256 + threadIdx.x;
+  const size_t r = blockIdx.y;
+  if (n >= width) return;
+  float g = x[r * 2 * width + n], u = x[r * 2 * width + width + n];
+  if (bias) {
+    // A surplus token's pair has no expert, and no place in the order.
+    const u32 pair = order ? order[r] : r;
+    const u32 expert = pair < gridDim.y ? routes[2 * pair] : 0xffffffffu;
+    if (expert == 0xffffffffu) return;
+    bias += (size_t)expert * 2 * width;
+    g += bias[n], u += bias[width + n];
+  }
+  storeNumber(y, yType, r * yWidth + n, gateMul({alpha, beta, limit, plus}, g, u));
+}
+
+// Rows of logits, capped.
+KERNEL cap_logits(float* logits, u32 count, float most) {
+  letNextStart();
+  waitForPrevious();
+  for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x)
+    logits[i] = softCap(logits[i], most);
 }

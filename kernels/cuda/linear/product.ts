@@ -1,10 +1,10 @@
 // What a matrix product is, for whoever chooses its kernel.
 
-import type { Norm } from "../../ops.ts";
+import type { Gate, Norm } from "../../ops.ts";
 import type { CudaActivation, CudaMatrix, CudaVector } from "../memory.ts";
 
 /** The kernels' numbers of what happens behind a product. */
-export const Epilogue = { store: 0, add: 1, "silu-mul": 2 } as const;
+export const Epilogue = { store: 0, add: 1, "gate-mul": 2 } as const;
 
 /** A product over `rows` rows. */
 export interface Product {
@@ -16,10 +16,12 @@ export interface Product {
   readonly weight: CudaMatrix;
   /** [rows] */
   readonly bias: CudaVector | null;
-  /** [rows, rows of the weight], or half as wide for "silu-mul". */
+  /** [rows, rows of the weight], or half as wide for "gate-mul". */
   readonly output: Pick<CudaActivation, "type" | "buffer">;
   /** As in `LinearArgs`. */
   readonly epilogue: keyof typeof Epilogue;
+  /** For "gate-mul"; SiLU where absent. */
+  readonly gate?: Gate | undefined;
   /** How many. */
   readonly rows: number;
   /** From one row of the output to the next; that of a row's features where nothing is said. */

@@ -13,9 +13,9 @@ export function launchTiled(forward: Forward, product: Product, x: bigint): void
   const { weight, bias, output, epilogue, rows } = product;
   const { columns } = weight.spec, { capability, multiprocessors } = device.properties;
   const gpu = { capability, multiprocessors }, element = inputType(weight);
-  const features = epilogue === "silu-mul" ? weight.spec.rows / 2 : weight.spec.rows;
+  const features = epilogue === "gate-mul" ? weight.spec.rows / 2 : weight.spec.rows;
   const stride = product.stride ?? features;
-  const mode = epilogue === "silu-mul"
+  const mode = epilogue === "gate-mul"
     ? "silu-mul"
     : epilogue === "add"
     ? "add-f32"

@@ -77,10 +77,11 @@ KERNEL __launch_bounds__(1024) expert_tiles(const u32* routes, u32* order, u32* 
     if (routes[2 * p] < experts) order[atomicAdd(&starts[routes[2 * p]], 1u)] = p;
 }
 
-// output[t] = or += the sum of weight · result over the token's experts, in the order of the router's choice.
+// output[t] = or += the sum of weight · (result + the expert's bias) over the token's experts, in the order of the
+// router's choice.
 // Grid: (columns / 256, tokens).
-KERNEL __launch_bounds__(256) combine(const u32* plan, const u32* routes, const float* results, float* output,
-                                      int columns, int k, int epilogue) {
+KERNEL __launch_bounds__(256) combine(const u32* plan, const u32* routes, const float* results, const float* bias,
+                                      float* output, int columns, int k, int epilogue) {
   letNextStart();
   waitForPrevious();
   const u32 t = blockIdx.y;
@@ -89,7 +90,9 @@ KERNEL __launch_bounds__(256) combine(const u32* plan, const u32* routes, const 
   float sum = 0;
   for (int i = 0; i < k; i++) {
     const size_t pair = (size_t)t * k + i;
-    sum += __uint_as_float(routes[2 * pair + 1]) * results[pair * columns + n];
+    float result = results[pair * columns + n];
+    if (bias) result += bias[(size_t)routes[2 * pair] * columns + n];
+    sum += __uint_as_float(routes[2 * pair + 1]) * result;
   }
   float* to = output + (size_t)t * columns + n;
   *to = epilogue == ADD ? *to + sum : sum;

@@ -2,10 +2,12 @@
 // pair in float32; large ones in tiles of up to sixteen tokens that share an expert, so that its weights are read once
 // for all of them.
 
-import type { MoeArgs } from "../../ops.ts";
+import { type MoeArgs, silu, type Vector } from "../../ops.ts";
 import { Float } from "../arguments.ts";
+import type { DeviceBuffer } from "../device.ts";
 import { divideUp, type Forward, scratch } from "../forward.ts";
 import { launchProduct, planProduct } from "../gemm/product.ts";
+import { isOwnGate, launchGate } from "../linear/gate.ts";
 import { hasFewRows, launchLinear, launchSkinny, prepare } from "../linear/linear.ts";
 import { Epilogue, inputType, usesMatrixUnits } from "../linear/product.ts";
 import { type CudaActivation, type CudaMatrix, type CudaVector, ElementType } from "../memory.ts";
@@ -32,7 +34,7 @@ export function launchMoe(forward: Forward, args: MoeArgs): void {
     input,
     norm: args.norm,
     weight: router,
-    bias: null,
+    bias: (args.routerBias ?? null) as CudaVector | null,
     output: { type: "f32", buffer: logits },
     epilogue: "store",
     rows: tokens,
@@ -53,6 +55,7 @@ export function launchMoe(forward: Forward, args: MoeArgs): void {
       plan,
       routes,
       results.address,
+      addressOf(args.downBias),
       output.buffer.address,
       columns,
       k,
@@ -77,20 +80,22 @@ export function launchMoe(forward: Forward, args: MoeArgs): void {
     ]);
     const x = prepare(forward, input, args.norm, type, tokens, columns, "prepared");
     const gated = buffers.get("expertGated", 2 * pairs * inner);
+    const ungated = separateGate(forward, args, pairs);
     const grouped = (perToken: number) => ({ tiles, order, most, perToken });
     launchSkinny(
       forward,
       {
         weight: gateUp,
         bias: null,
-        output: { type, buffer: gated },
-        epilogue: "silu-mul",
+        output: ungated === null ? { type, buffer: gated } : { type: "f32", buffer: ungated },
+        epilogue: ungated === null ? "gate-mul" : "store",
         rows: tileRows,
       },
       x,
       null,
       grouped(k),
     );
+    if (ungated !== null) gateRows(forward, args, ungated, { type, buffer: gated }, routes, 0n);
     launchSkinny(
       forward,
       {
@@ -135,10 +140,42 @@ export function launchMoe(forward: Forward, args: MoeArgs): void {
         perToken,
       ]);
     const norm = (args.norm.weight as CudaVector).buffer.address;
-    pairwise(gateUp, x, norm, gated.address, inner, Epilogue["silu-mul"], k);
+    const ungated = separateGate(forward, args, pairs);
+    if (ungated === null) {
+      pairwise(gateUp, x, norm, gated.address, inner, Epilogue["gate-mul"], k);
+    } else {
+      pairwise(gateUp, x, norm, ungated.address, 2 * inner, Epilogue.store, k);
+      gateRows(forward, args, ungated, { type: "f32", buffer: gated }, routes, 0n);
+    }
     pairwise(down, gated.address, 0n, results.address, columns, Epilogue.store, 1);
   }
   combine();
+}
+
+const addressOf = (vector: Vector | null | undefined) =>
+  (vector as CudaVector | null | undefined)?.buffer.address ?? 0n;
+
+/** Where gate and up numbers go if products cannot gate them: with biases, or another gate than SiLU. */
+function separateGate(forward: Forward, args: MoeArgs, pairs: number): DeviceBuffer | null {
+  if (args.gateUpBias == null && !isOwnGate(args.gate)) return null;
+  return forward.context.scratch.get("ungated", 4 * pairs * args.gateUp.spec.rows);
+}
+
+/** Gates the rows of all pairs, which stand in `order`, or as they are numbered. */
+function gateRows(
+  forward: Forward,
+  { gate = silu, gateUp, gateUpBias, expertsPerToken }: MoeArgs,
+  from: DeviceBuffer,
+  to: Pick<CudaActivation, "type" | "buffer">,
+  routes: bigint,
+  order: bigint,
+): void {
+  const rows = forward.shape.tokens * expertsPerToken, width = gateUp.spec.rows / 2;
+  launchGate(forward, gate, from.address, to, {
+    rows,
+    width,
+    experts: { bias: addressOf(gateUpBias), routes, order },
+  });
 }
 
 /** Products in the tiles of prompts: results of the first in the order of the experts, of the second by pair. */
@@ -149,11 +186,11 @@ function launchManyPairs(
   results: bigint,
   experts: number,
 ): void {
-  const { context: { device }, shape: { tokens } } = forward;
+  const { context: { device, scratch: buffers }, shape: { tokens } } = forward;
   const [gateUp, down] = [args.gateUp as CudaMatrix, args.down as CudaMatrix];
   const k = args.expertsPerToken, pairs = tokens * k, inner = down.spec.columns, { columns } = gateUp.spec;
   const { capability, multiprocessors } = device.properties, gpu = { capability, multiprocessors };
-  const element = inputType(gateUp);
+  const element = inputType(gateUp), ungated = separateGate(forward, args, pairs);
   const plans = [
     planProduct({
       tokens: pairs,
@@ -161,7 +198,7 @@ function launchManyPairs(
       columns,
       dtype: gateUp.spec.dtype,
       element,
-      mode: "silu-mul",
+      mode: ungated === null ? "silu-mul" : "store-f32",
       experts: { count: experts, gather: true },
     }, gpu),
     planProduct({
@@ -183,20 +220,21 @@ function launchManyPairs(
     return list;
   }) as [bigint, bigint];
   const x = prepare(forward, args.input as CudaActivation, args.norm, element, tokens, columns, "prepared");
-  const gated = scratch(forward, "expertGated", 2 * pairs * inner);
+  const gated = buffers.get("expertGated", 2 * pairs * inner);
   const rest = { bias: null, rowScale: null, partials: 0n, counters: 0n };
   device.start(launchProduct(plans[0], gpu, {
     ...rest,
     weight: gateUp.buffer.address,
     input: x,
-    output: gated,
-    outputStride: inner,
+    output: (ungated ?? gated).address,
+    outputStride: ungated === null ? inner : 2 * inner,
     experts: { tiles: first, order, perToken: k, scatter: false, inputRows: tokens },
   }));
+  if (ungated !== null) gateRows(forward, args, ungated, { type: element, buffer: gated }, routes, order);
   device.start(launchProduct(plans[1], gpu, {
     ...rest,
     weight: down.buffer.address,
-    input: gated,
+    input: gated.address,
     output: results,
     outputStride: down.spec.rows,
     experts: { tiles: second, order, perToken: 0, scatter: true, inputRows: pairs },

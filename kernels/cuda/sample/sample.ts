@@ -4,6 +4,7 @@
 import type { Collective, SampleArgs } from "../../ops.ts";
 import { gatherBest, gatherRows } from "../../vocabulary.ts";
 import type { SampleGroup } from "../../webgpu/plan/pack_sampling.ts";
+import { Float } from "../arguments.ts";
 import type { DeviceBuffer } from "../device.ts";
 import { divideUp, type Forward, scratch } from "../forward.ts";
 import { launchLinear, prepare } from "../linear/linear.ts";
@@ -77,6 +78,12 @@ function launchHead(forward: Forward, group: SampleGroup, plan: bigint, args: Sa
     rows: group.count,
     stride,
   });
+  if (args.softCap != null) {
+    const { device } = forward.context, count = group.count * stride;
+    const grid = [Math.min(1024, divideUp(count, 256)), 1] as const;
+    const words = [buffer.address, count, new Float(args.softCap)];
+    device.launch(device.kernel("prepare", "cap_logits"), grid, 256, 0, words);
+  }
   return { buffer, vocabSize, stride };
 }
 

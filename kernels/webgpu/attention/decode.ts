@@ -16,7 +16,14 @@ import { divideUp, float, load, range, wgsl } from "../shader/wgsl.ts";
 import { cacheElement, slotFunction, vecHalf } from "./cache.ts";
 import { ownToken } from "./own_token.ts";
 import { rotationBuffers } from "./rotation.ts";
-import { type AttentionRole, type AttentionShape, firstKey, type HeadNorms } from "./shape.ts";
+import {
+  type AttentionRole,
+  type AttentionShape,
+  capScore,
+  firstKey,
+  type HeadNorms,
+  scoreKey,
+} from "./shape.ts";
 import { addSubgroups } from "./subgroups.ts";
 import { type DecodeLayout, headBlocks, sharedBytes, tune, type Tuning } from "./tuning.ts";
 
@@ -39,10 +46,11 @@ export function decodeAttention(
     key: `attention-decode${own === null ? "" : `-own ${own.qNorm} ${own.kNorm}`} ` +
       `${heads.numHeads}/${heads.numKvHeads}x${heads.headDim} ` +
       `${tuning.threads} ${tuning.headBlock} ${tuning.batch} ${cache.key} ` +
-      `${shape.scale} ${shape.window} ${shape.qkv} ${shape.output}`,
+      `${scoreKey(shape)} ${shape.qkv} ${shape.output}`,
     buffers: {
       qkv: read(`vec4<${shape.qkv}>`),
       ...(own === null ? {} : rotationBuffers(own)),
+      sinks: shape.sinks && read("f32"),
       pageTable: read("u32"),
       keys: pages,
       values: pages,
@@ -152,6 +160,7 @@ ${plainMain(threads)} {
       J.map((i) => H.map((h) => `s${i}_${h} += subgroupShuffleXor(s${i}_${h}, ${1 << step}u);`))
     )
   }
+    ${J.map((i) => H.map((h) => capScore(shape, `s${i}_${h}`)))}
     ${J.slice(1).map((i) => wgsl`if (j + ${i}u >= end) { ${H.map((h) => `s${i}_${h} = -3e38;`)} }`)}
     ${
     H.map((h) =>

@@ -8,7 +8,7 @@ import { contentAt, Word } from "../plan/words.ts";
 import { type DeviceCaps, kernel, type KernelCall, read, write } from "../shader/kernel.ts";
 import { laneArguments, laneMain, workgroupReduction } from "../shader/reduce.ts";
 import { store } from "../shader/wgsl.ts";
-import { type AttentionRole, type AttentionShape, firstKey, partialWords } from "./shape.ts";
+import { type AttentionRole, type AttentionShape, firstKey, partialWords, withSink } from "./shape.ts";
 
 /** Most splits of a sequence. */
 export const mostSplits = 256;
@@ -23,8 +23,8 @@ export function mergeSplits(
   const threads = caps.software ? 32 : Math.max(64, headDim);
   const words = partialWords(headDim);
   return kernel({
-    key: `attention-merge ${numHeads}x${headDim} ${window} ${shape.output}`,
-    buffers: { partials: read("f32"), output: write(shape.output) },
+    key: `attention-merge ${numHeads}x${headDim} ${window} ${shape.output}${shape.sinks ? " sinks" : ""}`,
+    buffers: { partials: read("f32"), sinks: shape.sinks && read("f32"), output: write(shape.output) },
     workgroups: [numHeads, queries, 1],
     code: () =>
       `${workgroupReduction("largest", "max", threads, caps)}
@@ -51,7 +51,8 @@ ${laneMain(threads)} {
     factors[s] = factor;
     part += partials[at + 1u] * factor;
   }
-  let sum = total(part, ${laneArguments});
+  let splitSum = total(part, ${laneArguments});
+  let sum = ${withSink(shape, "splitSum", "maximum", "group.x")};
   workgroupBarrier();
   for (var d = thread; d < ${headDim}u; d += ${threads}u) {
     var value = 0.0;

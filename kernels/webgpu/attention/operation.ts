@@ -12,14 +12,18 @@ import { partialWords } from "./shape.ts";
 
 /** Norms and rotation of q and k, store of k and v, attention, and the merge of its splits. */
 export function recordAttention(forward: Forward, args: AttentionArgs): void {
-  const { heads, qNorm, kNorm, layer, scale, window } = args;
+  const { heads, qNorm, kNorm, layer, scale, window, softCap = null } = args;
   const { context: { state, gpu: { caps } }, shape } = forward;
   const { tokens, decodes, decodeOnly, splits, tiles } = shape;
   const from = args.qkv as DeviceActivation, to = args.output as DeviceActivation;
   const { cosine, sine } = args.rope as DeviceRope;
   const weight = (norm: Norm | undefined) => norm ? (norm.weight as DeviceVector).buffer : null;
   const norms = { qNorm: qNorm?.epsilon ?? null, kNorm: kNorm?.epsilon ?? null };
-  const fixed = { heads, cache: state.cache, scale, window, qkv: from.element, output: to.element };
+  const sinks = args.sinks as DeviceVector | undefined;
+  const fixed = {
+    ...{ heads, cache: state.cache, scale, window, softCap, sinks: sinks !== undefined },
+    ...{ qkv: from.element, output: to.element },
+  };
   const words = decodes * heads.numHeads * splits * partialWords(heads.headDim);
   const buffers = {
     qkv: from.buffer,
@@ -27,6 +31,7 @@ export function recordAttention(forward: Forward, args: AttentionArgs): void {
     sine,
     qNorm: weight(qNorm),
     kNorm: weight(kNorm),
+    sinks: sinks?.buffer ?? null,
     pageTable: state.pageTable,
     keys: state.keys[layer]!,
     values: state.values[layer]!,

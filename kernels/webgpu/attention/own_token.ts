@@ -10,7 +10,7 @@
 import { divideUp, range, wgsl } from "../shader/wgsl.ts";
 import { vecHalf } from "./cache.ts";
 import { declareHead, guarded, loadHead, packQuad, rotateHead } from "./rotation.ts";
-import type { AttentionShape, HeadNorms } from "./shape.ts";
+import { type AttentionShape, capScore, type HeadNorms } from "./shape.ts";
 import type { Tuning } from "./tuning.ts";
 
 /** Pieces of WGSL for `decode.ts`, in the order in which they stand there. */
@@ -101,6 +101,7 @@ ${
       H.flatMap((h) => [
         `    m${h} = ${C.map((c) => `dot(q${h}_${c}a, k${c}a) + dot(q${h}_${c}b, k${c}b)`).join(" + ")};`,
         ...range(Math.log2(lanes)).map((step) => `    m${h} += subgroupShuffleXor(m${h}, ${1 << step}u);`),
+        capScore(shape, `m${h}`),
         `    l${h} = 1.0;`,
         ...C.flatMap((c) => sides.map(([side]) => `    o${h}_${c}${side} = v${c}${side};`)),
       ])

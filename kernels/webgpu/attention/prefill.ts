@@ -15,7 +15,7 @@ import { plainMain } from "../shader/reduce.ts";
 import { divideUp, float, load, range, store, wgsl, xyzw } from "../shader/wgsl.ts";
 import { cacheElement, slotFunction, vecHalf } from "./cache.ts";
 import { halfCode, halfElements, halfTile } from "./prefill_half.ts";
-import { type AttentionRole, type AttentionShape, firstKey, tileEntry } from "./shape.ts";
+import { type AttentionRole, type AttentionShape, firstKey, scoreKey, tileEntry, withSink } from "./shape.ts";
 import { onlineSoftmax, strided, sumAcrossLanes } from "./softmax.ts";
 
 /** How a workgroup is laid out. */
@@ -70,12 +70,13 @@ export function prefillAttention(
   const elements = isHalf ? halfElements(shape) : { qkv: shape.qkv, cache: cacheElement };
   return kernel({
     key: `attention-prefill ${tile.kernel} ${heads.numHeads}/${heads.numKvHeads}x${heads.headDim} ` +
-      `${tile.rows}x${tile.lanes} ${cache.key} ${shape.scale} ${shape.window} ${shape.qkv} ${shape.output}`,
+      `${tile.rows}x${tile.lanes} ${cache.key} ${scoreKey(shape)} ${shape.qkv} ${shape.output}`,
     buffers: {
       qkv: read(elements.qkv),
       pageTable: read("u32"),
       keys: read(elements.cache),
       values: read(elements.cache),
+      sinks: shape.sinks && read("f32"),
       output: write(shape.output),
     },
     workgroups: [heads.numKvHeads * blocks, tiles, 1],
@@ -167,6 +168,7 @@ ${plainMain(threads)} {
       rows: I.length,
       lanes,
       window,
+      softCap: shape.softCap,
       quads: [strided(lanes)],
       outputs: (i) => N.map((n) => `o${i}_${n}`),
     })
@@ -195,11 +197,12 @@ ${plainMain(threads)} {
       wgsl`if (rowAt + ${i}u < tokens * ${tile.heads}u) {
     let r = rowAt + ${i}u;
     let base = ((token + r / ${tile.heads}u) * ${numHeads}u + head + r % ${tile.heads}u) * ${headDim}u;
+    let sum = ${withSink(shape, `l${i}`, `m${i}`, `head + r % ${tile.heads}u`)};
     ${
         N.map((n) => {
           const writes = wgsl`${
             xyzw.map((e, k) =>
-              `output[base + 4u * c${n} + ${k}u] = ${store(shape.output, `o${i}_${n}.${e} / l${i}`)};`
+              `output[base + 4u * c${n} + ${k}u] = ${store(shape.output, `o${i}_${n}.${e} / sum`)};`
             )
           }`;
           return (n + 1) * lanes > quads ? `if (c${n} < ${quads}u) {\n${writes}\n    }` : writes;

@@ -24,7 +24,7 @@ import { computesHalf, type DeviceCaps } from "../shader/kernel.ts";
 import { plainMain } from "../shader/reduce.ts";
 import { float, load, range, wgsl, xyzw } from "../shader/wgsl.ts";
 import { slotFunction } from "./cache.ts";
-import { type AttentionShape, firstKey, tileEntry } from "./shape.ts";
+import { type AttentionShape, firstKey, tileEntry, withSink } from "./shape.ts";
 import { onlineSoftmax, sumAcrossLanes } from "./softmax.ts";
 import { element, floatSums, pairSums, threadColumns, threadRows } from "./vec_sums.ts";
 
@@ -134,6 +134,7 @@ ${plainMain(lanes * lanes)} {
       rows: threadRows,
       lanes,
       window,
+      softCap: shape.softCap,
       quads: [0, 4].map((e) =>
         `vec4<u32>(block + 8u * lane) + vec4<u32>(${e}u, ${e + 1}u, ${e + 2}u, ${e + 3}u)`
       ),
@@ -185,7 +186,8 @@ ${plainMain(lanes * lanes)} {
       wgsl`if (own + ${i * lanes}u < tokens * ${heads}u) {
     let r = own + ${i * lanes}u;
     let base = ((token + r / ${heads}u) * ${numHeads}u + head + r % ${heads}u) * ${headDim}u;
-    ${J.map((j) => `output[base + column${j}] = ${shape.output}(o${i}_${j >> 2}.${xyzw[j & 3]} / l${i});`)}
+    let sum = ${withSink(shape, `l${i}`, `m${i}`, `head + r % ${heads}u`)};
+    ${J.map((j) => `output[base + column${j}] = ${shape.output}(o${i}_${j >> 2}.${xyzw[j & 3]} / sum);`)}
   }`
     )
   }

@@ -3,11 +3,12 @@
 import type { HeadLayout } from "../../ops.ts";
 import type { ElementType } from "../shader/kernel.ts";
 import { Word } from "../plan/words.ts";
+import { capped, float } from "../shader/wgsl.ts";
 import type { CacheLayout } from "./cache.ts";
 
 /** Buffers of a layer's kernels: what it is given, its angles and norms, its pages, its splits' results, its result. */
 export type AttentionRole =
-  | ("qkv" | "cosine" | "sine" | "qNorm" | "kNorm")
+  | ("qkv" | "cosine" | "sine" | "qNorm" | "kNorm" | "sinks")
   | ("pageTable" | "keys" | "values" | "partials" | "output");
 
 /** Fixed properties of a layer's attention. */
@@ -20,6 +21,10 @@ export interface AttentionShape {
   readonly scale: number;
   /** Keys that a query sees, itself included; null for all. */
   readonly window: number | null;
+  /** Scores become cap · tanh(score / cap); absent: they do not. */
+  readonly softCap?: number | null;
+  /** Whether each query head has a further score without a value. */
+  readonly sinks?: boolean;
   /** Type of q|k|v. */
   readonly qkv: ElementType;
   /** Type of the result. */
@@ -33,6 +38,21 @@ export interface HeadNorms {
   /** Of the key heads. */
   readonly kNorm: number | null;
 }
+
+/** Part of pipeline keys: what happens to scores. */
+export const scoreKey = ({ scale, window, softCap, sinks }: AttentionShape): string =>
+  `${scale} ${window}${softCap == null ? "" : ` cap ${softCap}`}${sinks ? " sinks" : ""}`;
+
+/** WGSL that caps scores (in units of log2), numbers or vectors; nothing where they are not capped. */
+export const capScore = (
+  { softCap }: { readonly softCap?: number | null | undefined },
+  score: string,
+  type = "f32",
+): string => softCap == null ? "" : `${score} = ${capped(score, softCap, Math.LOG2E, type)};`;
+
+/** WGSL of a softmax's `sum` of scores relative to `maximum`, with the sink of query head `head`. */
+export const withSink = ({ sinks }: AttentionShape, sum: string, maximum: string, head: string): string =>
+  sinks ? `(${sum} + exp2(sinks[${head}] * ${float(Math.LOG2E)} - ${maximum}))` : sum;
 
 /** Numbers of one query head and split in the partial results: the output, the maximum and the sum. */
 export const partialWords = (headDim: number): number => headDim + 2;

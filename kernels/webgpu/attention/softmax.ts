@@ -2,6 +2,7 @@
 // rows for one or two quads of keys each, and `lanes` neighbouring lanes hold the keys of a block. Sums are scaled down
 // whenever a larger score turns up.
 
+import { capScore } from "./shape.ts";
 import { range, wgsl, xyzw } from "../shader/wgsl.ts";
 
 /** How the scores of a block are spread. */
@@ -16,6 +17,8 @@ export interface SoftmaxLayout {
   readonly quads: readonly string[];
   /** What is summed up per row besides the weights. */
   readonly outputs: (row: number) => readonly string[];
+  /** As in `AttentionShape`. */
+  readonly softCap?: number | null | undefined;
   /** WGSL condition, equal in the whole workgroup, under which every row sees every key of the block. */
   readonly whole?: string;
 }
@@ -29,7 +32,8 @@ export const strided = (lanes: number): string =>
  * this lane's sum `l0…` and the outputs of each row up to date. Row i sees keys up to its position `p{i}`, within the
  * window.
  */
-export function onlineSoftmax({ rows, lanes, window, quads, outputs, whole }: SoftmaxLayout): string {
+export function onlineSoftmax(layout: SoftmaxLayout): string {
+  const { rows, lanes, window, quads, outputs, whole } = layout;
   const I = range(rows), Q = range(quads.length);
   const seen = (i: number, q: number) =>
     window === null
@@ -45,7 +49,8 @@ export function onlineSoftmax({ rows, lanes, window, quads, outputs, whole }: So
     return parts.reduce((a, b) => `max(${a}, ${b})`);
   };
   const summed = (i: number) => Q.flatMap((q) => xyzw.map((e) => `w${i}_${q}.${e}`)).join(" + ");
-  return wgsl`${whole === undefined ? mask : `if (!(${whole})) {\n${mask}\n    }`}
+  return wgsl`${I.map((i) => Q.map((q) => capScore(layout, `s${i}_${q}`, "vec4<f32>")))}
+    ${whole === undefined ? mask : `if (!(${whole})) {\n${mask}\n    }`}
     ${I.map((i) => `var t${i} = ${largest(i)};`)}
     ${acrossLanes(rows, lanes, (i, other) => `t${i} = max(t${i}, ${other(`t${i}`)});`)}
     ${

@@ -3,7 +3,7 @@
 // do the rest.
 
 import { range, store, wgsl, xyzw } from "../shader/wgsl.ts";
-import { type AttentionShape, partialWords } from "./shape.ts";
+import { type AttentionShape, partialWords, withSink } from "./shape.ts";
 import type { Tuning } from "./tuning.ts";
 
 /** Lanes that share an output. More would spend the time in shuffles that they save in loads. */
@@ -69,7 +69,7 @@ export function addSubgroups(shape: AttentionShape, tuning: Tuning, from: number
     if (sharer == 0u) {
       if (single) {
         output[(token * ${numHeads}u + head + h) * ${quads}u + quad] = ${
-    store(shape.output, "total / sum", 4)
+    store(shape.output, `total / ${withSink(shape, "sum", "maximum", "head + h")}`, 4)
   };
       } else {
         let base = ((group.z * ${numHeads}u + head + h) * splits + group.x) * ${partialWords(headDim)}u;

@@ -9,7 +9,7 @@ import { Word } from "../plan/words.ts";
 import { type DeviceActivation, dispatch, type Forward } from "../record/context.ts";
 import { type ElementType, kernel, type KernelCall, read, write } from "../shader/kernel.ts";
 import { elementMain } from "../shader/reduce.ts";
-import { divideUp, store, wgsl } from "../shader/wgsl.ts";
+import { divideUp, float, store, wgsl } from "../shader/wgsl.ts";
 import type { DeviceMatrix } from "../state/weights.ts";
 
 const threads = 64;
@@ -30,17 +30,22 @@ export interface EmbedShape {
   readonly zeroOthers: boolean;
   /** Type of the result. */
   readonly output: ElementType;
+  /** Factor of every number. */
+  readonly scale?: number;
 }
 
 /** output[t] = part[id(t) − firstId] for `tokens` tokens. */
 export function embed(shape: EmbedShape, tokens: number): KernelCall<"table" | "tokenPool" | "output"> {
-  const { columns, dtype, firstId, rows, contextLength, zeroOthers } = shape;
-  const vecs = columns / 8;
+  const { columns, dtype, firstId, rows, contextLength, zeroOthers, scale = 1 } = shape;
+  const vecs = columns / 8, factor = scale === 1 ? "" : `${float(scale)} * `;
   const put = (low: string, high: string) =>
-    `output[at] = ${store(shape.output, low, 4)}; output[at + 1u] = ${store(shape.output, high, 4)};`;
+    [low, high].map((half, i) => `output[at + ${i}u] = ${store(shape.output, `${factor}${half}`, 4)};`).join(
+      " ",
+    );
   const zero = "vec4<f32>(0.0)";
   return kernel({
-    key: `embed ${dtype} ${columns} ${firstId}+${rows} ${contextLength} ${zeroOthers} ${shape.output}`,
+    key:
+      `embed ${dtype} ${columns} ${firstId}+${rows} ${contextLength} ${zeroOthers} ${shape.output} ${scale}`,
     buffers: {
       table: read(element(dtype)),
       tokenPool: read("u32"),
@@ -66,7 +71,12 @@ ${elementMain(threads)} {
 }
 
 /** Gathers the rows of the step's tokens. */
-export function recordEmbed(forward: Forward, { spec, parts }: DeviceMatrix, output: DeviceActivation): void {
+export function recordEmbed(
+  forward: Forward,
+  { spec, parts }: DeviceMatrix,
+  output: DeviceActivation,
+  scale: number,
+): void {
   const { context: { state }, shape: { tokens } } = forward;
   parts.forEach((part, i) => {
     const shape = {
@@ -77,6 +87,7 @@ export function recordEmbed(forward: Forward, { spec, parts }: DeviceMatrix, out
       contextLength: state.spec.contextLength,
       zeroOthers: i === 0,
       output: output.element,
+      scale,
     };
     const buffers = { table: part.buffer, tokenPool: state.tokenPool, output: output.buffer };
     dispatch(forward, embed(shape, tokens), buffers);

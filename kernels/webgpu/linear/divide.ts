@@ -24,7 +24,7 @@ export function matvecTile(shape: LinearShape, tokens: number, caps: DeviceCaps)
   const subgroups = fixedSubgroup(caps);
   const lanes = subgroups ? caps.minSubgroup : 32;
   const width = outputWidth(shape);
-  const paired = shape.epilogue === "silu-mul";
+  const paired = shape.epilogue === "gate-mul";
   // Whether the parts of the sum are a token's experts, each over all columns.
   const sumsExperts = shape.experts?.input === "pair";
   /** With as many subgroups as the device has room for, if those are wanted. */
@@ -152,7 +152,7 @@ function preferredTile(shape: LinearShape, tokens: number, caps: DeviceCaps): Ge
   const fill = caps.parallelism / 2;
   const isVast = width >= vast;
   // Its sum can be divided at no cost: the kernel that adds up the parts also prepares the input of the next product.
-  const paired = shape.epilogue === "silu-mul";
+  const paired = shape.epilogue === "gate-mul";
   // With these rows a tile, every multiprocessor gets one; below, tiles must be smaller.
   const wide = shape.rows / 64 >= caps.parallelism * 3 / 16;
   const sliced = { ...plain, step: 128, buffers: 1, slices: 4 } as const;

@@ -1,29 +1,51 @@
-// The end of a matrix product: how a result becomes an element of the output (bias, residual, SiLU·mul).
+// The end of a matrix product: how a result becomes an element of the output (bias, residual, gate, cap).
 
-import { load, store } from "../shader/wgsl.ts";
+import { type Gate, silu } from "../../ops.ts";
+import { capped, float, load, store } from "../shader/wgsl.ts";
 import type { LinearShape } from "./linear.ts";
 
 /** Columns of the output: half of the matrix's rows when gate and up are combined. */
 export function outputWidth({ epilogue, rows }: LinearShape): number {
-  return epilogue === "silu-mul" ? rows / 2 : rows;
+  return epilogue === "gate-mul" ? rows / 2 : rows;
 }
 
-/** A function `finish(token, column, …)` that writes one output element and returns it. */
-export function finishFunction(
-  { rows, epilogue, bias, output, outputStride, outputOffset }: LinearShape,
-): string {
+/**
+ * A function `finish(token, column, …)` that writes one output element and returns it. With stacked experts that have
+ * biases there is a last argument: where in `bias` those of the expert begin.
+ */
+export function finishFunction(shape: LinearShape): string {
+  const { rows, epilogue, gate, bias, output, outputStride, outputOffset, experts } = shape;
   const place = `output[token * ${outputStride}u + ${outputOffset}u + column]`;
-  const paired = epilogue === "silu-mul";
+  const paired = epilogue === "gate-mul", stacked = bias && experts !== undefined;
+  const biasAt = (column: string) => bias ? ` + bias[${stacked ? "biasAt + " : ""}${column}]` : "";
   const value = paired
-    ? `let gate = gateSum${bias ? " + bias[column]" : ""};
-  let up = upSum${bias ? ` + bias[column + ${rows / 2}u]` : ""};
-  let y = gate / (1.0 + exp(-gate)) * up;`
-    : `let y = value${bias ? " + bias[column]" : ""}${
-      epilogue === "add" ? ` + ${load(output, place)}` : ""
+    ? `let gate = gateSum${biasAt("column")};
+  let up = upSum${biasAt(`column + ${rows / 2}u`)};
+  ${gateMul(gate ?? silu)}`
+    : `let y = ${
+      epilogue === "cap"
+        ? capped("value", shape.cap!)
+        : `value${biasAt("column")}${epilogue === "add" ? ` + ${load(output, place)}` : ""}`
     };`;
-  return `fn finish(token: u32, column: u32, ${paired ? "gateSum: f32, upSum: f32" : "value: f32"}) -> f32 {
+  const sums = paired ? "gateSum: f32, upSum: f32" : "value: f32";
+  return `fn finish(token: u32, column: u32, ${sums}${stacked ? ", biasAt: u32" : ""}) -> f32 {
   ${value}
   ${place} = ${store(output, "y")};
   return y;
 }`;
+}
+
+/** The last argument of `finish`, where it has one; `expert` is WGSL of the expert's number. */
+export const biasArgument = ({ bias, experts, rows }: LinearShape, expert: string): string =>
+  bias && experts !== undefined ? `, (${expert}) * ${rows}u` : "";
+
+/** y = gate(gate, up); see `Gate`. */
+function gateMul({ alpha, beta, limit, plus }: Gate): string {
+  const bounded = limit < Infinity;
+  const slope = beta === 0
+    ? (alpha === 1 ? "" : ` * ${float(alpha)}`)
+    : ` * (${float(alpha)} + ${float(beta)} * g * g)`;
+  const u = bounded ? `clamp(up, ${float(-limit)}, ${float(limit)})` : "up";
+  return `let g = ${bounded ? `min(gate, ${float(limit)})` : "gate"};
+  let y = g / (1.0 + exp(-g${slope})) * ${plus === 0 ? u : `(${u} + ${float(plus)})`};`;
 }

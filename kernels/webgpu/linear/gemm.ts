@@ -13,7 +13,7 @@ import { element, formatFunctions, rowVecs } from "../formats/mod.ts";
 import { kernel, type KernelCall, read, write } from "../shader/kernel.ts";
 import { plainMain } from "../shader/reduce.ts";
 import { divideUp, range, repeat, wgsl, xyzw } from "../shader/wgsl.ts";
-import { finishFunction, outputWidth } from "./finish.ts";
+import { biasArgument, finishFunction, outputWidth } from "./finish.ts";
 import { Side } from "./gemm_side.ts";
 import { type GemmInput, type GemmTile, partColumns, sliceBytes, threadCount } from "./gemm_tile.ts";
 import { expertKey, type LinearRole, type LinearShape, outputKey } from "./linear.ts";
@@ -27,7 +27,7 @@ export function gemmCall(
 ): KernelCall<LinearRole> {
   const { experts, bias } = shape;
   const partial = tile.split > 1;
-  const tileColumns = shape.epilogue === "silu-mul" ? tile.tileRows / 2 : tile.tileRows;
+  const tileColumns = shape.epilogue === "gate-mul" ? tile.tileRows / 2 : tile.tileRows;
   return kernel({
     key: `gemm/${shape.rows}x${shape.columns}/${shape.dtype}/${input.type}${input.scaled ? "scaled" : ""}/` +
       `${outputKey(shape)}/${tile.arithmetic}:${tile.tileTokens}x${tile.tileRows}x${tile.step}/` +
@@ -57,7 +57,7 @@ function sides(shape: LinearShape, tile: GemmTile, input: GemmInput): readonly [
   const width = outputWidth(shape);
   const token = (row: string) => `min(token0 + ${row}, tokens - 1u)`;
   const tileColumns = tile.tileRows / 2;
-  const weightRow = shape.epilogue === "silu-mul"
+  const weightRow = shape.epilogue === "gate-mul"
     ? (row: string) =>
       `min(column0 + ${row} % ${tileColumns}u, ${width - 1}u) + ${row} / ${tileColumns}u * ${width}u`
     : (row: string) => `min(column0 + ${row}, ${width - 1}u)`;
@@ -80,7 +80,7 @@ function gemmCode(shape: LinearShape, tile: GemmTile, input: GemmInput): string 
   const { columns, dtype, experts } = shape;
   const { tileTokens, tileRows, step, threadTokens, threadRows, lanesX, slices } = tile;
   const half = tile.arithmetic === "f16";
-  const paired = shape.epilogue === "silu-mul";
+  const paired = shape.epilogue === "gate-mul";
   const partial = tile.split > 1;
   const width = outputWidth(shape);
   const threadsX = tileRows / threadRows;
@@ -137,7 +137,8 @@ function gemmCode(shape: LinearShape, tile: GemmTile, input: GemmInput): string 
       const at = `(group.z * tokens + token) * ${shape.rows}u + column`;
       return `parts[${at}] = ${gate}; ${paired ? `parts[${at} + ${width}u] = ${up};` : ""}`;
     }
-    return `finish(${outputRow}, column, ${gate}${paired ? `, ${up}` : ""});`;
+    const expert = biasArgument(shape, experts === undefined ? "" : `expert + ${experts.first}u`);
+    return `finish(${outputRow}, column, ${gate}${paired ? `, ${up}` : ""}${expert});`;
   };
   const scale = (token: string) => `let scale = ${input.scaled ? `rowScales[${token}]` : "1.0"};`;
   /** Results of one slice, straight from registers. */

@@ -6,6 +6,7 @@
 // does not, because every tile along the weight's rows would do it again.
 
 import type { DType } from "../../formats/mod.ts";
+import { type Gate, silu } from "../../ops.ts";
 import type { ElementType, KernelCall } from "../shader/kernel.ts";
 
 /** What is done to the input of a tiled product beforehand. */
@@ -35,8 +36,12 @@ export interface LinearShape {
   readonly columns: number;
   /** Type of the weight. */
   readonly dtype: DType;
-  /** As in `LinearArgs`. */
-  readonly epilogue: "store" | "add" | "silu-mul";
+  /** As in `LinearArgs`; "cap": output = cap · tanh(y / cap). */
+  readonly epilogue: "store" | "add" | "gate-mul" | "cap";
+  /** For "gate-mul"; SiLU where absent. */
+  readonly gate?: Gate | undefined;
+  /** For "cap". */
+  readonly cap?: number | undefined;
   /** Epsilon of the RMS norm in front, or null. */
   readonly normEpsilon: number | null;
   /** Whether there is one. */
@@ -78,9 +83,10 @@ export interface ExpertRows {
 
 /** Part of pipeline keys: what becomes of a product's results, if a kernel finishes them. */
 export function outputKey(
-  { epilogue, bias, output, outputStride, outputOffset, countWord }: LinearShape,
+  { epilogue, gate = silu, cap, bias, output, outputStride, outputOffset, countWord }: LinearShape,
 ): string {
-  return `${epilogue}/${bias ? "bias" : ""}/${output}/s${outputStride}+${outputOffset}/n${countWord}`;
+  const own = epilogue === "gate-mul" ? Object.values(gate).join() : cap ?? "";
+  return `${epilogue}${own}/${bias ? "bias" : ""}/${output}/s${outputStride}+${outputOffset}/n${countWord}`;
 }
 
 /** Part of pipeline keys. */

@@ -25,7 +25,7 @@ import {
 import { type DeviceCaps, kernel, type KernelCall, read, write } from "../shader/kernel.ts";
 import { plainMain } from "../shader/reduce.ts";
 import { divideUp, foldGrid, gridIndex, range, wgsl } from "../shader/wgsl.ts";
-import { finishFunction, outputWidth } from "./finish.ts";
+import { biasArgument, finishFunction, outputWidth } from "./finish.ts";
 import { expertKey, type LinearRole, type LinearShape, outputKey } from "./linear.ts";
 
 /** How a matrix–vector kernel divides its work; all numbers but `split` are powers of two. */
@@ -58,7 +58,7 @@ function sharedNumbers(
   { epilogue }: LinearShape,
   { tokens, sumLanes, rowLanes, subgroups, units, rowSubgroups, split }: MatvecTile,
 ): { readonly sums: number; readonly squares: number } {
-  const values = units * (epilogue === "silu-mul" ? 2 : 1) * tokens;
+  const values = units * (epilogue === "gate-mul" ? 2 : 1) * tokens;
   return {
     sums: rowSubgroups * rowLanes * values * split * (subgroups ? 1 : sumLanes),
     squares: tokens * (subgroups ? 1 : sumLanes * rowLanes),
@@ -196,7 +196,7 @@ function matvecCode(shape: LinearShape, tile: MatvecTile, count: number): string
   const { columns, dtype, input, experts } = shape;
   const { tokens, sumLanes, rowLanes, units, rowSubgroups, split } = tile;
   const norm = shape.normEpsilon !== null;
-  const paired = shape.epilogue === "silu-mul";
+  const paired = shape.epilogue === "gate-mul";
   const width = outputWidth(shape);
   const rows = paired ? 2 * units : units;
   const lanes = sumLanes * rowLanes;
@@ -248,6 +248,17 @@ function matvecCode(shape: LinearShape, tile: MatvecTile, count: number): string
     }
     }`;
   const outputRow = experts === undefined ? "token" : "group.z";
+  // A token's experts have been added up when their sum is finished, so theirs is the biases' weighted sum.
+  const pairBias = shape.bias && experts?.input === "pair"
+    ? `for (var rank = 0u; rank < ${experts.perToken}u; rank++) {
+        let chosen = routes[group.z * ${experts.perToken}u + rank];
+        if (chosen.x - ${experts.first}u < ${experts.count}u) {
+          sum += bitcast<f32>(chosen.y) * bias[chosen.x * ${shape.rows}u + column];
+        }
+      }`
+    : "";
+  const finished = experts?.input === "pair" ? { ...shape, bias: false } : shape;
+  const biasAt = biasArgument(finished, `expert + ${experts?.first ?? 0}u`);
   const outputs = sets * units * tokens;
   const shared = sharedNumbers(shape, tile);
 
@@ -299,7 +310,7 @@ function matvecCode(shape: LinearShape, tile: MatvecTile, count: number): string
   return wgsl`var<workgroup> partial: array<f32, ${shared.sums}>;
 ${norm && `var<workgroup> squares: array<f32, ${shared.squares}>;`}
 ${formatFunctions([[dtype, "weight", columns], [input, "input", columns]])}
-${finishFunction(shape)}
+${finishFunction(finished)}
 ${plainMain(threads)} {
   let tokens = ${experts === undefined ? `min(plan[${shape.countWord}], ${tokens}u)` : "1u"};
   let lane = thread % ${lanes}u;
@@ -331,9 +342,10 @@ ${plainMain(threads)} {
       let gate = sum * scale;
       sum = 0.0;
       ${total(`own * ${2 * tokens}u + ${tokens}u + token`)}
-      finish(${outputRow}, column, gate, sum * scale);`
+      finish(${outputRow}, column, gate, sum * scale${biasAt});`
       : `${total(`own * ${tokens}u + token`)}
-      finish(${outputRow}, column, sum * scale);`
+      ${pairBias}
+      finish(${outputRow}, column, sum * scale${biasAt});`
   }
     }
   }

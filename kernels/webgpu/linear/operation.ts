@@ -1,7 +1,7 @@
 // Matrix products: plans each part of a matrix and binds its buffers. A product that finishes its rows in a kernel of
 // their own also prepares the input of the one behind it, if it is told which that is.
 
-import type { Matrix, Norm } from "../../ops.ts";
+import type { Gate, Matrix, Norm } from "../../ops.ts";
 import { prepareCall } from "./prepare.ts";
 import { Word } from "../plan/words.ts";
 import { type DeviceActivation, dispatch, type Forward, sharedBuffer } from "../record/context.ts";
@@ -20,10 +20,14 @@ export interface LinearOperation {
   readonly weight: DeviceMatrix;
   /** [rows] */
   readonly bias?: DeviceVector | undefined;
-  /** [tokens, rows], or half as wide for "silu-mul". */
+  /** [tokens, rows], or half as wide for "gate-mul". */
   readonly output: DeviceActivation;
-  /** As in `LinearArgs`. */
-  readonly epilogue: "store" | "add" | "silu-mul";
+  /** As in `LinearShape`. */
+  readonly epilogue: LinearShape["epilogue"];
+  /** For "gate-mul"; SiLU where absent. */
+  readonly gate?: Gate | undefined;
+  /** For "cap". */
+  readonly cap?: number | undefined;
   /** The product that reads the output next, if it is known. */
   readonly next?: { readonly norm?: Norm | undefined; readonly weight: Matrix } | undefined;
   /** Activation rows. */
@@ -126,10 +130,12 @@ const vectorBuffer = ({ weight }: Norm) => (weight as DeviceVector).buffer;
 
 /** Part `index` of a product with a weight. */
 function partShape(operation: LinearOperation, weight: DeviceMatrix, index: number): LinearShape {
-  const { input, norm, bias, output, epilogue, countWord } = operation;
+  const { input, norm, bias, output, epilogue, gate, cap, countWord } = operation;
   return {
     ...plainShape(weight, weight.parts[index]!),
     epilogue,
+    gate,
+    cap,
     normEpsilon: norm?.epsilon ?? null,
     bias: bias !== undefined,
     input: input.element,

@@ -43,7 +43,7 @@ export function reduceCall(
 ): KernelCall<LinearRole> {
   const { rows, epilogue, bias, output, countWord } = shape;
   const width = outputWidth(shape);
-  const paired = epilogue === "silu-mul";
+  const paired = epilogue === "gate-mul";
   const size = vectorWidth(shape);
   const type = size === 4 ? "vec4<f32>" : "f32";
   const rounds = range(next === null ? 1 : divideUp(width, size * threads));

@@ -2,7 +2,7 @@
 // matrix–vector products that look up the expert of each pair; a pair is one of a token's chosen experts. For many
 // tokens the pairs are sorted by expert, tiled products go through the list of tiles, and another kernel adds up.
 
-import type { MoeArgs } from "../../ops.ts";
+import type { MoeArgs, Vector } from "../../ops.ts";
 import { expertTile, matvecTile } from "../linear/divide.ts";
 import { gemmCall } from "../linear/gemm.ts";
 import type { LinearShape } from "../linear/linear.ts";
@@ -11,7 +11,7 @@ import { plainShape, recordLinear, recordNorm } from "../linear/operation.ts";
 import { mostMatvecTokens } from "../linear/plan.ts";
 import { Word } from "../plan/words.ts";
 import { DeviceActivation, dispatch, type Forward, sharedBuffer } from "../record/context.ts";
-import type { DeviceMatrix, MatrixPart } from "../state/weights.ts";
+import type { DeviceMatrix, DeviceVector, MatrixPart } from "../state/weights.ts";
 import { combineExperts } from "./combine.ts";
 import { route } from "./route.ts";
 import { listTiles, mostTiles } from "./tiles.ts";
@@ -30,7 +30,14 @@ export function recordMoe(forward: Forward, args: MoeArgs): void {
   const logits = new DeviceActivation(experts, "f32", sharedBuffer(forward, "routing", 4 * tokens * experts));
   const rows = { rows: tokens, countWord: Word.Tokens };
   recordNorm(forward, input, args.norm, normed, { ...rows, gather: false });
-  recordLinear(forward, { input: normed, weight: router, output: logits, epilogue: "store", ...rows });
+  recordLinear(forward, {
+    input: normed,
+    weight: router,
+    bias: (args.routerBias ?? undefined) as DeviceVector | undefined,
+    output: logits,
+    epilogue: "store",
+    ...rows,
+  });
   const routes = sharedBuffer(forward, "routes", 8 * tokens * expertsPerToken);
   const choice = route({ experts, expertsPerToken, renormalize }, tokens, caps);
   dispatch(forward, choice, { logits: logits.buffer, routes });
@@ -48,7 +55,7 @@ interface Layer {
 
 /** The product of a part of the experts: gate/up of a token, or down of a pair. */
 function expertShape(
-  { expertsPerToken: perToken }: MoeArgs,
+  { expertsPerToken: perToken, gate, gateUpBias, downBias }: MoeArgs,
   weight: DeviceMatrix,
   part: MatrixPart,
   input: "token" | "pair",
@@ -58,25 +65,40 @@ function expertShape(
   return {
     ...plainShape(weight, part),
     rows,
-    epilogue: isGateUp ? "silu-mul" : "store",
+    epilogue: isGateUp ? "gate-mul" : "store",
+    gate,
+    bias: (isGateUp ? gateUpBias : downBias) != null,
     outputStride: isGateUp ? rows / 2 : rows,
     outputOffset: 0,
     experts: { input, perToken, first: part.first, count: part.count, firstPair },
   };
 }
 
+/** Biases of all experts. */
+function expertBiases({ gateUpBias, downBias }: MoeArgs) {
+  const bufferOf = (bias: Vector | null | undefined) => (bias as DeviceVector | null)?.buffer ?? null;
+  return { gateUp: bufferOf(gateUpBias), down: bufferOf(downBias) };
+}
+
 function fewTokens(forward: Forward, { args, normed, routes }: Layer): void {
   const { context: { gpu: { caps } }, shape: { tokens } } = forward;
+  const biases = expertBiases(args);
   const gateUp = args.gateUp as DeviceMatrix, down = args.down as DeviceMatrix;
   const output = args.output as DeviceActivation;
   const gated = sharedBuffer(forward, "expertGated", 4 * tokens * args.expertsPerToken * down.spec.columns);
   const product = (shape: LinearShape) => matvecCall(shape, matvecTile(shape, 1, caps), tokens);
   for (const part of gateUp.parts) {
-    const buffers = { input: normed.buffer, weight: part.buffer, routes, output: gated };
+    const buffers = { input: normed.buffer, weight: part.buffer, bias: biases.gateUp, routes, output: gated };
     dispatch(forward, product(expertShape(args, gateUp, part, "token")), buffers);
   }
   down.parts.forEach((part, i) => {
-    const buffers = { input: gated, weight: part.buffer, routes, output: output.buffer };
+    const buffers = {
+      input: gated,
+      weight: part.buffer,
+      bias: biases.down,
+      routes,
+      output: output.buffer,
+    };
     const epilogue = i === 0 ? args.epilogue : "add";
     const shape = { ...expertShape(args, down, part, "pair"), epilogue, output: output.element };
     dispatch(forward, product(shape), buffers);
@@ -87,7 +109,7 @@ function manyTokens(forward: Forward, { args, normed, routes, experts }: Layer):
   const { context: { gpu: { caps } }, shape: { tokens } } = forward;
   const gateUp = args.gateUp as DeviceMatrix, down = args.down as DeviceMatrix;
   const output = args.output as DeviceActivation;
-  const { expertsPerToken, epilogue } = args;
+  const { expertsPerToken, epilogue } = args, biases = expertBiases(args);
   const { rows: width, columns: inner } = down.spec;
   const tile = expertTile(tokens * expertsPerToken / experts, caps);
   const mostBytes = Math.min(mostPairBytes, caps.maxBindingBytes);
@@ -103,10 +125,11 @@ function manyTokens(forward: Forward, { args, normed, routes, experts }: Layer):
     const gated = sharedBuffer(forward, "expertGated", 4 * pairs * inner);
     const results = sharedBuffer(forward, "expertResults", 4 * pairs * width);
     const product = (matrix: DeviceMatrix, input: "token" | "pair", from: typeof gated, to: typeof gated) => {
+      const bias = matrix === gateUp ? biases.gateUp : biases.down;
       for (const part of matrix.parts) {
         const shape = expertShape(args, matrix, part, input, firstPair);
         const call = gemmCall(shape, most, tile, { role: "input", type: "f32", scaled: false });
-        dispatch(forward, call, { input: from, weight: part.buffer, order, tiles, output: to });
+        dispatch(forward, call, { input: from, weight: part.buffer, bias, order, tiles, output: to });
       }
     };
     dispatch(forward, listTiles(shape, Word.Tokens, caps), { routes, order, tiles });

@@ -47,7 +47,7 @@ function recordHidden(forward: Forward, { first, count }: SampleGroup, { input, 
 function recordLogits(
   forward: Forward,
   { count }: SampleGroup,
-  { input, norm, ...args }: SampleArgs,
+  { input, norm, softCap, ...args }: SampleArgs,
 ): Logits {
   const head = args.head as DeviceMatrix;
   const { context: { gpu, collective } } = forward;
@@ -59,7 +59,8 @@ function recordLogits(
   const sampled = new DeviceActivation(columns, normedType(head, count, gpu.caps), buffer);
   const rowsOf = { rows: count, countWord: Word.Samples };
   recordNorm(forward, input as DeviceActivation, norm, sampled, { ...rowsOf, gather: true });
-  recordLinear(forward, { input: sampled, weight: head, output, epilogue: "store", ...rowsOf });
+  const end = softCap == null ? { epilogue: "store" } as const : { epilogue: "cap", cap: softCap } as const;
+  recordLinear(forward, { input: sampled, weight: head, output, ...end, ...rowsOf });
   return { logits, shape: { vocabSize: rows, stride } };
 }
 

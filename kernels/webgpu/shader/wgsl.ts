@@ -40,6 +40,15 @@ export const load = (element: ElementType, text: string, size: 1 | 4 = 1): strin
 export const store = (element: ElementType, text: string, size: 1 | 4 = 1): string =>
   element === "f32" ? text : size === 1 ? `f16(${text})` : `vec4<f16>(${text})`;
 
+/**
+ * cap · tanh(x / cap) of a number or vector `x`, which may be in units of `unit`: 2 / (1 + e^2z) is 1 − tanh z, and is
+ * right for any z.
+ */
+export const capped = (x: string, cap: number, unit = 1, type = "f32"): string =>
+  `(${type}(${float(cap * unit)}) - ${float(2 * cap * unit)} / (exp2(${x} * ${
+    float(2 * Math.LOG2E / (cap * unit))
+  }) + ${type}(1.0)))`;
+
 /** ceil(a / b) */
 export const divideUp = (a: number, b: number): number => Math.ceil(a / b);
 

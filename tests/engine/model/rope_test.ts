@@ -92,7 +92,7 @@ Deno.test("dynamic scaling changes nothing up to the original context and stretc
 
 Deno.test("tables hold cosine and sine of position times frequency, times YaRN's attention factor", () => {
   const rope = { ...yarn, theta: 1e6, factor: 4, originalPositions: 32768 };
-  const { cosine, sine, half } = ropeTables({ rope, headDim: 16 }, 5);
+  const { cosine, sine, half } = ropeTables(rope, { headDim: 16, rotaryDim: 16 }, 5);
   assert.equal(half, 8);
   assert.equal(cosine.length, 40);
   const frequencies = ropeFrequencies(rope, 16, 5);
@@ -102,4 +102,17 @@ Deno.test("tables hold cosine and sine of position times frequency, times YaRN's
       assert.equal(sine[p * 8 + i], Math.fround(1.25 * Math.sin(p * frequencies[i]!)));
     }
   }
+});
+
+Deno.test("LongRoPE takes the short divisors up to the original length, the long ones beyond it", () => {
+  const short = [1, 1.5],
+    long = [2, 8],
+    theta = 10000,
+    plain = ropeFrequencies({ type: "default", theta }, 4, 1);
+  const rope = { type: "longrope", theta, short, long, originalPositions: 64, attentionFactor: 1.2 } as const;
+  assert.deepEqual([...ropeFrequencies(rope, 4, 64)], short.map((factor, i) => plain[i]! / factor));
+  assert.deepEqual([...ropeFrequencies(rope, 4, 65)], long.map((factor, i) => plain[i]! / factor));
+  const { cosine } = ropeTables(rope, { headDim: 6, rotaryDim: 4 }, 2);
+  // What does not turn is not scaled either.
+  assert.deepEqual([...cosine.subarray(0, 3)], [...Float32Array.of(1.2, 1.2, 1)]);
 });

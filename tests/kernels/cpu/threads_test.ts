@@ -19,6 +19,7 @@ function pushTrap(bank: Bank, program: Program): void {
     ...{ input: packed, inputStride: columns * 4, rows: 0, tokens, columns, norm: 0, epsilon: 0, packed },
     ...{ packRoom: 0, weights, format: 0, panels: 1, results: 32, bias: 0, outputStride: panels * 128 },
     ...{ epilogue: 0, scratch, scratchBytes: 1 << 30, claimPanels: 1, groups: 0, expertBytes: 0 },
+    ...{ alpha: 1, beta: 0, limit: 0, plus: 0 },
   };
   for (let panel = 0; panel < panels; panel++) {
     program.push("linear", { ...words, output: output + panel * 128 });

@@ -133,7 +133,7 @@ for (
               weight: weight[i]!,
               bias: bias[i]!,
               output: output[i]!,
-              epilogue: layout === "paired" ? "silu-mul" : "store",
+              epilogue: layout === "paired" ? "gate-mul" : "store",
             }));
           await assertEqual(both, output, count, `${layout} ${dtype}, ${count} tokens`);
         }

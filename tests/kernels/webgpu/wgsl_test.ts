@@ -101,13 +101,13 @@ function everyKernel(caps: DeviceCaps): KernelSource[] {
       const [rows, columns] of [[640, 512], [1024, 3072], [4096, 4096], [6144, 1024], [70000, 512]] as const
     ) {
       for (const tokens of [1, 2, 4, 8, 16, 32, 64, 128, 300, 1000]) {
-        for (const epilogue of ["store", "add", "silu-mul"] as const) {
+        for (const epilogue of ["store", "add", "gate-mul"] as const) {
           const shape = {
             rows,
             columns,
             dtype,
             epilogue,
-            normEpsilon: epilogue === "silu-mul" ? 1e-6 : null,
+            normEpsilon: epilogue === "gate-mul" ? 1e-6 : null,
             bias: epilogue === "store",
             input: "f32",
             output: "f32",
@@ -124,7 +124,7 @@ function everyKernel(caps: DeviceCaps): KernelSource[] {
         rows: input === "token" ? 144 : 136,
         columns: input === "token" ? 136 : 72,
         dtype,
-        epilogue: input === "token" ? "silu-mul" : "add",
+        epilogue: input === "token" ? "gate-mul" : "add",
         normEpsilon: null,
         bias: false,
         input: "f32",

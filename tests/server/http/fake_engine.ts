@@ -7,6 +7,7 @@ import type { ModelInfo } from "../../../engine/options.ts";
 import type { FinishReason, SamplingParams } from "../../../engine/params.ts";
 import type { SchedulerCounters, SchedulerState } from "../../../engine/scheduler/config.ts";
 import type { Life } from "../../../engine/workers/watchdog.ts";
+import { silu } from "../../../kernels/ops.ts";
 import type { Generation, ServedEngine } from "../../../server/http/engine_api.ts";
 import type { Delta, PromptInput, TextLogprob } from "../../../engine/messages.ts";
 
@@ -311,7 +312,19 @@ const fakeModel: ModelInfo = {
     qkvBias: false,
     outputBias: false,
     mlpBias: false,
-    qkNorm: true,
+    norms: "before",
+    qkNorm: "heads",
+    gate: silu,
+    embeddingMultiplier: 1,
+    residualMultiplier: 1,
+    attentionMultiplier: 1,
+    logitsMultiplier: 1,
+    attentionSoftCap: null,
+    logitSoftCap: null,
+    attentionSinks: false,
+    localRope: null,
+    rotaryDim: 8,
+    unrotatedLayers: [],
     rope: { type: "default", theta: 10000 },
     slidingWindow: [null],
     moe: null,

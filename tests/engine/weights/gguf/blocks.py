@@ -25,7 +25,8 @@ for name, offsets in halves.items():
         scales = (random.standard_normal(200) * 0.1).astype(np.float16)
         blocks[:, offset : offset + 2] = scales.view(np.uint8).reshape(200, 2)
     if name == "MXFP4":
-        blocks[:, 0] = random.integers(100, 150, 200, dtype=np.uint8)
+        # Exponents that a float16 scale can have, as those of real weights.
+        blocks[:, 0] = random.integers(104, 144, 200, dtype=np.uint8)
     blocks.tofile(f"{folder}/{name}.blocks")
     dequantize(blocks, type).astype(np.float32).tofile(f"{folder}/{name}.values")
 print(json.dumps(list(halves)))

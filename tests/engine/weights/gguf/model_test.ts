@@ -27,7 +27,10 @@ async function run(path: string, prompt: readonly number[], count: number, creat
   return { logits: first.logits!, tokens };
 }
 
-const models = ["llama-gqa", "llama3-rope", "mistral", "qwen2-bias", "qwen3-moe", "qwen3-tied", "qwen3-yarn"];
+const models = [
+  ...["llama-gqa", "llama3-rope", "mistral", "qwen2-bias", "qwen3-moe", "qwen3-tied", "qwen3-yarn"],
+  ...["smollm3", "phi3", "granite", "olmo2", "gemma2", "gemma3", "gpt-oss"],
+];
 
 for (const model of models) {
   ggufTest(

@@ -20,11 +20,15 @@ folder, out, type_name = sys.argv[1:4]
 expanded = sys.argv[4:] == ["again"]
 config = json.load(open(f"{folder}/config.json"))
 names = {"LlamaForCausalLM": "llama", "MistralForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2",
-         "Qwen3ForCausalLM": "qwen3", "Qwen3MoeForCausalLM": "qwen3moe"}
+         "Qwen3ForCausalLM": "qwen3", "Qwen3MoeForCausalLM": "qwen3moe", "SmolLM3ForCausalLM": "smollm3",
+         "Phi3ForCausalLM": "phi3", "GraniteForCausalLM": "granite", "Olmo2ForCausalLM": "olmo2",
+         "Gemma2ForCausalLM": "gemma2", "Gemma3ForCausalLM": "gemma3", "GptOssForCausalLM": "gpt-oss"}
 arch = names[config["architectures"][0]]
 heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
 head_dim = config.get("head_dim") or config["hidden_size"] // heads
 rope = config.get("rope_parameters") or {}
+local_rope = rope.get("sliding_attention")
+rope = rope.get("full_attention", rope)
 
 
 def tensors():
@@ -79,6 +83,25 @@ if rope.get("rope_type") == "llama3":
             smooth = (old / wavelength - low) / (high - low)
             factors.append(1 / ((1 - smooth) / rope["factor"] + smooth))
     writer.add_tensor("rope_freqs.weight", np.array(factors, np.float32))
+if local_rope:
+    writer.add_float32(f"{arch}.rope.freq_base_swa", local_rope["rope_theta"])
+if config.get("sliding_window"):
+    writer.add_sliding_window(config["sliding_window"])
+if arch == "gemma3":
+    # Real files say nothing, because the pattern is always 6; this one's is 3.
+    writer.add_uint32("gemma3.attention.sliding_window_pattern", 3)
+if arch == "granite":
+    writer.add_embedding_scale(config["embedding_multiplier"])
+    writer.add_residual_scale(config["residual_multiplier"])
+    writer.add_attention_scale(config["attention_multiplier"])
+    writer.add_logit_scale(config["logits_scaling"])
+if arch == "gemma2":
+    writer.add_attn_logit_softcapping(config["attn_logit_softcapping"])
+    writer.add_final_logit_softcapping(config["final_logit_softcapping"])
+if arch == "gpt-oss":
+    writer.add_expert_count(config["num_local_experts"])
+    writer.add_expert_used_count(config["num_experts_per_tok"])
+    writer.add_expert_feed_forward_length(config["intermediate_size"])
 if arch == "qwen3moe":
     writer.add_expert_count(config.get("num_experts") or config["num_local_experts"])
     writer.add_expert_used_count(config["num_experts_per_tok"])
@@ -89,6 +112,13 @@ inner = {"input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_att
          "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm",
          "self_attn.k_norm": "attn_k_norm", "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate",
          "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "mlp.gate": "ffn_gate_inp"}
+if arch in ("olmo2", "gemma2", "gemma3"):
+    inner |= {"post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
+              "post_feedforward_layernorm": "post_ffw_norm"}
+if arch == "phi3":
+    inner |= {"self_attn.qkv_proj": "attn_qkv", "mlp.gate_up_proj": "ffn_up"}
+if arch == "gpt-oss":
+    inner |= {"post_attention_layernorm": "post_attention_norm", "mlp.router": "ffn_gate_inp"}
 experts = {}
 
 
@@ -126,16 +156,31 @@ def add(name, values):
 
 for name, values in tensors():
     if name in outer:
-        add(outer[name], values)
+        add(outer[name], values + 1 if arch.startswith("gemma") and "norm" in name else values)
         continue
     _, _, layer, *rest, suffix = name.split(".")
+    if arch == "gpt-oss" and suffix == "sinks":
+        add(f"blk.{layer}.attn_sinks.weight", values)
+        continue
+    if arch == "gpt-oss" and "experts" in rest:
+        # Stored as [experts, inputs, outputs], gate and up column by column.
+        kind = "bias" if suffix.endswith("_bias") else "weight"
+        by_output = values if kind == "bias" else values.swapaxes(1, 2)
+        if suffix.startswith("gate_up"):
+            add(f"blk.{layer}.ffn_gate_exps.{kind}", by_output[:, ::2].copy())
+            add(f"blk.{layer}.ffn_up_exps.{kind}", by_output[:, 1::2].copy())
+        else:
+            add(f"blk.{layer}.ffn_down_exps.{kind}", by_output.copy())
+        continue
+    if arch.startswith("gemma") and name.endswith("norm.weight"):
+        values = values + 1
     part = ".".join(rest)
     if "experts" in rest:
         _, _, expert, projection = rest
         key = f"blk.{layer}.ffn_{projection.removesuffix('_proj')}_exps.weight"
         experts.setdefault(key, {})[int(expert)] = values
         continue
-    if arch == "llama" and part in ("self_attn.q_proj", "self_attn.k_proj"):
+    if arch in ("llama", "smollm3", "granite") and part in ("self_attn.q_proj", "self_attn.k_proj"):
         values = interleave(values, heads if "q_proj" in part else kv_heads)
     add(f"blk.{layer}.{inner[part]}.{suffix}", values)
 for key, parts in experts.items():
