@@ -1,9 +1,11 @@
 // A conversation in the terminal, without the terminal: lines in, text out. Lines that begin with a slash are
 // commands; the rest are messages. Ctrl-C (the `interrupt` signal of a turn) ends the answer, not the conversation.
 
-import type { SamplingParams } from "../../engine/params.ts";
+import type { FinishReason, SamplingParams } from "../../engine/params.ts";
 import type { ServedEngine } from "../http/engine_api.ts";
-import { ReasoningParser } from "../http/parsers/reasoning.ts";
+import { AnswerParser } from "../http/answer_parser.ts";
+import type { ToolFormat } from "../http/parsers/tool_format.ts";
+import { answerFormat } from "../http/parsers/tool_formats.ts";
 import { changeSetting, describeSettings } from "./chat_settings.ts";
 import { MarkdownPrinter, type WindowSize } from "./markdown_printer.ts";
 import type { ChatMessage } from "../../engine/messages.ts";
@@ -214,18 +216,20 @@ export class Conversation {
     this.#messages.push({ role: "user", content: question });
     const begun = performance.now();
     const maxTokens = await this.#makeRoom();
+    const format = answerFormat(this.#engine.model.chatTemplate ?? "");
+    const tags = format?.specialTags === true ? { skipSpecialTokens: false } : {};
     const generation = this.#engine.submit({
       input: { type: "chat", messages: this.messages },
-      params: { ...this.#params, maxTokens },
+      params: { ...this.#params, maxTokens, ...tags },
       signal: interrupt,
     });
-    const printer = new AnswerPrinter(this.#options, write, this.#output.window);
+    const printer = new AnswerPrinter(this.#options, write, this.#output.window, format);
     let tokens = 0, cached = 0, firstAt: number | null = null;
     for await (const delta of withReading(this.#engine, generation, this.#output.reading)) {
       if (delta.tokens.length > 0) firstAt ??= performance.now();
       tokens += delta.tokens.length;
       cached = delta.cachedTokens;
-      printer.push(delta.text, delta.finish !== null);
+      printer.push(delta.text, delta.finish);
       if (delta.finish?.type === "error") {
         this.#messages.pop();
         printer.close();
@@ -254,24 +258,34 @@ export class Conversation {
 class AnswerPrinter {
   readonly #options: ConversationOptions;
   readonly #write: (text: string) => void;
-  readonly #parser = new ReasoningParser(false);
+  readonly #parser: AnswerParser;
   readonly #markdown: MarkdownPrinter | null;
   #reasoning = false;
   #last = "";
   content = "";
 
+  /** `format` is that of whole answers, if the template has one. */
   constructor(
     options: ConversationOptions,
     write: (text: string) => void,
     window: ConversationOutput["window"],
+    format: ToolFormat | null,
   ) {
     this.#options = options;
     this.#write = write;
     this.#markdown = window && options.color ? new MarkdownPrinter(write, window) : null;
+    const tools = format && { format, specs: [] };
+    this.#parser = new AnswerParser({
+      reasoning: { open: false },
+      tools,
+      start: "",
+      parallelToolCalls: true,
+    });
   }
 
-  push(text: string, last: boolean): void {
-    for (const piece of [...this.#parser.push(text), ...(last ? this.#parser.end() : [])]) {
+  push(text: string, finish: FinishReason | null): void {
+    for (const piece of this.#parser.push(text, finish)) {
+      if (!("text" in piece)) continue;
       if (piece.type === "reasoning") {
         if (!this.#options.showReasoning) continue;
         if (!this.#reasoning && this.#options.color) this.#write("\x1b[2m");

@@ -19,13 +19,15 @@ export interface AnswerParsing {
 }
 
 /** A part of an answer: text of a kind, or something about a call. */
-export type AnswerPart = { readonly type: "reasoning"; readonly text: string } | ToolPiece;
+export type AnswerPart = ToolPiece;
 
 /** Takes one answer apart. */
 export class AnswerParser {
   readonly #reasoning: ReasoningParser | null;
   readonly #tools: StreamParser<ToolPiece> | null;
   readonly #parallel: boolean;
+  /** Thoughts are content. */
+  readonly #merged: boolean;
   /** What the beginning that stands in the prompt has made certain: at most a call and its opening brace. */
   #begun: readonly ToolPiece[];
   #done = false;
@@ -35,7 +37,9 @@ export class AnswerParser {
   /** Nothing is pushed yet. */
   constructor(parsing: AnswerParsing) {
     // A forced tool call leaves no room for thoughts before it.
-    this.#reasoning = parsing.reasoning && parsing.start === ""
+    this.#merged = parsing.reasoning === null;
+    const whole = parsing.tools?.format.answerStart !== undefined;
+    this.#reasoning = parsing.reasoning && parsing.start === "" && !whole
       ? new ReasoningParser(parsing.reasoning.open)
       : null;
     this.#tools = parsing.tools && parsing.tools.format.parser(parsing.tools.specs);
@@ -75,13 +79,16 @@ export class AnswerParser {
       else this.#add(this.#tools.push(piece.text), parts);
     }
     if (finish !== null) this.#add(this.#tools?.end(finish.type !== "stop") ?? [], parts);
+    if (this.#reasoning === null && parts.some(({ type }) => type === "reasoning")) {
+      this.#reasoningTokens += tokens;
+    }
     return parts.filter((part) => !("text" in part) || part.text !== "");
   }
 
   #add(pieces: readonly ToolPiece[], parts: AnswerPart[]): void {
     for (const piece of pieces) {
       if (this.#done) return;
-      parts.push(piece);
+      parts.push(piece.type === "reasoning" && this.#merged ? { ...piece, type: "content" } : piece);
       if (piece.type === "call") this.#calls++;
       if (piece.type === "called") this.#done = !this.#parallel;
     }

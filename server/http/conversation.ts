@@ -45,7 +45,12 @@ export function chatInput(request: ConversationRequest, model: ModelInfo): ChatI
   requireSmall(request.chat_template_kwargs, "chat_template_kwargs", httpLimits.templateArgsSize);
   return {
     type: "chat",
-    messages: request.messages.map(templateMessage),
+    messages: request.messages.map((message, i) => {
+      const made = templateMessage(message, i), { reasoning_content } = made;
+      // As gpt-oss's template calls it.
+      const thinks = reasoning_content && model.chatTemplate?.includes("message.thinking");
+      return thinks ? { ...made, thinking: reasoning_content } : made;
+    }),
     ...(tools.length > 0 ? { tools } : {}),
     ...(continueFinal ? { continueFinal } : {}),
     ...(request.chat_template_kwargs ? { templateArgs: request.chat_template_kwargs } : {}),

@@ -5,7 +5,7 @@ import type { AnswerParsing } from "./answer_parser.ts";
 import type { GrammarSource } from "../../engine/grammar/source.ts";
 import { ApiError, invalid } from "./errors.ts";
 import { hermes } from "./parsers/hermes.ts";
-import { toolFormat } from "./parsers/tool_formats.ts";
+import { answerFormat, toolFormat } from "./parsers/tool_formats.ts";
 import type { ChatRequest, ToolInput } from "./schemas/chat.ts";
 import type { Service } from "./service.ts";
 import { namedCall, optionalCalls, requiredCalls } from "./tool_grammar.ts";
@@ -32,14 +32,17 @@ export function toolUse(
   const specs = (request.tools ?? []).map(({ function: { name, parameters } }) => ({ name, parameters }));
   const choice = request.tool_choice ?? "auto";
   const template = service.readyEngine.model.chatTemplate ?? "";
-  const format = toolFormat(service.options.toolParser, template);
+  const format = toolFormat(service.options.toolParser, template), whole = answerFormat(template);
   if (choice === "none" || (choice === "auto" && specs.length === 0)) {
-    return { offered: false, parsed: null, start: "", grammar: answer };
+    // A grammar is one of what is said, so nothing may be thought before it.
+    const start = answer === null ? "" : whole?.answerStart ?? "";
+    return { offered: false, parsed: whole && { format: whole, specs: [] }, start, grammar: answer };
   }
   if (format !== hermes) requireFree(tools, answer);
   if (choice === "auto") {
     const grammar = format === hermes ? optionalCalls(tools, answer) : answer;
-    return { offered: true, parsed: format && { format, specs }, start: "", grammar };
+    const parsed = format === null ? whole && { format: whole, specs: [] } : { format, specs };
+    return { offered: true, parsed, start: "", grammar };
   }
   const wanted = choice === "required" ? null : choice.function.name;
   if (format === null) {

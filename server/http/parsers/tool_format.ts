@@ -11,9 +11,9 @@ export interface ToolSpec {
   readonly parameters: unknown;
 }
 
-/** Text, or something about a call. */
+/** Text, thoughts (of forms that tell them), or something about a call. */
 export type ToolPiece =
-  | { readonly type: "content"; readonly text: string }
+  | { readonly type: "content" | "reasoning"; readonly text: string }
   | { readonly type: "call"; readonly index: number; readonly name: string }
   /** JSON text of the arguments, or a piece of it. */
   | { readonly type: "arguments"; readonly index: number; readonly text: string }
@@ -29,6 +29,7 @@ export const toolParserNames = [
   "mistral",
   "qwen3-coder",
   "deepseek",
+  "harmony",
 ] as const;
 
 /** A form's name, "auto" for the chat template's, or "none". */
@@ -42,6 +43,8 @@ export interface ToolFormat {
   matches(template: string): boolean;
   /** Its tags are special tokens, which therefore have to stay in the text. */
   readonly specialTags: boolean;
+  /** Of forms in which the whole answer is written, thoughts too: how an answer without thoughts begins. */
+  readonly answerStart?: string;
   /** How a demanded call begins, up to the arguments or the name. Ends where a token naturally ends. */
   start(name: string | null, template: string): string;
   /** Takes calls of these tools out of a text. */

@@ -8,6 +8,7 @@ const rests: Readonly<Record<string, string>> = {
   llama: ' {"a": 1}}',
   mistral: ' {"a": 1}}]',
   deepseek: '{"a": 1}<｜tool▁call▁end｜><｜tool▁calls▁end｜>',
+  harmony: '{"a": 1}<|call|>',
   "qwen3-coder": "<parameter=a>\n1\n</parameter>\n</function>\n</tool_call>",
 };
 

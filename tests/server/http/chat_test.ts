@@ -490,3 +490,57 @@ Deno.test("an unknown model is a 404", async () => {
   assert.equal(error?.constructor.name, "NotFoundError");
   assert.equal(error.code, "model_not_found");
 });
+
+Deno.test("gpt-oss's channels become reasoning, content and calls, streaming and not", async () => {
+  const text =
+    "<|channel|>analysis<|message|>Paris, then.<|end|><|start|>assistant<|channel|>commentary<|message|>" +
+    "I look.<|end|><|start|>assistant<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>" +
+    '{"city": "Paris"}<|call|>';
+  const engine = new FakeEngine(() => ({ pieces: split(text) }), {
+    chatTemplate: "<|start|>assistant<|channel|>",
+  });
+  const app = createApp(engine, silent);
+  const whole =
+    (await (await post(app, "/v1/chat/completions", { ...hello, tools: [weather] })).json()).choices[0];
+  const { content, reasoning_content, tool_calls: [call] } = whole.message;
+  assert.deepEqual([content, reasoning_content, whole.finish_reason], [
+    "I look.",
+    "Paris, then.",
+    "tool_calls",
+  ]);
+  assert.deepEqual(call.function, { name: "get_weather", arguments: '{"city": "Paris"}' });
+  // Its tags are special tokens.
+  assert.equal(engine.requests[0]!.params.skipSpecialTokens, false);
+
+  const sums = { content: "", reasoning_content: "", arguments: "" };
+  const body = { ...hello, tools: [weather], stream: true };
+  for (const chunk of await events(await post(app, "/v1/chat/completions", body))) {
+    if (typeof chunk !== "object") continue;
+    const { delta } = (chunk as {
+      choices: { delta: Partial<typeof sums> & { tool_calls?: { function: { arguments?: string } }[] } }[];
+    }).choices[0]!;
+    sums.content += delta.content ?? "";
+    sums.reasoning_content += delta.reasoning_content ?? "";
+    sums.arguments += delta.tool_calls?.[0]?.function.arguments ?? "";
+  }
+  assert.deepEqual(sums, {
+    content: "I look.",
+    reasoning_content: "Paris, then.",
+    arguments: '{"city": "Paris"}',
+  });
+});
+
+Deno.test("what is asked of gpt-oss's answer is enforced behind the beginning of its final message", async () => {
+  const engine = new FakeEngine(() => ({ pieces: ["[1", ", 2]<|return|>"] }), {
+    chatTemplate: "<|channel|>",
+  });
+  const app = createApp(engine, silent);
+  const answer = await (await post(app, "/v1/chat/completions", {
+    ...hello,
+    response_format: { type: "json_object" },
+  })).json();
+  assert.deepEqual(answer.choices[0].message, { role: "assistant", content: "[1, 2]" });
+  const { input, params } = engine.requests[0]!;
+  assert.ok(JSON.stringify(input).includes("<|channel|>final<|message|>"));
+  assert.notEqual(params.grammar, null);
+});

@@ -279,3 +279,27 @@ Deno.test("a client that aborts a stream ends its generation", async () => {
   }
   await ended(engine);
 });
+
+Deno.test("gpt-oss's channels become items, whole and streaming", async () => {
+  const text =
+    "<|channel|>analysis<|message|>Paris, then.<|end|><|start|>assistant<|channel|>final<|message|>" +
+    "I look.<|end|><|start|>assistant to=functions.get_weather<|channel|>commentary json<|message|>" +
+    '{"city": "Paris"}<|call|>';
+  const pieces = text.match(/[^]{1,5}/g)!;
+  const engine = new FakeEngine(() => ({ pieces }), { chatTemplate: "<|start|>assistant<|channel|>" });
+  await using server = onLoopback(engine);
+  const openai = client(server.url), body = { model: "fake", input: "x", tools: [weather] };
+  const whole = await openai.responses.create(body);
+  const { final } = await streamed(openai, body);
+  for (const { output, output_text } of [whole, final]) {
+    assert.deepEqual(output.map(({ type }) => type), ["reasoning", "message", "function_call"]);
+    assert.equal(output_text, "I look.");
+    const [reasoning, , call] = output as [
+      OpenAI.Responses.ResponseReasoningItem,
+      unknown,
+      OpenAI.Responses.ResponseFunctionToolCall,
+    ];
+    assert.equal(reasoning.content![0]!.text, "Paris, then.");
+    assert.deepEqual([call.name, call.arguments], ["get_weather", '{"city": "Paris"}']);
+  }
+});

@@ -25,7 +25,7 @@ function parse(format: ToolFormat, pieces: readonly string[], start = "", cut = 
       if (piece.type === "content") result.content += piece.text;
       else if (piece.type === "call") result.calls.push({ name: piece.name, arguments: "", ended: false });
       else if (piece.type === "arguments") result.calls[piece.index]!.arguments += piece.text;
-      else result.calls[piece.index]!.ended = true;
+      else if (piece.type === "called") result.calls[piece.index]!.ended = true;
     }
   };
   take(parser.push(start));
@@ -46,6 +46,10 @@ const texts: Readonly<Record<string, string>> = {
   deepseek: "Sure.<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n```json\n" +
     '{"city": "Paris", "days": 3}\n```<｜tool▁call▁end｜>\n<｜tool▁call▁begin｜>function<｜tool▁sep｜>ping\n```json\n' +
     "{}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+  // Its messages are all in channels; see harmony_test.ts.
+  harmony:
+    '<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>{"city": "Paris", "days": 3}' +
+    "<|call|><|start|>assistant<|channel|>commentary to=functions.ping <|constrain|>json<|message|>{}<|call|>",
   "qwen3-coder": "Sure.\n<tool_call>\n<function=get_weather>\n<parameter=city>\nParis\n</parameter>\n" +
     "<parameter=days>\n3\n</parameter>\n</function>\n</tool_call>\n<tool_call>\n<function=ping>\n</function>\n</tool_call>",
 };
@@ -153,6 +157,7 @@ Deno.test("arguments come out while they are written", () => {
     deepseek: '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>{"city": "Par',
     "qwen3-coder": "<tool_call>\n<function=get_weather>\n<parameter=city>\nPar",
     hermes: '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Par',
+    harmony: '<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>{"city": "Par',
   };
   for (const format of toolFormats) {
     const pieces = format.parser(specs).push(heads[format.name]!);
