@@ -39,6 +39,18 @@ export function finishFunction(shape: LinearShape): string {
 export const biasArgument = ({ bias, experts, rows }: LinearShape, expert: string): string =>
   bias && experts !== undefined ? `, (${expert}) * ${rows}u` : "";
 
+/** A token's experts have been added up when their `sum` is finished, so theirs is the biases' weighted sum. */
+export function pairBias({ bias, experts, rows }: LinearShape): string {
+  if (!bias || experts?.input !== "pair") return "";
+  const { perToken, first, count } = experts;
+  return `for (var rank = 0u; rank < ${perToken}u; rank++) {
+        let chosen = routes[group.z * ${perToken}u + rank];
+        if (chosen.x - ${first}u < ${count}u) {
+          sum += bitcast<f32>(chosen.y) * bias[chosen.x * ${rows}u + column];
+        }
+      }`;
+}
+
 /** y = gate(gate, up); see `Gate`. */
 function gateMul({ alpha, beta, limit, plus }: Gate): string {
   const bounded = limit < Infinity;

@@ -25,7 +25,7 @@ import {
 import { type DeviceCaps, kernel, type KernelCall, read, write } from "../shader/kernel.ts";
 import { plainMain } from "../shader/reduce.ts";
 import { divideUp, foldGrid, gridIndex, range, wgsl } from "../shader/wgsl.ts";
-import { biasArgument, finishFunction, outputWidth } from "./finish.ts";
+import { biasArgument, finishFunction, outputWidth, pairBias } from "./finish.ts";
 import { expertKey, type LinearRole, type LinearShape, outputKey } from "./linear.ts";
 
 /** How a matrix–vector kernel divides its work; all numbers but `split` are powers of two. */
@@ -248,15 +248,6 @@ function matvecCode(shape: LinearShape, tile: MatvecTile, count: number): string
     }
     }`;
   const outputRow = experts === undefined ? "token" : "group.z";
-  // A token's experts have been added up when their sum is finished, so theirs is the biases' weighted sum.
-  const pairBias = shape.bias && experts?.input === "pair"
-    ? `for (var rank = 0u; rank < ${experts.perToken}u; rank++) {
-        let chosen = routes[group.z * ${experts.perToken}u + rank];
-        if (chosen.x - ${experts.first}u < ${experts.count}u) {
-          sum += bitcast<f32>(chosen.y) * bias[chosen.x * ${shape.rows}u + column];
-        }
-      }`
-    : "";
   const finished = experts?.input === "pair" ? { ...shape, bias: false } : shape;
   const biasAt = biasArgument(finished, `expert + ${experts?.first ?? 0}u`);
   const outputs = sets * units * tokens;
@@ -344,7 +335,7 @@ ${plainMain(threads)} {
       ${total(`own * ${2 * tokens}u + ${tokens}u + token`)}
       finish(${outputRow}, column, gate, sum * scale${biasAt});`
       : `${total(`own * ${tokens}u + token`)}
-      ${pairBias}
+      ${pairBias(shape)}
       finish(${outputRow}, column, sum * scale${biasAt});`
   }
     }
