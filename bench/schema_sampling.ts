@@ -159,6 +159,16 @@ for (const model of values.models.split(",")) {
     seconds,
     ...verdict,
   });
+  if (values.out !== undefined) {
+    await writeResult(values.out, {
+      environment: started,
+      temperature: 1.5,
+      at_once: AT_ONCE,
+      tokens: maxTokens,
+      bias: Number(values.bias),
+      results,
+    });
+  }
 }
 console.log(table(
   ["model", "schemas", "sampled", "finished", "cut", "refused", "failed", "valid", "judges differ", "wrong"],
@@ -175,15 +185,5 @@ for (const { model, wrong, disagreements, failed, refused_by_name } of results) 
   console.log(
     `${model} refused: ${Object.entries(refused_by_name).map((each) => each.join(" ")).join(", ")}`,
   );
-}
-if (values.out !== undefined) {
-  await writeResult(values.out, {
-    environment: started,
-    temperature: 1.5,
-    at_once: AT_ONCE,
-    tokens: maxTokens,
-    bias: Number(values.bias),
-    results,
-  });
 }
 if (results.some(({ wrong }) => wrong.length > 0)) Deno.exitCode = 1;

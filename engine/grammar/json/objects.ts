@@ -191,9 +191,11 @@ export class ObjectRules {
   }
 
   /** Whether a declared name may follow. */
-  #mayAdd(progress: Progress, { index, required }: DeclaredName): boolean {
-    if ((progress.seen[index >> 5]! >>> (index & 31) & 1) === 1) return false;
+  #mayAdd(progress: Progress, name: DeclaredName): boolean {
+    const { index, required } = name;
+    if (isSeen(progress, name)) return false;
     if (progress.count + 1 + progress.missing - (required ? 1 : 0) > this.#max) return false;
+    if (this.#goal > 0 && !this.#canSatisfy(this.#added(progress, name))) return false;
     if (!this.#ordered) return true;
     if (index < progress.next) return false;
     for (let i = progress.next; i < index; i++) if (this.#byIndex[i]!.required) return false;
@@ -221,10 +223,20 @@ export class ObjectRules {
           satisfied: progress.satisfied | satisfies,
           next: this.#ordered ? this.#byIndex.length : 0,
         });
+        if (!this.#canSatisfy(after)) continue;
         rows.push([this.#colonAt(after, value), stringContent(this.context.table, names)]);
       }
     }
     return rows;
+  }
+
+  // Whether the names asked for can still come: by those that are required, or where there is a place left.
+  #canSatisfy(progress: Progress): boolean {
+    if (progress.count + progress.missing < this.#max) return true;
+    return this.#goal === this.#byIndex.reduce(
+      (bits, name) => name.required && !isSeen(progress, name) ? bits | name.satisfies : bits,
+      progress.satisfied,
+    );
   }
 
   /** What is there once a declared name is. */
@@ -255,6 +267,10 @@ export class ObjectRules {
     }
     return known;
   }
+}
+
+function isSeen({ seen }: Progress, { index }: DeclaredName): boolean {
+  return (seen[index >> 5]! >>> (index & 31) & 1) === 1;
 }
 
 function compareBytes(a: Uint8Array, b: Uint8Array): number {

@@ -1,5 +1,6 @@
 // What schemas allow beyond the official suite: how values are written, order, refusals by keyword and place.
 import assert from "node:assert/strict";
+import type { State } from "../../../engine/grammar/automaton/automaton.ts";
 import { GrammarError, type GrammarErrorKind } from "../../../engine/grammar/errors.ts";
 import { accepts, schemaGrammar } from "./support.ts";
 
@@ -216,4 +217,24 @@ Deno.test("a property that can have no value is not begun", () => {
     additionalProperties: false,
   });
   assert.ok(accepts(grammar, '{"ab":null}') && !accepts(grammar, '{"a":"b"}'));
+});
+
+Deno.test("a name is not begun that leaves no place for the names that are asked for", () => {
+  const some = (pattern: string) => ({ not: { propertyNames: { not: { pattern } } } });
+  const schema = {
+    type: "object",
+    allOf: [some("a1"), some("b2")],
+    propertyNames: { pattern: "^....$" },
+    maxProperties: 1,
+  };
+  const grammar = schemaGrammar(schema);
+  assert.ok(accepts(grammar, '{"a1b2":1}') && accepts(grammar, '{"b2a1":{}}'));
+  const reaches = (text: string) => {
+    let state: State | null = grammar.start;
+    for (const byte of new TextEncoder().encode(text)) state = state && grammar.automaton.step(state, byte);
+    return state !== null;
+  };
+  assert.ok(reaches('{"a1b2') && !reaches('{"a1c') && !reaches('{"b2x'));
+  const two = schemaGrammar({ ...schema, maxProperties: 2 });
+  assert.ok(accepts(two, '{"a1xx":1,"xxb2":2}') && !accepts(two, '{"a1xx":1,"xa1x":2}'));
 });
