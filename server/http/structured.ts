@@ -7,9 +7,9 @@ import type { GrammarSource } from "../../engine/grammar/source.ts";
 import type { ModelInfo } from "../../engine/options.ts";
 import { invalid } from "./errors.ts";
 import { jsonProblem } from "./json_limits.ts";
-import type { z } from "zod";
-import { type ConstraintFields, structuralTagSchema } from "./schemas/structured.ts";
+import type { ConstraintFields } from "./schemas/structured.ts";
 import { validate } from "./schemas/validate.ts";
+import { type StructuralTag, structuralTag, structuralTagSchema } from "./structural_tag.ts";
 
 /**
  * What the output has to be; null if it may be anything.
@@ -59,7 +59,7 @@ const readers: Readonly<Record<string, Reader>> = {
       case "json_schema":
         return jsonSchema(format.json_schema.schema ?? true);
       case "structural_tag":
-        return tags(format);
+        return structuralTag(format);
     }
   },
   "structured_outputs.json": ({ structured_outputs }, param) =>
@@ -100,20 +100,10 @@ function schemaOf(value: string | boolean | Readonly<Record<string, unknown>>, p
   throw invalid(param, `${param}: a JSON Schema is an object`);
 }
 
-type StructuralTag = z.infer<typeof structuralTagSchema>;
-
 function tagsOf(value: string | StructuralTag, param: string): GrammarSource {
-  return tags(typeof value === "string" ? validate(structuralTagSchema, parsed(value, param)) : value);
-}
-
-function tags({ structures, triggers }: StructuralTag): GrammarSource {
-  const content = (schema: StructuralTag["structures"][number]["schema"]) =>
-    present(schema) ? jsonSchema(schema) : { kind: "any_text" } as const;
-  return {
-    kind: "tags",
-    triggers,
-    tags: structures.map(({ begin, schema, end }) => ({ begin, content: content(schema), end })),
-  };
+  return structuralTag(
+    typeof value === "string" ? validate(structuralTagSchema, parsed(value, param)) : value,
+  );
 }
 
 function parsed(text: string, param: string): unknown {

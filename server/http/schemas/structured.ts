@@ -3,6 +3,7 @@
 
 import { z } from "zod";
 import { httpLimits } from "../limits.ts";
+import { structuralTagSchema } from "../structural_tag.ts";
 
 const name = z.string().max(httpLimits.nameLength);
 
@@ -13,17 +14,6 @@ const schema = z.union([z.record(z.string(), z.unknown()), z.boolean()]);
 const schemaOrText = z.union([schema, z.string()]);
 
 const choices = z.array(z.string()).min(1).max(httpLimits.grammarChoices);
-
-const legacyTag = z.object({
-  type: z.literal("structural_tag"),
-  structures: z.array(z.object({ begin: z.string(), schema: schema.nullish(), end: z.string() })).min(1).max(
-    httpLimits.tools,
-  ),
-  triggers: z.array(z.string().min(1)).min(1).max(httpLimits.tools),
-});
-
-/** SGLang's and vLLM's: free text with tags in it whose content follows a schema. */
-export const structuralTagSchema = legacyTag;
 
 /** OpenAI's, with SGLang's structural tags. */
 export const responseFormatSchema = z.discriminatedUnion("type", [
@@ -38,7 +28,7 @@ export const responseFormatSchema = z.discriminatedUnion("type", [
       strict: z.boolean().nullish(),
     }),
   }),
-  legacyTag,
+  structuralTagSchema,
 ]).nullish().describe("What the answer has to be; enforced while it is generated.");
 
 /** The form of an answer's text, as the responses API writes it. */

@@ -272,3 +272,68 @@ Deno.test("responses, messages and Ollama's API enforce forms and strict tools, 
     assert.match(output.at(-1).input, new RegExp(`^(?:${definition})$`));
   }
 });
+
+Deno.test("a structural tag may be a tree of formats, and what it cannot say is refused by its path", async () => {
+  await using pocket = await startPocket();
+  const json_schema = { enum: ["a", 7] };
+  const tag = { type: "tag", begin: "<f>", content: { type: "json_schema", json_schema }, end: "</f>" };
+  const text = { type: "const_string", value: "go: " };
+  const either = { type: "or", elements: [{ type: "regex", pattern: "[xy]{2}" }, tag] };
+  const grammar = { type: "grammar", grammar: 'root ::= "!"+ "?"' };
+  const ask = async (format: unknown, changes: Record<string, unknown> = {}) => {
+    const structural_tag = { type: "structural_tag", format };
+    const response = await post(pocket.app, "/v1/chat/completions", {
+      messages,
+      temperature: 1.5,
+      seed: 2,
+      max_tokens: 80,
+      ...changes,
+      response_format: structural_tag,
+    });
+    return { status: response.status, body: await response.json() };
+  };
+  const cases: [unknown, RegExp][] = [
+    [{ type: "sequence", elements: [text, either, grammar] }, /^go: ([xy]{2}|<f>("a"|7)<\/f>)!+\?$/],
+    [
+      { type: "triggered_tags", triggers: ["<f"], tags: [tag], at_least_one: true, stop_after_first: true },
+      /^[^]*?<f>("a"|7)<\/f>$/,
+    ],
+  ];
+  for (const [format, pattern] of cases) {
+    for (let seed = 0; seed < 4; seed++) {
+      const { status, body } = await ask(format, { seed });
+      assert.equal(status, 200, JSON.stringify(body));
+      const [{ message, finish_reason }] = body.choices;
+      if (finish_reason === "stop") assert.match(message.content, pattern);
+    }
+  }
+  const refused: [unknown, RegExp][] = [
+    [{ type: "tags_with_separator", tags: [tag], separator: "," }, /format\.type/],
+    [{ type: "qwen_xml_parameter", json_schema }, /format\.type/],
+    [
+      { type: "sequence", elements: [{ type: "any_text", excludes: ["x"] }] },
+      /format\.elements\[0\].*excludes/,
+    ],
+    [{ ...tag, content: { type: "json_schema", json_schema: { uniqueItems: true } } }, /uniqueItems/],
+  ];
+  for (const [format, message] of refused) {
+    const { status, body } = await ask(format);
+    assert.equal(status, 400);
+    assert.match(body.error.message, message);
+  }
+  const both = { response_format: { type: "structural_tag", format: text, triggers: ["x"] } };
+  const { error } = await (await post(pocket.app, "/v1/chat/completions", { messages, ...both })).json();
+  assert.match(error.message, /either a format, or structures and triggers/);
+});
+
+Deno.test("strict tools of a model whose form of calls is not enforced are a 400 that names the tool", async () => {
+  for (const toolParser of ["llama", "mistral", "qwen3-coder", "deepseek"] as const) {
+    await using pocket = await startPocket({}, { toolParser });
+    for (const tool_choice of ["auto", "required"]) {
+      const body = { messages, max_tokens: 8, tool_choice, tools: [weather(false), weather(true)] };
+      const response = await post(pocket.app, "/v1/chat/completions", body);
+      assert.equal(response.status, 400);
+      assert.equal((await errorOf(response)).param, "tools[1].function.strict");
+    }
+  }
+});
