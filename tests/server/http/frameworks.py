@@ -5,7 +5,7 @@ import json
 import sys
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 url = json.load(sys.stdin)["url"]
 framework = sys.argv[1]
@@ -14,6 +14,7 @@ framework = sys.argv[1]
 class Person(BaseModel):
     """Somebody."""
 
+    model_config = ConfigDict(extra="forbid")
     name: str = Field(max_length=10)
     age: int = Field(ge=0, le=120)
     pet: Literal["cat", "dog"]
