@@ -12,7 +12,7 @@ interface Person {
 }
 
 const frameworks = [
-  { name: "instructor", packages: ["instructor", "openai"], ways: ["JSON_SCHEMA", "TOOLS_STRICT"] },
+  { name: "instructor", packages: ["instructor", "openai"], ways: ["JSON_SCHEMA"] },
   {
     name: "langchain",
     packages: ["langchain_openai"],
