@@ -34,7 +34,7 @@ export const permissions: readonly string[] = [
   "--allow-write",
   "--allow-net",
   "--ignore-env",
-  "--allow-env=RADISH_*,HF_*,HUGGINGFACE_HUB_CACHE,TRANSFORMERS_OFFLINE,MODELSCOPE_*,HOME,USERPROFILE,XDG_CACHE_HOME,XDG_RUNTIME_DIR,TERM,DRI_PRIME,NODEVICE_SELECT",
+  "--allow-env=RADISH_*,HF_*,HUGGINGFACE_HUB_CACHE,TRANSFORMERS_OFFLINE,MODELSCOPE_*,HOME,USERPROFILE,XDG_CACHE_HOME,XDG_STATE_HOME,LOCALAPPDATA,XDG_RUNTIME_DIR,TERM,DRI_PRIME,NODEVICE_SELECT",
   "--allow-sys=systemMemoryInfo,uid",
   "--allow-run=/usr/bin/apt-get",
   `--allow-ffi=${Object.values(libraryPaths).flat().join(",")}`,

@@ -39,7 +39,10 @@ export async function readTensorIndex(directory: string): Promise<TensorIndex> {
 /** The names that a model with a head has. */
 function withPrefix(index: TensorIndex): TensorIndex {
   if (!index.has("embed_tokens.weight")) return index;
-  return new Map([...index].map(([name, tensor]) => [`model.${name}`, tensor]));
+  return new Map([...index.values()].map((tensor) => {
+    const name = `model.${tensor.name}`;
+    return [name, { ...tensor, name }];
+  }));
 }
 
 /** Tensor name → file name. Names are of files in the same folder, never paths. */

@@ -71,6 +71,7 @@ browserTest("settings belong to the conversation, and what is not set is the mod
     await picture(page, "page-settings");
     await assertAccessible(page);
     await page.getByRole("button", { name: "Close settings" }).click();
+    await page.getByRole("dialog").waitFor({ state: "hidden" });
     await ask(page, "What is the capital of Japan?");
     await page.getByText("ended by length").waitFor();
     assert.match(await page.locator(".assistant .text").last().textContent() ?? "", /^THE /);
