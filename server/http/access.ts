@@ -17,7 +17,7 @@ import type { ServerOptions } from "./options.ts";
 export function hostCheck(options: ServerOptions): MiddlewareHandler<AppEnv> {
   const allowed = new Set(options.allowedHosts.map((host) => host.toLowerCase()));
   return async (c, next) => {
-    const host = c.req.header("host") ?? new URL(c.req.url).host;
+    const host = hostOf(c);
     const name = hostName(host);
     if (options.loopback && !isLoopbackName(name) && !allowed.has(name) && !allowed.has(host.toLowerCase())) {
       throw new ApiError(
@@ -45,7 +45,7 @@ export function originCheck(options: ServerOptions): MiddlewareHandler<AppEnv> {
     const origin = c.req.header("origin");
     if (origin === undefined) return await next();
     if (any || allowed.has(origin)) return await allow(c, next);
-    if (!isSameOrigin(origin, c.req.header("host") ?? new URL(c.req.url).host)) {
+    if (isForeign(c)) {
       throw new ApiError(403, "pages of this origin may not call the server; see --cors-origin", {
         code: "forbidden_origin",
       });
@@ -116,8 +116,14 @@ function isLoopbackName(name: string): boolean {
     /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(name);
 }
 
-/** Whether a page of `origin` came from this server. */
-export function isSameOrigin(origin: string, host: string): boolean {
-  const own = `http://${host}`;
-  return URL.canParse(origin) && URL.canParse(own) && new URL(origin).host === new URL(own).host;
+/** The server's name and port, as the client knows them. */
+function hostOf(c: Context<AppEnv>): string {
+  return c.req.header("host") ?? new URL(c.req.url).host;
+}
+
+/** Whether the request comes from a page of another server. */
+export function isForeign(c: Context<AppEnv>): boolean {
+  const origin = c.req.header("origin"), own = `http://${hostOf(c)}`;
+  if (origin === undefined) return false;
+  return !URL.canParse(origin) || !URL.canParse(own) || new URL(origin).host !== new URL(own).host;
 }

@@ -43,6 +43,15 @@ export interface AnswerForm {
   collect(events: AsyncIterable<RunEvent>): Promise<unknown>;
 }
 
+/** A client that goes away aborts the run, until the returned function is called. */
+export function abortWithClient(c: Context<AppEnv>, run: Run): () => void {
+  const { signal } = c.req.raw;
+  const gone = () => run.abort();
+  if (signal.aborted) gone();
+  signal.addEventListener("abort", gone, { once: true });
+  return () => signal.removeEventListener("abort", gone);
+}
+
 /** Answers with the run's output; a client that goes away aborts it. */
 export async function answer(
   c: Context<AppEnv>,
@@ -52,10 +61,7 @@ export async function answer(
   form: AnswerForm,
 ): Promise<Response> {
   const record = c.get("record");
-  const { signal } = c.req.raw;
-  const gone = () => run.abort();
-  if (signal.aborted) gone();
-  signal.addEventListener("abort", gone, { once: true });
+  abortWithClient(c, run);
   const summarize = async (error: unknown) => {
     record.outcome = error === null
       ? [...new Set(run.states.map((state) => state.finish?.type ?? "abort"))].join(",")
@@ -75,7 +81,7 @@ export async function answer(
   const response = await streamResponse(form.stream(run.events()), {
     keepAliveMs: service.options.keepAliveMs,
     halfClosed: c.env?.halfClosed ?? null,
-    onCancel: gone,
+    onCancel: () => run.abort(),
     onEnd: (error) => void summarize(error).then(() => record.finish()),
   }, form.streamForm);
   record.streaming = true;

@@ -2,14 +2,13 @@
 
 import { Hono } from "hono";
 import { answer, type AnswerForm, type AppEnv } from "./answer.ts";
-import { readJson } from "./body.ts";
 import { ChatChoice, chatLogprobs } from "./chat_choice.ts";
 import { type ChatRun, startChat } from "./chat_run.ts";
 import { ApiError } from "./errors.ts";
-import { requireModel, requireStreaming } from "./params.ts";
+import { requireStreaming } from "./params.ts";
 import type { Run, RunEvent } from "./run.ts";
 import { chatRequestSchema } from "./schemas/chat.ts";
-import { validate } from "./schemas/validate.ts";
+import { readRequest } from "./read_request.ts";
 import type { Service } from "./service.ts";
 import { doneEvent, event } from "./sse.ts";
 import type { TextLogprob } from "../../engine/messages.ts";
@@ -18,9 +17,7 @@ import type { TextLogprob } from "../../engine/messages.ts";
 export function chatRoutes(service: Service): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
   app.post("/v1/chat/completions", async (c) => {
-    service.readyEngine; // Not ready is said before anything is read.
-    const request = validate(chatRequestSchema, await readJson(c.req.raw, service.options));
-    requireModel(request.model, service.modelNames);
+    const request = await readRequest(c, service, chatRequestSchema);
     requireStreaming(request);
     if (request.top_logprobs && request.logprobs !== true) {
       throw new ApiError(400, "top_logprobs needs logprobs: true", { param: "top_logprobs" });

@@ -2,21 +2,20 @@
 
 import { Hono } from "hono";
 import { answer, type AnswerForm, type AppEnv } from "./answer.ts";
-import { readJson } from "./body.ts";
 import type { ServedEngine } from "./engine_api.ts";
 import { ApiError, invalid } from "./errors.ts";
 import {
   choiceParams,
+  isFlat,
   promptTokens,
   requireFewEnough,
-  requireModel,
   requireStreaming,
   samplingParams,
 } from "./params.ts";
 import { Run, type RunEvent } from "./run.ts";
 import { type CompletionRequest, completionRequestSchema } from "./schemas/completion.ts";
-import { validate } from "./schemas/validate.ts";
 import { constraint, outputGrammar } from "./structured.ts";
+import { readRequest } from "./read_request.ts";
 import type { Service } from "./service.ts";
 import { doneEvent, event } from "./sse.ts";
 import { CompletionLogprobs } from "./completion_logprobs.ts";
@@ -26,9 +25,8 @@ import type { PromptInput, TextLogprob } from "../../engine/messages.ts";
 export function completionRoutes(service: Service): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
   app.post("/v1/completions", async (c) => {
+    const request = await readRequest(c, service, completionRequestSchema);
     const engine = service.readyEngine;
-    const request = validate(completionRequestSchema, await readJson(c.req.raw, service.options));
-    requireModel(request.model, service.modelNames);
     requireStreaming(request);
     const inputs = promptInputs(request, engine);
     const count = request.n ?? 1;
@@ -99,10 +97,6 @@ function promptInputs(request: CompletionRequest, engine: ServedEngine): Complet
   return isFlat(prompt)
     ? [ids(prompt)]
     : prompt.map((each) => typeof each === "string" ? text(each) : ids(each));
-}
-
-function isFlat(prompt: readonly (string | number | readonly number[])[]): prompt is readonly number[] {
-  return typeof prompt[0] === "number";
 }
 
 interface CompletionFormOptions {

@@ -2,7 +2,7 @@
 // prefix sharing at work. It tells how busy others are, so pages of other origins are refused even where they may chat.
 
 import { Hono } from "hono";
-import { isSameOrigin } from "./access.ts";
+import { isForeign } from "./access.ts";
 import type { AppEnv } from "./answer.ts";
 import { ApiError } from "./errors.ts";
 import type { Service } from "./service.ts";
@@ -11,8 +11,7 @@ import type { Service } from "./service.ts";
 export function debugRoutes(service: Service): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
   app.get("/debug/scheduler", async (c) => {
-    const origin = c.req.header("origin");
-    if (origin !== undefined && !isSameOrigin(origin, c.req.header("host") ?? new URL(c.req.url).host)) {
+    if (isForeign(c)) {
       throw new ApiError(403, "only the server's own page may look at the scheduler", {
         code: "forbidden_origin",
       });

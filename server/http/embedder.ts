@@ -35,7 +35,7 @@ export async function embed(
   c: Context<AppEnv>,
   service: Service,
   inputs: readonly BatchInput[],
-  { dimensions, salt = "", priority = 0, truncate = false }: EmbedOptions = {},
+  { dimensions, salt = "", priority = 0, truncate = false }: EmbedOptions,
 ): Promise<Embeddings> {
   const engine = service.readyEngine, { model } = engine;
   const { hiddenSize } = model.config;

@@ -1,14 +1,14 @@
 // POST /v1/embeddings: OpenAI's, for whatever model is served.
 
 import { Hono } from "hono";
+import type { z } from "zod";
 import type { AppEnv } from "./answer.ts";
-import { readJson } from "./body.ts";
 import { embed } from "./embedder.ts";
 import type { ServedEngine } from "./engine_api.ts";
-import { promptTokens, requestPriority, requireModel } from "./params.ts";
+import { isFlat, promptTokens, requestPriority } from "./params.ts";
 import type { BatchInput } from "./prompt_batch.ts";
 import { embeddingsRequestSchema } from "./schemas/embeddings.ts";
-import { validate } from "./schemas/validate.ts";
+import { readRequest } from "./read_request.ts";
 import type { Service } from "./service.ts";
 import { base64Of } from "./vectors.ts";
 
@@ -16,9 +16,8 @@ import { base64Of } from "./vectors.ts";
 export function embeddingRoutes(service: Service): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
   app.post("/v1/embeddings", async (c) => {
+    const request = await readRequest(c, service, embeddingsRequestSchema);
     const engine = service.readyEngine;
-    const request = validate(embeddingsRequestSchema, await readJson(c.req.raw, service.options));
-    requireModel(request.model, service.modelNames);
     const { vectors, usage } = await embed(c, service, inputsOf(request.input, engine), {
       dimensions: request.dimensions,
       salt: request.cache_salt ?? "",
@@ -39,14 +38,14 @@ export function embeddingRoutes(service: Service): Hono<AppEnv> {
   return app;
 }
 
-type Input = string | readonly (string | number | readonly number[])[];
-
-function inputsOf(input: Input, { model }: ServedEngine): BatchInput[] {
+function inputsOf(
+  input: z.infer<typeof embeddingsRequestSchema>["input"],
+  { model }: ServedEngine,
+): BatchInput[] {
   const one = (value: string | readonly number[], param: string): BatchInput => ({
     value: typeof value === "string" ? value : promptTokens(value, param, model),
     param,
   });
   if (typeof input === "string") return [one(input, "input")];
-  if (typeof input[0] === "number") return [one(input as readonly number[], "input")];
-  return input.map((each, i) => one(each as string | readonly number[], `input[${i}]`));
+  return isFlat(input) ? [one(input, "input")] : input.map((each, i) => one(each, `input[${i}]`));
 }

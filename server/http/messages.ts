@@ -13,6 +13,7 @@ import { requireModel } from "./params.ts";
 import type { RunEvent } from "./run.ts";
 import { countTokensRequestSchema, messagesRequestSchema } from "./schemas/messages.ts";
 import { validate } from "./schemas/validate.ts";
+import { readRequest } from "./read_request.ts";
 import type { Service } from "./service.ts";
 import { namedEvent, openAiStream, type StreamForm } from "./sse.ts";
 import { toolUse } from "./tool_use.ts";
@@ -21,9 +22,7 @@ import { toolUse } from "./tool_use.ts";
 export function messagesRoutes(service: Service): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
   app.post("/v1/messages", async (c) => {
-    service.readyEngine; // Not ready is said before anything is read.
-    const request = validate(messagesRequestSchema, await readJson(c.req.raw, service.options));
-    requireModel(request.model, service.modelNames);
+    const request = await readRequest(c, service, messagesRequestSchema);
     const { id } = c.get("record");
     const chat = await startChat(service, c.var, id, chatRequestOf(request), { maxTokensIsBound: true });
     const form = new MessagesForm(id, service.modelName, request.max_tokens, new SingleAnswer(chat));

@@ -29,6 +29,7 @@ import {
   ollamaShowSchema,
 } from "./schemas/ollama.ts";
 import { validate } from "./schemas/validate.ts";
+import { readRequest } from "./read_request.ts";
 import type { Service } from "./service.ts";
 
 /** Ollama's endpoints. */
@@ -53,23 +54,17 @@ export function ollamaRoutes(service: Service): Hono<AppEnv> {
     return c.json(ollamaDescription(service));
   });
   app.post("/api/embed", async (c) => {
-    service.readyEngine;
-    const request = validate(ollamaEmbedSchema, await readJson(c.req.raw, service.options));
-    requireModel(request.model, ollamaNames(service));
+    const request = await readRequest(c, service, ollamaEmbedSchema, ollamaNames(service));
     return c.json(await ollamaEmbed(c, service, request));
   });
   app.post("/api/embeddings", async (c) => {
-    service.readyEngine;
-    const request = validate(ollamaEmbeddingsSchema, await readJson(c.req.raw, service.options));
-    requireModel(request.model, ollamaNames(service));
+    const request = await readRequest(c, service, ollamaEmbeddingsSchema, ollamaNames(service));
     const { embeddings } = await ollamaEmbed(c, service, { input: request.prompt });
     return c.json({ embedding: embeddings[0] ?? [] });
   });
 
   app.post("/api/chat", async (c) => {
-    service.readyEngine; // Not ready is said before anything is read.
-    const request = validate(ollamaChatSchema, await readJson(c.req.raw, service.options));
-    requireModel(request.model, ollamaNames(service));
+    const request = await readRequest(c, service, ollamaChatSchema, ollamaNames(service));
     const messages = request.messages ?? [];
     if (messages.length === 0) {
       return c.json(loaded(service, { message: { role: "assistant", content: "" } }));
@@ -84,9 +79,8 @@ export function ollamaRoutes(service: Service): Hono<AppEnv> {
   });
 
   app.post("/api/generate", async (c) => {
+    const request = await readRequest(c, service, ollamaGenerateSchema, ollamaNames(service));
     const engine = service.readyEngine;
-    const request = validate(ollamaGenerateSchema, await readJson(c.req.raw, service.options));
-    requireModel(request.model, ollamaNames(service));
     const prompt = request.prompt ?? "";
     if (prompt === "") return c.json(loaded(service, { response: "" }));
     const { id } = c.get("record");

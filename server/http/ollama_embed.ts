@@ -5,30 +5,18 @@ import type { AppEnv } from "./answer.ts";
 import { embed } from "./embedder.ts";
 import { taggedName } from "./ollama_models.ts";
 import { nanoseconds } from "./ollama_output.ts";
+import { textInputs } from "./prompt_batch.ts";
+import type { OllamaEmbed } from "./schemas/ollama.ts";
 import type { Service } from "./service.ts";
 
-/** What is asked. */
-export interface OllamaEmbedRequest {
-  /** Null or empty texts have no embedding. */
-  readonly input?: string | readonly string[] | null | undefined;
-  /** Whether what is too long is cut; true if missing. */
-  readonly truncate?: boolean | null | undefined;
-  /** So many numbers of each embedding. */
-  readonly dimensions?: number | null | undefined;
-}
-
-/** Embeds all texts. */
+/** Embeds all texts; what is too long is cut, unless `truncate` is false. */
 export async function ollamaEmbed(
   c: Context<AppEnv>,
   service: Service,
-  { input, truncate, dimensions }: OllamaEmbedRequest,
+  { input, truncate, dimensions }: Omit<OllamaEmbed, "model">,
 ) {
   const begun = performance.now();
-  const texts = typeof input === "string" ? (input === "" ? [] : [input]) : input ?? [];
-  const inputs = texts.map((value, i) => ({
-    value,
-    param: typeof input === "string" ? "input" : `input[${i}]`,
-  }));
+  const inputs = input ? textInputs(input, "input") : [];
   const { vectors, usage } = await embed(c, service, inputs, { truncate: truncate !== false, dimensions });
   return {
     model: taggedName(service),

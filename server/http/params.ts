@@ -129,6 +129,13 @@ export function promptTokens(ids: readonly number[], param: string, model: Model
   return Uint32Array.from(ids);
 }
 
+/** Whether a prompt is one list of ids, rather than a list of prompts. */
+export function isFlat(
+  prompt: readonly (string | number | readonly number[])[],
+): prompt is readonly number[] {
+  return typeof prompt[0] === "number";
+}
+
 /**
  * Refuses names that are not served.
  * @throws {ApiError} 404 unless `model` is missing or names the served model.

@@ -4,10 +4,10 @@
 import type { Context } from "hono";
 import type { SamplingParams } from "../../engine/params.ts";
 import type { Delta } from "../../engine/messages.ts";
-import type { AppEnv } from "./answer.ts";
+import { abortWithClient, type AppEnv } from "./answer.ts";
 import type { ServedEngine } from "./engine_api.ts";
 import { ApiError, invalid } from "./errors.ts";
-import { Run, type RunEvent } from "./run.ts";
+import { Run } from "./run.ts";
 import type { Service } from "./service.ts";
 
 /** A text or token ids, and the field that it came in. */
@@ -16,6 +16,15 @@ export interface BatchInput {
   readonly value: string | Uint32Array;
   /** For messages. */
   readonly param: string;
+}
+
+/** A text. */
+export type TextInput = BatchInput & { readonly value: string };
+
+/** A text or texts of the field `param`. */
+export function textInputs(texts: string | readonly string[], param: string): TextInput[] {
+  if (typeof texts === "string") return [{ value: texts, param }];
+  return texts.map((value, i) => ({ value, param: `${param}[${i}]` }));
 }
 
 /** What the prompts were. */
@@ -121,9 +130,14 @@ export async function computeAll(
         id: record.id,
       }));
       const run = new Run(service, engine, c.var, some);
-      for await (const { index, delta } of whileListening(c.req.raw.signal, run)) {
-        const promptLogprobs = delta.promptLogprobs ?? deltas[at + index]?.promptLogprobs ?? null;
-        deltas[at + index] = { ...delta, promptLogprobs };
+      const stopListening = abortWithClient(c, run);
+      try {
+        for await (const { index, delta } of run.events()) {
+          const promptLogprobs = delta.promptLogprobs ?? deltas[at + index]?.promptLogprobs ?? null;
+          deltas[at + index] = { ...delta, promptLogprobs };
+        }
+      } finally {
+        stopListening();
       }
       const usage = await run.usage();
       tokens += usage.prompt_tokens;
@@ -142,16 +156,4 @@ export async function computeAll(
   };
   record.usage = { ...usage, completion_tokens: 0 };
   return { deltas, usage };
-}
-
-/** A run's events; it ends when the client is gone. */
-async function* whileListening(signal: AbortSignal, run: Run): AsyncGenerator<RunEvent> {
-  const gone = () => run.abort();
-  if (signal.aborted) gone();
-  signal.addEventListener("abort", gone, { once: true });
-  try {
-    yield* run.events();
-  } finally {
-    signal.removeEventListener("abort", gone);
-  }
 }

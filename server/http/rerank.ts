@@ -1,13 +1,14 @@
 // POST /v1/rerank in the shape of Jina's and Cohere's, and POST /v1/score in vLLM's. vLLM's other paths are served, too.
 
 import { type Context, Hono } from "hono";
+import type { z } from "zod";
 import type { AppEnv } from "./answer.ts";
-import { readJson } from "./body.ts";
 import { invalid } from "./errors.ts";
-import { requestPriority, requireModel } from "./params.ts";
+import { requestPriority } from "./params.ts";
+import { textInputs } from "./prompt_batch.ts";
 import { type Pair, score, type ScoreOptions } from "./reranker.ts";
 import { rerankRequestSchema, scoreRequestSchema } from "./schemas/embeddings.ts";
-import { validate } from "./schemas/validate.ts";
+import { readRequest } from "./read_request.ts";
 import type { Service } from "./service.ts";
 
 /** POST /v1/rerank and /v1/score. */
@@ -19,14 +20,10 @@ export function rerankRoutes(service: Service): Hono<AppEnv> {
 }
 
 async function rerank(c: Context<AppEnv>, service: Service): Promise<Response> {
-  service.readyEngine; // Not ready is said before anything is read.
-  const request = validate(rerankRequestSchema, await readJson(c.req.raw, service.options));
-  requireModel(request.model, service.modelNames);
+  const request = await readRequest(c, service, rerankRequestSchema);
   const query = { value: request.query, param: "query" };
-  const documents = request.documents.map((each, i) => ({
-    value: typeof each === "string" ? each : each.text,
-    param: `documents[${i}]`,
-  }));
+  const texts = request.documents.map((each) => typeof each === "string" ? each : each.text);
+  const documents = textInputs(texts, "documents");
   const pairs = documents.map((document) => ({ query, document }));
   const { scores, usage } = await score(c, service, pairs, optionsOf(request));
   const ranked = scores.map((relevance_score, index) => ({
@@ -43,9 +40,7 @@ async function rerank(c: Context<AppEnv>, service: Service): Promise<Response> {
 }
 
 async function scores(c: Context<AppEnv>, service: Service): Promise<Response> {
-  service.readyEngine;
-  const request = validate(scoreRequestSchema, await readJson(c.req.raw, service.options));
-  requireModel(request.model, service.modelNames);
+  const request = await readRequest(c, service, scoreRequestSchema);
   const pairs = pairsOf(request.text_1, request.text_2);
   const { scores, usage } = await score(c, service, pairs, optionsOf(request));
   return c.json({
@@ -60,11 +55,7 @@ async function scores(c: Context<AppEnv>, service: Service): Promise<Response> {
 
 /** One text goes with each of the other side; two lists go pair by pair. */
 function pairsOf(first: string | readonly string[], second: string | readonly string[]): Pair[] {
-  const side = (texts: string | readonly string[], param: string) =>
-    typeof texts === "string"
-      ? [{ value: texts, param }]
-      : texts.map((value, i) => ({ value, param: `${param}[${i}]` }));
-  const [queries, documents] = [side(first, "text_1"), side(second, "text_2")];
+  const queries = textInputs(first, "text_1"), documents = textInputs(second, "text_2");
   if (queries.length === 1) return documents.map((document) => ({ query: queries[0]!, document }));
   if (documents.length !== queries.length) {
     throw invalid(
@@ -76,15 +67,13 @@ function pairsOf(first: string | readonly string[], second: string | readonly st
 }
 
 function optionsOf(
-  request: {
-    readonly instruction?: string | null | undefined;
-    readonly cache_salt?: string | null | undefined;
-    readonly priority?: number | null | undefined;
-    readonly service_tier?: string | null | undefined;
-  },
-): Partial<ScoreOptions> {
+  request: Pick<
+    z.infer<typeof scoreRequestSchema>,
+    "instruction" | "cache_salt" | "priority" | "service_tier"
+  >,
+): ScoreOptions {
   return {
-    ...(request.instruction ? { instruction: request.instruction } : {}),
+    instruction: request.instruction || null,
     salt: request.cache_salt ?? "",
     priority: requestPriority(request),
   };

@@ -15,7 +15,14 @@ import type { AppEnv } from "./answer.ts";
 import { embed } from "./embedder.ts";
 import type { ServedEngine } from "./engine_api.ts";
 import { ApiError } from "./errors.ts";
-import { type BatchInput, type BatchUsage, computeAll, encodeAll, requireRoom } from "./prompt_batch.ts";
+import {
+  type BatchInput,
+  type BatchUsage,
+  computeAll,
+  encodeAll,
+  requireRoom,
+  type TextInput,
+} from "./prompt_batch.ts";
 import type { Service } from "./service.ts";
 import { cosine } from "./vectors.ts";
 
@@ -28,15 +35,15 @@ const webSearch = "Given a web search query, retrieve relevant passages that ans
 /** A query and a document, with the fields that they came in. */
 export interface Pair {
   /** What is looked for. */
-  readonly query: BatchInput & { readonly value: string };
+  readonly query: TextInput;
   /** Where. */
-  readonly document: BatchInput & { readonly value: string };
+  readonly document: TextInput;
 }
 
 /** What may be asked of scores. */
 export interface ScoreOptions {
-  /** What counts as relevant. */
-  readonly instruction: string;
+  /** What counts as relevant; null: what a web search looks for. */
+  readonly instruction: string | null;
   /** Separates cached prefixes. */
   readonly salt: string;
   /** Lower comes first. */
@@ -59,11 +66,11 @@ export async function score(
   c: Context<AppEnv>,
   service: Service,
   pairs: readonly Pair[],
-  options: Partial<ScoreOptions> = {},
+  options: ScoreOptions,
 ): Promise<Scores> {
   switch (service.task) {
     case "rerank":
-      return await judge(c, service, pairs, { instruction: webSearch, salt: "", priority: 0, ...options });
+      return await judge(c, service, pairs, options);
     case "embed":
       return await compare(c, service, pairs, options);
     case "generate": {
@@ -79,12 +86,12 @@ async function compare(
   c: Context<AppEnv>,
   service: Service,
   pairs: readonly Pair[],
-  options: Partial<ScoreOptions>,
+  options: ScoreOptions,
 ): Promise<Scores> {
   // A query that is compared with many documents is embedded once.
   const places = new Map<string, number>();
   const inputs: BatchInput[] = [];
-  const place = (input: Pair["query"]): number => {
+  const place = (input: TextInput): number => {
     const known = places.get(input.value);
     if (known !== undefined) return known;
     places.set(input.value, inputs.length);
@@ -104,7 +111,7 @@ async function judge(
   const engine = service.readyEngine, client = c.get("client");
   const [head, tail, yes, no] = await frame(service, engine, client);
   const bodies = pairs.map(({ query, document }) => ({
-    value: `<Instruct>: ${instruction}\n<Query>: ${query.value}\n<Document>: ${document.value}`,
+    value: `<Instruct>: ${instruction ?? webSearch}\n<Query>: ${query.value}\n<Document>: ${document.value}`,
     param: document.param,
   }));
   const encoded = await encodeAll(service, engine, client, bodies, {

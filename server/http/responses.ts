@@ -3,15 +3,13 @@
 
 import { Hono } from "hono";
 import { answer, type AnswerForm, type AppEnv } from "./answer.ts";
-import { readJson } from "./body.ts";
 import { type AnswerEnd, SingleAnswer, startChat } from "./chat_run.ts";
 import type { ApiError } from "./errors.ts";
-import { requireModel } from "./params.ts";
 import { chatRequestOf, namedTools } from "./responses_input.ts";
 import { type ResponseEvent, ResponseOutput } from "./responses_output.ts";
 import type { RunEvent } from "./run.ts";
 import { type ResponsesRequest, responsesRequestSchema } from "./schemas/responses.ts";
-import { validate } from "./schemas/validate.ts";
+import { readRequest } from "./read_request.ts";
 import type { Service } from "./service.ts";
 import { namedEvent, openAiStream, type StreamForm } from "./sse.ts";
 
@@ -19,9 +17,7 @@ import { namedEvent, openAiStream, type StreamForm } from "./sse.ts";
 export function responsesRoutes(service: Service): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
   app.post("/v1/responses", async (c) => {
-    service.readyEngine; // Not ready is said before anything is read.
-    const request = validate(responsesRequestSchema, await readJson(c.req.raw, service.options));
-    requireModel(request.model, service.modelNames);
+    const request = await readRequest(c, service, responsesRequestSchema);
     const { id } = c.get("record");
     const chat = await startChat(service, c.var, id, chatRequestOf(request));
     const form = new ResponsesForm(id, service.modelName, request, new SingleAnswer(chat));

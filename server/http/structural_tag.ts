@@ -3,11 +3,12 @@
 // both take by now. What is not enforced is refused by its name.
 
 import { z } from "zod";
-import type { GrammarSource, TagsSource } from "../../engine/grammar/source.ts";
+import type { GrammarSource } from "../../engine/grammar/source.ts";
 import type { Json } from "../../engine/grammar/schema/document.ts";
 import { httpLimits } from "./limits.ts";
 
-const schema = z.union([z.record(z.string(), z.unknown()), z.boolean()]);
+/** A JSON Schema: an object or a boolean. */
+export const jsonSchema = z.union([z.record(z.string(), z.unknown()), z.boolean()]);
 const most = httpLimits.tools;
 const triggers = z.array(z.string().min(1)).min(1).max(most);
 
@@ -38,7 +39,7 @@ interface Tag {
 const format: z.ZodType<Format> = z.lazy(() =>
   z.discriminatedUnion("type", [
     z.strictObject({ type: z.literal("const_string"), value: z.string() }),
-    z.strictObject({ type: z.literal("json_schema"), json_schema: schema }),
+    z.strictObject({ type: z.literal("json_schema"), json_schema: jsonSchema }),
     z.strictObject({ type: z.literal("regex"), pattern: z.string() }),
     z.strictObject({ type: z.literal("grammar"), grammar: z.string() }),
     z.strictObject({ type: z.literal("any_text") }),
@@ -59,9 +60,10 @@ const tag = { begin: z.string(), content: format, end: z.string() };
 /** Either form. */
 export const structuralTagSchema = z.object({
   type: z.literal("structural_tag"),
-  structures: z.array(z.object({ begin: z.string(), schema: schema.nullish(), end: z.string() })).min(1).max(
-    most,
-  )
+  structures: z.array(z.object({ begin: z.string(), schema: jsonSchema.nullish(), end: z.string() })).min(1)
+    .max(
+      most,
+    )
     .optional(),
   triggers: triggers.optional(),
   format: format.optional(),
@@ -106,16 +108,13 @@ function source(format: Format): GrammarSource {
     case "or":
       return { kind: "any_of", parts: format.elements.map(source) };
     case "triggered_tags": {
-      const { triggers, at_least_one: atLeastOne, stop_after_first: stopAfterFirst } = format;
-      const tags: TagsSource = {
+      const { triggers, tags, at_least_one, stop_after_first } = format;
+      return {
         kind: "tags",
         triggers,
-        tags: format.tags.map(({ begin, content, end }) => ({ begin, content: source(content), end })),
-      };
-      return {
-        ...tags,
-        ...(atLeastOne === undefined ? {} : { atLeastOne }),
-        ...(stopAfterFirst === undefined ? {} : { stopAfterFirst }),
+        tags: tags.map(({ begin, content, end }) => ({ begin, content: source(content), end })),
+        atLeastOne: at_least_one === true,
+        stopAfterFirst: stop_after_first === true,
       };
     }
     case "tag":

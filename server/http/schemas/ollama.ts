@@ -83,6 +83,8 @@ export const ollamaEmbedSchema = z.object({
 /** The body of POST /api/embeddings. */
 export const ollamaEmbeddingsSchema = z.object({ model: name, prompt: z.string().nullish() });
 
+/** A checked body of POST /api/embed. */
+export type OllamaEmbed = z.infer<typeof ollamaEmbedSchema>;
 /** A checked body of POST /api/chat. */
 export type OllamaChat = z.infer<typeof ollamaChatSchema>;
 /** A checked body of POST /api/generate. */

@@ -3,15 +3,12 @@
 
 import { z } from "zod";
 import { httpLimits } from "../limits.ts";
-import { structuralTagSchema } from "../structural_tag.ts";
+import { jsonSchema, structuralTagSchema } from "../structural_tag.ts";
 
 const name = z.string().max(httpLimits.nameLength);
 
-/** A schema: an object or a boolean. */
-const schema = z.union([z.record(z.string(), z.unknown()), z.boolean()]);
-
 /** A schema, or its text. */
-const schemaOrText = z.union([schema, z.string()]);
+const schemaOrText = z.union([jsonSchema, z.string()]);
 
 const choices = z.array(z.string()).min(1).max(httpLimits.grammarChoices);
 
@@ -24,7 +21,7 @@ export const responseFormatSchema = z.discriminatedUnion("type", [
     json_schema: z.object({
       name: name.nullish(),
       description: z.string().nullish(),
-      schema: schema.nullish(),
+      schema: jsonSchema.nullish(),
       strict: z.boolean().nullish(),
     }),
   }),
@@ -39,13 +36,13 @@ export const textFormatSchema = z.discriminatedUnion("type", [
     type: z.literal("json_schema"),
     name: name.nullish(),
     description: z.string().nullish(),
-    schema: schema.nullish(),
+    schema: jsonSchema.nullish(),
     strict: z.boolean().nullish(),
   }),
 ]).nullish().describe("What the answer has to be; enforced while it is generated.");
 
 /** Anthropic's: a schema for the answer. */
-export const outputFormatSchema = z.object({ type: z.literal("json_schema"), schema }).nullish();
+export const outputFormatSchema = z.object({ type: z.literal("json_schema"), schema: jsonSchema }).nullish();
 
 /** Ollama's: "json", a schema, or nothing, which it writes as an empty text, too. */
 export const ollamaFormatSchema = z.union([z.enum(["", "json"]), z.record(z.string(), z.unknown())]).nullish()

@@ -95,6 +95,17 @@ Deno.test("a page of another origin is refused unless it is named", async () => 
   assert.equal(await status(post(named, "/v1/completions", { prompt: "x" }, headers)), 403);
 });
 
+Deno.test("pages of other origins may not look at the scheduler, even where they may chat", async () => {
+  const app = createApp(new FakeEngine(), { ...silent, corsOrigins: ["*"] });
+  const look = (origin?: string) =>
+    status(get(app, "/debug/scheduler", origin === undefined ? {} : { origin, host: "127.0.0.1:1919" }));
+  assert.equal(await look(), 200);
+  assert.equal(await look("http://127.0.0.1:1919"), 200);
+  for (const origin of ["https://elsewhere.example", "http://127.0.0.1:8080", "null"]) {
+    assert.equal(await look(origin), 403, origin);
+  }
+});
+
 Deno.test("a preflight of a named origin is answered without a key, and its errors can be read", async () => {
   const app = createApp(new FakeEngine(), { ...silent, apiKeys: ["k"], corsOrigins: ["*"] });
   const headers = {
