@@ -3,7 +3,7 @@
 
 import type { RootContent } from "hast";
 import { createLowlight } from "lowlight";
-import { useMemo, useState } from "preact/hooks";
+import { useMemo } from "preact/hooks";
 import bash from "highlight.js/lib/languages/bash";
 import c from "highlight.js/lib/languages/c";
 import cpp from "highlight.js/lib/languages/cpp";
@@ -21,7 +21,7 @@ import sql from "highlight.js/lib/languages/sql";
 import typescript from "highlight.js/lib/languages/typescript";
 import xml from "highlight.js/lib/languages/xml";
 import yaml from "highlight.js/lib/languages/yaml";
-import { copy } from "./clipboard.ts";
+import { CopyButton } from "./copy_button.tsx";
 
 const lowlight = createLowlight({
   bash,
@@ -51,7 +51,6 @@ const linesPerPiece = 50;
 export function CodeBlock(
   { language, text, open }: { readonly language: string; readonly text: string; readonly open: boolean },
 ) {
-  const [copied, setCopied] = useState(false);
   const coloured = !open && text.length <= longestColoured && lowlight.registered(language);
   const content = useMemo(
     () => coloured ? lowlight.highlight(language, text).children.map(coloursOf) : piecesOf(text),
@@ -61,15 +60,7 @@ export function CodeBlock(
     <figure class="code" dir="ltr">
       <figcaption>
         <span>{language || "code"}</span>
-        <button
-          type="button"
-          class="quiet"
-          aria-label="Copy code"
-          onClick={async () => setCopied(await copy(text))}
-          onBlur={() => setCopied(false)}
-        >
-          {copied ? "Copied" : "Copy"}
-        </button>
+        <CopyButton name="Copy code" text={text} />
       </figcaption>
       <pre tabIndex={0} aria-label={`${language || "Code"} block`}><code>{content}</code></pre>
     </figure>

@@ -2,8 +2,8 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { type Attachment, path } from "./conversation.ts";
-import { current, notice, running, send, server, stop } from "./state.ts";
+import type { Attachment } from "./conversation.ts";
+import { current, notice, running, send, stop } from "./state.ts";
 import { settingsOpen } from "./dialogs.ts";
 
 /** Bytes of a file that is worth trying; whether it fits the context the server says. */
@@ -52,12 +52,10 @@ export function Composer() {
       submit();
     }
     if (event.key === "ArrowUp" && text.value === "" && !busy) {
-      const last = path(current.value).findLastIndex(({ role }) => role === "user");
-      if (last < 0) return;
+      const last = [...document.querySelectorAll(".turn.user")].at(-1)?.querySelector<HTMLElement>(".edit");
+      if (!last) return;
       event.preventDefault();
-      document.querySelectorAll<HTMLButtonElement>(".turn .edit")[
-        path(current.value).slice(0, last).filter(({ role }) => role === "user").length
-      ]?.click();
+      last.click();
     }
   };
   return (
@@ -109,9 +107,6 @@ export function Composer() {
             Add file
           </label>
           <button type="button" class="quiet" onClick={() => settingsOpen.value = true}>Settings</button>
-          <span class="soft about">
-            {typeof server.value === "string" ? server.value : server.value?.name}
-          </span>
           {busy ? <button type="button" class="main" onClick={stop}>Stop</button> : (
             <button
               type="submit"

@@ -68,7 +68,6 @@ export interface Conversation {
   readonly id: string;
   title: string;
   /** Milliseconds since 1970. */
-  readonly created: number;
   updated: number;
   system: string;
   sampling: Sampling;
@@ -82,12 +81,10 @@ export interface Conversation {
 
 /** An empty conversation, with the settings of another. */
 export function newConversation(like?: Conversation): Conversation {
-  const now = Date.now();
   return {
     id: newId(),
     title: "",
-    created: now,
-    updated: now,
+    updated: Date.now(),
     system: like?.system ?? "",
     sampling: { ...like?.sampling },
     format: like?.format ?? { kind: "text", schema: "" },

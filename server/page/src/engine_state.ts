@@ -2,6 +2,7 @@
 // latencies. A hidden page asks nothing.
 
 import { signal } from "@preact/signals";
+import { messageOf } from "./state.ts";
 
 /** What a request is doing. */
 export interface RequestState {
@@ -52,7 +53,8 @@ export const samples = signal<readonly Sample[]>([]);
 export const trouble = signal("");
 
 const interval = 1000;
-const mostSamples = 120;
+/** Samples that are kept and plotted. */
+export const mostSamples = 120;
 
 /** Totals of a moment, for differences. */
 interface Totals {
@@ -73,7 +75,7 @@ export function watch(): () => void {
         before = await take(before);
         trouble.value = "";
       } catch (error) {
-        trouble.value = error instanceof Error ? error.message : String(error);
+        trouble.value = messageOf(error);
       }
     }
     if (!ended) timer = setTimeout(ask, interval);

@@ -28,17 +28,17 @@ function Page() {
         </button>
         <h1>radish</h1>
         <nav aria-label="Views">
-          <button type="button" class="tab" aria-pressed={view.value === "chat"} onClick={() => show("chat")}>
-            Chat
-          </button>
-          <button
-            type="button"
-            class="tab"
-            aria-pressed={view.value === "engine"}
-            onClick={() => show("engine")}
-          >
-            Engine
-          </button>
+          {(["chat", "engine"] as const).map((each) => (
+            <button
+              key={each}
+              type="button"
+              class="tab"
+              aria-pressed={view.value === each}
+              onClick={() => show(each)}
+            >
+              {each === "chat" ? "Chat" : "Engine"}
+            </button>
+          ))}
         </nav>
         <p class="soft about" role="status">
           {facts === null

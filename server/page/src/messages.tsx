@@ -1,9 +1,9 @@
 // The messages of the shown path, and a view that stays at the end while an answer grows, until the reader scrolls up.
 
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { type Conversation, type Message, path, siblings } from "./conversation.ts";
-import { copy } from "./clipboard.ts";
-import { type Block, MarkdownBlocks } from "./markdown.ts";
+import { CopyButton } from "./copy_button.tsx";
+import { MarkdownBlocks } from "./markdown.ts";
 import { Blocks } from "./render.tsx";
 import { answerCalls, choose, current, edit, regenerate, revision, running, send } from "./state.ts";
 
@@ -126,13 +126,8 @@ function Body({ message, grows }: { readonly message: Message; readonly grows: b
 }
 
 function Answer({ text, grows }: { readonly text: string; readonly grows: boolean }) {
-  const blocks = useRef<MarkdownBlocks>(null);
-  const shown = useRef<{ text: string; grows: boolean; blocks: readonly Block[] }>(null);
-  blocks.current ??= new MarkdownBlocks();
-  if (shown.current?.text !== text || shown.current.grows !== grows) {
-    shown.current = { text, grows, blocks: blocks.current.update(text, !grows) };
-  }
-  return <Blocks blocks={shown.current!.blocks} />;
+  const [blocks] = useState(() => new MarkdownBlocks());
+  return <Blocks blocks={useMemo(() => blocks.update(text, !grows), [text, grows])} />;
 }
 
 function Reasoning({ message, grows }: { readonly message: Message; readonly grows: boolean }) {
@@ -226,7 +221,6 @@ function Actions(
   },
 ) {
   revision.value;
-  const [copied, setCopied] = useState(false);
   const branches = siblings(conversation, message.parent);
   const at = branches.indexOf(message);
   const busy = running.value !== null;
@@ -257,15 +251,7 @@ function Actions(
           </button>
         </span>
       )}
-      <button
-        type="button"
-        class="quiet"
-        aria-label="Copy message"
-        onClick={async () => setCopied(await copy(message.content))}
-        onBlur={() => setCopied(false)}
-      >
-        {copied ? "Copied" : "Copy"}
-      </button>
+      <CopyButton name="Copy message" text={message.content} />
       {message.role === "user" && (
         <button type="button" class="quiet edit" onClick={edit} disabled={busy}>Edit</button>
       )}
@@ -289,29 +275,24 @@ function Numbers({ message: { stats, finish } }: { readonly message: Message }) 
   const ended = finish === undefined ? null : <span class="ended">ended by {finish}</span>;
   if (!stats) return ended;
   const rate = stats.tokensPerSecond === null ? null : `${stats.tokensPerSecond.toFixed(1)} tokens/s`;
-  const count = (n: number) => n.toLocaleString("en");
+  const tokens = (n: number) => `${n.toLocaleString("en")} tokens`;
   return (
     <>
       {ended}
       <details class="stats">
         <summary>{rate ?? `${stats.tokens} tokens`}</summary>
         <dl>
-          <div>
-            <dt>first token</dt>
-            <dd>{Math.round(stats.firstMilliseconds)} ms</dd>
-          </div>
-          <div>
-            <dt>answer</dt>
-            <dd>{count(stats.tokens)} tokens</dd>
-          </div>
-          <div>
-            <dt>prompt</dt>
-            <dd>{count(stats.promptTokens)} tokens</dd>
-          </div>
-          <div>
-            <dt>from the cache</dt>
-            <dd>{count(stats.cachedTokens)} tokens</dd>
-          </div>
+          {Object.entries({
+            "first token": `${Math.round(stats.firstMilliseconds)} ms`,
+            "answer": tokens(stats.tokens),
+            "prompt": tokens(stats.promptTokens),
+            "from the cache": tokens(stats.cachedTokens),
+          }).map(([name, value]) => (
+            <div key={name}>
+              <dt>{name}</dt>
+              <dd>{value}</dd>
+            </div>
+          ))}
         </dl>
       </details>
     </>

@@ -1,8 +1,9 @@
 // A line over time, with its last value in words: the plot is for the eye, the words are for everybody.
 
+import { mostSamples } from "./engine_state.ts";
+
 const width = 240;
 const height = 56;
-const shownSamples = 120;
 
 /** `values` are a second apart, the newest last; null is a gap. */
 export function Plot(
@@ -16,7 +17,7 @@ export function Plot(
 ) {
   const top = most ?? Math.max(1e-9, ...values.map((value) => value ?? 0));
   const last = values.findLast((value) => value !== null) ?? null;
-  const x = (i: number) => width * (shownSamples - values.length + i) / (shownSamples - 1);
+  const x = (i: number) => width * (mostSamples - values.length + i) / (mostSamples - 1);
   const y = (value: number) => height - 2 - (height - 4) * Math.min(1, value / top);
   let drawing = false;
   const line = values.map((value, i) => {

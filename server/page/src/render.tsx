@@ -35,16 +35,30 @@ function Children({ of }: { readonly of: readonly Nodes[] }) {
   return <>{of.map((node, i) => <Node key={i} node={node} />)}</>;
 }
 
+const plainTags = {
+  paragraph: "p",
+  blockquote: "blockquote",
+  emphasis: "em",
+  strong: "strong",
+  delete: "del",
+} as const;
+
 function Node({ node, open = false }: { readonly node: Nodes; readonly open?: boolean }): VNode | null {
   switch (node.type) {
     case "text":
       return <>{node.value}</>;
     case "paragraph":
+    case "blockquote":
+    case "emphasis":
+    case "strong":
+    case "delete": {
+      const Tag = plainTags[node.type];
       return (
-        <p>
+        <Tag>
           <Children of={node.children} />
-        </p>
+        </Tag>
       );
+    }
     case "heading": {
       const Heading = `h${Math.min(6, node.depth + 2)}` as "h3";
       return (
@@ -55,12 +69,6 @@ function Node({ node, open = false }: { readonly node: Nodes; readonly open?: bo
     }
     case "thematicBreak":
       return <hr />;
-    case "blockquote":
-      return (
-        <blockquote>
-          <Children of={node.children} />
-        </blockquote>
-      );
     case "list":
       return node.ordered
         ? (
@@ -88,24 +96,6 @@ function Node({ node, open = false }: { readonly node: Nodes; readonly open?: bo
       return <code class="math" dir="ltr">{node.value}</code>;
     case "inlineCode":
       return <code dir="ltr">{node.value}</code>;
-    case "emphasis":
-      return (
-        <em>
-          <Children of={node.children} />
-        </em>
-      );
-    case "strong":
-      return (
-        <strong>
-          <Children of={node.children} />
-        </strong>
-      );
-    case "delete":
-      return (
-        <del>
-          <Children of={node.children} />
-        </del>
-      );
     case "break":
       return <br />;
     case "link":

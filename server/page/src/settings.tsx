@@ -2,7 +2,7 @@
 // is not set is the model's own, and says so.
 
 import type { AnswerFormat, Sampling } from "./conversation.ts";
-import { changed, current, revision, server } from "./state.ts";
+import { changed, current, messageOf, revision, server } from "./state.ts";
 
 /** One number of the sampling. */
 interface Field {
@@ -200,6 +200,6 @@ function faultOf(text: string): string | null {
     if (text.trim() !== "") JSON.parse(text);
     return null;
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return messageOf(error);
   }
 }

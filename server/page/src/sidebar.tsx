@@ -5,20 +5,10 @@ import { useRef } from "preact/hooks";
 import type { Conversation } from "./conversation.ts";
 import { saveFile } from "./clipboard.ts";
 import { listOpen } from "./dialogs.ts";
-import {
-  changed,
-  conversations,
-  current,
-  importFile,
-  open,
-  remove,
-  revision,
-  startConversation,
-} from "./state.ts";
+import { changed, conversations, current, importFile, open, remove, startConversation } from "./state.ts";
 
 /** The list. */
 export function Sidebar() {
-  revision.value;
   const query = useSignal("");
   const words = query.value.toLowerCase().split(/\s+/).filter((word) => word !== "");
   const found = conversations.value.filter((conversation) => matches(conversation, words));
@@ -44,7 +34,9 @@ export function Sidebar() {
         onInput={({ currentTarget }) => query.value = currentTarget.value}
       />
       <ul class="list" aria-label="Conversations">
-        {found.map((conversation) => <Entry key={conversation.id} conversation={conversation} />)}
+        {found.map((conversation) => (
+          <Entry key={conversation.id} conversation={conversation} title={conversation.title || "untitled"} />
+        ))}
         {found.length === 0 && (
           <li class="soft">{words.length > 0 ? "nothing found" : "no conversation yet"}</li>
         )}
@@ -77,11 +69,10 @@ export function Sidebar() {
   );
 }
 
-function Entry({ conversation }: { readonly conversation: Conversation }) {
-  revision.value;
+/** The title is a property of its own: the conversation is changed in place. */
+function Entry({ conversation, title }: { readonly conversation: Conversation; readonly title: string }) {
   const renaming = useSignal<string | null>(null);
   const shown = current.value.id === conversation.id;
-  const title = conversation.title || "untitled";
   const rename = () => {
     if (renaming.value?.trim()) {
       conversation.title = renaming.value.trim();
@@ -166,6 +157,6 @@ function exported(list: readonly Conversation[]): string {
 
 /** Whether every word stands in the title or a message. */
 function matches({ title, messages }: Conversation, words: readonly string[]): boolean {
-  const texts = [title, ...messages.map(({ content }) => content)].map((text) => text.toLowerCase());
-  return words.every((word) => texts.some((text) => text.includes(word)));
+  const has = (text: string, word: string) => text.toLowerCase().includes(word);
+  return words.every((word) => has(title, word) || messages.some(({ content }) => has(content, word)));
 }

@@ -1,4 +1,5 @@
-// What the page knows, as signals, and everything that changes it. Components read; only this file writes.
+// What the page knows, as signals, and everything that changes it. Components read; what concerns several of them is
+// written here.
 
 import { signal } from "@preact/signals";
 import { type AnswerEvent, streamAnswer } from "./chat_stream.ts";
@@ -266,6 +267,7 @@ function apply(
   }
 }
 
-function messageOf(error: unknown): string {
+/** What an error says. */
+export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -22,7 +22,6 @@ export const browserTest = (name: string, fn: () => Promise<void>): void =>
   Deno.test({ name, fn, ignore: executablePath === undefined });
 
 export interface Visit {
-  readonly page: Page;
   /** Ends the server and starts `app` at the same address. */
   restart(app: App): Promise<void>;
 }
@@ -56,7 +55,6 @@ export async function withPage(
     });
     await page.goto(url);
     await run(page, {
-      page,
       async restart(next) {
         await server.shutdown(5000);
         server = listen(next, { hostname: "127.0.0.1", port: Number(new URL(url).port) });
