@@ -32,20 +32,19 @@ export async function bench({ own, ...options }: BenchOptions): Promise<number> 
   const measure = async (
     what: Measurement["what"],
     size: number,
-    tokens: number,
     run: () => Promise<number>,
   ) => {
     const milliseconds = median(await repeated(repeat, run));
-    measurements.push({ what, size, tokens_per_second: tokens / milliseconds * 1000, milliseconds });
+    measurements.push({ what, size, tokens_per_second: size / milliseconds * 1000, milliseconds });
     session.progress.update("measuring", measurements.length / (prompts.length + batches.length));
   };
   for (const length of prompts.filter((n) => n < room)) {
-    await measure("prefill", length, length, () => prefill(session, random(length)));
+    await measure("prefill", length, () => prefill(session, random(length)));
   }
   const fitting = (n: number) =>
     n <= model.maxRunningRequests && n * (context + tokens) <= model.numPages * model.pageSize;
   for (const batch of batches.filter(fitting)) {
-    await measure("decode", batch, batch, () => decode(session, batch, random, context, tokens));
+    await measure("decode", batch, () => decode(session, batch, random, context, tokens));
   }
   session.progress.clear();
   const left = prompts.length + batches.length - measurements.length;

@@ -56,17 +56,18 @@ export const embedOptions = (all: boolean) =>
     ...sessionOptions(all),
   });
 
+const conversation = (all: boolean) => ({
+  own: object("Conversation", {
+    system: value("--system", text("TEXT"), "system message"),
+    stats: flag("--stats", "speed and token counts after each answer"),
+    hideReasoning: flag("--hide-reasoning", "do not show <think> text"),
+  }, asGroup),
+  sampling: samplingOptions(all),
+  ...sessionOptions(all),
+});
+
 /** Of `radish chat`. */
-export const chatOptions = (all: boolean) =>
-  object({
-    own: object("Conversation", {
-      system: value("--system", text("TEXT"), "system message"),
-      stats: flag("--stats", "speed and token counts after each answer"),
-      hideReasoning: flag("--hide-reasoning", "do not show <think> text"),
-    }, asGroup),
-    sampling: samplingOptions(all),
-    ...sessionOptions(all),
-  });
+export const chatOptions = (all: boolean) => object(conversation(all));
 
 /** Of `radish run`. */
 export const runOptions = (all: boolean) =>
@@ -75,13 +76,7 @@ export const runOptions = (all: boolean) =>
       positional("MODEL", "Hub id, folder, GGUF file or short name; what follows is the prompt"),
       { min: 1 },
     ),
-    own: object("Conversation", {
-      system: value("--system", text("TEXT"), "system message"),
-      stats: flag("--stats", "speed and token counts after each answer"),
-      hideReasoning: flag("--hide-reasoning", "do not show <think> text"),
-    }, asGroup),
-    sampling: samplingOptions(all),
-    ...sessionOptions(all),
+    ...conversation(all),
   });
 
 /** Of `radish serve`. */

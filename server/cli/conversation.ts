@@ -7,7 +7,8 @@ import { AnswerParser } from "../http/answer_parser.ts";
 import type { ToolFormat } from "../http/parsers/tool_format.ts";
 import { answerFormat } from "../http/parsers/tool_formats.ts";
 import { changeSetting, describeSettings } from "./chat_settings.ts";
-import { MarkdownPrinter, type WindowSize } from "./markdown_printer.ts";
+import { MarkdownPrinter } from "./markdown_printer.ts";
+import type { WindowSize } from "./terminal.ts";
 import type { ChatMessage } from "../../engine/messages.ts";
 import { type ShowReading, withReading } from "./reading.ts";
 

@@ -3,12 +3,7 @@
 
 import stringWidth from "string-width";
 import { blocksOf, harmless, renderBlock, splitLast } from "./markdown.ts";
-
-/** The window's size in characters. */
-export interface WindowSize {
-  readonly columns: number;
-  readonly rows: number;
-}
+import type { WindowSize } from "./terminal.ts";
 
 /** Prints one answer. */
 export class MarkdownPrinter {

@@ -5,23 +5,25 @@ export function drawsBars(): boolean {
   return Deno.stderr.isTerminal() && Deno.env.get("TERM") !== "dumb";
 }
 
-/** Columns of the terminal, asked anew because it may have been resized; 80 where there is none. */
-export function columns(): number {
-  try {
-    return Deno.consoleSize().columns || 80;
-  } catch {
-    return 80;
-  }
+/** A window's size in characters. */
+export interface WindowSize {
+  readonly columns: number;
+  readonly rows: number;
 }
 
-/** The terminal's size; 80 × 24 where there is none. */
-export function windowSize(): { readonly columns: number; readonly rows: number } {
+/** The terminal's size, asked anew because it may have been resized; 80 × 24 where there is none. */
+export function windowSize(): WindowSize {
   try {
     const { columns, rows } = Deno.consoleSize();
     return { columns: columns || 80, rows: rows || 24 };
   } catch {
     return { columns: 80, rows: 24 };
   }
+}
+
+/** Its columns. */
+export function columns(): number {
+  return windowSize().columns;
 }
 
 /** Columns for help: lines longer than this are hard to read. */

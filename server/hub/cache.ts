@@ -138,7 +138,7 @@ async function removeGguf(
     for (const name of chooseGguf(names, tag)?.files ?? []) {
       const path = `${folder}/${name}`;
       first ??= path;
-      bytes += (await Deno.stat(path).catch(() => null))?.size ?? 0;
+      bytes += await sizeOf(path).catch(() => null) ?? 0;
       const target = await Deno.realPath(path).catch(() => null);
       await Deno.remove(path);
       if (target !== null && target !== path) await Deno.remove(target).catch(() => {}); // another revision's is gone
@@ -199,50 +199,49 @@ async function isComplete(directory: string): Promise<boolean> {
 
 /** The model of a folder, and each of its GGUF files. */
 async function describeAll(name: string, source: HubSource, directory: string): Promise<CachedModel[]> {
-  const models = await has(`${directory}/config.json`) ? [await describe(name, source, directory)] : [];
-  for (const { tag, files } of ggufModels(await entries(directory))) {
-    models.push(await describeGguf(`${name}:${tag}`, source, directory, files));
+  const names = await entries(directory);
+  const models: CachedModel[] = [];
+  if (await has(`${directory}/config.json`)) {
+    const files = names.filter((file) => !isGgufName(file));
+    models.push(await describe(name, source, directory, directory, files, configuredArchitecture));
+  }
+  for (const { tag, files } of ggufModels(names)) {
+    const path = `${directory}/${files[0]}`;
+    models.push(await describe(`${name}:${tag}`, source, directory, path, files, ggufArchitecture));
   }
   return models;
 }
 
-async function describeGguf(
+/** The model at `path`, made of `files` of a folder; `architectureOf` asks the path. */
+async function describe(
   name: string,
   source: HubSource,
-  directory: string,
+  folder: string,
+  path: string,
   files: readonly string[],
+  architectureOf: (path: string) => Promise<string | null>,
 ): Promise<CachedModel> {
-  const path = `${directory}/${files[0]}`;
   let architecture: string | null = null, types: readonly string[] = [], problem: string | null = null;
   try {
-    architecture = new Metadata(await readGgufHeader(path), path).string("general.architecture") ?? null;
+    architecture = await architectureOf(path);
     types = storedTypesOf((await openModel(path)).tensors!);
   } catch (error) {
-    problem = (error as Error).message.replaceAll(`${directory}/`, "");
+    // Paths are of no use in a list that has the model's name.
+    problem = (error as Error).message.replaceAll(`${folder}/`, "");
   }
-  const sizes = await Promise.all(files.map((file) => Deno.stat(`${directory}/${file}`).catch(() => null)));
-  const bytes = sizes.reduce((sum, info) => sum + (info?.size ?? 0), 0);
+  const sizes = await Promise.all(files.map((file) => sizeOf(`${folder}/${file}`).catch(() => null)));
+  const bytes = sizes.reduce<number>((sum, size) => sum + (size ?? 0), 0);
   return { name, source, directory: path, bytes, architecture, types, problem };
 }
 
-async function describe(name: string, source: HubSource, directory: string): Promise<CachedModel> {
-  let architecture: string | null = null;
-  let types: readonly string[] = [];
-  let problem: string | null = null;
-  try {
-    const path = `${directory}/config.json`;
-    const first = checked(configSchema, await readJson(path, 4 << 20), path).architectures?.[0];
-    architecture = typeof first === "string" ? first.slice(0, 80) : null;
-    types = storedTypesOf((await openModel(directory)).tensors!);
-  } catch (error) {
-    // Paths are of no use in a list that has the model's name.
-    problem = (error as Error).message.replaceAll(`${directory}/`, "");
-  }
-  let bytes = 0;
-  for (const file of (await entries(directory)).filter((name) => !isGgufName(name))) {
-    bytes += await sizeOf(`${directory}/${file}`).catch(() => null) ?? 0;
-  }
-  return { name, source, directory, bytes, architecture, types, problem };
+async function configuredArchitecture(directory: string): Promise<string | null> {
+  const path = `${directory}/config.json`;
+  const first = checked(configSchema, await readJson(path, 4 << 20), path).architectures?.[0];
+  return typeof first === "string" ? first.slice(0, 80) : null;
+}
+
+async function ggufArchitecture(path: string): Promise<string | null> {
+  return new Metadata(await readGgufHeader(path), path).string("general.architecture") ?? null;
 }
 
 /** Types of tensors, most bytes first. */
