@@ -15,7 +15,7 @@ import type { CudaDevice } from "../kernels/cuda/device.ts";
 import type { BatchPlan } from "../kernels/plan.ts";
 import type { Matrix, Ops } from "../kernels/ops.ts";
 import { matrixBytes } from "../kernels/ops.ts";
-import { greedySampler, packSampling, SampleFlag } from "../kernels/sampling.ts";
+import { consecutivePages, equalPlan } from "./common/equal_plan.ts";
 import { loadDummy } from "./common/mixture.ts";
 import { choice, readOptions, whole } from "./common/arguments.ts";
 import { figure, table } from "./common/table.ts";
@@ -60,38 +60,12 @@ const decoder = new Decoder(backend, config, weights, { rank: 0, size: 1 }, {
   maxSamples: maxRows,
 });
 
-let pagesWritten = false;
+let pages = consecutivePages(maxRows, pagesPerRow);
 /** Sequences with `cached` positions that compute `extend` more; all pages are set the first time. */
 function plan(rows: number, cached: number, extend: number, steps = 1): BatchPlan {
-  const pageWrites = pagesWritten
-    ? new Uint32Array()
-    : Uint32Array.from({ length: maxRows * pagesPerRow }, (_, i) => i).reduce(
-      (all, i) => (all.set([Math.floor(i / pagesPerRow), i % pagesPerRow, i], 3 * i), all),
-      new Uint32Array(3 * maxRows * pagesPerRow),
-    );
-  pagesWritten = true;
-  const fill = (value: number) => new Uint32Array(rows).fill(value);
-  return {
-    id: 0,
-    steps,
-    pageWrites,
-    tokenWrites: new Uint32Array(),
-    tokenIds: new Uint32Array(),
-    row: Uint32Array.from({ length: rows }, (_, i) => i),
-    cachedLength: fill(cached),
-    extendLength: fill(extend),
-    sampling: packSampling(Array.from({ length: rows }, (_, i) => ({
-      ...greedySampler,
-      token: (i + 1) * extend - 1,
-      sequence: i,
-      flags: SampleFlag.Draw,
-      promptLength: 0,
-      seedLow: 0,
-      seedHigh: 0,
-      logprobs: 0,
-      bias: [],
-    }))),
-  };
+  const made = equalPlan({ id: 0, batch: rows, cached, extend, steps, sampled: true, pages });
+  pages = [];
+  return made;
 }
 
 async function run(plan: BatchPlan, forward: (ops: Ops) => void): Promise<void> {

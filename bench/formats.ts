@@ -13,8 +13,8 @@ import { planDecoder, planParts } from "../engine/weights/plan.ts";
 import { readSafetensorsHeader } from "../engine/weights/safetensors.ts";
 import { type DType, dtypes, formats, rowBytes } from "../kernels/formats/mod.ts";
 import { createReferenceBackend } from "../kernels/reference/backend.ts";
-import { greedySampler, packSampling, SampleFlag } from "../kernels/sampling.ts";
 import { readOptions } from "./common/arguments.ts";
+import { consecutivePages, equalPlan } from "./common/equal_plan.ts";
 import { writeResult } from "./common/result_file.ts";
 import { table } from "./common/table.ts";
 
@@ -73,28 +73,10 @@ async function logitsIn(dtype: DType, prompts: readonly Uint32Array[]) {
   });
   const logits: Float32Array[] = [];
   for (const ids of prompts) {
-    const step = backend.record({
-      id: 0,
-      steps: 1,
-      pageWrites: Uint32Array.from(Array.from({ length: longest / pageSize }, (_, i) => [0, i, i]).flat()),
-      tokenWrites: Uint32Array.of(0, 0, ids.length),
-      tokenIds: ids,
-      row: Uint32Array.of(0),
-      cachedLength: Uint32Array.of(0),
-      extendLength: Uint32Array.of(ids.length),
-      returnLogits: true,
-      sampling: packSampling([{
-        ...greedySampler,
-        token: ids.length - 1,
-        sequence: 0,
-        flags: SampleFlag.Draw,
-        promptLength: 0,
-        seedLow: 0,
-        seedHigh: 0,
-        logprobs: 0,
-        bias: [],
-      }]),
-    }, (ops) => decoder.forward(ops));
+    const pages = consecutivePages(1, longest / pageSize);
+    const shape = { id: 0, batch: 1, cached: 0, extend: ids.length, sampled: true, pages, prompt: ids };
+    const plan = { ...equalPlan(shape), returnLogits: true };
+    const step = backend.record(plan, (ops) => decoder.forward(ops));
     step.submit();
     logits.push((await step.read()).logits!.slice());
   }

@@ -7,11 +7,10 @@
 import { Decoder } from "../engine/model/decoder.ts";
 import { openModel } from "../engine/model/open.ts";
 import { createCudaBackend } from "../kernels/cuda/backend.ts";
-import type { BatchPlan } from "../kernels/plan.ts";
 import type { Backend } from "../kernels/ops.ts";
-import { greedySampler, packSampling, SampleFlag } from "../kernels/sampling.ts";
 import { createWebGpuBackend } from "../kernels/webgpu/backend.ts";
 import { choice, readOptions, whole } from "./common/arguments.ts";
+import { consecutivePages, equalPlan } from "./common/equal_plan.ts";
 import { type BenchDType, loadDummy } from "./common/mixture.ts";
 import { figure, table } from "./common/table.ts";
 
@@ -36,37 +35,6 @@ const contextLength = Math.max(context + 64, ...prompts.map((n) => n + pageSize)
 const pagesPerRow = Math.ceil(contextLength / pageSize);
 const maxRows = Math.max(1, ...rowCounts);
 
-/** Sequences with `cached` positions that compute `extend` more; `fresh` sets all pages. */
-function planOf(rows: number, cached: number, extend: number, steps: number, fresh: boolean): BatchPlan {
-  const fill = (value: number) => new Uint32Array(rows).fill(value);
-  const pages = Array.from({ length: fresh ? maxRows * pagesPerRow : 0 }, (_, i) => [
-    Math.floor(i / pagesPerRow),
-    i % pagesPerRow,
-    i,
-  ]);
-  return {
-    id: 0,
-    steps,
-    pageWrites: Uint32Array.from(pages.flat()),
-    tokenWrites: new Uint32Array(),
-    tokenIds: new Uint32Array(),
-    row: Uint32Array.from({ length: rows }, (_, i) => i),
-    cachedLength: fill(cached),
-    extendLength: fill(extend),
-    sampling: packSampling(Array.from({ length: rows }, (_, i) => ({
-      ...greedySampler,
-      token: (i + 1) * extend - 1,
-      sequence: i,
-      flags: SampleFlag.Draw,
-      promptLength: 0,
-      seedLow: 0,
-      seedHigh: 0,
-      logprobs: 0,
-      bias: [],
-    }))),
-  };
-}
-
 /** Rows of results for one format. */
 async function measure(backend: Backend, dtype: BenchDType): Promise<string[]> {
   const model = await openModel(values.model, { dummy: true });
@@ -79,10 +47,11 @@ async function measure(backend: Backend, dtype: BenchDType): Promise<string[]> {
     maxTokens: Math.max(maxRows, ...prompts),
     maxSamples: maxRows,
   });
-  let fresh = true;
+  let pages = consecutivePages(maxRows, pagesPerRow);
   const run = async (rows: number, cached: number, extend: number, steps: number) => {
-    const step = backend.record(planOf(rows, cached, extend, steps, fresh), (ops) => decoder.forward(ops));
-    fresh = false;
+    const plan = equalPlan({ id: 0, batch: rows, cached, extend, steps, sampled: true, pages });
+    const step = backend.record(plan, (ops) => decoder.forward(ops));
+    pages = []; // Set once.
     step.submit();
     await step.read();
   };

@@ -48,3 +48,9 @@ export function equalPlan(
     }))),
   };
 }
+
+/** Page-table entries of rows whose pages stand one behind the other, for {@link EqualPlan.pages}. */
+export function consecutivePages(rows: number, pagesPerRow: number): number[] {
+  const entry = (_: unknown, i: number) => [Math.floor(i / pagesPerRow), i % pagesPerRow, i];
+  return Array.from({ length: rows * pagesPerRow }, entry).flat();
+}
