@@ -11,12 +11,15 @@ export class PrefixHandle implements Disposable {
   readonly length: number;
   /** The pages they stand in, in order. Shared: read, never written. */
   readonly pages: readonly number[];
+  /** Counts a hit on every run of the prefix: once for a request, when it is admitted, however often it has looked. */
+  readonly count: () => void;
   #release: (() => void) | null;
 
   /** Made by a cache; `release` is called once. */
-  constructor(length: number, pages: readonly number[], release: () => void) {
+  constructor(length: number, pages: readonly number[], release: () => void, count = () => {}) {
     this.length = length;
     this.pages = pages;
+    this.count = count;
     this.#release = release;
     Object.freeze(this);
   }
@@ -49,7 +52,7 @@ export interface CachedRun {
   readonly tokens: number;
   /** Requests that hold it. */
   readonly locks: number;
-  /** Requests that have found it so far. */
+  /** Requests that have found it so far, each counted once. */
   readonly hits: number;
 }
 

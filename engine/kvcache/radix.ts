@@ -13,7 +13,7 @@ class Node implements Evictable {
   readonly children = new Map<number | string, Node>();
   /** Live handles that end here or below. */
   locks = 0;
-  /** Lookups that came through here. */
+  /** Requests that were admitted with a prefix that ends here or below. */
   hits = 0;
   queued = false;
 
@@ -63,9 +63,7 @@ export class RadixCache implements PrefixCache {
   }
 
   match(ids: Uint32Array, salt: string): PrefixHandle {
-    const found = this.#walk(this.#root(salt), ids);
-    for (let at: Node | null = found.node; at !== null; at = at.parent) at.hits++;
-    return this.#lock(found);
+    return this.#lock(this.#walk(this.#root(salt), ids));
   }
 
   insert(ids: Uint32Array, pages: readonly number[], salt: string): Insertion {
@@ -188,7 +186,12 @@ export class RadixCache implements PrefixCache {
         this.#locked += at.ids.length;
       }
     }
-    return new PrefixHandle(length, Object.freeze(runs.reverse().flat()), () => this.#unlock(node));
+    const pages = Object.freeze(runs.reverse().flat());
+    return new PrefixHandle(length, pages, () => this.#unlock(node), () => this.#count(node));
+  }
+
+  #count(node: Node): void {
+    for (let at: Node | null = node; at !== null; at = at.parent) at.hits++;
   }
 
   #unlock(node: Node): void {

@@ -129,6 +129,7 @@ export class PrefillManager {
       this.#fairness.charge(request);
       if (request.cachedTokens === null) {
         request.cachedTokens = prefix.length;
+        prefix.count();
         this.#counters.totals.cachedTokensTotal += prefix.length;
       }
       request.allocation = {

@@ -207,6 +207,23 @@ Deno.test("two questions on one long text share it while the first still runs", 
   assert.equal(second.cachedTokens, 60);
 });
 
+Deno.test("a request counts once among those that found a prefix, however long it waits for pages", () => {
+  const driver = new Driver({ numPages: 24 });
+  const text = prompt(60);
+  const hits = () => driver.scheduler.inspect().runs.map((run) => run.hits);
+  driver.send([...text, 1, 2], { maxTokens: 30, ...forced });
+  driver.advance();
+  driver.deliver();
+  const second = driver.send([...text, 3, 4], { maxTokens: 30, ...forced });
+  for (let i = 0; i < 20; i++) driver.deliver();
+  assert.ok(!second.started || second.tokens.length === 0, "the second waits");
+  assert.ok(hits().every((count) => count === 0), `${hits()} while it waits`);
+  while (second.tokens.length === 0) driver.deliver();
+  assert.equal(second.cachedTokens, 60);
+  assert.equal(Math.max(...hits()), 1);
+  driver.finish();
+});
+
 Deno.test("of several equal prompts that arrive together one is computed", () => {
   const driver = new Driver({ maxPrefillTokens: 20 });
   const clients = [0, 1, 2, 3].map((seed) => {
