@@ -4,7 +4,7 @@
 // compiles again and fails if something differs. The compiler is pinned and gives the same text everywhere. `modules.ts`
 // with its imports is written, too.
 
-import { gzipSync } from "node:zlib";
+import { brotliCompressSync, constants } from "node:zlib";
 import { unpack } from "../unpack.ts";
 import { Nvrtc } from "./nvrtc.ts";
 import { type Recipe, recipes } from "./recipes.ts";
@@ -30,8 +30,11 @@ async function build(nvrtc: Nvrtc, { source, defines = {}, architecture = "80" }
 const cache = () =>
   `${Deno.env.get("XDG_CACHE_HOME") ?? `${Deno.env.get("HOME") ?? "/tmp"}/.cache`}/radish-nvrtc`;
 
-/** Lines of a hundred characters. */
-const pack = (ptx: string) => gzipSync(ptx, { level: 9 }).toBase64().replace(/.{100}/g, "$&\n") + "\n";
+/** Lines of a hundred characters. The window holds a whole module: unrolled loops are alike from afar. */
+function pack(ptx: string): string {
+  const params = { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_LGWIN]: 22 };
+  return brotliCompressSync(ptx, { params }).toBase64().replace(/.{100}/g, "$&\n") + "\n";
+}
 
 /** The module that embeds everything. */
 function listing(): string {
