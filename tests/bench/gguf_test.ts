@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
+import { keptReference as reference } from "../models/references.ts";
 import { ggufWeights, writeGguf } from "../../bench/peers/gguf.ts";
 import { openModel } from "../../engine/model/open.ts";
 import { ggmlTypes } from "../../engine/weights/gguf/types.ts";
-
-const reference = (name: string) => new URL(`../data/reference/${name}`, import.meta.url).pathname;
 
 /** Reads what the writer writes, by the format's specification. */
 class Reader {

@@ -8,20 +8,9 @@ import { defaultEngineOptions, type EngineOptions } from "../../engine/options.t
 import { defaultSamplingParams, type SamplingParams, type TokenLogprob } from "../../engine/params.ts";
 import { testOn } from "../gpu.ts";
 import { readReference } from "../models/harness.ts";
+import { keptReference, modelTest, referenceModels } from "../models/references.ts";
 
-const references = new URL("../data/reference/", import.meta.url).pathname;
 export const pocket = new URL("../../models/pocket", import.meta.url).pathname;
-
-/** Directories of all models there are for tests. */
-export const models: readonly string[] = [
-  ...[...Deno.readDirSync(references)].filter((entry) => entry.isDirectory).map(
-    ({ name }) => references + name,
-  )
-    .sort(),
-  pocket,
-];
-
-const name = (directory: string) => directory.slice(directory.lastIndexOf("/") + 1);
 
 const greedy: SamplingParams = {
   ...defaultSamplingParams,
@@ -70,20 +59,22 @@ export function testTensorParallel(
   },
 ): void {
   const test = testOn(device);
-  for (const directory of models) {
-    test(`${device}: ${name(directory)} gives the same tokens with 1, 2 and 4 ranks, alone and batched`, async () => {
-      const { config } = await openModel(directory);
-      const prompts = (await readReference(`${directory}/reference.safetensors`)).slice(0, 3)
-        .map(({ prompt }) => prompt.slice(0, longest));
-      let expected: unknown = null;
-      for (const tp of [1, 2, 4].filter((n) => config.numHeads % n === 0)) {
-        await using engine = await startRanks(device, directory, tp);
-        const found = await continuations(engine, prompts, maxTokens);
-        expected ??= found;
-        assert.deepEqual(found, expected, `${tp} ranks`);
-      }
-    });
-  }
+  const sameTokens = async (directory: string) => {
+    const { config } = await openModel(directory);
+    const prompts = (await readReference(`${directory}/reference.safetensors`)).slice(0, 3)
+      .map(({ prompt }) => prompt.slice(0, longest));
+    let expected: unknown = null;
+    for (const tp of [1, 2, 4].filter((n) => config.numHeads % n === 0)) {
+      await using engine = await startRanks(device, directory, tp);
+      const found = await continuations(engine, prompts, maxTokens);
+      expected ??= found;
+      assert.deepEqual(found, expected, `${tp} ranks`);
+    }
+  };
+  const title = (model: string) =>
+    `${device}: ${model} gives the same tokens with 1, 2 and 4 ranks, alone and batched`;
+  for (const model of referenceModels) modelTest(test, model, title(model), sameTokens);
+  test(title("pocket"), () => sameTokens(pocket));
 
   test(`${device}: pocket with int8 gives the same tokens with 1, 2 and 4 ranks`, async () => {
     const prompts = (await readReference(`${pocket}/reference.safetensors`)).slice(0, 2)
@@ -100,7 +91,7 @@ export function testTensorParallel(
   // The share of a rank may end inside a block of 32 columns; its weights are then rounded in other blocks, and a model
   // of random weights, whose best tokens lie 0.01 apart, may choose another.
   test(`${device}: experts with int8 are as likely to continue with 1, 2 and 4 ranks`, async () => {
-    const experts = models.find((path) => path.endsWith("qwen3-moe"))!;
+    const experts = keptReference("qwen3-moe");
     const prompts = (await readReference(`${experts}/reference.safetensors`))
       .map(({ prompt }) => prompt.slice(0, 12));
     let expected: TokenLogprob[] | null = null;

@@ -7,12 +7,12 @@ import { openModel } from "../../engine/model/open.ts";
 import { defaultEngineOptions } from "../../engine/options.ts";
 import { defaultSamplingParams } from "../../engine/params.ts";
 import { checkRanks, vocabRange } from "../../engine/weights/shard.ts";
-import { models, pocket, startRanks } from "./tp.ts";
+import { keptReference as reference } from "../models/references.ts";
+import { pocket, startRanks } from "./tp.ts";
 import { safetensors, temporaryFolder, type TestTensor } from "./weights/files.ts";
 
 const params = { ...defaultSamplingParams, temperature: 0, ignoreEos: true };
 const ids = (...numbers: number[]) => ({ type: "ids", ids: Uint32Array.from(numbers) }) as const;
-const reference = (name: string) => models.find((directory) => directory.endsWith(`/${name}`))!;
 
 Deno.test("each of n ranks holds an n-th of the weights", async () => {
   await using whole = await startRanks("cpu", pocket, 1);

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import type { BackendFactory } from "../kernels/conformance.ts";
 import { relativeError } from "../random.ts";
 import { LoadedModel, readReference } from "./harness.ts";
+import { modelTest, referenceModels } from "./references.ts";
 
 const defaultTolerance = 5e-3;
 /** A greedy token may differ where the reference's own choice is this close to our maximum. */
@@ -17,7 +18,6 @@ const tie = 0.05;
  */
 const routerTie = { model: "gpt-oss", prompt: 3, most: 3 };
 
-const root = new URL("../data/reference/", import.meta.url).pathname;
 const pocket = new URL("../../models/pocket/", import.meta.url).pathname;
 
 /** All reference models on one backend, or some of them. */
@@ -32,15 +32,13 @@ export function testReferenceModels(
     readonly tolerance?: number;
   } | null = null,
 ): void {
-  const names = [...Deno.readDirSync(root)].filter((entry) => entry.isDirectory).map((entry) => entry.name)
-    .sort();
-  for (const model of only?.models ?? names) {
+  for (const model of only?.models ?? referenceModels) {
     for (const pageSize of only?.pageSizes ?? [1, 16, 64]) {
-      register(
+      modelTest(
+        register,
+        model,
         `${name}: ${model} gives the reference's logits and greedy tokens, alone and batched, pages of ${pageSize}`,
-        async () => {
-          await checkModel(create, root + model, pageSize, only?.tolerance ?? defaultTolerance);
-        },
+        (directory) => checkModel(create, directory, pageSize, only?.tolerance ?? defaultTolerance),
       );
     }
   }

@@ -11,6 +11,7 @@ import { planSize } from "../../../engine/weights/plan.ts";
 import { vocabRange, wholeModel } from "../../../engine/weights/shard.ts";
 import { rowBytes } from "../../../kernels/formats/mod.ts";
 import { type Matrix } from "../../../kernels/ops.ts";
+import { keptReference as reference } from "../../models/references.ts";
 import { decode } from "../../kernels/numbers.ts";
 import {
   bytesOf,
@@ -23,7 +24,6 @@ import {
 } from "./files.ts";
 import { tiny, tinyTensors } from "./tiny_model.ts";
 
-const reference = (name: string) => new URL(`../../data/reference/${name}`, import.meta.url).pathname;
 const names = ["llama-gqa", "llama3-rope", "mistral", "qwen2-bias", "qwen3-moe", "qwen3-tied", "qwen3-yarn"];
 
 /** The stored bytes of a tensor, read without the code under test but for its place in the file. */

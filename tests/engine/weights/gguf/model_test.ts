@@ -9,10 +9,10 @@ import { type DType, dtypes } from "../../../../kernels/formats/mod.ts";
 import { Random, relativeError } from "../../../random.ts";
 import { float32, safetensors } from "../files.ts";
 import { LoadedModel, readReference } from "../../../models/harness.ts";
+import { keptReference, modelTest, referenceModels } from "../../../models/references.ts";
 import { ggufTest, runPython } from "./python.ts";
 
 const pocket = decodeURIComponent(new URL("../../../../models/pocket", import.meta.url).pathname);
-const references = decodeURIComponent(new URL("../../../data/reference/", import.meta.url).pathname);
 
 /** Logits of the reference's second prompt (7 tokens, every position), and its greedy tokens from the last one. */
 async function run(path: string, prompt: readonly number[], count: number, create = createReferenceBackend) {
@@ -27,18 +27,14 @@ async function run(path: string, prompt: readonly number[], count: number, creat
   return { logits: first.logits!, tokens };
 }
 
-const models = [
-  ...["llama-gqa", "llama3-rope", "mistral", "qwen2-bias", "qwen3-moe", "qwen3-tied", "qwen3-yarn"],
-  ...["smollm3", "phi3", "granite", "olmo2", "gemma2", "gemma3", "gpt-oss"],
-];
-
-for (const model of models) {
-  ggufTest(
+for (const model of referenceModels.filter((name) => !name.endsWith("-odd"))) {
+  modelTest(
+    ggufTest,
+    model,
     `${model} from a float32 GGUF file gives the logits and tokens of its safetensors`,
-    async (folder) => {
-      await runPython("write_model.py", references + model, `${folder}/m.gguf`, "F32");
-      const { prompt, logits, greedy } =
-        (await readReference(`${references}${model}/reference.safetensors`))[1]!;
+    async (directory, folder) => {
+      await runPython("write_model.py", directory, `${folder}/m.gguf`, "F32");
+      const { prompt, logits, greedy } = (await readReference(`${directory}/reference.safetensors`))[1]!;
       const found = await run(`${folder}/m.gguf`, prompt, 8);
       assert.ok(relativeError(found.logits, logits) < 1e-3, `${relativeError(found.logits, logits)}`);
       assert.deepEqual(found.tokens, greedy.slice(0, 8));
@@ -54,9 +50,9 @@ const bounds = { F16: 1e-6, BF16: 1e-6, Q8_0: 1e-6, Q5_1: 3e-2, Q5_0: 1e-6, Q4_1
 
 for (const [type, bound] of Object.entries(bounds)) {
   ggufTest(`llama-gqa from a ${type} GGUF file is what the package makes of its blocks`, async (folder) => {
-    await runPython("write_model.py", `${references}llama-gqa`, `${folder}/m.gguf`, type);
-    await runPython("write_model.py", `${references}llama-gqa`, `${folder}/expanded.gguf`, type, "again");
-    const { prompt } = (await readReference(`${references}llama-gqa/reference.safetensors`))[1]!;
+    await runPython("write_model.py", keptReference("llama-gqa"), `${folder}/m.gguf`, type);
+    await runPython("write_model.py", keptReference("llama-gqa"), `${folder}/expanded.gguf`, type, "again");
+    const { prompt } = (await readReference(`${keptReference("llama-gqa")}/reference.safetensors`))[1]!;
     const [found, expected] = await Promise.all(
       ["m", "expanded"].map((n) => run(`${folder}/${n}.gguf`, prompt, 4)),
     );
