@@ -3,7 +3,7 @@
 
 import { defaultSamplingParams } from "../../engine/params.ts";
 import { isGpu } from "../../kernels/ops.ts";
-import type { BenchOptions } from "./command_options.ts";
+import type { benchOptions, Parsed } from "./command_options.ts";
 import { printLine } from "./output.ts";
 import { type Session, startSession } from "./session.ts";
 
@@ -18,7 +18,7 @@ interface Measurement {
 }
 
 /** Runs the command. */
-export async function bench({ own, ...options }: BenchOptions): Promise<number> {
+export async function bench({ own, ...options }: Parsed<typeof benchOptions>): Promise<number> {
   const { prompts, batches, context, tokens, repeat } = own;
   await using session = await startSession(options, true);
   const { model } = session.engine;

@@ -2,7 +2,7 @@
 // is answered line by line, with nothing but the answers on standard output.
 
 import { writeOut } from "./output.ts";
-import type { ChatOptions } from "./command_options.ts";
+import type { chatOptions, Parsed } from "./command_options.ts";
 import type { Engine } from "../../engine/engine.ts";
 import { commandNames, Conversation } from "./conversation.ts";
 import type { SessionOptions } from "./engine_options.ts";
@@ -15,7 +15,7 @@ import { type Session, startSession } from "./session.ts";
 import { windowSize } from "./terminal.ts";
 
 /** Runs the command. */
-export async function chat({ own, sampling, ...options }: ChatOptions): Promise<number> {
+export async function chat({ own, sampling, ...options }: Parsed<typeof chatOptions>): Promise<number> {
   checkSampling(sampling);
   if (options.engine.skipTokenizer) throw new UsageError("chat needs a tokenizer");
   await using seat = new Seat(options);

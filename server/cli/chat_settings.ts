@@ -1,16 +1,14 @@
 // `/set NAME VALUE` in `radish chat`: the sampling of the answers to come.
 
+import { formatMessage } from "@optique/core/message";
 import type { SamplingParams } from "../../engine/params.ts";
 import { samplerFields } from "../../engine/sampler_fields.ts";
+import { type Bounds, number } from "./option.ts";
 
 /** A number that can be set. */
-interface Setting {
+interface Setting extends Bounds {
   readonly name: "maxTokens" | "seed" | typeof samplerFields[number]["name"];
   readonly jsonName: string;
-  readonly min: number;
-  readonly max: number;
-  readonly open?: true;
-  readonly integer?: true;
 }
 
 const settings: readonly Setting[] = [
@@ -33,16 +31,9 @@ export function changeSetting(params: SamplingParams, text: string): SamplingPar
   if (setting === undefined) {
     return `there is no ${given}; there is ${settings.map(({ jsonName }) => jsonName).join(", ")}`;
   }
-  const { name, jsonName, min, max, open, integer } = setting;
-  const number = Number(value);
+  const { name, jsonName, ...bounds } = setting;
   if (value === undefined || rest.length > 0) return `say the value: /set ${jsonName} NUMBER`;
-  if (
-    Number.isNaN(number) || (open ? number <= min : number < min) || number > max ||
-    (integer && number % 1 !== 0)
-  ) {
-    return `${jsonName} is ${integer ? "a whole number" : "a number"} ${
-      open ? "above" : "from"
-    } ${min} to ${max}, not ${value}`;
-  }
-  return { ...params, [name]: name === "topK" ? Math.max(0, number) : number };
+  const result = number("NUMBER", bounds).parse(value);
+  if (!result.success) return `${jsonName} ${formatMessage(result.error, { quotes: false })}`;
+  return { ...params, [name]: name === "topK" ? Math.max(0, result.value) : result.value };
 }

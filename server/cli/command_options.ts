@@ -4,7 +4,7 @@ import { taskNames } from "../http/model_task.ts";
 import { toolParserNames } from "../http/parsers/tool_format.ts";
 import { object } from "@optique/core/constructs";
 import { multiple } from "@optique/core/modifiers";
-import type { InferValue } from "@optique/core/parser";
+import type { InferValue, Parser } from "@optique/core/parser";
 import { defaultServerOptions } from "../http/options.ts";
 import { commonOptions, sessionOptions, sourceOption } from "./engine_options.ts";
 import {
@@ -15,15 +15,17 @@ import {
   oneOf,
   path,
   positional,
+  seconds,
   text,
   value,
+  valueWith,
   whole,
   wholes,
 } from "./option.ts";
 import { outputOptions } from "./output_grammar.ts";
 import { samplingOptions } from "./sampling_options.ts";
 
-const mebibyte = 2 ** 20;
+const mebibyte = 2 ** 20, day = 86400;
 
 /** Of `radish generate`. */
 export const generateOptions = (all: boolean) =>
@@ -81,75 +83,51 @@ export const runOptions = (all: boolean) =>
 
 /** Of `radish serve`. */
 export const serveOptions = (all: boolean) => {
-  const often = { env: true };
-  const rarely = { env: true, hidden: !all };
+  const env = { env: true }, rare = { env: true, hidden: !all };
+  const often = valueWith(env), rarely = valueWith(rare);
   const { maxBodyBytes, bodyTimeoutMs, logFormat } = defaultServerOptions;
   return object({
     own: object("Server (each also from the environment: RADISH_HOST …)", {
-      host: value("--host", text("ADDR"), "address to listen on", { ...often, fallback: "127.0.0.1" }),
-      port: value("-p --port", whole("N", 0, 65535), "0 picks a free one", { ...often, fallback: 1919 }),
-      apiKeys: list("--api-key", "KEY", "one is required of every request but /health", often),
-      servedModelName: value("--served-model-name", text("NAME"), "the model's name for clients", {
-        ...often,
+      host: often("--host", text("ADDR"), "address to listen on", { fallback: "127.0.0.1" }),
+      port: often("-p --port", whole("N", 0, 65535), "0 picks a free one", { fallback: 1919 }),
+      apiKeys: list("--api-key", "KEY", "one is required of every request but /health", env),
+      servedModelName: often("--served-model-name", text("NAME"), "the model's name for clients", {
         fallback: null,
       }),
-      corsOrigins: list("--cors-origin", "ORIGIN", "pages that may call the server; * for all", often),
-      allowedHosts: list("--allowed-host", "NAME", "further names in Host, as of a proxy", rarely),
-      drainTimeout: value(
-        "--drain-timeout",
-        number("SECONDS", { min: 0, max: 86400 }),
-        "for running requests, at the end",
-        {
-          ...often,
-          fallback: 30,
-        },
-      ),
-      maxBody: value("--max-body", number("MIB", { min: 0.001, max: 1024 }), "largest request body", {
-        ...rarely,
+      corsOrigins: list("--cors-origin", "ORIGIN", "pages that may call the server; * for all", env),
+      allowedHosts: list("--allowed-host", "NAME", "further names in Host, as of a proxy", rare),
+      drainTimeout: often("--drain-timeout", seconds(0, day), "for running requests, at the end", {
+        fallback: 30,
+      }),
+      maxBody: rarely("--max-body", number("MIB", { min: 0.001, max: 1024 }), "largest request body", {
         fallback: maxBodyBytes / mebibyte,
       }),
-      bodyTimeout: value(
-        "--body-timeout",
-        number("SECONDS", { min: 0.1, max: 3600 }),
-        "for a body to arrive",
-        {
-          ...rarely,
-          fallback: bodyTimeoutMs / 1000,
-        },
-      ),
-      maxConnections: value("--max-connections", whole("N", 1, 1_000_000), "at a time", {
-        ...rarely,
+      bodyTimeout: rarely("--body-timeout", seconds(0.1, 3600), "for a body to arrive", {
+        fallback: bodyTimeoutMs / 1000,
+      }),
+      maxConnections: rarely("--max-connections", whole("N", 1, 1_000_000), "at a time", {
         fallback: null,
         shows: "as the limit on open files allows",
       }),
-      watchdogTimeout: value(
+      watchdogTimeout: rarely(
         "--watchdog-timeout",
-        number("SECONDS", { min: 1, max: 86400 }),
+        seconds(1, day),
         "silence of a worker that ends the server",
-        {
-          ...rarely,
-          fallback: 30,
-        },
+        { fallback: 30 },
       ),
-      reasoningParser: value("--reasoning-parser", oneOf(["auto", "none"]), "split <think> text off", {
-        ...often,
-        fallback: "auto" as const,
+      reasoningParser: often("--reasoning-parser", oneOf(["auto", "none"]), "split <think> text off", {
+        fallback: "auto",
       }),
-      toolParser: value(
+      toolParser: often(
         "--tool-parser",
         oneOf([...toolParserNames]),
         "form of tool calls; auto asks the chat template",
-        {
-          ...often,
-          fallback: "auto" as const,
-        },
+        { fallback: "auto" },
       ),
-      task: value("--task", oneOf([...taskNames]), "what the model is for; auto asks its files and name", {
-        ...often,
-        fallback: "auto" as const,
+      task: often("--task", oneOf([...taskNames]), "what the model is for; auto asks its files and name", {
+        fallback: "auto",
       }),
-      logFormat: value("--log-format", oneOf(["text", "json", "none"]), "access log on standard error", {
-        ...often,
+      logFormat: often("--log-format", oneOf(["text", "json", "none"]), "access log on standard error", {
         fallback: logFormat,
       }),
     }, asGroup),
@@ -226,25 +204,5 @@ export const doctorOptions = () =>
     common: commonOptions(),
   });
 
-/** What they parse to. */
-export type GenerateOptions = InferValue<ReturnType<typeof generateOptions>>;
-/** What they parse to. */
-export type EmbedOptions = InferValue<ReturnType<typeof embedOptions>>;
-/** What they parse to. */
-export type ChatOptions = InferValue<ReturnType<typeof chatOptions>>;
-/** What they parse to. */
-export type RunOptions = InferValue<ReturnType<typeof runOptions>>;
-/** What they parse to. */
-export type LaunchOptions = InferValue<ReturnType<typeof launchOptions>>;
-/** Values of them. */
-export type ServeOptions = InferValue<ReturnType<typeof serveOptions>>;
-/** What they parse to. */
-export type BenchOptions = InferValue<ReturnType<typeof benchOptions>>;
-/** What they parse to. */
-export type PullOptions = InferValue<ReturnType<typeof pullOptions>>;
-/** What they parse to. */
-export type ListOptions = InferValue<ReturnType<typeof listOptions>>;
-/** What they parse to. */
-export type RemoveOptions = InferValue<ReturnType<typeof removeOptions>>;
-/** What they parse to. */
-export type DoctorOptions = InferValue<ReturnType<typeof doctorOptions>>;
+/** What the options of a command parse to: `Parsed<typeof generateOptions>`. */
+export type Parsed<Declare extends (all: boolean) => Parser> = InferValue<ReturnType<Declare>>;

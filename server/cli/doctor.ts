@@ -5,7 +5,7 @@ import { adapterRemedy, probeWebGpu, type WebGpuReport } from "../../kernels/web
 import { hasDeviceSelectLayer, listGpus, type PciGpu } from "../../kernels/webgpu/device/gpus.ts";
 import { dtypeOptions } from "../../engine/weights/device_types.ts";
 import { dtypes } from "../../kernels/formats/mod.ts";
-import type { DoctorOptions } from "./command_options.ts";
+import type { doctorOptions, Parsed } from "./command_options.ts";
 import { printLine } from "./output.ts";
 import { versionText } from "./version.ts";
 
@@ -24,7 +24,7 @@ interface Gpus {
 }
 
 /** Runs the command. */
-export async function doctor({ fix, json }: DoctorOptions): Promise<number> {
+export async function doctor({ fix, json }: Parsed<typeof doctorOptions>): Promise<number> {
   const cuda = await probeCuda();
   const gpu = await probeWebGpu();
   const gpus = { all: await listGpus(), selectable: await hasDeviceSelectLayer() };
@@ -34,7 +34,7 @@ export async function doctor({ fix, json }: DoctorOptions): Promise<number> {
     ? await examine(gpu)
     : examineGpus(gpus);
   if (fix && finding !== null && finding.packages.length > 0) {
-    if (!canInstall()) {
+    if (!await canInstall()) {
       console.error(`radish: cannot install here (not root, or no apt-get). Run: ${finding.remedy}`);
       return 1;
     }
@@ -175,8 +175,8 @@ async function hasNvidiaDriver(): Promise<boolean> {
   return await exists("/dev/nvidiactl") || await exists("/usr/bin/nvidia-smi");
 }
 
-function canInstall(): boolean {
-  return Deno.build.os === "linux" && Deno.uid() === 0 && existsSync("/usr/bin/apt-get");
+async function canInstall(): Promise<boolean> {
+  return Deno.build.os === "linux" && Deno.uid() === 0 && await exists("/usr/bin/apt-get");
 }
 
 async function install(packages: readonly string[]): Promise<void> {
@@ -185,15 +185,6 @@ async function install(packages: readonly string[]): Promise<void> {
     const { success } = await new Deno.Command("apt-get", { args, stdout: "null", stderr: "inherit" })
       .output();
     if (!success) throw new Error(`apt-get ${args[0]} failed; its messages are above`);
-  }
-}
-
-function existsSync(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
   }
 }
 

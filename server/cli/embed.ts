@@ -2,7 +2,7 @@
 // a text, and all are embedded together.
 
 import { embeddingPrompt, embeddingVector } from "../http/vectors.ts";
-import type { EmbedOptions } from "./command_options.ts";
+import type { embedOptions, Parsed } from "./command_options.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { UsageError } from "./option.ts";
 import { printLine } from "./output.ts";
@@ -14,7 +14,7 @@ import { startSession } from "./session.ts";
 const portion = 128;
 
 /** Runs the command. */
-export async function embed({ own, ...options }: EmbedOptions): Promise<number> {
+export async function embed({ own, ...options }: Parsed<typeof embedOptions>): Promise<number> {
   const text = await readPrompt(own.words, own.file, options.common.quiet);
   const texts = own.lines ? text.split(/\r?\n/).filter((line) => line !== "") : [text];
   using interrupt = onInterrupt();

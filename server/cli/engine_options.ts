@@ -5,105 +5,84 @@ import { map } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
 import { defaultEngineOptions as defaults } from "../../engine/options.ts";
 import { dtypeOptions } from "../../engine/weights/device_types.ts";
-import { asGroup, flag, list, number, oneOf, path, value, whole } from "./option.ts";
+import { asGroup, flag, list, number, oneOf, path, value, valueWith, whole } from "./option.ts";
 
 /** The hub that models are pulled from. */
 export const sourceOption = () =>
   value("--source", oneOf(["huggingface", "modelscope"], "HUB"), "hub: huggingface or modelscope", {
-    fallback: "huggingface" as const,
+    fallback: "huggingface",
     env: true,
   });
 
 /** Which model, and the fields of `EngineOptions`; null leaves a value to the engine. */
 export const engineOptions = (all: boolean) => {
   const { pageSize, maxQueuedRequests, cache, tp, reduceType } = defaults;
-  const often = { env: true };
-  const rarely = { env: true, hidden: !all };
-  const automatic = (shows: string) => ({ fallback: null, shows });
+  const env = { env: true }, rare = { env: true, hidden: !all };
+  const often = valueWith(env), rarely = valueWith(rare);
   return object("Model and engine, also from the environment (RADISH_MODEL, RADISH_DEVICE …)", {
-    name: value("-m --model", path("DIR|ID", "any"), "folder, Hub id or name (qwen3:0.6b)", {
-      ...often,
+    name: often("-m --model", path("DIR|ID", "any"), "folder, Hub id or name (qwen3:0.6b)", {
       shows: "a toy model",
     }),
     source: sourceOption(),
-    device: value(
+    device: often(
       "--device",
       oneOf(["auto", "cuda", "webgpu", "cpu"], "DEVICE"),
       "cuda, webgpu, cpu or auto",
-      {
-        ...often,
-        fallback: defaults.device,
-        shows: "auto: what works",
-      },
+      { fallback: defaults.device, shows: "auto: what works" },
     ),
-    threads: value("--threads", whole("N", 1, 256), "CPU threads of each rank", {
-      ...often,
-      ...automatic("all cores"),
+    threads: often("--threads", whole("N", 1, 256), "CPU threads of each rank", {
+      fallback: null,
+      shows: "all cores",
     }),
-    dtype: value(
-      "--dtype",
-      oneOf(dtypeOptions, "TYPE"),
-      "bfloat16, float16, float32, int8, q4",
-      { ...often, fallback: defaults.dtype, shows: "as stored" },
+    dtype: often("--dtype", oneOf(dtypeOptions, "TYPE"), "bfloat16, float16, float32, int8, q4", {
+      fallback: defaults.dtype,
+      shows: "as stored",
+    }),
+    contextLength: often("--context-length", whole("TOKENS", 1, 1 << 24), "longest prompt plus answer", {
+      fallback: null,
+      shows: "the model's",
+    }),
+    memoryBytes: map(
+      often("--memory", number("GIB", { min: 0.001, max: 65536 }), "of each rank, for weights and cache", {
+        fallback: null,
+        shows: "what is free",
+      }),
+      (gibibytes) => gibibytes === null ? null : Math.floor(gibibytes * 2 ** 30),
     ),
-    contextLength: value("--context-length", whole("TOKENS", 1, 1 << 24), "longest prompt plus answer", {
-      ...often,
-      ...automatic("the model's"),
-    }),
-    memoryBytes: value("--memory", gibibytes, "of each rank, for weights and cache", {
-      ...often,
-      ...automatic("what is free"),
-    }),
-    numPages: value("--num-pages", whole("N", 1, 1 << 26), "pages of the key/value cache, not by --memory", {
-      ...rarely,
+    numPages: rarely("--num-pages", whole("N", 1, 1 << 26), "pages of the key/value cache, not by --memory", {
       fallback: null,
     }),
-    pageSize: value("--page-size", whole("TOKENS", 1, 256), "per page, a power of two", {
-      ...rarely,
+    pageSize: rarely("--page-size", whole("TOKENS", 1, 256), "per page, a power of two", {
       fallback: pageSize,
     }),
-    maxRunningRequests: value("--max-running-requests", whole("N", 1, 4096), "computed at once", {
-      ...rarely,
-      ...automatic("by device"),
+    maxRunningRequests: rarely("--max-running-requests", whole("N", 1, 4096), "computed at once", {
+      fallback: null,
+      shows: "by device",
     }),
-    maxQueuedRequests: value("--max-queued-requests", whole("N", 0, 1 << 20), "requests that may wait", {
-      ...rarely,
+    maxQueuedRequests: rarely("--max-queued-requests", whole("N", 0, 1 << 20), "requests that may wait", {
       fallback: maxQueuedRequests,
     }),
-    maxPrefillTokens: value("--max-prefill-tokens", whole("N", 1, 1 << 20), "prompt tokens per step", {
-      ...rarely,
-      ...automatic("by device"),
+    maxPrefillTokens: rarely("--max-prefill-tokens", whole("N", 1, 1 << 20), "prompt tokens per step", {
+      fallback: null,
+      shows: "by device",
     }),
-    cache: value("--cache", oneOf(["radix", "naive"]), "share cached prefixes, or never", {
-      ...rarely,
+    cache: rarely("--cache", oneOf(["radix", "naive"]), "share cached prefixes, or never", {
       fallback: cache,
     }),
-    overlap: map(flag("--no-overlap", "do not plan a step while one runs", rarely), (no) => !no),
-    tp: value("--tp", whole("N", 1, 64), "tensor-parallel ranks", { ...rarely, fallback: tp }),
-    reduceType: value("--tp-reduce", oneOf(["float32", "float16"]), "type of sums between ranks", {
-      ...rarely,
+    overlap: map(flag("--no-overlap", "do not plan a step while one runs", rare), (no) => !no),
+    tp: rarely("--tp", whole("N", 1, 64), "tensor-parallel ranks", { fallback: tp }),
+    reduceType: rarely("--tp-reduce", oneOf(["float32", "float16"]), "type of sums between ranks", {
       fallback: reduceType,
     }),
     gpus: map(
-      list("--gpus", "ADDRESS", "of GPUs for the ranks, from doctor (Linux)", rarely),
+      list("--gpus", "ADDRESS", "of GPUs for the ranks, from doctor (Linux)", rare),
       (lists) => lists.flatMap((list) => list.split(",")),
     ),
-    dummyWeights: flag("--dummy-weights", "random weights; needs only config.json", rarely),
-    skipTokenizer: flag("--skip-tokenizer-init", "token ids in, token ids out", rarely),
-    allowSpecialTokens: flag("--allow-special-tokens", "messages may contain special tokens", rarely),
+    dummyWeights: flag("--dummy-weights", "random weights; needs only config.json", rare),
+    skipTokenizer: flag("--skip-tokenizer-init", "token ids in, token ids out", rare),
+    allowSpecialTokens: flag("--allow-special-tokens", "messages may contain special tokens", rare),
   }, asGroup);
 };
-
-const gibibytes = (() => {
-  const parser = number("GIB", { min: 0.001, max: 65536 });
-  return {
-    ...parser,
-    parse: (input: string) => {
-      const result = parser.parse(input);
-      return result.success ? { ...result, value: Math.floor(result.value * 2 ** 30) } : result;
-    },
-  };
-})();
 
 /** Options every command has. */
 export const commonOptions = () =>

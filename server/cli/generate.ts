@@ -1,7 +1,7 @@
 // `radish generate`: one prompt (argument, file, standard input) → text on standard output as it comes; or a file of
 // prompts (`--batch`), all at once through the continuous batch, one JSON object a line.
 
-import type { GenerateOptions } from "./command_options.ts";
+import type { generateOptions, Parsed } from "./command_options.ts";
 import { runBatch } from "./generate_batch.ts";
 import { runOne } from "./generate_one.ts";
 import { onInterrupt } from "./interrupt.ts";
@@ -14,7 +14,9 @@ import { checkSampling, samplingParams } from "./sampling_options.ts";
 import { type Session, startSession } from "./session.ts";
 
 /** Runs the command. */
-export async function generate({ own, sampling, ...options }: GenerateOptions): Promise<number> {
+export async function generate(
+  { own, sampling, ...options }: Parsed<typeof generateOptions>,
+): Promise<number> {
   const tokenIds = options.engine.skipTokenizer;
   const prompt: PromptOptions = {
     chat: own.chat ? true : own.raw || tokenIds ? false : null,

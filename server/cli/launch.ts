@@ -6,7 +6,7 @@ import { z } from "zod";
 import { createApp } from "../http/app.ts";
 import { defaultServerOptions, standardError } from "../http/options.ts";
 import { listen } from "../http/server.ts";
-import type { LaunchOptions } from "./command_options.ts";
+import type { launchOptions, Parsed } from "./command_options.ts";
 import { UsageError } from "./option.ts";
 import { printLine } from "./output.ts";
 import { startSession } from "./session.ts";
@@ -112,7 +112,7 @@ function opencode({ url, model, contextLength, key }: Served): Launch {
 }
 
 /** Runs the command; the exit code is the tool's. */
-export async function launch({ own, words, ...session }: LaunchOptions): Promise<number> {
+export async function launch({ own, words, ...session }: Parsed<typeof launchOptions>): Promise<number> {
   const [name = "", ...args] = words;
   const tool = tools[name];
   if (tool === undefined) {

@@ -2,12 +2,12 @@
 
 import { families, knownArchitectures } from "../../engine/weights/families/mod.ts";
 import { listModels } from "../hub/cache.ts";
-import type { ListOptions } from "./command_options.ts";
+import type { listOptions, Parsed } from "./command_options.ts";
 import { formatBytes } from "./format.ts";
 import { printLine } from "./output.ts";
 
 /** Runs the command. */
-export async function list({ architectures, json }: ListOptions): Promise<number> {
+export async function list({ architectures, json }: Parsed<typeof listOptions>): Promise<number> {
   if (architectures) return listArchitectures(json);
   const models = await listModels();
   if (json) {
@@ -29,15 +29,15 @@ export async function list({ architectures, json }: ListOptions): Promise<number
 /** Names as `config.json` spells them, and as GGUF does. */
 function listArchitectures(json: boolean): number {
   const rows = families.flatMap(({ architectures, gguf }) =>
-    architectures.map((name) => ({ name, gguf: gguf?.name ?? null }))
+    architectures.map((architecture) => ({ architecture, gguf: gguf?.name ?? null }))
   );
   if (json) {
-    printLine(JSON.stringify(rows.map(({ name, gguf }) => ({ architecture: name, gguf })), null, 2));
+    printLine(JSON.stringify(rows, null, 2));
     return 0;
   }
   const width = Math.max(...knownArchitectures.map(({ length }) => length)) + 2;
-  for (const { name, gguf } of rows) {
-    printLine(gguf === null ? name : `${name.padEnd(width)}GGUF: ${gguf}`);
+  for (const { architecture, gguf } of rows) {
+    printLine(gguf === null ? architecture : `${architecture.padEnd(width)}GGUF: ${gguf}`);
   }
   return 0;
 }

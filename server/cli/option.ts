@@ -39,34 +39,34 @@ const noMatch: Message = [words("not this option")];
 /** For the `object` of a group of options: the command says what is wrong, so that its groups need not. */
 export const asGroup = { errors: { unexpectedInput: noMatch } } as const;
 
-/** An option with a value; `names` as in "-m --model". Undefined when it is absent and has no fallback. */
-export function value<T>(
-  names: string,
-  parser: Value<T>,
-  help: string,
-  extras?: Extras<never>,
-): Option<T | undefined>;
-/** The same with a fallback. */
-export function value<T, D>(
-  names: string,
-  parser: Value<T>,
-  help: string,
-  extras: Extras<D> & { readonly fallback: D },
-): Option<T | D>;
-export function value<T, D>(
-  names: string,
-  parser: Value<T>,
-  help: string,
-  extras: Extras<D> = {},
-): Option<T | D | undefined> {
-  const list = split(names);
-  const declared = option(...list, parser, {
-    ...described(help, extras),
-    errors: { noMatch, invalidValue: (error: Message) => message`${optionName(list.at(-1)!)} ${error}` },
-  });
-  const absent = () => fromEnvironment(list, parser, extras) ?? extras.fallback;
-  return withDefault<"sync", T, unknown, T | D | undefined>(declared, absent, shown(extras));
+/** How an option with a value is declared; `names` as in "-m --model". */
+export interface DeclareValue {
+  /** Undefined when it is absent and has no fallback. */
+  <T>(names: string, parser: Value<T>, help: string, extras?: Extras<never>): Option<T | undefined>;
+  /** The same with a fallback. */
+  <T, const D>(
+    names: string,
+    parser: Value<T>,
+    help: string,
+    extras: Extras<D> & { readonly fallback: D },
+  ): Option<T | D>;
 }
+
+/** Declares options of a group, which all have the extras `shared`. */
+export function valueWith(shared: Extras<never>): DeclareValue {
+  return <T, D>(names: string, parser: Value<T>, help: string, own: Extras<D> = {}): Option<T | D> => {
+    const list = split(names), extras = { ...shared, ...own };
+    const declared = option(...list, parser, {
+      ...described(help, extras),
+      errors: { noMatch, invalidValue: (error: Message) => message`${optionName(list.at(-1)!)} ${error}` },
+    });
+    const absent = () => (fromEnvironment(list, parser, extras) ?? extras.fallback) as T | D;
+    return withDefault<"sync", T, unknown, T | D>(declared, absent, shown(extras));
+  };
+}
+
+/** An option with a value. */
+export const value: DeclareValue = valueWith({});
 
 /** An option that may be given several times; its variable gives one value. */
 export function list(
@@ -153,6 +153,11 @@ export function number(metavar: Metavar, bounds: Bounds): Value<number> {
 /** A whole number within bounds. */
 export function whole(metavar: Metavar, min: number, max: number = Infinity): Value<number> {
   return number(metavar, { min, max, integer: true });
+}
+
+/** A duration within bounds. */
+export function seconds(min: number, max: number): Value<number> {
+  return number("SECONDS", { min, max });
 }
 
 /** Whole numbers separated by commas. */

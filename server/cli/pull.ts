@@ -1,6 +1,6 @@
 // `radish pull`: downloads a model into the Hub's own cache, so that other tools share it.
 
-import type { PullOptions } from "./command_options.ts";
+import type { Parsed, pullOptions } from "./command_options.ts";
 import { fetchModel } from "./find_model.ts";
 import { formatBytes } from "./format.ts";
 import { Interrupted, onInterrupt } from "./interrupt.ts";
@@ -8,7 +8,7 @@ import { printLine } from "./output.ts";
 import { Progress } from "./progress.ts";
 
 /** Runs the command. */
-export async function pull({ model, own, common }: PullOptions): Promise<number> {
+export async function pull({ model, own, common }: Parsed<typeof pullOptions>): Promise<number> {
   const progress = new Progress(common.quiet);
   using interrupt = onInterrupt();
   try {

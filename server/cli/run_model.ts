@@ -2,11 +2,11 @@
 // prompt (or a pipe) it is answered, without one a conversation begins.
 
 import { chat } from "./chat.ts";
-import type { RunOptions } from "./command_options.ts";
+import type { Parsed, runOptions } from "./command_options.ts";
 import { generate } from "./generate.ts";
 
 /** Runs the command. */
-export function runModel({ words, own, ...options }: RunOptions): Promise<number> {
+export function runModel({ words, own, ...options }: Parsed<typeof runOptions>): Promise<number> {
   const [name, ...prompt] = words;
   const rest = { ...options, engine: { ...options.engine, name } };
   if (prompt.length === 0 && Deno.stdin.isTerminal()) return chat({ own, ...rest });

@@ -6,14 +6,14 @@ import { isKey } from "../http/access.ts";
 import { createApp } from "../http/app.ts";
 import { defaultServerOptions, type ServerOptions, standardError } from "../http/options.ts";
 import { isLoopback, listen, type RunningServer } from "../http/server.ts";
-import type { ServeOptions } from "./command_options.ts";
+import type { Parsed, serveOptions } from "./command_options.ts";
 import { UsageError } from "./option.ts";
 import { type Session, startSession } from "./session.ts";
 
 const mebibyte = 1024 * 1024;
 
 /** Runs the command. */
-export async function serve({ own, ...session }: ServeOptions): Promise<number> {
+export async function serve({ own, ...session }: Parsed<typeof serveOptions>): Promise<number> {
   const hostname = own.host;
   const options = serverOptions(own);
   const note = session.common.quiet ? () => {} : (text: string) => standardError.write(`radish: ${text}`);
@@ -78,7 +78,9 @@ async function finish(
   return 0;
 }
 
-function serverOptions({ host, maxBody, bodyTimeout, ...same }: ServeOptions["own"]): ServerOptions {
+function serverOptions(
+  { host, maxBody, bodyTimeout, ...same }: Parsed<typeof serveOptions>["own"],
+): ServerOptions {
   if (!same.apiKeys.every(isKey)) {
     throw new UsageError("--api-key: letters, digits and . _ ~ + / - only, or no client could send it");
   }

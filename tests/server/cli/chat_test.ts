@@ -293,7 +293,7 @@ Deno.test("/set changes the sampling of the next answers, and refuses what is ou
   await conversation.take("/set temperature 0.3", running());
   await conversation.take("/set top-k 7", running());
   await conversation.take("/set temperature 9", running());
-  assert.equal(noted.at(-1), "temperature is a number from 0 to 2, not 9");
+  assert.equal(noted.at(-1), 'temperature must be a number from 0 to 2, not "9"');
   await conversation.take("/set warmth 1", running());
   assert.match(noted.at(-1)!, /^there is no warmth; there is temperature, /);
   await conversation.take("/set top_p", running());
