@@ -2,6 +2,7 @@
 // in this order, each before the next can cost anything. By hand and not by hono's body limit, because that one waits
 // for the end of a body without any limit on time.
 
+import { awakeTimeout } from "./awake.ts";
 import { ApiError } from "./errors.ts";
 import { jsonProblem } from "./json_limits.ts";
 
@@ -57,10 +58,10 @@ async function readBytes(request: Request, limits: BodyLimits): Promise<Uint8Arr
 
   const reader = request.body.getReader();
   let timedOut = false;
-  const timer = setTimeout(() => {
+  const callOff = awakeTimeout(limits.bodyTimeoutMs, () => {
     timedOut = true;
     reader.cancel().catch(() => {}); // Ends the pending read; the connection may be gone already.
-  }, limits.bodyTimeoutMs);
+  });
   const late = () =>
     new ApiError(408, `the body was not complete after ${limits.bodyTimeoutMs / 1000} s`, {
       code: "body_timeout",
@@ -87,7 +88,7 @@ async function readBytes(request: Request, limits: BodyLimits): Promise<Uint8Arr
       code: "body_incomplete",
     });
   } finally {
-    clearTimeout(timer);
+    callOff();
   }
   const bytes = new Uint8Array(length);
   let at = 0;

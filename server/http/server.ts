@@ -5,6 +5,7 @@ import { getRequestListener } from "@hono/node-server";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { App } from "./app.ts";
 import type { Connection } from "./answer.ts";
+import { checkOnlyAwake } from "./awake.ts";
 import { withDeadline } from "../../engine/workers/deadline.ts";
 import { descriptorLimit } from "./descriptors.ts";
 import { ApiError } from "./errors.ts";
@@ -85,11 +86,12 @@ function httpServer(app: App, setBusy: (socket: TcpSocket, busy: boolean) => voi
     (request, env) => app.fetch(request, connectionOf((env as { incoming: IncomingMessage }).incoming)),
     { overrideGlobalObjects: false, errorHandler: () => new Response(null, { status: 500 }) },
   );
+  const connectionsCheckingInterval = Math.min(1_000, headerTimeoutMs / 2);
   const http = createServer({
     headersTimeout: headerTimeoutMs,
     // The body has a timeout of its own, with a better answer: this is for bodies that nobody reads.
     requestTimeout: headerTimeoutMs + bodyTimeoutMs + 1_000,
-    connectionsCheckingInterval: Math.min(1_000, headerTimeoutMs / 2),
+    connectionsCheckingInterval,
     keepAliveTimeout: keepAliveMs,
   }, (incoming, outgoing) => {
     const socket = incoming.socket as unknown as TcpSocket;
@@ -98,6 +100,7 @@ function httpServer(app: App, setBusy: (socket: TcpSocket, busy: boolean) => voi
     watchHalfClose(incoming, outgoing, socket);
     void answer(incoming, outgoing);
   });
+  checkOnlyAwake(http, connectionsCheckingInterval);
   // Connections are accepted elsewhere; the server must know that there is someone who does.
   Object.defineProperty(http, "listening", { get: () => true });
   Object.assign(http, { httpAllowHalfOpen: true });

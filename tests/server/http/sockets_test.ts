@@ -179,6 +179,24 @@ Deno.test("headers that never come to an end are a 408 after their time, and the
   assert.equal((await ask(started.server, { prompt: "x" }).then((r) => r.json())).choices.length, 1);
 });
 
+Deno.test("what has arrived while the process itself was away is not late", async () => {
+  await using started = start(undefined, { headerTimeoutMs: 200, bodyTimeoutMs: 200 });
+  const body = JSON.stringify({ prompt: "x" });
+  const request = new TextEncoder().encode(`${head}content-length: ${body.length}\r\n\r\n${body}`);
+  for (const seen of [0, head.length / 2, request.length - body.length / 2].map(Math.ceil)) {
+    using connection = await Deno.connect({ hostname: "127.0.0.1", port: started.port });
+    await connection.write(request.subarray(0, seen));
+    await new Promise((resolve) => setTimeout(resolve, 50)); // the server has begun to wait for the rest
+    const written = connection.write(request.subarray(seen));
+    const end = performance.now() + 1_000;
+    while (performance.now() < end); // away, as after a SIGSTOP: longer than both deadlines
+    await written;
+    const buffer = new Uint8Array(65_536);
+    const answer = new TextDecoder().decode(buffer.subarray(0, await connection.read(buffer) ?? 0));
+    assert.match(answer, /^HTTP\/1.1 200 /, `${seen} of ${request.length} bytes were there before`);
+  }
+});
+
 Deno.test("a connection more than there is room for takes the place of the one idle longest", async () => {
   await using started = start(undefined, { maxConnections: 4 });
   const idle = [];
