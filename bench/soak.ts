@@ -7,7 +7,7 @@
 // nothing runs, waits or is held; memory and descriptors are what they were after a sixth of the time. Exit code 1 if
 // not. `--out FILE` keeps the figures, with the memory of every minute.
 //
-// Memory is the median of a minute's samples: the heaps of six threads breathe by a tenth. A machine that was suspended
+// Memory is the median of a minute's samples: the heaps of six threads breathe. A machine that was suspended
 // says nothing about the server: what was under way meanwhile is asked again, and counted.
 
 import { positive, readOptions, whole } from "./common/arguments.ts";
@@ -15,7 +15,7 @@ import { v8Flags } from "../tools/contents.ts";
 import { environment } from "./common/environment.ts";
 import { PythonRandom } from "./common/python_random.ts";
 import { writeResult } from "./common/result_file.ts";
-import { median, percentile } from "./common/statistics.ts";
+import { median, percentile, trend } from "./common/statistics.ts";
 import { type Footprint, footprint } from "./soak/footprint.ts";
 import { Suspensions } from "./soak/suspensions.ts";
 import { ask, type Kind, kinds, type Known, type Result, type Target } from "./soak/traffic.ts";
@@ -61,7 +61,7 @@ function generator(seed: number): () => number {
 }
 
 const server = new Deno.Command(Deno.execPath(), {
-  // As a release starts: without its limit V8 lets each worker's young generation grow for a quarter of an hour.
+  // As a release starts: without its limits V8 lets each worker's heap grow with the load.
   args: ["run", "-A", v8Flags, decodeURIComponent(new URL("./soak/server.ts", import.meta.url).pathname)],
   stdin: "piped",
   stdout: "piped",
@@ -98,7 +98,8 @@ function excused(): boolean {
 
 function judge(kind: Kind, result: Result): void {
   count(`${kind.name}: ${result}`);
-  if (typeof result === "number" && result >= 500 && !excused()) {
+  // What is sent whole is never late, however long the machine was away.
+  if (result === 408 || typeof result === "number" && result >= 500 && !excused()) {
     problems.push(`${kind.name} was answered ${result} without a fault`);
   }
 }
@@ -164,10 +165,10 @@ async function watchFootprint(): Promise<void> {
   }
 }
 
-/** The medians of the samples in the time before `end` (milliseconds that the soak had run). */
-function footprintAt(end: number): Footprint {
+/** The medians of the samples in the time (`window` milliseconds) before `end`, which the soak had run. */
+function footprintAt(end: number, window = sampleWindow): Footprint {
   const within = footprints.filter(({ second }) =>
-    second * 1000 <= end && second * 1000 > end - sampleWindow - samplePeriod
+    second * 1000 <= end && second * 1000 > end - window - samplePeriod
   );
   return {
     memory: median(within.map(({ memory }) => memory)),
@@ -182,6 +183,14 @@ await Promise.all([
   watchFootprint(),
 ]);
 const [early, late] = [footprintAt(duration / 6), footprintAt(duration)];
+/** The same over three minutes: from the fourth to the sixth, and the last three. */
+const [around, last] = [footprintAt(duration / 5, 3 * sampleWindow), footprintAt(duration, 3 * sampleWindow)];
+/** Of a straight line through all that came after the early figure, in MiB an hour. */
+const slope = 3600 * trend(
+  footprints.filter(({ second }) => second * 1000 > duration / 6).map((
+    { second, memory },
+  ) => [second, memory]),
+);
 await sleep(4_000); // longer than the rudest client stays
 const counters = await (await fetch(`${url}/metrics`, { headers: { authorization: "Bearer one" } })).text();
 for (const name of ["num_running_reqs", "num_queue_reqs", "num_used_tokens", "tokenizer_queue_reqs"]) {
@@ -217,9 +226,9 @@ console.log(
   `${requests} requests, ${faultsInjected} faults, ${suspensions.count} suspensions, ${problems.length} problems; ` +
     `/health p50 ${health.p50.toFixed(1)} ms, p99 ${health.p99.toFixed(1)} ms, max ${
       health.most.toFixed(1)
-    } ms; memory ${early.memory.toFixed(0)} → ${
-      late.memory.toFixed(0)
-    } MiB, descriptors ${early.descriptors} → ${late.descriptors}`,
+    } ms; memory ${early.memory.toFixed(0)} → ${late.memory.toFixed(0)} MiB (${
+      slope.toFixed(1)
+    } MiB an hour), descriptors ${early.descriptors} → ${late.descriptors}`,
 );
 for (const problem of problems.slice(0, 50)) console.error(problem);
 if (values.out !== undefined) {
@@ -246,6 +255,10 @@ if (values.out !== undefined) {
       early: early.memory,
       late: late.memory,
       growth,
+      early_three_minutes: around.memory,
+      late_three_minutes: last.memory,
+      growth_three_minutes: last.memory / around.memory - 1,
+      slope_per_hour: slope,
       of_each_minute: minutes.map(({ memory }) => memory),
     },
     descriptors: { early: early.descriptors, late: late.descriptors },

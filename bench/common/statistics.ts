@@ -18,3 +18,10 @@ export function median(values: readonly number[]): number {
 export function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
+
+/** The slope of the straight line through points (x, y) with the least squares; NaN where there is none. */
+export function trend(points: readonly (readonly [number, number])[]): number {
+  const x = mean(points.map(([x]) => x)), y = mean(points.map(([, y]) => y));
+  const squares = points.reduce((sum, [each]) => sum + (each - x) ** 2, 0);
+  return points.reduce((sum, [eachX, eachY]) => sum + (eachX - x) * (eachY - y), 0) / squares;
+}

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mean, median, percentile } from "../../bench/common/statistics.ts";
+import { mean, median, percentile, trend } from "../../bench/common/statistics.ts";
 import { figure, table } from "../../bench/common/table.ts";
 
 Deno.test("percentiles interpolate between neighbours and do not mind the order", () => {
@@ -12,6 +12,12 @@ Deno.test("percentiles interpolate between neighbours and do not mind the order"
   assert.equal(mean(values), 2.5);
   assert.deepEqual(values, [4, 1, 3, 2]);
   assert.ok(Number.isNaN(median([])));
+});
+
+Deno.test("a trend is the slope of the line nearest to the points", () => {
+  assert.equal(trend([[0, 1], [1, 3], [2, 5]]), 2);
+  assert.equal(trend([[0, 4], [1, 5], [2, 3], [3, 4]]), -0.2);
+  assert.ok(Number.isNaN(trend([[1, 1]])));
 });
 
 Deno.test("a figure has the digits that matter", () => {
