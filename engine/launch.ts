@@ -141,7 +141,7 @@ export async function launch(
   const started = Promise.all([
     text.start().finally(() => signs.seen()),
     ...ranks.map((handle, rank) => {
-      const port = schedulerToRank[rank]!.port2;
+      const port = schedulerToRank[rank]!.port2, place = places[rank]!;
       return handle.ask({
         type: "init",
         setup: {
@@ -149,7 +149,7 @@ export async function launch(
           reason,
           rank,
           group,
-          place: places[rank],
+          place: { ...place, sharing: place.sharing * (options.enginesPerDevice ?? 1) },
           port,
           warmUp: start.warmUp === true,
         },

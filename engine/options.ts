@@ -48,6 +48,8 @@ export interface EngineOptions {
   readonly skipTokenizer: boolean;
   /** Whether messages may contain special tokens; otherwise only the chat template makes them. */
   readonly allowSpecialTokens: boolean;
+  /** Engines of this process that share each of these devices, this one included; 1 when absent. */
+  readonly enginesPerDevice?: number;
   /** Most decode forwards per result; the scheduler uses fewer when a request waits or could end. */
   readonly maxDecodeSteps?: number;
   /** Share of the output still to come that admission reserves pages for, 0 to 1. */

@@ -64,6 +64,7 @@ const layers: readonly Module[] = [
   { name: "kernels, WebGPU", paths: ["kernels/webgpu"], mini: 3360, sglang: 166788 },
   { name: "kernels, WebAssembly", paths: ["kernels/cpu"], mini: null, sglang: null },
   { name: "HTTP", paths: ["server/http"], mini: 346, sglang: 42827 },
+  { name: "replicas", paths: ["server/replicas"], mini: null, sglang: null },
   { name: "page", paths: ["server/page"], mini: null, sglang: null },
   { name: "command line", paths: ["main.ts", "server/cli"], mini: 303, sglang: 19321 },
   { name: "download", paths: ["server/hub"], mini: null, sglang: null },

@@ -79,7 +79,6 @@ export async function startServer(
   const reading = (async () => {
     let log = "", url = "";
     for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
-      if (Deno.env.has("DBG")) Deno.writeTextFileSync("/tmp/orel-dbg.txt", text, { append: true });
       log = (log + text).slice(-4000);
       url ||= /listening on (http:\S+)\n/.exec(log)?.[1] ?? "";
       if (url !== "" && /ready: /.test(log)) resolve(url);

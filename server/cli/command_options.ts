@@ -6,6 +6,7 @@ import { object } from "@optique/core/constructs";
 import { multiple } from "@optique/core/modifiers";
 import type { InferValue, Parser } from "@optique/core/parser";
 import { defaultServerOptions } from "../http/options.ts";
+import { defaultRouting } from "../replicas/policy.ts";
 import { commonOptions, sessionOptions, sourceOption } from "./engine_options.ts";
 import {
   asGroup,
@@ -109,6 +110,27 @@ export const serveOptions = (all: boolean) => {
         fallback: null,
         shows: "as the limit on open files allows",
       }),
+      dp: rarely("--dp", whole("N", 1, 64), "engines with caches of their own, --tp ranks each", {
+        fallback: 1,
+      }),
+      cacheThreshold: rarely(
+        "--cache-threshold",
+        number("SHARE", { min: 0, max: 1 }),
+        "of a prompt that a replica knows for it to be sent there",
+        { fallback: defaultRouting.cacheThreshold },
+      ),
+      balanceAbsolute: rarely(
+        "--balance-abs-threshold",
+        whole("REQUESTS", 0),
+        "more than the least busy replica has: prompts go there",
+        { fallback: defaultRouting.balanceAbsolute },
+      ),
+      balanceRelative: rarely(
+        "--balance-rel-threshold",
+        number("FACTOR", { min: 1 }),
+        "times the least busy one's, too",
+        { fallback: defaultRouting.balanceRelative },
+      ),
       watchdogTimeout: rarely(
         "--watchdog-timeout",
         seconds(1, day),

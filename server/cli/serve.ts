@@ -1,24 +1,28 @@
 // `radish serve`: the HTTP server, from options to exit code. It listens at once and answers 503 until the model is
 // loaded, so that whoever watches `/health` sees it come up.
 
+import { Engine } from "../../engine/engine.ts";
 import { withDeadline } from "../../engine/workers/deadline.ts";
 import { isKey } from "../http/access.ts";
 import { createApp } from "../http/app.ts";
 import { defaultServerOptions, type ServerOptions, standardError } from "../http/options.ts";
+import { type ReplicaOptions, startReplicas } from "../replicas/start.ts";
 import { isLoopback, listen, type RunningServer } from "../http/server.ts";
 import type { Parsed, serveOptions } from "./command_options.ts";
 import { UsageError } from "./option.ts";
-import { type Session, startSession } from "./session.ts";
+import { type SessionEngine, startSessionWith } from "./session.ts";
 
 const mebibyte = 1024 * 1024;
 
 /** Runs the command. */
-export async function serve({ own, ...session }: Parsed<typeof serveOptions>): Promise<number> {
+export async function serve({ own: all, ...session }: Parsed<typeof serveOptions>): Promise<number> {
+  const { dp, cacheThreshold, balanceAbsolute, balanceRelative, ...own } = all;
+  const routing = { cacheThreshold, balanceAbsolute, balanceRelative };
   const hostname = own.host;
   const options = serverOptions(own);
   const note = session.common.quiet ? () => {} : (text: string) => standardError.write(`radish: ${text}`);
 
-  const loading = Promise.withResolvers<Session["engine"]>();
+  const loading = Promise.withResolvers<SessionEngine>();
   const app = createApp(loading.promise, options);
   const server = listen(app, { hostname, port: own.port });
   using signals = onSignals();
@@ -28,13 +32,22 @@ export async function serve({ own, ...session }: Parsed<typeof serveOptions>): P
       `radish: warning: anyone who can reach ${hostname} can use this server; --api-key closes it`,
     );
   }
-  const started = startSession(session, true, { stallSeconds: own.watchdogTimeout });
+  const started = startSessionWith(
+    session,
+    { warmUp: true, stallSeconds: own.watchdogTimeout },
+    dp === 1
+      ? (options, start): Promise<SessionEngine> => Engine.start(options, start)
+      : (options, start) => startReplicas(options, start, { ...routing, dp }),
+  );
   started.then(({ engine }) => loading.resolve(engine), loading.reject);
   const ready = await Promise.race([started, signals.first]);
   if (ready === "signal") return 0; // Nothing runs while the model loads.
   await using _ = ready;
   note(`ready: ${app.service.modelName}`);
   const { engine } = ready;
+  for (const [rank, { dead }] of engine.replicas?.entries() ?? []) {
+    void dead.then(({ message }) => standardError.write(`radish: replica ${rank} stopped: ${message}`));
+  }
   const { templateProblem } = engine.model;
   if (templateProblem !== null) note(`warning: conversations cannot be rendered: ${templateProblem}`);
 
@@ -79,7 +92,7 @@ async function finish(
 }
 
 function serverOptions(
-  { host, maxBody, bodyTimeout, ...same }: Parsed<typeof serveOptions>["own"],
+  { host, maxBody, bodyTimeout, ...same }: Omit<Parsed<typeof serveOptions>["own"], keyof ReplicaOptions>,
 ): ServerOptions {
   if (!same.apiKeys.every(isKey)) {
     throw new UsageError("--api-key: letters, digits and . _ ~ + / - only, or no client could send it");

@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { Engine, type StartOptions } from "../../engine/engine.ts";
 import type { EngineOptions } from "../../engine/options.ts";
 import { formats } from "../../kernels/formats/mod.ts";
+import type { ServedEngine } from "../http/engine_api.ts";
 import type { SessionOptions } from "./engine_options.ts";
 import { findModel } from "./find_model.ts";
 import { formatBytes } from "./format.ts";
@@ -13,10 +14,16 @@ import { Progress } from "./progress.ts";
 /** The model inside the program. */
 export const embeddedModel: string = fileURLToPath(new URL("../../models/pocket", import.meta.url));
 
+/** What a command needs of an engine, or of several that look like one. */
+export interface SessionEngine extends ServedEngine, AsyncDisposable {
+  /** Why this device was chosen. */
+  readonly deviceReason: string;
+}
+
 /** A started engine and where to report. */
-export interface Session extends AsyncDisposable {
+export interface Session<E extends SessionEngine = Engine> extends AsyncDisposable {
   /** Ready for requests. */
-  readonly engine: Engine;
+  readonly engine: E;
   /** For further messages to the user. */
   readonly progress: Progress;
   /** Milliseconds from the call to a ready engine. */
@@ -27,11 +34,16 @@ export interface Session extends AsyncDisposable {
 const noticeableBytes = 2 ** 28;
 
 /** Starts an engine from parsed options. Throws with one line when it cannot, `Interrupted` after Ctrl-C. */
-export async function startSession(
+export function startSession(options: SessionOptions, warmUp: boolean): Promise<Session> {
+  return startSessionWith(options, { warmUp }, Engine.start);
+}
+
+/** The same with another way to start the engine. */
+export async function startSessionWith<E extends SessionEngine>(
   { engine: { name, source, ...options }, common }: SessionOptions,
-  warmUp: boolean,
-  start: Pick<StartOptions, "stallSeconds"> = {},
-): Promise<Session> {
+  start: Pick<StartOptions, "warmUp" | "stallSeconds">,
+  startEngine: (options: EngineOptions, start: StartOptions) => Promise<E>,
+): Promise<Session<E>> {
   const began = performance.now();
   using interrupt = onInterrupt();
   const progress = new Progress(common.quiet);
@@ -44,25 +56,25 @@ export async function startSession(
   const { directory: modelDir, id } = name === undefined
     ? { directory: embeddedModel, id: "pocket" }
     : await findModel(name, source, progress, interrupt.signal);
-  const starting = Engine.start({
+  const starting = startEngine({
     ...options,
     modelDir,
     ...testHook(Deno.env.get("RADISH_TEST_DIE_AT_PLAN")),
   }, {
     modelId: id,
-    warmUp,
     leaveDevices: true,
     ...start,
     onProgress: ({ message, fraction }) => progress.update(message, fraction),
   });
   const engine = await unlessInterrupted(starting, interrupt.signal).finally(() => progress.clear());
-  const { model } = engine;
+  const { model, replicas = [engine] } = engine;
   const tokens = model.numPages * model.pageSize;
   progress.note(
     `radish: ${model.device.description} (${engine.deviceReason}); weights ${formatBytes(model.weightBytes)}${
       model.tp > 1 ? ` on each of ${model.tp} ranks` : ""
     } in ${model.weightFormats.join(", ")}, ` +
-      `cache for ${tokens.toLocaleString("en")} tokens`,
+      `cache for ${tokens.toLocaleString("en")} tokens` +
+      (replicas.length > 1 ? `, in each of ${replicas.length} replicas` : ""),
   );
   const wide = !formats[model.weightFormats[0]!].quantized && model.weightBytes > noticeableBytes;
   if (model.device.kind === "cpu" && options.dtype === "auto" && wide) {

@@ -44,4 +44,11 @@ export interface ServedEngine {
   readonly dead: Promise<Error>;
   /** "dead" once a worker has failed. */
   readonly health: "ready" | "dead";
+  /** Where it is several engines that share the work: each by itself, in the order of their dp_rank. */
+  readonly replicas?: readonly ServedEngine[];
+}
+
+/** The engines that it is: itself, where it is one. */
+export function replicasOf(engine: ServedEngine): readonly ServedEngine[] {
+  return engine.replicas ?? [engine];
 }

@@ -6,6 +6,8 @@ import { samplerFields, samplerOf } from "../../engine/sampler_fields.ts";
 import { version } from "../cli/version.ts";
 import type { AppEnv } from "./answer.ts";
 import { ApiError } from "./errors.ts";
+import { replicasOf } from "./engine_api.ts";
+import { scrape } from "./scrape.ts";
 import type { Service } from "./service.ts";
 
 /** What gateways ask: /server_info, /model_info, /v1/loads, /flush_cache. */
@@ -28,7 +30,7 @@ export function gatewayRoutes(service: Service): Hono<AppEnv> {
 }
 
 function serverInfo(service: Service): Record<string, unknown> {
-  const { model } = service.engine;
+  const { model } = service.engine, replicas = replicasOf(service.engine);
   return {
     model_id: service.modelName,
     model_path: model.path,
@@ -38,9 +40,9 @@ function serverInfo(service: Service): Record<string, unknown> {
     status: service.state,
     device: model.device.description,
     tp_size: model.tp,
-    dp_size: 1,
+    dp_size: replicas.length,
     pp_size: 1,
-    load_balance_method: "round_robin",
+    load_balance_method: replicas.length > 1 ? "cache_aware" : "round_robin",
     disaggregation_mode: "null",
     is_embedding: service.task === "embed",
     context_length: model.contextLength,
@@ -73,26 +75,27 @@ function modelInfo(service: Service): Record<string, unknown> {
 }
 
 async function loads(service: Service): Promise<Record<string, unknown>> {
-  const { model } = service.engine;
-  const counters = await service.ask(service.engine.counters());
-  const capacity = counters.totalPages * counters.pageSize;
-  const { promptTokensTotal, cachedTokensTotal } = counters;
+  const scraped = await scrape(service);
   return {
     timestamp: new Date().toISOString(),
-    dp_rank_count: 1,
-    loads: [{
-      dp_rank: 0,
-      num_running_reqs: counters.runningRequests,
-      num_waiting_reqs: counters.queuedRequests,
-      num_waiting_uncached_tokens: 0,
-      num_total_reqs: counters.runningRequests + counters.queuedRequests,
-      num_used_tokens: counters.usedTokens,
-      max_total_num_tokens: capacity,
-      token_usage: capacity > 0 ? counters.usedTokens / capacity : 0,
-      gen_throughput: counters.generationThroughput,
-      cache_hit_rate: promptTokensTotal > 0 ? cachedTokensTotal / promptTokensTotal : 0,
-      utilization: counters.runningRequests / Math.max(1, model.maxRunningRequests),
-      max_running_requests: model.maxRunningRequests,
-    }],
+    dp_rank_count: replicasOf(service.engine).length,
+    loads: scraped.map(({ rank, engine: { model }, counters }) => {
+      const capacity = counters.totalPages * counters.pageSize;
+      const { promptTokensTotal, cachedTokensTotal } = counters;
+      return {
+        dp_rank: rank,
+        num_running_reqs: counters.runningRequests,
+        num_waiting_reqs: counters.queuedRequests,
+        num_waiting_uncached_tokens: 0,
+        num_total_reqs: counters.runningRequests + counters.queuedRequests,
+        num_used_tokens: counters.usedTokens,
+        max_total_num_tokens: capacity,
+        token_usage: capacity > 0 ? counters.usedTokens / capacity : 0,
+        gen_throughput: counters.generationThroughput,
+        cache_hit_rate: promptTokensTotal > 0 ? cachedTokensTotal / promptTokensTotal : 0,
+        utilization: counters.runningRequests / Math.max(1, model.maxRunningRequests),
+        max_running_requests: model.maxRunningRequests,
+      };
+    }),
   };
 }

@@ -2,10 +2,13 @@
 // SGLang (llm-d, the Gateway API inference extension) read it as it is.
 
 import { Hono } from "hono";
-import type { SchedulerCounters } from "../../engine/scheduler/config.ts";
+import type { EngineStats } from "../../engine/engine.ts";
+import type { ModelInfo } from "../../engine/options.ts";
 import type { AppEnv } from "./answer.ts";
 import { descriptorLimit, openDescriptors } from "./descriptors.ts";
+import type { ServedEngine } from "./engine_api.ts";
 import type { Histogram } from "./metrics_store.ts";
+import { scrape, type Scraped } from "./scrape.ts";
 import type { Service } from "./service.ts";
 
 /** GET /metrics. */
@@ -19,66 +22,147 @@ export function metricRoutes(service: Service): Hono<AppEnv> {
 }
 
 async function metricsText(service: Service): Promise<string> {
-  const counters = await service.ask(service.engine.counters());
+  const scraped = await scrape(service);
   const page = new MetricsPage(`model_name="${escaped(service.modelName)}"`);
-  engineMetrics(page, service, counters);
+  engineMetrics(page, scraped, service.engine);
+  latencyMetrics(page, service);
   serverMetrics(page, service);
   processMetrics(page);
   return page.text();
 }
 
-/** SGLang's names. */
-function engineMetrics(page: MetricsPage, { engine, metrics }: Service, counters: SchedulerCounters): void {
-  const { model, stats } = engine;
-  const capacity = counters.totalPages * counters.pageSize;
-  const { promptTokensTotal: prompts, cachedTokensTotal: cached } = counters;
-  const queued = counters.queuedRequests + stats.tokenizerQueue;
-  const gauge = page.gauge("sglang:"), counter = page.counter("sglang:");
-  gauge("num_running_reqs", "Requests being computed.", counters.runningRequests);
-  gauge("num_queue_reqs", "Requests waiting, for the tokenizer or for a row.", queued);
-  gauge("num_used_tokens", "Tokens in pages of running requests.", counters.usedTokens);
-  gauge("token_usage", "Share of the pages in use.", capacity > 0 ? counters.usedTokens / capacity : 0);
-  gauge("max_total_num_tokens", "Tokens the pages can hold.", capacity);
-  gauge("cached_tokens", "Tokens in the prefix cache.", counters.lockedTokens + counters.evictableTokens);
-  gauge("cache_hit_rate", "Share of prompt tokens found in the cache.", prompts > 0 ? cached / prompts : 0);
-  gauge("gen_throughput", "Generated tokens per second of late.", counters.generationThroughput);
-  gauge("step_milliseconds", "Duration of a step of late.", counters.stepMilliseconds);
-  gauge(
+/** What a metric of an engine is made of. */
+interface Figures extends Pick<Scraped, "counters"> {
+  readonly model: ModelInfo;
+  readonly stats: EngineStats;
+  /** Tokens that the pages hold. */
+  readonly capacity: number;
+}
+
+type Row = readonly [name: string, type: "gauge" | "counter", help: string, value: (of: Figures) => number];
+
+/** SGLang's names; each engine has a line of each. */
+const engineRows: readonly Row[] = [
+  ["num_running_reqs", "gauge", "Requests being computed.", ({ counters }) => counters.runningRequests],
+  [
+    "num_queue_reqs",
+    "gauge",
+    "Requests waiting, for the tokenizer or for a row.",
+    ({ counters, stats }) => counters.queuedRequests + stats.tokenizerQueue,
+  ],
+  ["num_used_tokens", "gauge", "Tokens in pages of running requests.", ({ counters }) => counters.usedTokens],
+  [
+    "token_usage",
+    "gauge",
+    "Share of the pages in use.",
+    ({ counters, capacity }) => share(counters.usedTokens, capacity),
+  ],
+  ["max_total_num_tokens", "gauge", "Tokens the pages can hold.", ({ capacity }) => capacity],
+  [
+    "cached_tokens",
+    "gauge",
+    "Tokens in the prefix cache.",
+    ({ counters }) => counters.lockedTokens + counters.evictableTokens,
+  ],
+  [
+    "cache_hit_rate",
+    "gauge",
+    "Share of prompt tokens found in the cache.",
+    ({ counters }) => share(counters.cachedTokensTotal, counters.promptTokensTotal),
+  ],
+  [
+    "gen_throughput",
+    "gauge",
+    "Generated tokens per second of late.",
+    ({ counters }) => counters.generationThroughput,
+  ],
+  ["step_milliseconds", "gauge", "Duration of a step of late.", ({ counters }) => counters.stepMilliseconds],
+  [
     "utilization",
+    "gauge",
     "Running requests over their limit.",
-    counters.runningRequests / model.maxRunningRequests,
-  );
-  counter("prompt_tokens_total", "Prompt tokens.", prompts);
-  counter("generation_tokens_total", "Generated tokens.", counters.generatedTokensTotal);
-  counter("cached_tokens_total", "Prompt tokens found in the cache.", cached);
-  counter("evicted_tokens_total", "Tokens evicted from the cache.", counters.evictedTokensTotal);
-  counter("num_requests_total", "Requests.", counters.requestsTotal);
-  counter("num_aborted_requests_total", "Aborted requests.", counters.abortedTotal);
-  counter(
+    ({ counters, model }) => share(counters.runningRequests, model.maxRunningRequests),
+  ],
+  ["prompt_tokens_total", "counter", "Prompt tokens.", ({ counters }) => counters.promptTokensTotal],
+  [
+    "generation_tokens_total",
+    "counter",
+    "Generated tokens.",
+    ({ counters }) => counters.generatedTokensTotal,
+  ],
+  [
+    "cached_tokens_total",
+    "counter",
+    "Prompt tokens found in the cache.",
+    ({ counters }) => counters.cachedTokensTotal,
+  ],
+  [
+    "evicted_tokens_total",
+    "counter",
+    "Tokens evicted from the cache.",
+    ({ counters }) => counters.evictedTokensTotal,
+  ],
+  ["num_requests_total", "counter", "Requests.", ({ counters }) => counters.requestsTotal],
+  ["num_aborted_requests_total", "counter", "Aborted requests.", ({ counters }) => counters.abortedTotal],
+  [
     "num_retractions_total",
+    "counter",
     "Requests put back for lack of pages or for another client.",
-    counters.retractionsTotal,
-  );
-  gauge("tokenizer_queue_reqs", "Requests and questions in front of the tokenizer.", stats.tokenizerQueue);
-  counter("tokenizer_jobs_total", "Prompts and questions the tokenizer has done.", stats.tokenized);
-  counter("tokenizer_seconds_total", "Time that took it.", stats.tokenizerSeconds);
+    ({ counters }) => counters.retractionsTotal,
+  ],
+  [
+    "tokenizer_queue_reqs",
+    "gauge",
+    "Requests and questions in front of the tokenizer.",
+    ({ stats }) => stats.tokenizerQueue,
+  ],
+  [
+    "tokenizer_jobs_total",
+    "counter",
+    "Prompts and questions the tokenizer has done.",
+    ({ stats }) => stats.tokenized,
+  ],
+  ["tokenizer_seconds_total", "counter", "Time that took it.", ({ stats }) => stats.tokenizerSeconds],
+];
+
+/** Where there are replicas, each has its own lines, with SGLang's label dp_rank. */
+function engineMetrics(page: MetricsPage, scraped: readonly Scraped[], { replicas }: ServedEngine): void {
+  const label = (rank: number) => replicas === undefined ? "" : `dp_rank="${rank}"`;
+  for (const [name, type, help, value] of engineRows) {
+    page.describe(`sglang:${name}`, type, help);
+    for (const { rank, engine: { model, stats }, counters } of scraped) {
+      const capacity = counters.totalPages * counters.pageSize;
+      page.line(`sglang:${name}`, value({ counters, model, stats, capacity }), label(rank));
+    }
+  }
   page.describe("sglang:worker_restarts_total", "counter", "Times that a worker was started again.");
-  for (const [worker, times] of Object.entries(stats.restarts)) {
-    page.line("sglang:worker_restarts_total", times, `worker="${worker}"`);
+  for (const { rank, engine: { stats } } of scraped) {
+    for (const [worker, times] of Object.entries(stats.restarts)) {
+      page.line("sglang:worker_restarts_total", times, label(rank), `worker="${worker}"`);
+    }
   }
   page.describe("sglang:cache_config_info", "gauge", "Shape of the key/value cache.");
-  page.line(
-    "sglang:cache_config_info",
-    1,
-    `page_size="${counters.pageSize}",num_pages="${counters.totalPages}"`,
-  );
-  page.histogram(
-    "sglang:time_to_first_token_seconds",
-    "From request to first token.",
-    metrics.timeToFirstToken,
-  );
-  page.histogram("sglang:inter_token_latency_seconds", "From token to token.", metrics.interTokenLatency);
-  page.histogram("sglang:e2e_request_latency_seconds", "From request to last token.", metrics.requestLatency);
+  for (const { rank, counters: { pageSize, totalPages } } of scraped) {
+    const shape = `page_size="${pageSize}",num_pages="${totalPages}"`;
+    page.line("sglang:cache_config_info", 1, label(rank), shape);
+  }
+  if (replicas === undefined) return;
+  page.describe("sglang:replica_up", "gauge", "1 for a replica that lives, 0 for one that is dead.");
+  for (const [rank, { health }] of replicas.entries()) {
+    page.line("sglang:replica_up", health === "dead" ? 0 : 1, label(rank));
+  }
+}
+
+/** Measured where tokens leave the server, whichever engine made them. */
+function latencyMetrics(page: MetricsPage, { metrics }: Service): void {
+  const { timeToFirstToken, interTokenLatency, requestLatency } = metrics;
+  page.histogram("sglang:time_to_first_token_seconds", "From request to first token.", timeToFirstToken);
+  page.histogram("sglang:inter_token_latency_seconds", "From token to token.", interTokenLatency);
+  page.histogram("sglang:e2e_request_latency_seconds", "From request to last token.", requestLatency);
+}
+
+function share(part: number, whole: number): number {
+  return whole > 0 ? part / whole : 0;
 }
 
 /** What HTTP has to tell. */
@@ -131,8 +215,9 @@ class MetricsPage {
     this.#lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
   }
 
-  line(name: string, value: number, labels = ""): void {
-    this.#lines.push(`${name}{${[this.#labels, labels].filter((each) => each !== "").join(",")}} ${value}`);
+  line(name: string, value: number, ...labels: readonly string[]): void {
+    const all = [this.#labels, ...labels].filter((each) => each !== "");
+    this.#lines.push(`${name}{${all.join(",")}} ${value}`);
   }
 
   histogram(name: string, help: string, histogram: Histogram): void {

@@ -156,7 +156,11 @@ export const tokenizeAnswer = z.object({
 /** POST /detokenize. */
 export const detokenizeAnswer = z.object({ text: z.union([text, z.array(text)]) });
 /** GET /health. */
-export const healthAnswer = z.object({ status: z.enum(["ok", "busy"]) });
+export const healthAnswer = z.object({
+  status: z.enum(["ok", "busy"]),
+  replicas: z.array(z.object({ dp_rank: count, status: z.enum(["ok", "busy", "unresponsive", "dead"]) }))
+    .optional(),
+});
 /** GET /health_generate. */
 export const healthGenerateAnswer = z.object({ status: z.literal("ok") });
 /** POST /flush_cache. */

@@ -8,7 +8,8 @@ import type { FinishReason, SamplingParams } from "../../../engine/params.ts";
 import type { SchedulerCounters, SchedulerState } from "../../../engine/scheduler/config.ts";
 import type { Life } from "../../../engine/workers/watchdog.ts";
 import { silu } from "../../../kernels/ops.ts";
-import type { Generation, ServedEngine } from "../../../server/http/engine_api.ts";
+import type { Generation } from "../../../server/http/engine_api.ts";
+import type { ReplicaEngine } from "../../../server/replicas/replicas.ts";
 import type { Delta, PromptInput, TextLogprob } from "../../../engine/messages.ts";
 
 export const END_OF_TEXT = 256;
@@ -28,7 +29,7 @@ export type ScriptedAnswer =
 /** Repeats the prompt's last line. */
 const parrot: Script = (prompt) => ({ pieces: [...`You said: ${prompt.trimEnd().split("\n").at(-1)}`] });
 
-export class FakeEngine implements ServedEngine {
+export class FakeEngine implements ReplicaEngine {
   readonly model: ModelInfo;
   readonly requests: GenerateRequest[] = [];
   /** What was encoded without generating. */
@@ -132,6 +133,10 @@ export class FakeEngine implements ServedEngine {
   flush(): Promise<boolean> {
     return Promise.resolve(this.live.size === 0);
   }
+
+  readonly deviceReason = "as scripted";
+
+  async [Symbol.asyncDispose](): Promise<void> {}
 
   /** A worker dies: what runs fails, and the engine is dead from now on. */
   kill(message: string): void {

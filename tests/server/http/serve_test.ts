@@ -132,3 +132,28 @@ Deno.test("a public address without a key gives a warning, with a key none", asy
   assert.equal(response.status, 401);
   await response.body?.cancel();
 });
+
+Deno.test("--dp 2 serves two engines as one: both listed, and SIGTERM lets what runs on them finish", async () => {
+  await using serving = await serve("--dp", "2", "--device", "cpu", "--threads", "1");
+  await serving.seen(/in each of 2 replicas\n[^]*ready: pocket/);
+  const { replicas } = await (await fetch(`${serving.url}/health`)).json();
+  assert.deepEqual(replicas.map(({ dp_rank }: { dp_rank: number }) => dp_rank), [0, 1]);
+  // Prompts with nothing in common, or one replica would get both.
+  const running = ["Tell me a story about a fox named Ida.", "Count from 3 to 17, and do not stop there."]
+    .map((content) =>
+      ask(serving.url, { messages: [{ role: "user", content }], ignore_eos: true, max_tokens: 200 })
+    );
+  const busy = async () => {
+    const metrics = await (await fetch(`${serving.url}/metrics`)).text();
+    return [...metrics.matchAll(/^sglang:num_requests_total\{.*dp_rank="(\d)"\} 1$/gm)].map((match) =>
+      match[1]
+    );
+  };
+  while ((await busy()).length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+  serving.child.kill("SIGTERM");
+  await serving.seen(/finishing 2 requests/);
+  for (const response of await Promise.all(running)) {
+    assert.equal((await response.json()).choices[0].finish_reason, "length");
+  }
+  assert.equal((await serving.child.status).code, 0);
+});

@@ -1,0 +1,56 @@
+// Starts the engines of `radish serve --dp n`, each on devices of its own where there are enough of them.
+//
+// Replica i takes GPUs i·tp to (i + 1)·tp − 1 of those that ranks take (kernels/backend.ts), in turn where there are
+// fewer. Where no GPU can be told from another, or there is none, all share what there is: its memory and, on a CPU,
+// its cores are divided. They are started one after the other, because what selects a GPU for WebGPU belongs to the
+// process, and the second reads weights that the system still has in memory.
+
+import { Engine, type StartOptions } from "../../engine/engine.ts";
+import type { EngineOptions } from "../../engine/options.ts";
+import { placeRanks, settleDevice } from "../../kernels/backend.ts";
+import { Replicas } from "./replicas.ts";
+import type { RoutingOptions } from "./policy.ts";
+
+/** Of `radish serve`. */
+export interface ReplicaOptions extends Partial<RoutingOptions> {
+  /** Engines, 1 or more. */
+  readonly dp: number;
+  /** For tests: how the replica of this number is started, beyond what is the same for all. */
+  readonly startOf?: (rank: number) => StartOptions;
+}
+
+/** Starts them all, or none: rejects with the first one's reason. */
+export async function startReplicas(
+  options: EngineOptions,
+  start: StartOptions,
+  { dp, startOf, ...routing }: ReplicaOptions,
+): Promise<Replicas> {
+  await using stack = new AsyncDisposableStack();
+  const engines: Engine[] = [];
+  for (const [rank, own] of (await replicaOptions(options, dp)).entries()) {
+    const onProgress: StartOptions["onProgress"] = (progress) =>
+      start.onProgress?.({ ...progress, message: `replica ${rank} of ${dp}: ${progress.message}` });
+    engines.push(stack.use(await Engine.start(own, { ...start, onProgress, ...startOf?.(rank) })));
+  }
+  stack.move();
+  return new Replicas(engines, routing);
+}
+
+/** Of a replica's rank on a CPU, unless the caller wants more. */
+const mostThreads = 64;
+
+/** What each replica is started with. */
+async function replicaOptions(options: EngineOptions, dp: number): Promise<EngineOptions[]> {
+  const { tp } = options;
+  const { device } = await settleDevice(options.device);
+  const places = await placeRanks(device, dp * tp, options.gpus);
+  const share = Math.floor(navigator.hardwareConcurrency / (dp * tp));
+  const threads = options.threads ?? Math.min(mostThreads, Math.max(1, share));
+  return Array.from({ length: dp }, (_, rank) => {
+    const own = places.slice(rank * tp, (rank + 1) * tp);
+    const gpus = own.flatMap(({ address }) => address ?? []);
+    // The engine itself counts those of its own ranks that share a device.
+    const within = own.filter(({ address }) => address === own[0]!.address).length;
+    return { ...options, threads, gpus, enginesPerDevice: own[0]!.sharing / within };
+  });
+}
