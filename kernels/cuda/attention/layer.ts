@@ -93,7 +93,7 @@ export function cutKeys(
 /** Norms and rotation of q and k for all tokens, and the store of k and v; where q is then, in `type`. */
 function launchRope(forward: Forward, args: AttentionArgs, type: "f32" | "f16"): bigint {
   const { context: { device, state }, shape, plan } = forward;
-  const { heads: { numHeads, numKvHeads, headDim }, qNorm, kNorm, layer } = args;
+  const { heads: { numHeads, numKvHeads, headDim }, layer } = args;
   const qkv = args.qkv as CudaActivation, rope = args.rope as CudaRope;
   const query = scratch(forward, "query", elementBytes(type) * shape.tokens * numHeads * headDim);
   device.launch(device.kernel("rope", "rope_store"), [numHeads + 2 * numKvHeads, shape.tokens], 32, 0, [
@@ -102,10 +102,7 @@ function launchRope(forward: Forward, args: AttentionArgs, type: "f32" | "f16"):
     ElementType[qkv.type],
     rope.cosine.address,
     rope.sine.address,
-    weightOf(qNorm),
-    weightOf(kNorm),
-    new Float(qNorm?.epsilon ?? 0),
-    new Float(kNorm?.epsilon ?? 0),
+    ...normsOf(args),
     state.pageTable.address,
     state.keys[layer]!.address,
     state.values[layer]!.address,
@@ -123,6 +120,14 @@ function launchRope(forward: Forward, args: AttentionArgs, type: "f32" | "f16"):
 const sinksOf = (sinks: Vector | undefined) => (sinks as CudaVector | undefined)?.buffer.address ?? 0n;
 
 const weightOf = (norm: Norm | undefined) => norm ? (norm.weight as CudaVector).buffer.address : 0n;
+
+/** Weights and epsilons of the norms of q and k. */
+const normsOf = ({ qNorm, kNorm }: AttentionArgs) => [
+  weightOf(qNorm),
+  weightOf(kNorm),
+  new Float(qNorm?.epsilon ?? 0),
+  new Float(kNorm?.epsilon ?? 0),
+];
 
 /** What the kernels on the matrix units take; `query` is f16. */
 function tensorAttention(
@@ -179,22 +184,13 @@ function launchTensorDecode(forward: Forward, args: AttentionArgs): void {
 /** Norms and rotation of q and k, store of k and v, and attention. */
 export function launchAttention(forward: Forward, args: AttentionArgs): void {
   const { context: { device, state }, shape, plan } = forward;
-  const { heads, qNorm, kNorm, layer, scale, window } = args;
+  const { heads, layer, scale, window } = args;
   const { numHeads, numKvHeads, headDim } = heads;
   // Caps and sinks are in the kernels of single queries over the pages, and in those of prompts.
   const [cap, sinks] = [args.softCap ?? 0, sinksOf(args.sinks)], scores = cap > 0 || sinks !== 0n;
   const qkv = args.qkv as CudaActivation,
     output = args.output as CudaActivation,
     rope = args.rope as CudaRope;
-  const norms = [
-    weightOf(qNorm),
-    weightOf(kNorm),
-    new Float(qNorm?.epsilon ?? 0),
-    new Float(kNorm?.epsilon ?? 0),
-  ];
-  const angles = [rope.cosine.address, rope.sine.address];
-  const [keys, values] = [state.keys[layer]!.address, state.values[layer]!.address];
-  const sizes = [numHeads, numKvHeads, headDim, state.pageShift, state.pagesPerRow];
   const partialBytes = 4 * shape.decodes * numHeads * shape.splits * (headDim + 2);
   const partial = shape.splits > 1 ? scratch(forward, "partial", partialBytes) : 0n;
   const lanes = [4, 8, 16, 32].find((n) => 8 * n >= headDim) as 4 | 8 | 16 | 32;
@@ -203,7 +199,21 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
   if (shape.headBlock === tensorBlock && !scores) return launchTensorDecode(forward, args);
   const grid = [shape.splits, blocks, shape.decodes] as const;
   const result = [partial, output.buffer.address, ElementType[output.type]];
-  const [factor, span] = [new Float(scale * Math.LOG2E), window ?? 0];
+  const span = window ?? 0;
+  /** From the page table on, the kernels of single queries are given the same. */
+  const pages = [
+    state.pageTable.address,
+    state.keys[layer]!.address,
+    state.values[layer]!.address,
+    ...result,
+    numHeads,
+    numKvHeads,
+    headDim,
+    state.pageShift,
+    state.pagesPerRow,
+    new Float(scale * Math.LOG2E),
+    span,
+  ];
   // A lane's eight elements of a head turn with eight others.
   if (shape.decodeOnly && headDim % 16 === 0 && !scores) {
     const all = ownThreads(blocks * shape.decodes * shape.splits, multiprocessors);
@@ -217,15 +227,10 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
         plan,
         qkv.buffer.address,
         ElementType[qkv.type],
-        ...angles,
-        ...norms,
-        state.pageTable.address,
-        keys,
-        values,
-        ...result,
-        ...sizes,
-        factor,
-        span,
+        rope.cosine.address,
+        rope.sine.address,
+        ...normsOf(args),
+        ...pages,
       ],
     );
   } else {
@@ -237,13 +242,7 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
         plan,
         query,
         ElementType[type],
-        state.pageTable.address,
-        keys,
-        values,
-        ...result,
-        ...sizes,
-        factor,
-        span,
+        ...pages,
         new Float(cap),
         sinks,
       ]);

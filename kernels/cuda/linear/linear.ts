@@ -107,35 +107,14 @@ export function prepare(
 }
 
 function launchPlain(forward: Forward, product: Product): void {
-  const { input, norm, weight, bias, output, epilogue, rows } = product;
+  const { input, norm, weight, rows } = product;
   const { device } = forward.context;
-  const { columns } = weight.spec;
-  const features = epilogue === "gate-mul" ? weight.spec.rows / 2 : weight.spec.rows;
   const x = input.type === "f32"
     ? input.buffer.address
-    : prepare(forward, input, null, "f32", rows, columns, "wide");
-  device.launch(
-    device.kernel(`plain_${weight.type}`, "plain"),
-    [divideUp(features, 8), divideUp(rows, 8)],
-    256,
-    0,
-    [
-      x,
-      normWeight(norm),
-      new Float(norm?.epsilon ?? 0),
-      weight.buffer.address,
-      vector(bias),
-      output.buffer.address,
-      ElementType[output.type],
-      rows,
-      features,
-      columns,
-      product.stride ?? features,
-      Epilogue[epilogue],
-      0n,
-      0,
-    ],
-  );
+    : prepare(forward, input, null, "f32", rows, weight.spec.columns, "wide");
+  const grid = [divideUp(featuresOf(product), 8), divideUp(rows, 8)] as const;
+  const words = [...productArguments(product, x, norm), 0n, 0];
+  device.launch(device.kernel(`plain_${weight.type}`, "plain"), grid, 256, 0, words);
 }
 
 /** Where the rows of a product with experts are: the tiles, and the order of the pairs. */
@@ -167,7 +146,7 @@ export function launchSkinny(
   const { device } = forward.context;
   const { columns } = weight.spec;
   const paired = epilogue === "gate-mul";
-  const features = paired ? weight.spec.rows / 2 : weight.spec.rows;
+  const features = featuresOf(product);
   const tile = experts !== null || rows <= 16 ? 16 : rows <= 32 ? 32 : 64;
   const warps = Math.max(1, Math.min(mostWarps, Math.floor(divideUp(columns, 32) / 4)));
   const { sharedBytes } = device.properties;
@@ -199,6 +178,10 @@ export function launchSkinny(
   );
 }
 
+/** Numbers of a row of the output: a gate takes two of the product's. */
+const featuresOf = ({ weight: { spec }, epilogue }: FewRows) =>
+  epilogue === "gate-mul" ? spec.rows / 2 : spec.rows;
+
 /** What kernels for few rows are given. */
 function fewArguments(
   product: FewRows,
@@ -206,8 +189,14 @@ function fewArguments(
   norm: Norm | null,
   experts: ExpertTiles | null,
 ): Argument[] {
+  const { tiles = 0n, order = 0n, perToken = 1 } = experts ?? {};
+  return [...productArguments(product, x, norm), tiles, order, perToken];
+}
+
+/** What every kernel of products is given first. */
+function productArguments(product: FewRows, x: bigint, norm: Norm | null): Argument[] {
   const { weight, bias, output, epilogue, rows } = product;
-  const features = epilogue === "gate-mul" ? weight.spec.rows / 2 : weight.spec.rows;
+  const features = featuresOf(product);
   return [
     x,
     normWeight(norm),
@@ -221,9 +210,6 @@ function fewArguments(
     weight.spec.columns,
     product.stride ?? features,
     Epilogue[epilogue],
-    experts?.tiles ?? 0n,
-    experts?.order ?? 0n,
-    experts?.perToken ?? 1,
   ];
 }
 
@@ -245,19 +231,20 @@ function mostFewRows({ rows, columns }: MatrixSpec): number {
 /** The kernel of `quantized.cu` for a product; null where another one must do it. */
 function planFew(
   { context: { device: { properties } } }: Forward,
-  { weight: { spec }, epilogue, rows }: FewRows,
+  product: FewRows,
   norm: Norm | null,
   experts: ExpertTiles | null,
 ): QuantizedPlan | null {
-  const dtype = quantizedTypes.find((type) => type === spec.dtype), paired = epilogue === "gate-mul";
+  const { weight: { spec }, epilogue, rows } = product;
+  const dtype = quantizedTypes.find((type) => type === spec.dtype);
   if (dtype === undefined || rows > mostFewRows(spec) || !suits(dtype, spec.columns)) return null;
   return planQuantized(
     {
       dtype,
       tokens: rows,
-      features: paired ? spec.rows / 2 : spec.rows,
+      features: featuresOf(product),
       columns: spec.columns,
-      paired,
+      paired: epilogue === "gate-mul",
       norm: norm !== null,
     },
     experts === null ? properties.multiprocessors : Infinity,
