@@ -2,6 +2,7 @@
 // in this order, each before the next can cost anything. By hand and not by hono's body limit, because that one waits
 // for the end of a body without any limit on time.
 
+import { Buffer } from "node:buffer";
 import { awakeTimeout } from "./awake.ts";
 import { ApiError } from "./errors.ts";
 import { jsonProblem } from "./json_limits.ts";
@@ -90,11 +91,5 @@ async function readBytes(request: Request, limits: BodyLimits): Promise<Uint8Arr
   } finally {
     callOff();
   }
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.byteLength;
-  }
-  return bytes;
+  return Buffer.concat(chunks, length);
 }

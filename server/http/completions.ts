@@ -3,13 +3,14 @@
 import { Hono } from "hono";
 import { answer, type AnswerForm, type AppEnv } from "./answer.ts";
 import type { ServedEngine } from "./engine_api.ts";
-import { ApiError, invalid } from "./errors.ts";
+import { ApiError } from "./errors.ts";
 import {
   choiceParams,
   isFlat,
   promptTokens,
   requireFewEnough,
   requireStreaming,
+  requireTokenizer,
   samplingParams,
 } from "./params.ts";
 import { Run, type RunEvent } from "./run.ts";
@@ -80,14 +81,8 @@ type CompletionPrompt = Exclude<PromptInput, { readonly type: "chat" }>;
 function promptInputs(request: CompletionRequest, engine: ServedEngine): CompletionPrompt[] {
   const { prompt } = request;
   const text = (each: string): CompletionPrompt => {
-    if (engine.model.hasTokenizer) {
-      return { type: "text", text: each, addSpecialTokens: request.add_special_tokens ?? true };
-    }
-    throw invalid(
-      "prompt",
-      "a text prompt needs a tokenizer, and the server was started without one; send ids",
-      "no_tokenizer",
-    );
+    requireTokenizer(engine.model, "prompt", "a text prompt needs", "; send ids");
+    return { type: "text", text: each, addSpecialTokens: request.add_special_tokens ?? true };
   };
   const ids = (each: readonly number[]): CompletionPrompt => ({
     type: "ids",
@@ -113,6 +108,7 @@ class CompletionForm implements AnswerForm {
   readonly #options: CompletionFormOptions;
   readonly #head: { readonly id: string; readonly created: number; readonly model: string };
   readonly #logprobs: readonly CompletionLogprobs[];
+  readonly #begun = new Set<number>();
 
   constructor(service: Service, id: string, run: Run, options: CompletionFormOptions) {
     this.#engine = service.engine;
@@ -123,10 +119,8 @@ class CompletionForm implements AnswerForm {
   }
 
   async *stream(events: AsyncIterable<RunEvent>): AsyncGenerator<string> {
-    const begun = new Set<number>();
     for await (const { index, delta } of events) {
-      const text = await this.#text(index, delta, !begun.has(index));
-      begun.add(index);
+      const text = await this.#text(index, delta);
       const logprobs = this.#logprobs[index]!.take();
       if (text !== "" || logprobs !== null) yield this.#chunk({ index, text, logprobs, finish_reason: null });
       const finish = this.#finish(delta);
@@ -145,11 +139,9 @@ class CompletionForm implements AnswerForm {
       logprobs: null,
       finish_reason: "abort",
     }));
-    const begun = new Set<number>();
     for await (const { index, delta } of events) {
       const choice = choices[index]!;
-      choice.text += await this.#text(index, delta, !begun.has(index));
-      begun.add(index);
+      choice.text += await this.#text(index, delta);
       Object.assign(choice, this.#finish(delta));
     }
     for (const choice of choices) choice.logprobs = this.#logprobs[choice.index]!.take();
@@ -157,8 +149,10 @@ class CompletionForm implements AnswerForm {
   }
 
   /** The text to show of a delta, with the prompt before the first one if asked for; notes log-probabilities. */
-  async #text(index: number, delta: RunEvent["delta"], first: boolean): Promise<string> {
+  async #text(index: number, delta: RunEvent["delta"]): Promise<string> {
     const { echo, scoreOnly } = this.#options;
+    const first = !this.#begun.has(index);
+    this.#begun.add(index);
     const logprobs = this.#logprobs[index]!;
     let text = first && echo ? await this.#prompt(index, echo) : "";
     if (delta.promptLogprobs) logprobs.add(await this.#withFirst(index, delta.promptLogprobs));

@@ -16,23 +16,33 @@ export interface ErrorForm {
   body(error: ApiError, id: string): unknown;
 }
 
-const openai: ErrorForm = {
-  name: "Error",
-  schema: z.object({
-    error: z.object({ message: text, type: text, param: text.nullable(), code: text.nullable() }),
-  }),
-  body: (error) => error.body(),
-};
-
-const anthropicTypes: Readonly<Record<ErrorStatus, string>> = {
+const openAiTypes: Readonly<Record<ErrorStatus, string>> = {
   400: "invalid_request_error",
   401: "authentication_error",
   403: "permission_error",
   404: "not_found_error",
   405: "invalid_request_error",
   408: "timeout_error",
-  413: "request_too_large",
+  413: "invalid_request_error",
   429: "rate_limit_error",
+  500: "server_error",
+  503: "unavailable_error",
+};
+
+/** OpenAI's. */
+export const openAiErrors: ErrorForm = {
+  name: "Error",
+  schema: z.object({
+    error: z.object({ message: text, type: text, param: text.nullable(), code: text.nullable() }),
+  }),
+  body: ({ status, message, param, code }) => ({
+    error: { message, type: openAiTypes[status], param, code },
+  }),
+};
+
+const anthropicTypes: Readonly<Record<ErrorStatus, string>> = {
+  ...openAiTypes,
+  413: "request_too_large",
   500: "api_error",
   503: "overloaded_error",
 };
@@ -66,12 +76,12 @@ export const ollamaErrors: ErrorForm = {
 };
 
 /** All of them. */
-export const errorForms: readonly ErrorForm[] = [openai, anthropicErrors, ollamaErrors];
+export const errorForms: readonly ErrorForm[] = [openAiErrors, anthropicErrors, ollamaErrors];
 
 /** The form of the API that a path belongs to. */
 export function errorForm(path: string): ErrorForm {
   if (path === "/v1/messages" || path.startsWith("/v1/messages/")) return anthropicErrors;
-  return path.startsWith("/api/") ? ollamaErrors : openai;
+  return path.startsWith("/api/") ? ollamaErrors : openAiErrors;
 }
 
 /** The whole answer to a request for `path`. */

@@ -1,21 +1,10 @@
-// Errors as clients see them: OpenAI's shape, `{"error": {"message", "type", "param", "code"}}`, and a status that
-// tells a gateway whether trying again can help (429, 503) or not (everything that is the request's own fault).
+// What is wrong with a request, or with the server: a message, and a status that tells a gateway whether trying again
+// can help (429, 503) or not (everything that is the request's own fault). `error_forms.ts` has what clients see.
 
 import type { ErrorCode, FinishReason } from "../../engine/params.ts";
 
 /** Statuses that errors have. */
 export type ErrorStatus = 400 | 401 | 403 | 404 | 405 | 408 | 413 | 429 | 500 | 503;
-
-/** An error in OpenAI's form. */
-export interface ErrorBody {
-  /** All there is in the body. */
-  readonly error: {
-    readonly message: string;
-    readonly type: string;
-    readonly param: string | null;
-    readonly code: string | null;
-  };
-}
 
 interface ErrorDetails {
   /** The field at fault, for example `messages[0].content`. */
@@ -24,19 +13,6 @@ interface ErrorDetails {
   readonly code?: string;
   readonly headers?: Readonly<Record<string, string>>;
 }
-
-const types: Readonly<Record<ErrorStatus, string>> = {
-  400: "invalid_request_error",
-  401: "authentication_error",
-  403: "permission_error",
-  404: "not_found_error",
-  405: "invalid_request_error",
-  408: "timeout_error",
-  413: "invalid_request_error",
-  429: "rate_limit_error",
-  500: "server_error",
-  503: "unavailable_error",
-};
 
 /** An error with a status; thrown anywhere below a handler, rendered in one place. */
 export class ApiError extends Error {
@@ -59,13 +35,6 @@ export class ApiError extends Error {
     // Everything that may pass by itself says when to come back.
     const retry: Record<string, string> = status === 429 || status === 503 ? { "retry-after": "1" } : {};
     this.headers = { ...retry, ...details.headers };
-  }
-
-  /** The body of the answer. */
-  body(): ErrorBody {
-    return {
-      error: { message: this.message, type: types[this.status], param: this.param, code: this.code },
-    };
   }
 }
 

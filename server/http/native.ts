@@ -9,7 +9,7 @@ import { answer, type AnswerForm, type AppEnv } from "./answer.ts";
 import { readJson } from "./body.ts";
 import { finiteLogprob } from "./completion_logprobs.ts";
 import { ApiError, invalid } from "./errors.ts";
-import { choiceParams, promptTokens, requireFewEnough, samplingParams } from "./params.ts";
+import { choiceParams, promptTokens, requireFewEnough, requireTokenizer, samplingParams } from "./params.ts";
 import { Run, type RunEvent } from "./run.ts";
 import { abortRequestSchema, type GenerateBody, generateRequestSchema } from "./schemas/generate.ts";
 import { validate } from "./schemas/validate.ts";
@@ -89,13 +89,7 @@ function promptInputs(request: GenerateBody, model: ModelInfo): { inputs: Prompt
     throw new ApiError(400, "give either text or input_ids", { param: text === null ? "text" : "input_ids" });
   }
   if (text !== null) {
-    if (!model.hasTokenizer) {
-      throw invalid(
-        "text",
-        "text needs a tokenizer, and the server was started without one; send input_ids",
-        "no_tokenizer",
-      );
-    }
+    requireTokenizer(model, "text", "text needs", "; send input_ids");
     const texts = typeof text === "string" ? [text] : text;
     return { inputs: texts.map((each) => ({ type: "text", text: each })), batch: typeof text !== "string" };
   }

@@ -39,14 +39,6 @@ const stream = ["text/event-stream"];
 const lines = ["application/x-ndjson"];
 const streams = [...stream, ...lines];
 
-const get = (path: string, summary: string, answer: z.ZodType | null, texts: Texts = []): Operation => ({
-  method: "get",
-  path,
-  summary,
-  body: null,
-  answer,
-  texts,
-});
 const post = (
   path: string,
   summary: string,
@@ -54,6 +46,10 @@ const post = (
   answer: z.ZodType | null,
   texts: Texts = [],
 ): Operation => ({ method: "post", path, summary, body, answer, texts });
+const get = (path: string, summary: string, answer: z.ZodType | null, texts: Texts = []): Operation => ({
+  ...post(path, summary, null, answer, texts),
+  method: "get",
+});
 
 const operations: readonly Operation[] = [
   post("/v1/chat/completions", "Answer a conversation", chatRequestSchema, answers.chatAnswer, stream),
@@ -145,11 +141,9 @@ const operations: readonly Operation[] = [
 /** The OpenAPI 3.1 document. */
 export function openApiDocument(): Record<string, unknown> {
   const paths: Record<string, Record<string, unknown>> = {};
-  for (
-    const { method, path, summary, body, answer, texts } of operations
-  ) {
+  for (const { method, path, summary, body, answer, texts } of operations) {
     const content = {
-      ...(answer ? { "application/json": { schema: jsonSchema(answer, "output") } } : {}),
+      ...(answer ? json(jsonSchema(answer, "output")) : {}),
       // What stands in a stream's events is not described: a schema would be taken for that of an event.
       ...Object.fromEntries(
         texts.map((type) => [type, streams.includes(type) ? {} : { schema: { type: "string" } }]),
@@ -165,20 +159,10 @@ export function openApiDocument(): Record<string, unknown> {
     (paths[path] ??= {})[method] = {
       summary,
       ...(parameters.length > 0 ? { parameters } : {}),
-      ...(body
-        ? {
-          requestBody: {
-            required: true,
-            content: { "application/json": { schema: jsonSchema(body, "input") } },
-          },
-        }
-        : {}),
+      ...(body ? { requestBody: { required: true, content: json(jsonSchema(body, "input")) } } : {}),
       responses: {
         200: { description: "done", content },
-        default: {
-          description: "refused",
-          content: { "application/json": { schema: errors } },
-        },
+        default: { description: "refused", content: json(errors) },
       },
       ...(path === "/health" ? { security: [] } : {}),
     };
@@ -194,6 +178,8 @@ export function openApiDocument(): Record<string, unknown> {
     security: [{}, { key: [] }],
   };
 }
+
+const json = (schema: unknown) => ({ "application/json": { schema } });
 
 function jsonSchema(schema: z.ZodType, io: "input" | "output"): unknown {
   const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: "any" });

@@ -75,13 +75,7 @@ export function samplingParams(
     throw invalid("min_tokens", `min_tokens (${minTokens}) is more than max_tokens (${maxTokens})`);
   }
   const stop = typeof fields.stop === "string" ? [fields.stop] : fields.stop ?? base.stop;
-  if (stop.length > 0 && !model.hasTokenizer) {
-    throw invalid(
-      "stop",
-      "stop strings need a tokenizer, and the server was started without one",
-      "no_tokenizer",
-    );
-  }
+  if (stop.length > 0) requireTokenizer(model, "stop", "stop strings need");
   return {
     maxTokens,
     minTokens,
@@ -121,6 +115,18 @@ function normalSeed(seed: number): number {
 export function requireToken(token: number, param: string, model: ModelInfo): number {
   if (token < model.config.vocabSize) return token;
   throw invalid(param, `${param}: token ${token} is not in the vocabulary of ${model.config.vocabSize}`);
+}
+
+/**
+ * Refuses what cannot be done without a tokenizer.
+ * @param what The words before "a tokenizer", for example "stop strings need".
+ * @param instead What to do, behind the sentence.
+ * @throws {ApiError} 400 where the server was started without one.
+ */
+export function requireTokenizer(model: ModelInfo, param: string, what: string, instead = ""): void {
+  if (model.hasTokenizer) return;
+  const message = `${what} a tokenizer, and the server was started without one${instead}`;
+  throw invalid(param, message, "no_tokenizer");
 }
 
 /** Token ids of a prompt. @throws {ApiError} 400 unless all are in the vocabulary. */

@@ -7,6 +7,7 @@ import type { Delta } from "../../engine/messages.ts";
 import { abortWithClient, type AppEnv } from "./answer.ts";
 import type { ServedEngine } from "./engine_api.ts";
 import { ApiError, invalid } from "./errors.ts";
+import { requireTokenizer } from "./params.ts";
 import { Run } from "./run.ts";
 import type { Service } from "./service.ts";
 
@@ -58,13 +59,7 @@ export async function encodeAll(
 ): Promise<Uint32Array[]> {
   const encode = async ({ value, param }: BatchInput): Promise<Uint32Array> => {
     if (typeof value !== "string") return value;
-    if (!engine.model.hasTokenizer) {
-      throw invalid(
-        param,
-        `${param}: texts need a tokenizer, and the server was started without one`,
-        "no_tokenizer",
-      );
-    }
+    requireTokenizer(engine.model, param, `${param}: texts need`);
     return (await service.ask(engine.encode({ type: "text", text: value, ...options }, client))).ids;
   };
   const all: Uint32Array[] = [];

@@ -14,7 +14,7 @@ import type { Delta } from "../../engine/messages.ts";
 import type { AppEnv } from "./answer.ts";
 import { embed } from "./embedder.ts";
 import type { ServedEngine } from "./engine_api.ts";
-import { ApiError } from "./errors.ts";
+import { invalid } from "./errors.ts";
 import {
   type BatchInput,
   type BatchUsage,
@@ -77,7 +77,7 @@ export async function score(
       const message =
         `${service.modelName} neither reranks nor embeds: serve a Qwen3-Reranker or an embedding ` +
         "model, or say --task rerank or --task embed";
-      throw new ApiError(400, message, { param: "model", code: "unsupported" });
+      throw invalid("model", message, "unsupported");
     }
   }
 }
@@ -150,14 +150,8 @@ async function frame(
   const parts = [before, behind, "yes", "no"].map((value) => ({ value, param: "model" }));
   const [head, tail, yes, no] = await encodeAll(service, engine, client, parts, { addSpecialTokens: false });
   if (yes!.length === 1 && no!.length === 1) return [head!, tail!, yes![0]!, no![0]!];
-  throw new ApiError(
-    400,
-    `"yes" and "no" are no single tokens of ${service.modelName}: it is no Qwen3-Reranker`,
-    {
-      param: "model",
-      code: "unsupported",
-    },
-  );
+  const message = `"yes" and "no" are no single tokens of ${service.modelName}: it is no Qwen3-Reranker`;
+  throw invalid("model", message, "unsupported");
 }
 
 /** The log-probability of a token at the prompt's last place, if it is told. */

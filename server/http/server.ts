@@ -2,12 +2,19 @@
 // only then closes. HTTP itself is `node:http`'s, joined to the application by hono's adapter.
 
 import { getRequestListener } from "@hono/node-server";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from "node:http";
 import type { App } from "./app.ts";
 import type { Connection } from "./answer.ts";
 import { checkOnlyAwake } from "./awake.ts";
 import { withDeadline } from "../../engine/workers/deadline.ts";
 import { descriptorLimit } from "./descriptors.ts";
+import { openAiErrors } from "./error_forms.ts";
 import { ApiError } from "./errors.ts";
 import { Listener } from "./listener.ts";
 import type { TcpSocket } from "./socket.ts";
@@ -162,16 +169,11 @@ function errorOf(code: string): ApiError {
 
 /** An answer for a connection on which there is no request. */
 function rawAnswer(error: ApiError): string {
-  const body = JSON.stringify(error.body());
-  const reasons: Readonly<Record<number, string>> = {
-    400: "Bad Request",
-    408: "Request Timeout",
-    503: "Service Unavailable",
-  };
+  const body = JSON.stringify(openAiErrors.body(error, ""));
   const headers = Object.entries({ ...error.headers, connection: "close" }).map(([name, value]) =>
     `${name}: ${value}\r\n`
   );
-  return `HTTP/1.1 ${error.status} ${reasons[error.status]}\r\ncontent-type: application/json\r\n` +
+  return `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}\r\ncontent-type: application/json\r\n` +
     `content-length: ${new TextEncoder().encode(body).length}\r\n${headers.join("")}\r\n${body}`;
 }
 

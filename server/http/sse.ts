@@ -2,6 +2,7 @@
 // its own stream and nothing else. While nothing comes, a comment line keeps proxies from closing the connection.
 
 import { withDeadline } from "../../engine/workers/deadline.ts";
+import { openAiErrors } from "./error_forms.ts";
 import { type ApiError, toApiError } from "./errors.ts";
 
 const encoder = new TextEncoder();
@@ -20,7 +21,7 @@ export interface StreamForm {
 export const openAiStream: StreamForm = {
   contentType: "text/event-stream; charset=utf-8",
   keepAlive: ": keep-alive\n\n",
-  failure: (error) => event(error.body()) + doneEvent,
+  failure: (error) => event(openAiErrors.body(error, "")) + doneEvent,
 };
 
 /** What a stream does besides sending events. */

@@ -7,6 +7,7 @@ import type { GrammarSource } from "../../engine/grammar/source.ts";
 import type { ModelInfo } from "../../engine/options.ts";
 import { invalid } from "./errors.ts";
 import { jsonProblem } from "./json_limits.ts";
+import { requireTokenizer } from "./params.ts";
 import type { ConstraintFields } from "./schemas/structured.ts";
 import { validate } from "./schemas/validate.ts";
 import { type StructuralTag, structuralTag, structuralTagSchema } from "./structural_tag.ts";
@@ -24,13 +25,7 @@ export function constraint(fields: Partial<ConstraintFields>, model: ModelInfo):
   if (second) {
     throw invalid(second.param, `${second.param}: ${first!.param} says already what the output has to be`);
   }
-  if (first && !model.hasTokenizer) {
-    throw invalid(
-      first.param,
-      `${first.param} needs a tokenizer, and the server was started without one`,
-      "no_tokenizer",
-    );
-  }
+  if (first) requireTokenizer(model, first.param, `${first.param} needs`);
   return first?.source ?? null;
 }
 

@@ -4,9 +4,8 @@ import { Hono } from "hono";
 import type { AppEnv } from "./answer.ts";
 import { readJson } from "./body.ts";
 import { chatInput } from "./conversation.ts";
-import type { ServedEngine } from "./engine_api.ts";
 import { ApiError } from "./errors.ts";
-import { promptTokens, requireModel } from "./params.ts";
+import { promptTokens, requireModel, requireTokenizer } from "./params.ts";
 import { detokenizeRequestSchema, tokenizeRequestSchema } from "./schemas/tokenize.ts";
 import { validate } from "./schemas/validate.ts";
 import type { Service } from "./service.ts";
@@ -21,7 +20,8 @@ export function tokenizeRoutes(service: Service): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
   for (const prefix of ["", "/v1"]) {
     app.post(`${prefix}/tokenize`, async (c) => {
-      const engine = requireTokenizer(service.engine);
+      const { engine } = service;
+      requireTokenizer(engine.model, "prompt", "a text needs");
       const request = validate(tokenizeRequestSchema, await readJson(c.req.raw, service.options));
       requireModel(request.model, service.modelNames);
       const client = c.get("client");
@@ -44,7 +44,8 @@ export function tokenizeRoutes(service: Service): Hono<AppEnv> {
       return c.json({ ...answer, max_model_len });
     });
     app.post(`${prefix}/detokenize`, async (c) => {
-      const engine = requireTokenizer(service.engine);
+      const { engine } = service;
+      requireTokenizer(engine.model, "tokens", "a text needs");
       const request = validate(detokenizeRequestSchema, await readJson(c.req.raw, service.options));
       requireModel(request.model, service.modelNames);
       const skip = request.skip_special_tokens ?? true;
@@ -58,11 +59,6 @@ export function tokenizeRoutes(service: Service): Hono<AppEnv> {
     });
   }
   return app;
-}
-
-function requireTokenizer(engine: ServedEngine): ServedEngine {
-  if (engine.model.hasTokenizer) return engine;
-  throw new ApiError(400, "the server was started without a tokenizer", { code: "no_tokenizer" });
 }
 
 function isNested(tokens: readonly number[] | readonly number[][]): tokens is readonly number[][] {

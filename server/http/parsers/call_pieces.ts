@@ -1,15 +1,23 @@
-// What the procedures that take calls out of a text have in common.
+// What the procedures that take a text apart have in common.
 
 import { ObjectScanner } from "./json_scanner.ts";
 import { certainLength, type Incoming } from "./streaming.ts";
-import type { ToolPiece } from "./tool_format.ts";
+import type { TextPiece, ToolPiece } from "./tool_format.ts";
 
 /** Pieces, and null where more text is needed. */
 export type Pieces<Result = void> = Generator<ToolPiece | null, Result>;
 
 /** A piece of text, unless it is empty. */
-export function* content(text: string): Pieces {
-  if (text !== "") yield { type: "content", text };
+export function* content(text: string, type: TextPiece["type"] = "content"): Generator<TextPiece, void> {
+  if (text !== "") yield { type, text };
+}
+
+/** What is left of a text, as it comes. */
+export function* restAsContent(text: Incoming): Generator<TextPiece | null, void> {
+  for (;; yield null) {
+    yield* content(text.take());
+    if (text.over) return;
+  }
 }
 
 /**

@@ -7,7 +7,7 @@
 //
 // The recipient may also stand in front of the channel. A text that does not begin like this is content, all of it.
 
-import { content, type Pieces } from "./call_pieces.ts";
+import { type Pieces, restAsContent } from "./call_pieces.ts";
 import { certainLength, type Incoming, StreamParser, takeUntil } from "./streaming.ts";
 import type { ToolFormat, ToolPiece } from "./tool_format.ts";
 
@@ -18,7 +18,7 @@ const endTags = ["<|end|>", "<|return|>", "<|call|>", startTag];
 function* messages(text: Incoming, names: ReadonlySet<string>): Pieces {
   for (let calls = 0;;) {
     while ((text.held = text.held.trimStart()).length < 2 && !text.over) yield null;
-    if (!text.held.startsWith("<|")) return yield* plainText(text);
+    if (!text.held.startsWith("<|")) return yield* restAsContent(text);
     const [header, tag] = yield* takeUntil(text, bodyTag);
     if (tag === "") return;
     const name = /\bto=(?:functions\.)?([^\s<]+)/.exec(header)?.[1] ?? "", index = calls;
@@ -43,13 +43,6 @@ function* body(text: Incoming, piece: (text: string) => ToolPiece): Pieces {
     if (said !== "") yield piece(said);
     if (first !== undefined && first.tag !== startTag) text.take(first.tag.length);
     if (first !== undefined || text.over) return;
-  }
-}
-
-function* plainText(text: Incoming): Pieces {
-  for (;; yield null) {
-    yield* content(text.take());
-    if (text.over) return;
   }
 }
 

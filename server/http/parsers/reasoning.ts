@@ -4,22 +4,16 @@
 // Only a block at the very beginning is reasoning; later tags are text. White space at both ends of the block, and
 // before the content that follows it, belongs to neither.
 
+import { content, restAsContent } from "./call_pieces.ts";
 import { certainLength, type Incoming, StreamParser } from "./streaming.ts";
+import type { TextPiece } from "./tool_format.ts";
 
 const openTag = "<think>";
 const closeTag = "</think>";
 
-/** A run of text of one kind. */
-export interface ReasoningPiece {
-  /** Which kind. */
-  readonly type: "reasoning" | "content";
-  /** Never empty. */
-  readonly text: string;
-}
-
 /** Takes a leading `<think>` block off a text that comes in pieces. */
 export class ReasoningParser {
-  readonly #parser = new StreamParser<ReasoningPiece>((text) => this.#split(text));
+  readonly #parser = new StreamParser<TextPiece>((text) => this.#split(text));
   #inside: boolean;
 
   /**
@@ -36,33 +30,33 @@ export class ReasoningParser {
   }
 
   /** Takes in a piece and returns what it makes certain. */
-  push(text: string): ReasoningPiece[] {
+  push(text: string): TextPiece[] {
     return this.#parser.push(text);
   }
 
   /** What is left when the answer is over. */
-  end(): ReasoningPiece[] {
+  end(): TextPiece[] {
     return this.#parser.end();
   }
 
-  *#split(text: Incoming): Generator<ReasoningPiece | null, void> {
+  *#split(text: Incoming): Generator<TextPiece | null, void> {
     if (!this.#inside) {
       this.#inside = yield* opened(text);
-      if (!this.#inside) return yield* content(text);
+      if (!this.#inside) return yield* restAsContent(text);
     }
     // An opening tag may be repeated although the prompt had it already.
     while (yield* opened(text));
     text.held = text.held.trimStart();
     let end: number;
     while ((end = text.held.indexOf(closeTag)) < 0 && !text.over) {
-      yield* piece("reasoning", text.take(certainLength(text.held, [closeTag])));
+      yield* content(text.take(certainLength(text.held, [closeTag])), "reasoning");
       yield null;
     }
-    yield* piece("reasoning", text.take(end < 0 ? undefined : end).trimEnd());
+    yield* content(text.take(end < 0 ? undefined : end).trimEnd(), "reasoning");
     this.#inside = end < 0;
     text.take(closeTag.length);
     while ((text.held = text.held.trimStart()) === "" && !text.over) yield null;
-    yield* content(text);
+    yield* restAsContent(text);
   }
 }
 
@@ -76,15 +70,4 @@ function* opened(text: Incoming): Generator<null, boolean> {
     }
     if (text.over || !openTag.startsWith(trimmed)) return false;
   }
-}
-
-function* content(text: Incoming): Generator<ReasoningPiece | null, void> {
-  for (;; yield null) {
-    yield* piece("content", text.take());
-    if (text.over) return;
-  }
-}
-
-function piece(type: ReasoningPiece["type"], text: string): ReasoningPiece[] {
-  return text === "" ? [] : [{ type, text }];
 }

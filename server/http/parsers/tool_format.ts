@@ -11,9 +11,17 @@ export interface ToolSpec {
   readonly parameters: unknown;
 }
 
+/** A run of text of one kind. */
+export interface TextPiece {
+  /** Which kind. */
+  readonly type: "content" | "reasoning";
+  /** Never empty. */
+  readonly text: string;
+}
+
 /** Text, thoughts (of forms that tell them), or something about a call. */
 export type ToolPiece =
-  | { readonly type: "content" | "reasoning"; readonly text: string }
+  | TextPiece
   | { readonly type: "call"; readonly index: number; readonly name: string }
   /** JSON text of the arguments, or a piece of it. */
   | { readonly type: "arguments"; readonly index: number; readonly text: string }

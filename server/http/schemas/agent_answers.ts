@@ -17,6 +17,8 @@ const outputText = z.object({
 });
 const itemStatus = z.enum(["completed", "incomplete"]);
 
+const call = { id: text, call_id: text, name: text, namespace: text.optional(), status: itemStatus };
+
 const outputItem = z.discriminatedUnion("type", [
   z.object({
     type: z.literal("message"),
@@ -33,24 +35,8 @@ const outputItem = z.discriminatedUnion("type", [
     encrypted_content: text.optional(),
     status: itemStatus,
   }),
-  z.object({
-    type: z.literal("function_call"),
-    id: text,
-    call_id: text,
-    name: text,
-    namespace: text.optional(),
-    status: itemStatus,
-    arguments: text,
-  }),
-  z.object({
-    type: z.literal("custom_tool_call"),
-    id: text,
-    call_id: text,
-    name: text,
-    namespace: text.optional(),
-    status: itemStatus,
-    input: text,
-  }),
+  z.object({ type: z.literal("function_call"), ...call, arguments: text }),
+  z.object({ type: z.literal("custom_tool_call"), ...call, input: text }),
 ]);
 
 /** POST /v1/responses, without a stream; the last event of a stream has the same. */

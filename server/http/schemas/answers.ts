@@ -9,7 +9,7 @@ const flag = z.boolean();
 const number = z.number();
 
 /** Token counts. */
-const usage = z.object({
+export const usage = z.object({
   prompt_tokens: count,
   completion_tokens: count,
   total_tokens: count,

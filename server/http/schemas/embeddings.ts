@@ -2,7 +2,8 @@
 
 import { z } from "zod";
 import { httpLimits } from "../limits.ts";
-import { schedulingFields, tokenIdSchema } from "./sampling.ts";
+import { usage as generationUsage } from "./answers.ts";
+import { promptsSchema, schedulingFields } from "./sampling.ts";
 
 const name = z.string().max(httpLimits.nameLength);
 
@@ -20,12 +21,7 @@ export const dimensionsSchema = z.int().min(1).max(2 ** 20).nullish().describe(
 /** The body of POST /v1/embeddings. */
 export const embeddingsRequestSchema = z.object({
   ...shared,
-  input: z.union([
-    z.string(),
-    z.array(z.string()).min(1).max(httpLimits.embeddings),
-    z.array(tokenIdSchema).min(1),
-    z.array(z.array(tokenIdSchema).min(1)).min(1).max(httpLimits.embeddings),
-  ]).describe("A text, texts, token ids, or lists of token ids."),
+  input: promptsSchema(httpLimits.embeddings),
   encoding_format: z.enum(["float", "base64"]).nullish().describe("base64: of float32, little-endian."),
   dimensions: dimensionsSchema,
 });
@@ -60,11 +56,7 @@ export const scoreRequestSchema = z.object({
 const text = z.string();
 const count = z.int().min(0);
 const number = z.number();
-const usage = z.object({
-  prompt_tokens: count,
-  total_tokens: count,
-  prompt_tokens_details: z.object({ cached_tokens: count }),
-});
+const usage = generationUsage.omit({ completion_tokens: true });
 
 /** POST /v1/embeddings. */
 export const embeddingsAnswer = z.object({

@@ -42,8 +42,6 @@ export const generateRequestSchema = z.object({
 
 /** A checked body of POST /generate. */
 export type GenerateBody = z.infer<typeof generateRequestSchema>;
-/** Its sampling parameters. */
-export type NativeSampling = z.infer<typeof samplingParams>;
 
 /** The body of POST /abort_request. */
 export const abortRequestSchema = z.object({

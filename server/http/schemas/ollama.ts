@@ -2,10 +2,10 @@
 // holds one model; what would change the answer and is not understood is refused.
 
 import { z } from "zod";
-import { limits } from "../../../engine/params.ts";
 import { httpLimits } from "../limits.ts";
 import { toolSchema } from "./chat.ts";
 import { dimensionsSchema } from "./embeddings.ts";
+import { stopSchema } from "./sampling.ts";
 import { ollamaFormatSchema } from "./structured.ts";
 
 const name = z.string().max(httpLimits.nameLength);
@@ -23,10 +23,7 @@ const options = z.object({
   presence_penalty: penalty,
   frequency_penalty: penalty,
   seed: z.int().nullish(),
-  stop: z.union([
-    z.string().min(1).max(limits.stopStringLength),
-    z.array(z.string().min(1).max(limits.stopStringLength)).max(limits.stopStrings),
-  ]).nullish(),
+  stop: stopSchema,
 }).nullish();
 
 const think = z.union([z.boolean(), z.string().max(32)]).nullish();

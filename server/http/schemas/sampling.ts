@@ -16,6 +16,15 @@ export const stopSchema = z.union([
 /** A token id; whether the model has it is checked later. */
 export const tokenIdSchema = z.int().min(0).max(2 ** 31 - 1);
 
+/** What OpenAI's endpoints take for one or several prompts. */
+export const promptsSchema = (most: number) =>
+  z.union([
+    z.string(),
+    z.array(z.string()).min(1).max(most),
+    z.array(tokenIdSchema).min(1),
+    z.array(z.array(tokenIdSchema).min(1)).min(1).max(most),
+  ]).describe("A text, texts, token ids, or lists of token ids.");
+
 /** Biases by token id. */
 export const logitBiasSchema = z.record(z.string().regex(/^\d{1,10}$/), z.number().min(-100).max(100))
   .refine((bias) => Object.keys(bias).length <= limits.logitBias, `at most ${limits.logitBias} tokens`)
