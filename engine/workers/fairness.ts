@@ -34,7 +34,7 @@ export class Fairness {
   /** Prompt tokens computed for a client while it was present. */
   readonly #served = new Map<string, number>();
 
-  /** The requests of a queue (ascending by arrival) in the order in which they should be admitted, as far as there are rows. */
+  /** The requests of a queue (by priority, then by arrival) in the order in which they should be admitted, as far as there are rows. */
   *order(queue: readonly Request[], rows: Rows): Generator<Request, void, void> {
     let free = rows.freeRows;
     if (queue.length === 0 || free === 0) return;
