@@ -1,22 +1,22 @@
-// The messages of the shown path, and a view that stays at the end while an answer grows, until the reader scrolls up.
+// The messages of the shown path: questions as they were typed, answers as markdown, and what can be done with each.
 
-import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { type Conversation, type Message, path, siblings } from "./conversation.ts";
 import { CopyButton } from "./copy_button.tsx";
 import { MarkdownBlocks } from "./markdown.ts";
 import { Blocks } from "./render.tsx";
-import { answerCalls, choose, current, edit, regenerate, revision, running, send } from "./state.ts";
+import { useFollow } from "./follow.ts";
+import { useReach } from "./slices.ts";
+import { answerCalls, choose, current, edit, growth, regenerate, revision, running, send } from "./state.ts";
 
 const examples = ["What is 23 plus 48?", "Tell me a story about a fox named Ida.", "What can you do?"];
-/** Pixels from the end that still count as the end. */
-const nearEnd = 48;
-
 /** The conversation. */
 export function Messages() {
   revision.value;
   const conversation = current.value;
   const shown = path(conversation);
-  const scroller = useFollow(conversation);
+  const scroller = useFollow(conversation.id, running.value?.message.id);
+  const reaches = useReach(conversation.id, shown);
   return (
     <div class="scroller" ref={scroller} tabIndex={0} role="log" aria-label="Conversation">
       <div class="column">
@@ -28,54 +28,31 @@ export function Messages() {
             ))}
           </div>
         )}
-        {shown.map((message) => <Turn key={message.id} message={message} conversation={conversation} />)}
+        {shown.map((message, i) => (
+          reaches[i]! > 0 && (
+            <Turn key={message.id} message={message} conversation={conversation} reach={reaches[i]!} />
+          )
+        ))}
       </div>
     </div>
   );
 }
 
-/** Keeps a scrolled element at its end; looking up lets go, and coming back to the end takes hold again. */
-function useFollow(conversation: Conversation) {
-  const scroller = useRef<HTMLDivElement>(null);
-  const follows = useRef(true);
-  // Another conversation and a new answer are seen from their end; the end of an answer moves nothing.
-  const growing = running.value?.message.id;
-  useLayoutEffect(() => {
-    follows.current = true;
-  }, [conversation.id]);
-  useLayoutEffect(() => {
-    if (growing !== undefined) follows.current = true;
-  }, [growing]);
-  useEffect(() => {
-    const element = scroller.current!;
-    let last = element.scrollTop;
-    const onScroll = () => {
-      const { scrollTop, scrollHeight, clientHeight } = element;
-      // Only a reader moves the view up without the text becoming shorter.
-      if (scrollTop < last - 1 && scrollHeight - scrollTop - clientHeight > nearEnd) follows.current = false;
-      else if (scrollHeight - scrollTop - clientHeight <= nearEnd) follows.current = true;
-      last = scrollTop;
-    };
-    const resized = new ResizeObserver(() => {
-      if (follows.current) element.scrollTop = element.scrollHeight;
-    });
-    element.addEventListener("scroll", onScroll, { passive: true });
-    resized.observe(element.firstElementChild!);
-    resized.observe(element);
-    return () => {
-      element.removeEventListener("scroll", onScroll);
-      resized.disconnect();
-    };
-  }, []);
-  return scroller;
-}
+// A message is changed in place: whoever shows one reads `revision`, and `growth` while it grows, or Preact sees the same
+// properties and skips it.
 
-// A message is changed in place: whoever shows one reads `revision`, or Preact sees the same properties and skips it.
-
-function Turn({ message, conversation }: { readonly message: Message; readonly conversation: Conversation }) {
+function Turn(
+  { message, conversation, reach }: {
+    readonly message: Message;
+    readonly conversation: Conversation;
+    /** Characters of it to be shown already. */
+    readonly reach: number;
+  },
+) {
   revision.value;
   const [editing, setEditing] = useState(false);
   const grows = running.value?.message === message;
+  if (grows) growth.value;
   const who = message.role === "user" ? "You" : message.role === "tool" ? "Tool" : "Answer";
   return (
     <article class={`turn ${message.role}${message.error ? " failed" : ""}`} aria-busy={grows}>
@@ -85,7 +62,7 @@ function Turn({ message, conversation }: { readonly message: Message; readonly c
       )}
       {editing
         ? <Editor message={message} close={() => setEditing(false)} />
-        : <Body message={message} grows={grows} />}
+        : <Body message={message} grows={grows} reach={grows ? Infinity : reach} />}
       {message.toolCalls && (
         <ToolCalls message={message} grows={grows} last={path(conversation).at(-1) === message} />
       )}
@@ -101,7 +78,13 @@ function Turn({ message, conversation }: { readonly message: Message; readonly c
   );
 }
 
-function Body({ message, grows }: { readonly message: Message; readonly grows: boolean }) {
+function Body(
+  { message, grows, reach }: {
+    readonly message: Message;
+    readonly grows: boolean;
+    readonly reach: number;
+  },
+) {
   if (message.role !== "assistant") {
     return (
       <div class="text" dir="auto">
@@ -120,7 +103,7 @@ function Body({ message, grows }: { readonly message: Message; readonly grows: b
     <div class="text">
       {message.content === ""
         ? <p class="soft">{grows ? "…" : "(empty answer)"}</p>
-        : <Answer text={message.content} grows={grows} />}
+        : <Answer text={message.content.slice(0, reach)} grows={grows || reach < message.content.length} />}
     </div>
   );
 }

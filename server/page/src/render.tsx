@@ -3,12 +3,12 @@
 // written as text into the page.
 
 import type { ComponentChildren, VNode } from "preact";
-import type { AlignType, Nodes, TableCell } from "mdast";
+import type { AlignType, Nodes, TableCell, TableRow } from "mdast";
 import type { Block } from "./markdown.ts";
 import { CodeBlock } from "./code.tsx";
 
-/** The same block gives the same element, which is then left alone. */
-const rendered = new WeakMap<Block, VNode>();
+/** The same block, and the same node of a finished one, gives the same element, which is then left alone. */
+const rendered = new WeakMap<Block | Nodes, VNode>();
 
 /** An answer's blocks. */
 export function Blocks({ blocks }: { readonly blocks: readonly Block[] }) {
@@ -19,8 +19,8 @@ export function Blocks({ blocks }: { readonly blocks: readonly Block[] }) {
         if (known) return known;
         const element = (
           <div class="block" dir="auto">
-            {block.node === null
-              ? <p class="plain">{block.source}</p>
+            {typeof block.node === "string"
+              ? <p class="plain">{block.node}</p>
               : <Node node={block.node} open={block.open} />}
           </div>
         );
@@ -31,8 +31,17 @@ export function Blocks({ blocks }: { readonly blocks: readonly Block[] }) {
   );
 }
 
-function Children({ of }: { readonly of: readonly Nodes[] }) {
-  return <>{of.map((node, i) => <Node key={i} node={node} />)}</>;
+/** `open`: more may come behind the last. */
+function Children({ of, open = false }: { readonly of: readonly Nodes[]; readonly open?: boolean }) {
+  return <>{of.map((node, i) => elementOf(node, i, open && i === of.length - 1))}</>;
+}
+
+function elementOf(node: Nodes, i: number, open: boolean): VNode {
+  const known = open ? undefined : rendered.get(node);
+  if (known) return known;
+  const element = <Node key={i} node={node} open={open} />;
+  if (!open) rendered.set(node, element);
+  return element;
 }
 
 const plainTags = {
@@ -55,7 +64,7 @@ function Node({ node, open = false }: { readonly node: Nodes; readonly open?: bo
       const Tag = plainTags[node.type];
       return (
         <Tag>
-          <Children of={node.children} />
+          <Children of={node.children} open={open} />
         </Tag>
       );
     }
@@ -73,19 +82,19 @@ function Node({ node, open = false }: { readonly node: Nodes; readonly open?: bo
       return node.ordered
         ? (
           <ol start={node.start ?? 1}>
-            <Children of={node.children} />
+            <Children of={node.children} open={open} />
           </ol>
         )
         : (
           <ul>
-            <Children of={node.children} />
+            <Children of={node.children} open={open} />
           </ul>
         );
     case "listItem":
       return (
         <li class={typeof node.checked === "boolean" ? "task" : undefined}>
           {typeof node.checked === "boolean" && <span aria-hidden="true">{node.checked ? "☑ " : "☐ "}</span>}
-          <Children of={node.children} />
+          <Children of={node.children} open={open} />
         </li>
       );
     case "code":
@@ -116,13 +125,7 @@ function Node({ node, open = false }: { readonly node: Nodes; readonly open?: bo
               ))}
             </thead>
             <tbody>
-              {node.children.slice(1).map((row, i) => (
-                <Row
-                  key={i}
-                  cells={row.children}
-                  align={node.align}
-                />
-              ))}
+              {node.children.slice(1).map((row, i) => rowOf(row, i, node.align))}
             </tbody>
           </table>
         </div>
@@ -155,6 +158,14 @@ function Node({ node, open = false }: { readonly node: Nodes; readonly open?: bo
     default:
       return node satisfies never;
   }
+}
+
+function rowOf(row: TableRow, i: number, align: AlignType[] | null | undefined): VNode {
+  const known = rendered.get(row);
+  if (known) return known;
+  const element = <Row key={i} cells={row.children} align={align} />;
+  rendered.set(row, element);
+  return element;
 }
 
 function Row(

@@ -40,6 +40,8 @@ export const conversations = signal<readonly Conversation[]>([]);
 export const current = signal<Conversation>(newConversation());
 /** Counts changes inside of conversations, which are changed in place. */
 export const revision = signal(0);
+/** Counts pieces of the answer that is being made: only who shows that answer reads it. */
+export const growth = signal(0);
 /** At most one at a time. */
 export const running = signal<Running | null>(null);
 /** Which part of the page is shown. */
@@ -185,7 +187,7 @@ async function answer(conversation: Conversation, parent: string | null): Promis
       const now = performance.now();
       if (event.type !== "usage" && event.type !== "finish") firstAt ??= now;
       apply(message, event, begun, firstAt, now);
-      revision.value++;
+      growth.value++;
       if (now - savedAt > saveEvery) {
         savedAt = now;
         void changed(conversation);

@@ -18,7 +18,8 @@ export const END_OF_TEXT = 256;
 export type Script = (prompt: string, params: SamplingParams, request: GenerateRequest) => ScriptedAnswer;
 
 export type ScriptedAnswer =
-  | { readonly pieces: readonly string[]; readonly finish?: FinishReason }
+  /** At once, or as many pieces a second as a model would make tokens. */
+  | { readonly pieces: readonly string[]; readonly finish?: FinishReason; readonly perSecond?: number }
   /** A first piece, and the end only when the promise resolves. */
   | { readonly first: string; readonly until: Promise<void> }
   /** Goes on for ever, one piece after another, until it is aborted or reaches max_tokens. */
@@ -220,8 +221,14 @@ export class FakeGeneration implements Generation {
         reason,
       );
     };
+    const begun = performance.now();
+    let step = 0;
     for (const piece of this.#pieces()) {
       await new Promise<void>((resolve) => queueMicrotask(resolve));
+      if ("pieces" in this.#answer && this.#answer.perSecond !== undefined) {
+        const early = begun + 1000 * ++step / this.#answer.perSecond - performance.now();
+        if (early > 0) await new Promise((resolve) => setTimeout(resolve, early));
+      }
       if (sent % 8 === 0) await turn(); // Lets other work in, as a worker's message would.
       if (this.#ended) return yield finish(this.#ended);
       const bytes = [...Buffer.from(piece, "utf8")];

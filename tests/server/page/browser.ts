@@ -39,7 +39,13 @@ export async function withPage(
   try {
     browser = await chromium.launch({
       executablePath: executablePath!,
-      args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+      args: [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--enable-smooth-scrolling",
+      ],
     });
     const page = await browser.newPage({
       viewport: { width: 1100, height: 760 },
