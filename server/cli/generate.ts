@@ -2,7 +2,7 @@
 // prompts (`--batch`), all at once through the continuous batch, one JSON object a line.
 
 import type { generateOptions, Parsed } from "./command_options.ts";
-import { runBatch } from "./generate_batch.ts";
+import { runBatch, summary } from "./generate_batch.ts";
 import { runOne } from "./generate_one.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { UsageError } from "./option.ts";
@@ -49,14 +49,10 @@ function finish(session: Session, outcome: Awaited<ReturnType<typeof runOne>>, j
   if (completion.finish.type === "error") throw new Error(completion.finish.message);
   if (json) {
     printLine(JSON.stringify({
-      text: completion.text,
-      finish_reason: completion.finish.type,
+      ...summary(completion),
       ...(completion.finish.type === "stop" ? { matched: completion.finish.matched } : {}),
       model: session.engine.model.id,
       device: session.engine.model.device.description,
-      prompt_tokens: completion.promptIds.length,
-      completion_tokens: completion.tokens.length,
-      cached_tokens: completion.cachedTokens,
       token_ids: completion.tokens,
       timings: { load_ms: Math.round(session.loadMilliseconds), ...outcome.timings },
     }));

@@ -46,7 +46,8 @@ export async function runBatch(
   return failed ? 1 : 0;
 }
 
-function summary(completion: Completion) {
+/** What is said of an answer. */
+export function summary(completion: Completion) {
   return {
     text: completion.text,
     finish_reason: completion.finish.type,

@@ -1,10 +1,12 @@
 // One choice of a chat answer: the parts of its text as OpenAI's deltas. Streaming sends the deltas; without
 // streaming they are added up. Both see the same parts.
 
+import type { z } from "zod";
 import type { FinishReason } from "../../engine/params.ts";
 import type { TextLogprob } from "../../engine/messages.ts";
 import { AnswerParser, type AnswerParsing, type AnswerPart } from "./answer_parser.ts";
 import { finiteLogprob } from "./completion_logprobs.ts";
+import type { chatAnswer } from "./schemas/answers.ts";
 
 /** OpenAI's streaming delta, without the role. */
 export interface ChatDelta {
@@ -28,21 +30,7 @@ export interface ToolCallDelta {
   readonly function: { readonly name?: string; readonly arguments: string };
 }
 
-/** OpenAI's message. */
-export interface ChatAnswer {
-  /** Always the assistant. */
-  readonly role: "assistant";
-  /** Null if there is nothing but calls. */
-  readonly content: string | null;
-  /** If there is any. */
-  readonly reasoning_content?: string;
-  /** If there are any. */
-  readonly tool_calls?: readonly {
-    readonly id: string;
-    readonly type: "function";
-    readonly function: { readonly name: string; readonly arguments: string };
-  }[];
-}
+type Choice = z.infer<typeof chatAnswer>["choices"][number];
 
 /** One choice's text, divided into content, reasoning and tool calls. */
 export class ChatChoice {
@@ -69,7 +57,7 @@ export class ChatChoice {
   }
 
   /** The whole answer. */
-  message(): ChatAnswer {
+  message(): Choice["message"] {
     return {
       role: "assistant",
       content: this.#content === "" && (this.#calls.length > 0) ? null : this.#content,
@@ -136,34 +124,12 @@ export function newCallId(prefix: string): string {
   return prefix + crypto.randomUUID().replaceAll("-", "").slice(0, 24);
 }
 
-/** One token's log-probability as OpenAI's chat reports it. */
-export interface ChatLogprob {
-  /** The token's text. */
-  readonly token: string;
-  /** Natural logarithm. */
-  readonly logprob: number;
-  /** The token's bytes. */
-  readonly bytes: readonly number[];
-}
-
-/** OpenAI's `logprobs` of a chat choice or delta. */
-export interface ChatLogprobs {
-  /** One entry per token. */
-  readonly content: readonly (ChatLogprob & { readonly top_logprobs: readonly ChatLogprob[] })[];
-}
-
 /** Log-probabilities in the form of /v1/chat/completions. */
-export function chatLogprobs(logprobs: readonly TextLogprob[]): ChatLogprobs {
-  return {
-    content: logprobs.map(({ text, logprob, bytes, top }) => ({
-      token: text,
-      logprob: finiteLogprob(logprob),
-      bytes,
-      top_logprobs: top.map((each) => ({
-        token: each.text,
-        logprob: finiteLogprob(each.logprob),
-        bytes: each.bytes,
-      })),
-    })),
-  };
+export function chatLogprobs(logprobs: readonly TextLogprob[]): NonNullable<Choice["logprobs"]> {
+  const entry = ({ text, logprob, bytes }: Pick<TextLogprob, "text" | "logprob" | "bytes">) => ({
+    token: text,
+    logprob: finiteLogprob(logprob),
+    bytes: [...bytes],
+  });
+  return { content: logprobs.map((each) => ({ ...entry(each), top_logprobs: each.top.map(entry) })) };
 }

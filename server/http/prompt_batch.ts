@@ -8,7 +8,7 @@ import { abortWithClient, type AppEnv } from "./answer.ts";
 import type { ServedEngine } from "./engine_api.ts";
 import { ApiError, invalid } from "./errors.ts";
 import { requireTokenizer } from "./params.ts";
-import { Run } from "./run.ts";
+import { Run, type Usage } from "./run.ts";
 import type { Service } from "./service.ts";
 
 /** A text or token ids, and the field that it came in. */
@@ -29,14 +29,7 @@ export function textInputs(texts: string | readonly string[], param: string): Te
 }
 
 /** What the prompts were. */
-export interface BatchUsage {
-  /** Tokens of all prompts. */
-  readonly prompt_tokens: number;
-  /** The same. */
-  readonly total_tokens: number;
-  /** Those that came from the cache. */
-  readonly prompt_tokens_details: { readonly cached_tokens: number };
-}
+export type BatchUsage = Omit<Usage, "completion_tokens">;
 
 /** How a text becomes ids. */
 export interface EncodeOptions {

@@ -127,9 +127,7 @@ async function removeGguf(
   root: string,
   source: HubSource,
 ): Promise<{ readonly directory: string; readonly bytes: number }> {
-  const folders = source === "modelscope"
-    ? [root]
-    : (await entries(`${root}/snapshots`)).map((commit) => `${root}/snapshots/${commit}`);
+  const folders = source === "modelscope" ? [root] : await snapshotsOf(root);
   let bytes = 0, first: string | null = null;
   const all: string[] = [];
   for (const folder of folders) {
@@ -170,11 +168,15 @@ async function snapshot(root: string, revision: string): Promise<string | null> 
   return commit !== undefined && isCommit(commit) ? `${root}/snapshots/${commit}` : null;
 }
 
+/** All snapshots of a repository. */
+async function snapshotsOf(root: string): Promise<string[]> {
+  return (await entries(`${root}/snapshots`)).map((commit) => `${root}/snapshots/${commit}`);
+}
+
 /** What "main" stands for, or any snapshot that has a model. */
 async function latestSnapshot(root: string): Promise<string | null> {
   const main = await snapshot(root, "main");
-  const others = (await entries(`${root}/snapshots`)).map((commit) => `${root}/snapshots/${commit}`);
-  for (const directory of [...(main === null ? [] : [main]), ...others]) {
+  for (const directory of [...(main === null ? [] : [main]), ...await snapshotsOf(root)]) {
     if (await holdsModel(directory)) return directory;
   }
   return null;

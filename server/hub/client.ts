@@ -72,23 +72,23 @@ export class HubClient {
     return new Response(body?.pipeThrough(limitBytes(mostMetadataBytes)) ?? null, { status, headers });
   };
 
-  /** Repeats what fails with a `PassingError`. */
-  async retrying<T>(attempt: () => Promise<T>): Promise<T> {
+  /** Repeats what fails with a `PassingError`. Where `progress` has grown by then, tries are counted from one again. */
+  async retrying<T>(attempt: () => Promise<T>, progress: () => number = () => 0): Promise<T> {
     for (let tries = 1;; tries++) {
+      const before = progress();
       try {
         return await attempt();
       } catch (error) {
         if (!(error instanceof PassingError)) throw error;
-        if (tries >= this.retry.attempts) {
-          throw new ModelError(error.message, { cause: error });
-        }
-        await this.pause(tries, error);
+        if (progress() > before) tries = 1;
+        if (tries >= this.retry.attempts) throw new ModelError(error.message, { cause: error });
+        await this.#pause(tries, error);
       }
     }
   }
 
   /** Waits before the next try, as long as the server asked for, or longer each time. */
-  async pause(tries: number, error: PassingError): Promise<void> {
+  async #pause(tries: number, error: PassingError): Promise<void> {
     const delay = error.retryAfter ?? this.retry.delay * 2 ** (tries - 1);
     const options = this.signal ? { signal: this.signal } : {};
     await wait(Math.min(delay, this.retry.longestDelay), undefined, options).catch(() => {});

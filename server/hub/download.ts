@@ -124,18 +124,9 @@ class SegmentDownload {
   ) {}
 
   async run(): Promise<void> {
-    const { client } = this.download;
     using output = await Deno.open(this.path, { write: true });
-    for (let tries = 1;; tries++) {
-      const { done } = this.parts.segment(this.index);
-      const error: unknown = await this.#transfer(output).then(() => null, (error) => error);
-      await this.#note();
-      if (error === null) return;
-      if (!(error instanceof PassingError)) throw error;
-      if (this.parts.segment(this.index).done > done) tries = 1;
-      if (tries >= client.retry.attempts) throw new ModelError(error.message, { cause: error });
-      await client.pause(tries, error);
-    }
+    const transfer = () => this.#transfer(output).finally(() => this.#note());
+    await this.download.client.retrying(transfer, () => this.parts.segment(this.index).done);
   }
 
   /** Asks for what is missing and writes it until it ends. */

@@ -76,7 +76,8 @@ fn gumbel(h: u32) -> f32 {
   return -log(-log((f32(~h) + 0.5) / 4294967296.0));
 }`;
 
-const threadsOf = (caps: DeviceCaps) => caps.software ? 32 : 256;
+/** Threads of a workgroup that goes over a chunk. */
+export const threadsOf = (caps: DeviceCaps): number => caps.software ? 32 : 256;
 
 /** Stage one; with `filtered`, tokens below a row's limit are left out. */
 export function drawChunks(

@@ -16,13 +16,12 @@ import {
   noToken,
   type SampleCall,
   sampleRecord,
+  threadsOf,
 } from "./draw.ts";
 
 /** Words of a chunk's results: maximum and sum, then (value, id) pairs. */
 export const chunkWords = (topCount: number): number => 2 + 2 * topCount;
 const planChunkWords = `(2u + 2u * plan[${Word.TopCount}])`;
-
-const threadsOf = (caps: DeviceCaps) => caps.software ? 32 : 256;
 
 /** Whether (value, id) comes after the last one taken: smaller, or equal with a higher id. */
 const comesAfter = "(value < lastValue || (value == lastValue && id > lastId))";

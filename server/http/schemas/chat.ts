@@ -3,10 +3,8 @@
 import { z } from "zod";
 import { limits } from "../../../engine/params.ts";
 import { httpLimits } from "../limits.ts";
-import { commonFields } from "./sampling.ts";
+import { commonFields, nameSchema as name } from "./sampling.ts";
 import { responseFormatSchema } from "./structured.ts";
-
-const name = z.string().max(httpLimits.nameLength);
 
 const textPart = z.object({
   type: z.literal("text", { error: "only parts of type text are supported" }),

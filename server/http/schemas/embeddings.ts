@@ -3,9 +3,7 @@
 import { z } from "zod";
 import { httpLimits } from "../limits.ts";
 import { usage as generationUsage } from "./answers.ts";
-import { promptsSchema, schedulingFields } from "./sampling.ts";
-
-const name = z.string().max(httpLimits.nameLength);
+import { nameSchema as name, promptsSchema, schedulingFields } from "./sampling.ts";
 
 const shared = {
   model: name.nullish().describe("The id of the served model; anything else is a 404."),

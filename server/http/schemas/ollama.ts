@@ -5,10 +5,9 @@ import { z } from "zod";
 import { httpLimits } from "../limits.ts";
 import { toolSchema } from "./chat.ts";
 import { dimensionsSchema } from "./embeddings.ts";
-import { stopSchema } from "./sampling.ts";
+import { nameSchema as name, stopSchema } from "./sampling.ts";
 import { ollamaFormatSchema } from "./structured.ts";
 
-const name = z.string().max(httpLimits.nameLength);
 const noImages = z.array(z.unknown()).max(0, "only text is supported: no images").nullish();
 const penalty = z.number().min(-2).max(2).nullish();
 const unsupported = z.literal("", { error: "not supported" }).nullish();

@@ -4,10 +4,9 @@
 import { z } from "zod";
 import { httpLimits } from "../limits.ts";
 import { toolNameSchema } from "./chat.ts";
-import { schedulingFields } from "./sampling.ts";
+import { nameSchema as name, schedulingFields } from "./sampling.ts";
 import { textFormatSchema } from "./structured.ts";
 
-const name = z.string().max(httpLimits.nameLength);
 const namespace = name.nullish();
 const stateless = "nothing is stored here: send the whole conversation as input";
 const unstored = z.null({ error: stateless }).optional();

@@ -7,6 +7,9 @@ import { samplerFields } from "../../../engine/sampler_fields.ts";
 import { httpLimits } from "../limits.ts";
 import { sglangConstraints, vllmConstraints } from "./structured.ts";
 
+/** A name or an id. */
+export const nameSchema = z.string().max(httpLimits.nameLength);
+
 /** One stop string or several. */
 export const stopSchema = z.union([
   z.string().min(1).max(limits.stopStringLength),
@@ -29,8 +32,6 @@ export const promptsSchema = (most: number) =>
 export const logitBiasSchema = z.record(z.string().regex(/^\d{1,10}$/), z.number().min(-100).max(100))
   .refine((bias) => Object.keys(bias).length <= limits.logitBias, `at most ${limits.logitBias} tokens`)
   .nullish().describe("Added to the logits of token ids.");
-
-const name = z.string().max(httpLimits.nameLength);
 
 /** A field that would change the output if it were obeyed: refused rather than ignored. */
 const unsupportedSwitch = z.literal(false, { error: "not supported" }).nullish();
@@ -67,13 +68,13 @@ export const schedulingFields = {
 /** Fields that all endpoints with sampling share. */
 export const commonFields = {
   ...sharedSampling,
-  model: name.nullish().describe("The id of the served model; anything else is a 404."),
+  model: nameSchema.nullish().describe("The id of the served model; anything else is a 404."),
   max_tokens: z.int().min(0).max(2 ** 31 - 1).nullish().describe("Missing: what is left of the context."),
   min_tokens: z.int().min(0).max(2 ** 31 - 1).nullish(),
   seed: z.int().nullish().describe("The same seed gives the same text, whatever runs beside it."),
   stream: z.boolean().nullish(),
   stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
-  user: name.nullish(),
+  user: nameSchema.nullish(),
   ...schedulingFields,
   ...vllmConstraints,
   use_beam_search: unsupportedSwitch,
