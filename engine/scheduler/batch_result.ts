@@ -49,7 +49,10 @@ export function processSequence(
   return news;
 }
 
-/** Adds up the states of a request that asks for an embedding; the news is their mean, behind the last one. */
+/**
+ * Adds up the states of a request that asks for an embedding; the news is their mean, behind the last one. A step that
+ * returns no states has none of the request's rows.
+ */
 function pool(
   { hidden = new Float32Array() }: StepResult,
   { samples }: LaunchedBatch,

@@ -3,8 +3,8 @@
 // Rows are shared max-min: of the clients that wait, the one that holds the fewest rows comes next. Between clients
 // with equally many rows the one that has been served the fewest prompt tokens comes first (the virtual token counter
 // of Sheng et al. 2024, "Fairness in Serving Large Language Models"; a client that was away starts at the least
-// counter of those present, so it saves nothing up). Within a client it is first come, first served, so a single
-// client sees no difference. A row changes hands before its request is done only where its owner keeps more rows than
+// counter of those present, so it saves nothing up). Within a client the queue's own order holds, so a single client
+// sees no difference. A row changes hands before its request is done only where its owner keeps more rows than
 // the client that gets it.
 //
 // One row is spare: only a client that is behind in this sense gets it, so that its request is in the next plan and
@@ -34,7 +34,10 @@ export class Fairness {
   /** Prompt tokens computed for a client while it was present. */
   readonly #served = new Map<string, number>();
 
-  /** The requests of a queue (by priority, then by arrival) in the order in which they should be admitted, as far as there are rows. */
+  /**
+   * The requests of a queue in the order in which they should be admitted, as far as there are rows. A client's own keep
+   * the order of the queue: by priority, then by arrival.
+   */
   *order(queue: readonly Request[], rows: Rows): Generator<Request, void, void> {
     let free = rows.freeRows;
     if (queue.length === 0 || free === 0) return;
