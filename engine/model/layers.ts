@@ -1,32 +1,28 @@
 // The tree of a decoder's weights: which matrices and vectors there are and how they hang together. Written once for
 // all that has this shape: the plan that says where weights come from, and the weights on the device.
 
-/** Feed-forward part of a layer. */
+/** Feed-forward part of a layer. A mixture has the rows of all experts, one expert after the other. */
 export type FeedForward<M, V> =
-  | {
-    readonly type: "dense";
-    /** [2F, H], gate rows then up rows. */
+  & {
+    /** [2F, H] or experts × [2F, H], gate rows then up rows. */
     readonly gateUp: M;
+    /** [2F] or [experts · 2F] */
     readonly gateUpBias: V | null;
-    /** [H, F] */
+    /** [H, F] or experts × [H, F] */
     readonly down: M;
+    /** [H] or [experts · H] */
     readonly downBias: V | null;
   }
-  | {
-    readonly type: "moe";
-    /** [experts, H] */
-    readonly router: M;
-    /** [experts] */
-    readonly routerBias: V | null;
-    /** experts × [2F, H] */
-    readonly gateUp: M;
-    /** [experts · 2F] */
-    readonly gateUpBias: V | null;
-    /** experts × [H, F] */
-    readonly down: M;
-    /** [experts · H] */
-    readonly downBias: V | null;
-  };
+  & (
+    | { readonly type: "dense" }
+    | {
+      readonly type: "moe";
+      /** [experts, H] */
+      readonly router: M;
+      /** [experts] */
+      readonly routerBias: V | null;
+    }
+  );
 
 /** One layer, or one rank's share of it; M stands for a matrix, V for a vector. Null where the model has none. */
 export interface Layer<M, V> {

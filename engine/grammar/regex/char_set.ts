@@ -59,12 +59,3 @@ export function complementSet(set: CharSet): CharSet {
   if (next <= MAX_CODE_POINT) out.push(next, MAX_CODE_POINT);
   return intersectSets(out, ANY_CHAR);
 }
-
-/** Whether the set has the code point. */
-export function hasChar(set: CharSet, codePoint: number): boolean {
-  for (let i = 0; i < set.length; i += 2) {
-    if (codePoint < set[i]!) return false;
-    if (codePoint <= set[i + 1]!) return true;
-  }
-  return false;
-}

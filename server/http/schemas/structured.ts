@@ -12,33 +12,28 @@ const schemaOrText = z.union([jsonSchema, z.string()]);
 
 const choices = z.array(z.string()).min(1).max(httpLimits.grammarChoices);
 
+const textFormat = z.object({ type: z.literal("text") });
+const jsonObject = z.object({ type: z.literal("json_object") });
+const namedSchema = z.object({
+  name: name.nullish(),
+  description: z.string().nullish(),
+  schema: jsonSchema.nullish(),
+  strict: z.boolean().nullish(),
+});
+
 /** OpenAI's, with SGLang's structural tags. */
 export const responseFormatSchema = z.discriminatedUnion("type", [
-  z.object({ type: z.literal("text") }),
-  z.object({ type: z.literal("json_object") }),
-  z.object({
-    type: z.literal("json_schema"),
-    json_schema: z.object({
-      name: name.nullish(),
-      description: z.string().nullish(),
-      schema: jsonSchema.nullish(),
-      strict: z.boolean().nullish(),
-    }),
-  }),
+  textFormat,
+  jsonObject,
+  z.object({ type: z.literal("json_schema"), json_schema: namedSchema }),
   structuralTagSchema,
 ]).nullish().describe("What the answer has to be; enforced while it is generated.");
 
 /** The form of an answer's text, as the responses API writes it. */
 export const textFormatSchema = z.discriminatedUnion("type", [
-  z.object({ type: z.literal("text") }),
-  z.object({ type: z.literal("json_object") }),
-  z.object({
-    type: z.literal("json_schema"),
-    name: name.nullish(),
-    description: z.string().nullish(),
-    schema: jsonSchema.nullish(),
-    strict: z.boolean().nullish(),
-  }),
+  textFormat,
+  jsonObject,
+  namedSchema.extend({ type: z.literal("json_schema") }),
 ]).nullish().describe("What the answer has to be; enforced while it is generated.");
 
 /** Anthropic's: a schema for the answer. */
