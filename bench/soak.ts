@@ -11,7 +11,7 @@
 // says nothing about the server: what was under way meanwhile is asked again, and counted.
 
 import { positive, readOptions, whole } from "./common/arguments.ts";
-import { v8Flags } from "../tools/contents.ts";
+import { mallocSettings, v8Flags } from "../tools/contents.ts";
 import { environment } from "./common/environment.ts";
 import { PythonRandom } from "./common/python_random.ts";
 import { writeResult } from "./common/result_file.ts";
@@ -61,7 +61,8 @@ function generator(seed: number): () => number {
 }
 
 const server = new Deno.Command(Deno.execPath(), {
-  // As a release starts: without its limits V8 lets each worker's heap grow with the load.
+  // As a release starts: without its limits every worker's heap grows with the load, and glibc's pools for an hour.
+  env: mallocSettings,
   args: ["run", "-A", v8Flags, decodeURIComponent(new URL("./soak/server.ts", import.meta.url).pathname)],
   stdin: "piped",
   stdout: "piped",
@@ -245,6 +246,7 @@ if (values.out !== undefined) {
       seed,
       seconds_between_faults: faultPeriod / 1000,
       v8: v8Flags,
+      malloc: mallocSettings,
     },
     requests,
     faults: faultsInjected,

@@ -10,7 +10,7 @@ import { parseArgs, promisify } from "node:util";
 import { gzip } from "node:zlib";
 import { version } from "../server/cli/version.ts";
 import { commitFile, commitText } from "./commit_file.ts";
-import { dist, modelFiles, permissions, root, v8Flags } from "./contents.ts";
+import { dist, mallocSettings, modelFiles, permissions, root, v8Flags } from "./contents.ts";
 import { programFiles } from "./program_files.ts";
 import { type TarFile, writeTar } from "./tar.ts";
 
@@ -47,6 +47,8 @@ function header(id: string, target: string): Uint8Array {
     TARGET: target,
     ID: id,
     FLAGS: v8Flags,
+    MALLOC: Object.entries(mallocSettings).map(([name, value]) => `${name}=\${${name}-${value}}`).join(" "),
+    NAMES: Object.keys(mallocSettings).join(" "),
     PERMISSIONS: permissions.map((permission) => `'${permission}'`).join(" "),
     LINE: String(template.split("\n").length),
   };

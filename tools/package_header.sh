@@ -9,6 +9,8 @@ self=$0 # in some shells $0 is a function's name inside of it
 start() {
   DENO_DIR=$1/deno_dir DENO_NO_UPDATE_CHECK=1
   export DENO_DIR DENO_NO_UPDATE_CHECK
+  @MALLOC@
+  export @NAMES@
   program=$1
   shift
   if [ "${RADISH_ALLOW_ALL:-0}" = 1 ]; then
