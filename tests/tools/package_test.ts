@@ -2,7 +2,7 @@
 // the script needs.
 
 import assert from "node:assert/strict";
-import { modelFiles, root } from "../../tools/contents.ts";
+import { mallocSettings, modelFiles, root } from "../../tools/contents.ts";
 import { buildPackage } from "../../tools/package.ts";
 import { testWith } from "../programs.ts";
 import { HubStandIn, name as hubModel } from "../server/hub/stand_in.ts";
@@ -145,7 +145,7 @@ testWith(...programs)("the packaged file works alone on a machine without Deno",
   });
 
   await t.step("serve answers a request, and Ctrl-C reaches it", async () => {
-    const child = machine.spawn(["serve", "--port", "0"], env);
+    const child = machine.spawn(["serve", "--port", "0"], { ...env, MALLOC_ARENA_MAX: "3" });
     let log = "";
     const errors = child.stderr.pipeThrough(new TextDecoderStream())
       .getReader();
@@ -169,6 +169,12 @@ testWith(...programs)("the packaged file works alone on a machine without Deno",
     );
     const page = await fetch(url);
     assert.match(await page.text(), /<html/);
+    if (Deno.build.os === "linux") {
+      const seen = (await Deno.readTextFile(`/proc/${child.pid}/environ`)).split("\0");
+      const { MALLOC_MMAP_THRESHOLD_: bound } = mallocSettings;
+      assert.ok(seen.includes(`MALLOC_MMAP_THRESHOLD_=${bound}`), "malloc is set");
+      assert.ok(seen.includes("MALLOC_ARENA_MAX=3"), "what the user has set stays");
+    }
     child.kill("SIGINT"); // the process that was started is the server itself
     while (!(await errors.read()).done);
     assert.equal((await child.status).code, 0);
