@@ -1,10 +1,11 @@
-// Several servers behind nginx (with docs/nginx.conf) and behind SGLang's router: what docs/deploy.md promises.
+// Several servers behind nginx (with deploy/nginx.conf) and behind SGLang's router: what docs/deploy.md promises.
 
 import assert from "node:assert/strict";
 import { type App, createApp } from "../../../server/http/app.ts";
 import { listen, type RunningServer } from "../../../server/http/server.ts";
 import { FakeEngine, type Script } from "./fake_engine.ts";
 import { startPocket } from "./pocket.ts";
+import { freePort, startProgram } from "./processes.ts";
 
 async function works(command: string, ...args: string[]): Promise<boolean> {
   try {
@@ -31,14 +32,6 @@ function startWorker(script?: Script): Worker {
   return { engine, app, server: listen(app, { hostname: "127.0.0.1", port: 0 }) };
 }
 
-/** A port that was free a moment ago. */
-function freePort(): number {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr;
-  listener.close();
-  return port;
-}
-
 /** Runs a program for as long as `use` takes, from when it answers with 200. */
 async function withProgram(
   command: string,
@@ -47,27 +40,8 @@ async function withProgram(
   probe: string,
   use: () => Promise<void>,
 ): Promise<void> {
-  const child = new Deno.Command(command, { args: [...args], stdout: "piped", stderr: "piped" }).spawn();
-  const output = Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
-  let ended = false;
-  const status = child.status.then((status) => {
-    ended = true;
-    return status;
-  });
-  try {
-    while (true) {
-      const response = await fetch(url + probe).catch(() => null);
-      await response?.body?.cancel();
-      if (response?.ok) break;
-      if (ended) throw new Error(`${command} ended: ${(await output).join("\n")}`);
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-    await use();
-  } finally {
-    if (!ended) child.kill("SIGTERM");
-    await status;
-    await output;
-  }
+  await using _ = await startProgram(command, args, url, probe);
+  await use();
 }
 
 async function behindNginx(
@@ -76,7 +50,7 @@ async function behindNginx(
 ): Promise<void> {
   const directory = await Deno.makeTempDir();
   const port = freePort();
-  const template = await Deno.readTextFile(new URL("../../../docs/nginx.conf", import.meta.url));
+  const template = await Deno.readTextFile(new URL("../../../deploy/nginx.conf", import.meta.url));
   const config = template
     .replaceAll("/tmp/", `${directory}/`)
     .replace("127.0.0.1:8080", `127.0.0.1:${port}`)
