@@ -104,9 +104,13 @@ export function Composer() {
                 currentTarget.value = "";
               }}
             />
-            Add file
+            <span class="icon" aria-hidden="true">+</span>
+            <span class="word">Add file</span>
           </label>
-          <button type="button" class="quiet" onClick={() => settingsOpen.value = true}>Settings</button>
+          <button type="button" class="quiet" onClick={() => settingsOpen.value = true}>
+            <span class="icon" aria-hidden="true">⚙</span>
+            <span class="word">Settings</span>
+          </button>
           {busy ? <button type="button" class="main" onClick={stop}>Stop</button> : (
             <button
               type="submit"

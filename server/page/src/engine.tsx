@@ -101,7 +101,7 @@ function Tree({ state: { runs, runs_total: total, counters } }: { readonly state
         {plural(counters["totalPages"] ?? 0, "page")} empty; {count(counters["cachedTokensTotal"])} of{" "}
         {plural(counters["promptTokensTotal"] ?? 0, "prompt token")} came from here
       </p>
-      <ul class="runs" aria-label="Radix tree">
+      <ul class="runs" tabIndex={0} aria-label="Radix tree">
         {shown.map((run, i) => <Run key={i} run={run} longest={longest} />)}
       </ul>
       {total > runs.length && <p class="soft">and {count(total - runs.length)} more</p>}

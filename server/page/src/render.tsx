@@ -3,7 +3,7 @@
 // written as text into the page.
 
 import type { ComponentChildren, VNode } from "preact";
-import type { AlignType, Nodes, TableCell, TableRow } from "mdast";
+import type { AlignType, Heading, Nodes, TableCell, TableRow } from "mdast";
 import type { Block } from "./markdown.ts";
 import { CodeBlock } from "./code.tsx";
 
@@ -12,22 +12,40 @@ const rendered = new WeakMap<Block | Nodes, VNode>();
 
 /** An answer's blocks. */
 export function Blocks({ blocks }: { readonly blocks: readonly Block[] }) {
+  /** Depths of the headings that the last one stands under, and its own: models leave levels out, pages should not. */
+  const depths: number[] = [];
   return (
     <>
       {blocks.map((block) => {
+        const { node, open } = block;
+        if (typeof node !== "string" && node.type === "heading") {
+          while ((depths.at(-1) ?? 0) >= node.depth) depths.pop();
+          depths.push(node.depth);
+        }
         const known = rendered.get(block);
         if (known) return known;
         const element = (
           <div class="block" dir="auto">
-            {typeof block.node === "string"
-              ? <p class="plain">{block.node}</p>
-              : <Node node={block.node} open={block.open} />}
+            {typeof node === "string"
+              ? <p class="plain">{node}</p>
+              : node.type === "heading"
+              ? <Title node={node} level={2 + depths.length} />
+              : <Node node={node} open={open} />}
           </div>
         );
         rendered.set(block, element);
         return element;
       })}
     </>
+  );
+}
+
+function Title({ node, level }: { readonly node: Heading; readonly level: number }) {
+  const Tag = `h${Math.min(6, level)}` as "h3";
+  return (
+    <Tag>
+      <Children of={node.children} />
+    </Tag>
   );
 }
 
@@ -68,14 +86,14 @@ function Node({ node, open = false }: { readonly node: Nodes; readonly open?: bo
         </Tag>
       );
     }
-    case "heading": {
-      const Heading = `h${Math.min(6, node.depth + 2)}` as "h3";
+    case "heading": // within a list or a quotation
       return (
-        <Heading>
-          <Children of={node.children} />
-        </Heading>
+        <p>
+          <strong>
+            <Children of={node.children} />
+          </strong>
+        </p>
       );
-    }
     case "thematicBreak":
       return <hr />;
     case "list":
@@ -117,7 +135,7 @@ function Node({ node, open = false }: { readonly node: Nodes; readonly open?: bo
       return <Link url={node.url}>{node.alt || node.url}</Link>;
     case "table":
       return (
-        <div class="table" tabIndex={0} role="region" aria-label="Table">
+        <div class="table" tabIndex={0} role="group" aria-label="Table">
           <table>
             <thead>
               {node.children.slice(0, 1).map((row, i) => (

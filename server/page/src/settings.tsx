@@ -33,7 +33,7 @@ const fields: readonly Field[] = [
     max: 1,
     step: 0.05,
   },
-  { key: "top_k", name: "Top-k", hint: "so many likeliest tokens; 0 takes all", min: 0, step: 1 },
+  { key: "top_k", name: "Top-k", hint: "from so many of the likeliest tokens; 0 takes all", min: 0, step: 1 },
   {
     key: "min_p",
     name: "Min-p",

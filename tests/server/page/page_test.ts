@@ -305,33 +305,24 @@ browserTest("who scrolls up while an answer grows stays there, and at the end ta
   });
 });
 
-browserTest(
-  "a dropped text file goes along, and the page works at 320 pixels with large letters",
-  async () => {
-    const engine = parrot();
-    await withPage(appOf(engine), async (page) => {
-      await page.setViewportSize({ width: 320, height: 640 });
-      await page.evaluate("document.documentElement.style.fontSize = '200%'");
-      await page.getByLabel("Add file").setInputFiles({
-        name: "notes.txt",
-        mimeType: "text/plain",
-        buffer: Buffer.from("radishes are red"),
-      });
-      await page.getByText("notes.txt").waitFor();
-      await ask(page, "what colour?");
-      await page.getByText("You said: what colour?").waitFor();
-      const [sent] = engine.requests;
-      assert.match(
-        JSON.stringify(sent!.input),
-        /<file name=\\"notes.txt\\">\\nradishes are red\\n<\/file>\\n\\nwhat colour\?/,
-      );
-      assert.equal(await page.evaluate("document.documentElement.scrollWidth"), 320);
-      await page.getByRole("button", { name: "Conversations" }).click();
-      await picture(page, "page-320");
-      await assertAccessible(page);
+browserTest("a dropped text file goes along", async () => {
+  const engine = parrot();
+  await withPage(appOf(engine), async (page) => {
+    await page.getByLabel("Add file").setInputFiles({
+      name: "notes.txt",
+      mimeType: "text/plain",
+      buffer: Buffer.from("radishes are red"),
     });
-  },
-);
+    await page.getByText("notes.txt").waitFor();
+    await ask(page, "what colour?");
+    await page.getByText("You said: what colour?").waitFor();
+    const [sent] = engine.requests;
+    assert.match(
+      JSON.stringify(sent!.input),
+      /<file name=\\"notes.txt\\">\\nradishes are red\\n<\/file>\\n\\nwhat colour\?/,
+    );
+  });
+});
 
 browserTest("a model's tool call is shown, and its result goes back", async () => {
   const call = '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</tool_call>';
@@ -351,7 +342,7 @@ browserTest(
   "the engine tab shows one shared run with both locks, and its figures are the metrics'",
   async () => {
     await using pocket = await startPocket({ device: "cpu", contextLength: 2048 });
-    const prefix = "Ida the fox walked along the river. ".repeat(110);
+    const prefix = "Ida the fox walked along the river. ".repeat(130);
     // Again and again, because pocket answers within a moment.
     const controller = new AbortController();
     const keepAsking = async (text: string) => {
@@ -371,7 +362,8 @@ browserTest(
         .first();
       await shared.waitFor();
       const tokens = Number(/(\d[\d,]*) tokens/.exec(await shared.textContent() ?? "")![1]!.replace(",", ""));
-      assert.ok(tokens >= 880, `${tokens} tokens are shared`);
+      assert.ok(tokens >= 1000, `${tokens} tokens are shared`);
+      await picture(page, "page-engine");
       await assertAccessible(page);
       controller.abort();
       await Promise.all(asking);
