@@ -3,6 +3,7 @@
 import { taskNames } from "../http/model_task.ts";
 import { toolParserNames } from "../http/parsers/tool_format.ts";
 import { object } from "@optique/core/constructs";
+import { text as message } from "@optique/core/message";
 import { multiple } from "@optique/core/modifiers";
 import type { InferValue, Parser } from "@optique/core/parser";
 import { defaultServerOptions } from "../http/options.ts";
@@ -69,6 +70,8 @@ const conversation = (all: boolean) => ({
   ...sessionOptions(all),
 });
 
+const atLeastOne = (otherwise: string) => ({ min: 1, errors: { tooFew: [message(otherwise)] } });
+
 /** Of `radish chat`. */
 export const chatOptions = (all: boolean) => object(conversation(all));
 
@@ -77,7 +80,7 @@ export const runOptions = (all: boolean) =>
   object({
     words: multiple(
       positional("MODEL", "Hub id, folder, GGUF file or short name; what follows is the prompt"),
-      { min: 1 },
+      atLeastOne("say which model: radish run qwen3:0.6b; radish list shows those that are here"),
     ),
     ...conversation(all),
   });
@@ -160,7 +163,10 @@ export const serveOptions = (all: boolean) => {
 /** Of `radish launch`. */
 export const launchOptions = (all: boolean) =>
   object({
-    words: multiple(positional("TOOL", "claude, codex or opencode; what follows -- goes to it"), { min: 1 }),
+    words: multiple(
+      positional("TOOL", "claude, codex or opencode; what follows -- goes to it"),
+      atLeastOne("say which tool: radish launch claude, codex or opencode"),
+    ),
     own: object("Server", {
       url: value("--url", text("URL"), "a server that runs; without it one is started if none does", {
         fallback: null,

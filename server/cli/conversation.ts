@@ -225,6 +225,7 @@ export class Conversation {
       signal: interrupt,
     });
     const printer = new AnswerPrinter(this.#options, write, this.#output.window, format);
+    let ended = "";
     let tokens = 0, cached = 0, firstAt: number | null = null;
     for await (const delta of withReading(this.#engine, generation, this.#output.reading)) {
       if (delta.tokens.length > 0) firstAt ??= performance.now();
@@ -236,12 +237,11 @@ export class Conversation {
         printer.close();
         return note(delta.finish.message);
       }
-      if (delta.finish?.type === "abort") note("(stopped)");
-      if (delta.finish?.type === "length") {
-        note("(cut: the context or --max-tokens is full)");
-      }
+      if (delta.finish?.type === "abort") ended = "(stopped)";
+      if (delta.finish?.type === "length") ended = "(cut: the context or --max-tokens is full)";
     }
     printer.close();
+    if (ended !== "") note(ended);
     this.#messages.push({ role: "assistant", content: printer.content });
     if (!this.#stats || firstAt === null) return;
     const seconds = (performance.now() - firstAt) / 1000;

@@ -140,6 +140,8 @@ Deno.test("--help-all shows every option, --help leaves out rare ones", async ()
 
 Deno.test("a wrong command line is one line that helps, and exit code 2", async () => {
   const cases: [args: string[], message: RegExp, env?: Record<string, string>][] = [
+    [["run"], /^radish: say which model: radish run qwen3:0.6b; radish list shows those that are here\n$/],
+    [["launch"], /^radish: say which tool: /],
     [[], /^radish: no command given: one of generate, serve, .*; see radish --help\n$/],
     [["generat", "hi"], /^radish: .*generat\b.*generate\b.*\n$/],
     [["generate", "--tempreature", "1", "hi"], /^radish: .*--tempreature.*--temperature.*\n$/],

@@ -76,3 +76,18 @@ tmuxTest("TERM=dumb gets plain lines: no bar, no escape sequences", async () => 
     await Deno.remove(home, { recursive: true });
   }
 });
+
+tmuxTest(
+  "after Ctrl-C the part of the answer that came stands there once, and then that it was stopped",
+  async () => {
+    await using terminal = await Terminal.start([...radish, "chat", "--ignore-eos"], { columns: 80 });
+    await terminal.see(/^>/m);
+    await terminal.type("Tell me a story about a fox named Ida.", "Enter");
+    await terminal.see(/Once upon/);
+    await terminal.type("C-c");
+    const screen = await terminal.see(/\(stopped\)\n>/);
+    assert.equal(screen.match(/Once upon/g)?.length, 1, screen);
+    await terminal.type("C-d");
+    await terminal.see(/^rc 0$/m);
+  },
+);
