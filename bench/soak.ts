@@ -8,7 +8,8 @@
 // not. `--out FILE` keeps the figures, with the memory of every minute.
 //
 // Memory is the median of a minute's samples: the heaps of six threads breathe. A machine that was suspended
-// says nothing about the server: what was under way meanwhile is asked again, and counted.
+// says nothing about the server: what was under way meanwhile is asked again, and counted, and memory is looked at a
+// minute later.
 
 import { positive, readOptions, whole } from "./common/arguments.ts";
 import { mallocSettings, v8Flags } from "../tools/contents.ts";
@@ -162,15 +163,17 @@ async function watchFootprint(): Promise<void> {
   while (!over()) {
     await sleep(samplePeriod);
     const second = elapsed() / 1000;
-    if (!over()) footprints.push({ second, ...await footprint(url) });
+    // Heaps of a process that does nothing are made smaller, and take as long to fill again.
+    const disturbed = suspensions.since(performance.now() - sampleWindow);
+    if (!over() && !disturbed) footprints.push({ second, ...await footprint(url) });
   }
 }
 
-/** The medians of the samples in the time (`window` milliseconds) before `end`, which the soak had run. */
-function footprintAt(end: number, window = sampleWindow): Footprint {
-  const within = footprints.filter(({ second }) =>
-    second * 1000 <= end && second * 1000 > end - window - samplePeriod
-  );
+/** The medians of the samples of one window, or so many, before `end` (milliseconds that the soak had run). */
+function footprintAt(end: number, windows = 1): Footprint {
+  const samples = Math.round(windows * sampleWindow / samplePeriod);
+  const before = footprints.filter(({ second }) => second * 1000 <= end);
+  const within = before.length > 0 ? before.slice(-samples) : footprints.slice(0, 1);
   return {
     memory: median(within.map(({ memory }) => memory)),
     descriptors: median(within.map(({ descriptors }) => descriptors)),
@@ -185,7 +188,7 @@ await Promise.all([
 ]);
 const [early, late] = [footprintAt(duration / 6), footprintAt(duration)];
 /** The same over three minutes: from the fourth to the sixth, and the last three. */
-const [around, last] = [footprintAt(duration / 5, 3 * sampleWindow), footprintAt(duration, 3 * sampleWindow)];
+const [around, last] = [footprintAt(duration / 5, 3), footprintAt(duration, 3)];
 /** Of a straight line through all that came after the early figure, in MiB an hour. */
 const slope = 3600 * trend(
   footprints.filter(({ second }) => second * 1000 > duration / 6).map((
