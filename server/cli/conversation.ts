@@ -48,7 +48,7 @@ const commands: readonly (readonly [name: string, takes: string, help: string])[
   ["/system", "[TEXT]", "set the system message and reset; without text remove it"],
   ["/regenerate", "", "answer the last message again"],
   ["/edit", "[TEXT]", "change the last message and answer that"],
-  ["/set", "[NAME VALUE]", "set the sampling, as in /set temperature 0.3; alone shows it"],
+  ["/set", "[NAME VALUE]", "set the sampling (/set temperature 0.3); alone shows it"],
   ["/model", "[MODEL]", "what answers; with a name load that model"],
   ["/save", "PATH", "write the conversation to a JSON file"],
   ["/stats", "", "show or hide speed and token counts"],
@@ -61,7 +61,7 @@ export const commandNames: readonly string[] = commands.map(([name]) => name);
 
 const help = [
   ...commands.map(([name, takes, what]) => `${`${name} ${takes}`.padEnd(21)} ${what}`),
-  '"""                   begins and ends a message of several lines; a paste is one message',
+  '"""                   around a message of several lines; a paste is one message',
 ].join("\n");
 
 /** Messages so far, and what the next line does to them. */

@@ -82,6 +82,7 @@ Deno.test("commands: exit ends, save writes JSON, unknown ones explain, empty li
   await conversation.take("/save", running());
   await conversation.take("/dance", running());
   assert.match(noted.at(-1)!, /^there is no \/dance\n[^]*\/reset/);
+  for (const line of noted.at(-1)!.split("\n")) assert.ok(line.length < 80, `${line} needs two lines`);
   await conversation.take("   ", running());
   assert.equal(engine.requests.length, 1);
 });
