@@ -8,6 +8,7 @@
 import { Engine, type StartOptions } from "../../engine/engine.ts";
 import type { EngineOptions } from "../../engine/options.ts";
 import { placeRanks, settleDevice } from "../../kernels/backend.ts";
+import type { DevicePlace } from "../../kernels/ops.ts";
 import { Replicas } from "./replicas.ts";
 import type { RoutingOptions } from "./policy.ts";
 
@@ -27,7 +28,9 @@ export async function startReplicas(
 ): Promise<Replicas> {
   await using stack = new AsyncDisposableStack();
   const engines: Engine[] = [];
-  for (const [rank, own] of (await replicaOptions(options, dp)).entries()) {
+  const { device } = await settleDevice(options.device);
+  const places = await placeRanks(device, dp * options.tp, options.gpus);
+  for (const [rank, own] of shareOut(options, dp, places).entries()) {
     const onProgress: StartOptions["onProgress"] = (progress) =>
       start.onProgress?.({ ...progress, message: `replica ${rank} of ${dp}: ${progress.message}` });
     engines.push(stack.use(await Engine.start(own, { ...start, onProgress, ...startOf?.(rank) })));
@@ -39,11 +42,13 @@ export async function startReplicas(
 /** Of a replica's rank on a CPU, unless the caller wants more. */
 const mostThreads = 64;
 
-/** What each replica is started with. */
-async function replicaOptions(options: EngineOptions, dp: number): Promise<EngineOptions[]> {
+/** What each replica is started with; `places` are those of all ranks of all replicas. */
+export function shareOut(
+  options: EngineOptions,
+  dp: number,
+  places: readonly DevicePlace[],
+): EngineOptions[] {
   const { tp } = options;
-  const { device } = await settleDevice(options.device);
-  const places = await placeRanks(device, dp * tp, options.gpus);
   const share = Math.floor(navigator.hardwareConcurrency / (dp * tp));
   const threads = options.threads ?? Math.min(mostThreads, Math.max(1, share));
   return Array.from({ length: dp }, (_, rank) => {

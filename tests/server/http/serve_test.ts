@@ -13,9 +13,14 @@ interface Serving extends AsyncDisposable {
   seen(pattern: RegExp): Promise<void>;
 }
 
-async function serve(...args: string[]): Promise<Serving> {
+function serve(...args: string[]): Promise<Serving> {
+  return serveWith({}, ...args);
+}
+
+async function serveWith(env: Record<string, string>, ...args: string[]): Promise<Serving> {
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", main, "serve", "--port", "0", ...args],
+    env,
     stdout: "null",
     stderr: "piped",
   }).spawn();
@@ -156,4 +161,23 @@ Deno.test("--dp 2 serves two engines as one: both listed, and SIGTERM lets what 
     assert.equal((await response.json()).choices[0].finish_reason, "length");
   }
   assert.equal((await serving.child.status).code, 0);
+});
+
+Deno.test("with --dp a replica that dies is told of and the server goes on; with the last one it ends", async () => {
+  // Each replica dies at its own 20th step.
+  const env = { RADISH_TEST_DIE_AT_PLAN: "0:20" };
+  await using serving = await serveWith(env, "--dp", "2", "--device", "cpu", "--threads", "1");
+  await serving.seen(/ready: pocket/);
+  const long = { ignore_eos: true, max_tokens: 400, stream: true };
+  assert.match(await (await ask(serving.url, long)).text(), /"error".*told to die at plan 20/);
+  await serving.seen(/radish: replica \d stopped: the executor has failed: told to die at plan 20\n/);
+  const response = await fetch(`${serving.url}/health`);
+  assert.equal(response.status, 200);
+  const states = (await response.json()).replicas.map(({ status }: { status: string }) => status);
+  assert.deepEqual(states.sort(), ["dead", "ok"]);
+  const answer = await (await ask(serving.url, { max_tokens: 2 })).json();
+  assert.equal(answer.usage.completion_tokens, 2);
+  await (await ask(serving.url, long)).text();
+  assert.equal((await serving.child.status).code, 1);
+  assert.match(serving.log(), /the engine stopped: replica \d, the last: the executor has failed/);
 });
