@@ -33,6 +33,9 @@ function startRouter(workers: readonly string[]) {
     "--health-check-interval-secs": 1,
     "--health-failure-threshold": 1,
     "--health-success-threshold": 1,
+    // Its own breaker would leave a restarted server out for a minute.
+    "--cb-timeout-duration-secs": 1,
+    "--cb-success-threshold": 1,
     "--prometheus-port": freePort(),
   };
   const args = Object.entries(options).flatMap(([name, value]) => [name, String(value)]);
@@ -51,6 +54,9 @@ interface Outcome {
   readonly result: "right" | "wrong" | "failed";
   readonly said: string;
 }
+
+/** A request without an answer for so many milliseconds has failed. */
+const patience = 20_000;
 
 /** Clients that ask one sum after the other until they are told to stop; every third reads a stream. */
 class Load {
@@ -94,6 +100,7 @@ class Load {
   async #ask(a: number, stream: boolean): Promise<string> {
     const response = await fetch(`${this.#url}/v1/chat/completions`, {
       method: "POST",
+      signal: AbortSignal.timeout(patience),
       headers: { "content-type": "application/json" },
       body: JSON.stringify({
         model: "pocket",
