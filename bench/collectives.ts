@@ -1,8 +1,11 @@
 // What tensor parallelism costs: microseconds of one all-reduce by length and number of ranks, and a decode step of a
 // model's shape (random weights) with 1, 2, 4 ranks on the devices of this machine.
 //
-//   deno run -A bench/collectives.ts [--device cpu|webgpu] [--shape qwen3-0.6b] [--ranks 1,2,4] [--batches 1,8]
-//                                    [--steps 32] [--reduce float32|float16] [--json]
+//   deno run -A bench/collectives.ts [--device cpu|webgpu|cuda] [--shape qwen3-0.6b] [--ranks 1,2,4]
+//                                    [--batches 1,8] [--steps 32] [--reduce float32|float16] [--few yes|no] [--sums] [--json]
+//
+// With cuda, where each rank has a GPU of its own, all-reduces go from GPU to GPU, fifty in a graph; `--few` sends
+// everything to everybody, or goes in two steps, where otherwise the length decides.
 //
 // Ranks that share a device also share its speed: then the whole difference to one rank is the price of the
 // reductions, and divided by the layers it is the price that a layer pays. Needs no network and no weights.
@@ -11,6 +14,7 @@ import { Engine } from "../engine/engine.ts";
 import { createGroupMemory } from "../engine/executor/collectives.ts";
 import { defaultEngineOptions } from "../engine/options.ts";
 import { defaultSamplingParams } from "../engine/params.ts";
+import { listCudaGpus } from "../kernels/cuda/find.ts";
 import type { ReduceTask } from "./collectives_rank.ts";
 import { choice, list, readOptions, whole } from "./common/arguments.ts";
 import { figure, table } from "./common/table.ts";
@@ -23,21 +27,31 @@ const { values: options } = readOptions(import.meta.url, {
     batches: { type: "string", default: "1,8" },
     steps: { type: "string", default: "32" },
     reduce: { type: "string", default: "float32" },
+    few: { type: "string" },
+    sums: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
   },
 });
 const device = choice(options.device, "device", ["auto", "cpu", "cuda", "webgpu"]);
 const reduceType = choice(options.reduce, "reduce", ["float32", "float16"]);
+const few = options.few === undefined ? null : choice(options.few, "few", ["yes", "no"]) === "yes";
 const ranks = list(options.ranks, (n) => whole(n, "ranks"));
 const batches = list(options.batches, (n) => whole(n, "batches"));
 const steps = whole(options.steps, "steps", 17);
 
 /** Widths of common models, and a prompt of 512 tokens of one. */
 const lengths = [1024, 4096, 8 * 4096, 64 * 4096, 512 * 4096];
+if (device === "cuda") lengths.push(2048 * 4096);
+
+/** Addresses of GPUs for as many ranks; null for the host. */
+async function gpusFor(size: number): Promise<readonly (string | null)[]> {
+  const gpus = device === "cuda" ? await listCudaGpus() : [];
+  return Array.from({ length: size }, (_, rank) => gpus.length < size ? null : gpus[rank]!.address);
+}
 
 /** Microseconds of an all-reduce of each of the lengths, of the slowest rank. */
 async function timeReduces(size: number): Promise<number[]> {
-  const memory = createGroupMemory(size);
+  const memory = createGroupMemory(size), addresses = await gpusFor(size);
   const workers = Array.from(
     { length: size },
     () => new Worker(new URL("./collectives_rank.ts", import.meta.url), { type: "module" }),
@@ -46,7 +60,8 @@ async function timeReduces(size: number): Promise<number[]> {
     new Promise<number[]>((resolve, reject) => {
       worker.onmessage = ({ data }) => resolve(data);
       worker.onerror = (event) => reject(new Error(event.message));
-      worker.postMessage({ memory, rank, lengths, reduceType } satisfies ReduceTask);
+      const address = addresses[rank]!;
+      worker.postMessage({ memory, rank, lengths, reduceType, address, few } satisfies ReduceTask);
     })
   ));
   for (const worker of workers) worker.terminate();
@@ -100,7 +115,7 @@ for (const size of ranks.filter((size) => size > 1)) {
   reductions.push({ ranks: size, microseconds: await timeReduces(size) });
 }
 const decodes = [];
-for (const tp of ranks) decodes.push({ ranks: tp, ...await timeSteps(tp) });
+for (const tp of options.sums ? [] : ranks) decodes.push({ ranks: tp, ...await timeSteps(tp) });
 
 if (options.json) {
   console.log(JSON.stringify({ reduceType, lengths, reductions, batches, decodes }, null, 2));
@@ -111,15 +126,16 @@ if (options.json) {
     reductions.map(({ ranks, microseconds }) => [String(ranks), ...microseconds.map(figure)]),
   ));
   const [single] = decodes;
-  console.log(`\ndecode step of ${options.shape} (${single!.layers} layers) on ${single!.device}\n`);
+  if (single === undefined) Deno.exit(0); // --sums: nothing else
+  console.log(`\ndecode step of ${options.shape} (${single.layers} layers) on ${single.device}\n`);
   console.log(table(
-    ["ranks", "batch", "ms a step", `µs a layer more than ${single!.ranks}`],
+    ["ranks", "batch", "ms a step", `µs a layer more than ${single.ranks}`],
     decodes.flatMap(({ ranks, layers, milliseconds }) =>
       milliseconds.map((time, i) => [
         String(ranks),
         String(batches[i]),
         figure(time),
-        figure(1000 * (time - single!.milliseconds[i]!) / layers),
+        figure(1000 * (time - single.milliseconds[i]!) / layers),
       ])
     ),
   ));

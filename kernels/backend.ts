@@ -114,6 +114,7 @@ async function tryCuda(options: BackendOptions): Promise<Backend | string> {
 const cudaOptions = ({ collective, place }: BackendOptions) => ({
   ...(collective === null ? {} : { collective }),
   address: place.address,
+  peers: Deno.env.get("RADISH_CUDA_PEERS") === "1",
 });
 
 async function webGpuBackend({ collective, place }: BackendOptions): Promise<Backend> {

@@ -309,6 +309,13 @@ export interface Collective {
   allReduce(data: Float32Array): void;
   /** out = the ranks' data one after the other, in rank order; `data` has the same length on every rank. */
   allGather(data: Float32Array, out: Float32Array): void;
+  /**
+   * For devices that wait for each other: word 1 is not 0 once the group is broken, and 3 + r, which a device may write,
+   * if rank r has stalled; word 2 is after how many milliseconds it has (0: never); word 3 is for the devices.
+   */
+  readonly control?: Int32Array<SharedArrayBuffer>;
+  /** Throws if a rank is gone. */
+  throwIfBroken?(): void;
 }
 
 /** A device with everything that a model needs on it. Used by one executor. */

@@ -14,8 +14,8 @@ import type { Collective } from "../../kernels/ops.ts";
 /** What partial sums travel as; sums are always taken in float32. */
 export type ReduceType = "float32" | "float16";
 
-/** Words of the control block; the arrival words follow, each on a cache line of its own. */
-const Control = { Size: 0, Broken: 1 } as const;
+/** Words of the control block (see `Collective`); the arrival words follow, each on a cache line of its own. */
+const Control = { Size: 0, Broken: 1, Patience: 2 } as const;
 const lineWords = 16;
 const arrivalWord = (rank: number) => (rank + 1) * lineWords;
 
@@ -83,7 +83,8 @@ export class SharedMemoryCollective implements Collective {
   /** Number of ranks in the group. */
   readonly size: number;
   readonly #memory: SharedArrayBuffer;
-  readonly #control: Int32Array<SharedArrayBuffer>;
+  /** Its control block. */
+  readonly control: Int32Array<SharedArrayBuffer>;
   /** Two turns of a slot for each rank. */
   readonly #slots: readonly (readonly Float32Array[])[];
   readonly #sumSlots: readonly (readonly (Float32Array | Float16Array)[])[];
@@ -104,7 +105,7 @@ export class SharedMemoryCollective implements Collective {
     this.rank = rank;
     this.size = size;
     this.#memory = memory;
-    this.#control = new Int32Array(memory, 0, arrivalWord(size));
+    this.control = new Int32Array(memory, 0, arrivalWord(size));
     this.#leastPatience = options.leastPatience ?? leastPatience;
     const slots = <T>(make: (byteOffset: number) => T) =>
       [0, 1].map((turn) =>
@@ -125,6 +126,7 @@ export class SharedMemoryCollective implements Collective {
    */
   watchStalls(): void {
     this.#watching = true;
+    Atomics.store(this.control, Control.Patience, this.#leastPatience);
     this.beginStep();
   }
 
@@ -173,11 +175,11 @@ export class SharedMemoryCollective implements Collective {
   /** The barrier; slots of this turn are then complete, and stay so until the next but one. */
   #meet(): void {
     this.#turn = 1 - this.#turn;
-    this.#throwIfBroken();
+    this.throwIfBroken();
     this.#arrivals = (this.#arrivals + 1) | 0;
     const own = arrivalWord(this.rank);
-    Atomics.store(this.#control, own, this.#arrivals);
-    Atomics.notify(this.#control, own);
+    Atomics.store(this.control, own, this.#arrivals);
+    Atomics.notify(this.control, own);
     const arrived = performance.now();
     const patience = this.#watching
       ? this.#leastPatience + patienceFactor * (arrived - this.#left)
@@ -185,7 +187,7 @@ export class SharedMemoryCollective implements Collective {
     for (let rank = 0; rank < this.size; rank++) {
       if (rank !== this.rank) this.#await(rank, arrived + patience);
     }
-    this.#throwIfBroken();
+    this.throwIfBroken();
     this.#left = performance.now();
   }
 
@@ -193,18 +195,18 @@ export class SharedMemoryCollective implements Collective {
   #await(rank: number, deadline: number): void {
     const word = arrivalWord(rank);
     for (let i = 0; i < spins; i++) {
-      if (this.#reached(Atomics.load(this.#control, word))) return;
+      if (this.#reached(Atomics.load(this.control, word))) return;
     }
     for (;;) {
-      const seen = Atomics.load(this.#control, word);
+      const seen = Atomics.load(this.control, word);
       if (this.#reached(seen)) return;
-      this.#throwIfBroken();
+      this.throwIfBroken();
       const left = deadline - performance.now();
       if (left <= 0) {
         dissolve(this.#memory, Broken.Stalled + rank);
         return;
       }
-      Atomics.wait(this.#control, word, seen, left);
+      Atomics.wait(this.control, word, seen, left);
     }
   }
 
@@ -212,8 +214,9 @@ export class SharedMemoryCollective implements Collective {
     return ((arrivals - this.#arrivals) | 0) >= 0;
   }
 
-  #throwIfBroken(): void {
-    const code = Atomics.load(this.#control, Control.Broken);
+  /** @throws GroupFailed */
+  throwIfBroken(): void {
+    const code = Atomics.load(this.control, Control.Broken);
     if (code === Broken.No) return;
     if (code === Broken.Closed) throw new GroupClosed("the group of ranks has been closed");
     throw new GroupFailed(

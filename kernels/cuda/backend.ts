@@ -45,6 +45,7 @@ import {
   weightTypes,
 } from "./memory.ts";
 import { CudaOps } from "./operations.ts";
+import { joinPeers, type Peers } from "./peers/peers.ts";
 import { resultBytes, returnedWords } from "../results.ts";
 import { selfTest } from "./self_test.ts";
 import { CudaStep, type Launched, StepPool } from "./step.ts";
@@ -76,17 +77,20 @@ export interface CudaOptions {
   readonly tensorDecode?: "never" | "long" | "always";
   /** False launches every decode step kernel by kernel. */
   readonly graphs?: boolean;
+  /** Whether ranks whose GPUs see each other's memory sum through it. */
+  readonly peers?: boolean;
 }
 
 /** A backend on an NVIDIA GPU. */
 export class CudaBackend implements Backend {
-  readonly info: DeviceInfo;
+  info: DeviceInfo;
   readonly dtypes = weightTypes;
   readonly #device: CudaDevice;
   readonly #collective: Collective | null;
   readonly #halfFrom: number;
   readonly #tensorDecode: "never" | "long" | "always";
   readonly #graphs: Graphs | null;
+  readonly #wantsPeers: boolean;
   readonly #pool: StepPool;
   #context: Context | null = null;
   #weightBytes = 0;
@@ -100,7 +104,8 @@ export class CudaBackend implements Backend {
     this.#collective = collective !== undefined && collective.size > 1 ? collective : null;
     this.#halfFrom = options.halfFrom ?? defaultHalfFrom;
     this.#tensorDecode = options.tensorDecode ?? "long";
-    this.#graphs = options.graphs === false || this.#collective !== null ? null : new Graphs(device);
+    this.#graphs = options.graphs === false ? null : new Graphs(device);
+    this.#wantsPeers = options.peers ?? true;
     this.#pool = new StepPool(device);
     this.info = {
       kind: "cuda",
@@ -157,11 +162,13 @@ export class CudaBackend implements Backend {
         `heads of ${headDim} are not supported on CUDA, only multiples of 8 up to ${widestHead}: use --device webgpu`,
       );
     }
+    const peers = this.#collective && this.#join(this.#collective, spec);
     this.#context = {
       device: this.#device,
       state: new CudaState(spec, this.#device),
       scratch: new Scratch(this.#device),
       collective: this.#collective,
+      peers,
       // Small models keep to float32 queries, with which results hardly depend on how a prompt is cut.
       prefill: this.#type === "f32" && this.#halfFrom > 0 ? null : this.#prefillTile(spec.heads),
       halfFrom: this.#halfFrom,
@@ -190,8 +197,24 @@ export class CudaBackend implements Backend {
       plan,
       packed,
       () => this.#launch(plan, packed, forward),
-      this.#collective === null,
+      !this.#usesHost,
+      () => this.#context?.peers?.check(),
     );
+  }
+
+  /** Whether the host takes part in steps. */
+  get #usesHost(): boolean {
+    return this.#collective !== null && this.#live.peers === null;
+  }
+
+  /** The group as peers, if its GPUs see each other's memory. */
+  #join(collective: Collective, { maxTokens, hiddenSize }: StateSpec): Peers | null {
+    const joined = this.#wantsPeers
+      ? joinPeers(this.#device, collective, { floats: maxTokens * hiddenSize })
+      : "not wanted";
+    const how = typeof joined === "string" ? `through the host: ${joined}` : `over ${joined.link}`;
+    this.info = { ...this.info, description: `${this.info.description}, sums ${how}` };
+    return typeof joined === "string" ? null : joined;
   }
 
   /** Launches everything, and the copy of the results. */
@@ -237,7 +260,7 @@ export class CudaBackend implements Backend {
             returned,
           }),
         );
-      if (this.#graphs === null || !shape.decodeOnly || returned !== null) return launch();
+      if (this.#graphs === null || this.#usesHost || !shape.decodeOnly || returned !== null) return launch();
       this.#graphs.run(forward, graphKey(shape, needs, topCount, step), () => scratch.generation, launch);
     });
     if (rows > 0) device.copyOut(output, 0, results.address, rows);
@@ -272,6 +295,7 @@ export class CudaBackend implements Backend {
 
   /** Gives everything back. */
   [Symbol.dispose](): void {
+    this.#context?.peers?.leave();
     this.#context = null;
     this.#device[Symbol.dispose]();
   }

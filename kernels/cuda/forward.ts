@@ -6,6 +6,7 @@ import type { SamplingNeeds } from "../webgpu/plan/pack_sampling.ts";
 import type { PrefillTile } from "./attention/attention.ts";
 import type { CudaDevice, DeviceBuffer } from "./device.ts";
 import type { PinnedBuffer } from "./pinned.ts";
+import type { Peers } from "./peers/peers.ts";
 import type { CudaState, Scratch, ScratchRole } from "./memory.ts";
 
 /** Everything that lives as long as the backend's state. */
@@ -18,6 +19,8 @@ export interface Context {
   readonly scratch: Scratch;
   /** Null for a single rank. */
   readonly collective: Collective | null;
+  /** The group, where its GPUs see each other's memory. */
+  readonly peers: Peers | null;
   /** How prompts attend; null where every query goes over the pages by itself. */
   readonly prefill: PrefillTile | null;
   /** Elements of a matrix from which on its products run on the matrix units. */

@@ -87,6 +87,7 @@ export type ScratchRole =
   | "rawLogits"
   | "limits"
   | "candidates"
+  | "ownCandidates"
   | "counts"
   | "chunkStats"
   | "results"

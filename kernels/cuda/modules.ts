@@ -33,6 +33,8 @@ import own_4 from "./ptx/own_4.txt" with { type: "text" };
 import own_4_sm90 from "./ptx/own_4_sm90.txt" with { type: "text" };
 import own_8 from "./ptx/own_8.txt" with { type: "text" };
 import own_8_sm90 from "./ptx/own_8_sm90.txt" with { type: "text" };
+import peers from "./ptx/peers.txt" with { type: "text" };
+import peers_sm90 from "./ptx/peers_sm90.txt" with { type: "text" };
 import plain_bf16 from "./ptx/plain_bf16.txt" with { type: "text" };
 import plain_bf16_sm90 from "./ptx/plain_bf16_sm90.txt" with { type: "text" };
 import plain_f16 from "./ptx/plain_f16.txt" with { type: "text" };
@@ -118,6 +120,8 @@ export const modules = {
   own_4_sm90,
   own_8,
   own_8_sm90,
+  peers,
+  peers_sm90,
   plain_bf16,
   plain_bf16_sm90,
   plain_f16,

@@ -92,11 +92,12 @@ export class CudaOps implements Ops {
     launchMoe(this.#forward, args);
   }
 
-  /** Through the host: waits for the device, and for the other ranks. */
+  /** Through the host, unless GPUs see each other's memory: waits for the device, and for the other ranks. */
   allReduce(partial: Activation, output: Activation, epilogue: "store" | "add"): void {
-    const { context: { device, collective }, shape: { tokens } } = this.#forward;
+    const { context: { device, collective, peers }, shape: { tokens } } = this.#forward;
     if (collective === null) throw new Error("all-reduce without a group of ranks");
     const from = partial as CudaActivation, to = output as CudaActivation, count = tokens * from.width;
+    if (peers !== null) return peers.sum(from.buffer.address, to.buffer.address, count, epilogue);
     const values = new Float32Array(device.read(from.buffer.address, 4 * count));
     collective.allReduce(values);
     device.write((epilogue === "store" ? to : from).buffer.address, values);

@@ -65,9 +65,10 @@ export class CudaStep implements RecordedStep {
   readonly #plan: BatchPlan;
   readonly #packed: PackedPlan;
   readonly #launch: () => Launched;
+  readonly #check: () => void;
   #launched: Launched | null = null;
 
-  /** `atOnce` launches it here. */
+  /** `atOnce` launches it here; `check` throws where what was computed means nothing. */
   constructor(
     device: CudaDevice,
     pool: StepPool,
@@ -75,12 +76,14 @@ export class CudaStep implements RecordedStep {
     packed: PackedPlan,
     launch: () => Launched,
     atOnce: boolean,
+    check: () => void = () => {},
   ) {
     this.#device = device;
     this.#pool = pool;
     this.#plan = plan;
     this.#packed = packed;
     this.#launch = launch;
+    this.#check = check;
     if (atOnce) this.#launched = launch();
   }
 
@@ -95,6 +98,7 @@ export class CudaStep implements RecordedStep {
   read(): StepResult {
     const { input, output, done, started } = this.#launched ??= this.#launch();
     this.#device.wait(done);
+    this.#check();
     // A step that was launched behind another one begins when that one ends.
     const now = performance.now(), milliseconds = now - Math.max(started, this.#pool.finished);
     this.#pool.finished = now;

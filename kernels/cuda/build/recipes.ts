@@ -36,6 +36,7 @@ const overlapping: Readonly<Record<string, Recipe>> = {
   prepare: { source: "linear/prepare.cu" },
   rope: { source: "attention/rope.cu" },
   merge: { source: "attention/merge.cu" },
+  peers: { source: "peers/peers.cu" },
   moe: { source: "moe/moe.cu" },
   sample: { source: "sample/sample.cu" },
   ...each(["4", "8", "16", "32"], (lanes) => [

@@ -1,5 +1,6 @@
-// The end of a forward: norm, head and sampling of the rows whose logits are wanted. Ranks that share a vocabulary meet
-// on the host, with their best candidates where that settles every row, with whole rows otherwise.
+// The end of a forward: norm, head and sampling of the rows whose logits are wanted. Ranks that share a vocabulary
+// exchange their best candidates where that settles every row, whole rows otherwise: on the device, or on the host where
+// GPUs do not see each other's memory.
 
 import type { Collective, SampleArgs } from "../../ops.ts";
 import { gatherBest, gatherRows } from "../../vocabulary.ts";
@@ -10,6 +11,7 @@ import { divideUp, type Forward, scratch } from "../forward.ts";
 import { launchLinear, prepare } from "../linear/linear.ts";
 import { inputType, usesMatrixUnits } from "../linear/product.ts";
 import type { CudaActivation, CudaMatrix } from "../memory.ts";
+import type { Peers } from "../peers/peers.ts";
 
 /** Tokens of the vocabulary that a block of the draw goes through; `CHUNK` of sample.cu. */
 const chunkTokens = 4096;
@@ -28,14 +30,15 @@ interface Logits {
 
 /** Norm, head and draw, group after group of sampled rows. */
 export function launchSample(forward: Forward, args: SampleArgs): void {
-  const { context: { collective }, shape } = forward;
+  const { context: { collective, peers }, shape } = forward;
   for (const group of shape.groups) {
     const plan = forward.plan + BigInt(group.offset - shape.offset);
     launchHidden(forward, group, plan, args);
     if (forward.returned?.only) continue;
     const local = launchHead(forward, group, plan, args);
     if (collective !== null && !forward.needs.wholeRows) {
-      drawGreedy(forward, group, plan, collective, local);
+      if (peers !== null) drawGreedyOnDevice(forward, group, plan, collective.size, peers, local);
+      else drawGreedy(forward, group, plan, collective, local);
       continue;
     }
     const logits = collective === null ? local : gatherLogits(forward, group, collective, local);
@@ -89,13 +92,18 @@ function launchHead(forward: Forward, group: SampleGroup, plan: bigint, args: Sa
 
 /** The logits of the whole vocabulary. */
 function gatherLogits(
-  { context: { device, state, scratch: buffers } }: Forward,
+  { context: { device, state, peers, scratch: buffers } }: Forward,
   { count }: SampleGroup,
   collective: Collective,
   local: Logits,
 ): Logits {
   const { vocabSize } = state.spec, stride = 4 * divideUp(vocabSize, 4);
   const buffer = buffers.get("logits", 4 * count * stride);
+  if (peers !== null) {
+    const own = { address: local.buffer.address, stride: local.stride };
+    peers.gatherRows(own, { address: buffer.address, stride }, count, vocabSize);
+    return { buffer, vocabSize, stride };
+  }
   const gathered = new Float32Array(count * stride);
   gatherRows(
     collective,
@@ -142,6 +150,25 @@ function drawGreedy(
   });
   device.write(candidates, new Uint32Array(data, 0, 2 * count));
   drawFinish(forward, count, plan, candidates, 1);
+}
+
+/** The same without the host. */
+function drawGreedyOnDevice(
+  forward: Forward,
+  { count }: SampleGroup,
+  plan: bigint,
+  ranks: number,
+  peers: Peers,
+  { buffer, vocabSize, stride }: Logits,
+): void {
+  const { state: { spec } } = forward.context;
+  // As many as the largest share has; another one's last chunk may be empty.
+  const chunks = divideUp(divideUp(spec.vocabSize, ranks), chunkTokens);
+  const own = scratch(forward, "ownCandidates", 8 * count * chunks);
+  const all = scratch(forward, "candidates", 8 * count * chunks * ranks);
+  drawChunks(forward, count, plan, buffer.address, 0n, own, vocabSize, stride, chunks);
+  peers.gatherCandidates(own, all, count, chunks, spec.vocabStart);
+  drawFinish(forward, count, plan, all, chunks * ranks);
 }
 
 /** For a plan that returns logits: copies the group's rows to where they are read from. */
@@ -233,8 +260,9 @@ function drawChunks(
   candidates: bigint,
   vocabSize: number,
   stride: number,
+  chunks = divideUp(vocabSize, chunkTokens),
 ): void {
-  const grid = [divideUp(vocabSize, chunkTokens), count] as const;
+  const grid = [chunks, count] as const;
   const args = [plan, logits, limits, candidates, vocabSize, stride];
   device.launch(device.kernel("sample", "draw_chunks"), grid, 256, 0, args);
 }

@@ -89,6 +89,14 @@ export class FakeDriver {
           this.#words(attribute, 3)[2] === 1;
         return this.#launch(args[1] as bigint, [...configuration.subarray(0, 4)], args[2] as bigint, early);
       }
+      case "cuDeviceCanAccessPeer":
+      case "cuDeviceGetP2PAttribute":
+        (args[0] as Uint8Array)[0] = 1;
+        return 0;
+      case "cuMemGetAllocationGranularity":
+        return this.#out(args[0], 2n ** 21n);
+      case "cuMemAddressReserve":
+      case "cuMemCreate":
       case "cuDevicePrimaryCtxRetain":
       case "cuStreamCreate":
       case "cuModuleLoadData":
