@@ -40,7 +40,7 @@ export interface EngineOptions {
   readonly tp: number;
   /** What partial sums travel as between ranks. */
   readonly reduceType: "float32" | "float16";
-  /** Bus addresses of the GPUs that ranks take in turn; empty leaves it to the engine. */
+  /** GPUs that ranks take in turn, by index, UUID or bus address; empty leaves it to the engine. */
   readonly gpus: readonly string[];
   /** Random weights; only `config.json` is needed. */
   readonly dummyWeights: boolean;

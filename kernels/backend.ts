@@ -26,8 +26,9 @@ export interface BackendOptions {
 }
 
 /**
- * The device of each rank; where it is not a GPU, all share what there is. `wanted` are bus addresses of GPUs.
- * @throws {Error} naming an address where there is no GPU, or why none can be chosen
+ * The device of each rank; where it is not a GPU, all share what there is. `wanted` are indices, UUIDs or bus addresses
+ * of GPUs.
+ * @throws {Error} naming a GPU that is not there, or why none can be chosen
  */
 export async function placeRanks(
   device: DeviceChoice,

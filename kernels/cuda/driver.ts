@@ -13,6 +13,7 @@ export const symbols = {
   cuDeviceGet: { parameters: ["buffer", "i32"], result: "i32" },
   cuDeviceGetByPCIBusId: { parameters: ["buffer", "buffer"], result: "i32" },
   cuDeviceGetName: { parameters: ["buffer", "i32", "i32"], result: "i32" },
+  cuDeviceGetUuid: { parameters: ["buffer", "i32"], result: "i32" },
   cuDeviceGetAttribute: { parameters: ["buffer", "i32", "i32"], result: "i32" },
   cuDeviceCanAccessPeer: { parameters: ["buffer", "i32", "i32"], result: "i32" },
   cuDeviceGetP2PAttribute: { parameters: ["buffer", "i32", "i32", "i32"], result: "i32" },

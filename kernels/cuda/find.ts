@@ -2,6 +2,7 @@
 
 import { Code, type Driver, libraryName, openDriver } from "./driver.ts";
 import { CudaError, cudaError } from "./errors.ts";
+import { type Reach, reach } from "./peers/reach.ts";
 import { type DeviceProperties, listDevices } from "./properties.ts";
 
 /** PTX of the kernels is that of CUDA 12.4, which drivers know from 550 on. */
@@ -18,6 +19,8 @@ export interface CudaReport {
   readonly cuda: string | null;
   /** All GPUs of this process. */
   readonly devices: readonly DeviceProperties[];
+  /** How each of them reaches the memory of each. */
+  readonly reach: readonly (readonly Reach[])[];
   /** Why there is nothing to use; null if there is. */
   readonly problem: string | null;
 }
@@ -29,21 +32,26 @@ export async function probeCuda(): Promise<CudaReport> {
     found = findDriver();
     const devices = listDevices(found.driver);
     const problem = devices.some(isUsable) ? null : tooOld(devices);
-    return { driver: await driverVersion(), cuda: cudaVersion(found.version), devices, problem };
+    const { driver, version } = found;
+    const links = devices.map(({ ordinal }) => devices.map((to) => reach(driver, ordinal, to.ordinal)));
+    return { driver: await driverVersion(), cuda: cudaVersion(version), devices, reach: links, problem };
   } catch (error) {
     return {
       driver: found && await driverVersion(),
       cuda: found && cudaVersion(found.version),
       devices: [],
+      reach: [],
       problem: error instanceof Error ? error.message : String(error),
     };
   }
 }
 
 /** The GPUs that can be used, as `--gpus` and `--tp` know them. */
-export async function listCudaGpus(): Promise<{ address: string; kind: string; name: string }[]> {
+export async function listCudaGpus(): Promise<
+  { address: string; kind: string; name: string; uuid: string }[]
+> {
   const { devices } = await probeCuda();
-  return devices.filter(isUsable).map(({ address, name }) => ({ address, kind: name, name }));
+  return devices.filter(isUsable).map(({ address, name, uuid }) => ({ address, kind: name, name, uuid }));
 }
 
 /** The device in words. */

@@ -21,6 +21,8 @@ export interface DeviceProperties {
   readonly sharedBytes: number;
   /** For example "0000:17:00.0". */
   readonly address: string;
+  /** For example "GPU-4f2c0e5a-5d0e-9f3b-6a51-0c1b8d7e9f10", as nvidia-smi -L gives it. */
+  readonly uuid: string;
 }
 
 /** All GPUs that the driver shows to this process. */
@@ -36,7 +38,8 @@ export function listDevices(driver: Driver): DeviceProperties[] {
     const device = ask((to) => driver.cuDeviceGet(to, ordinal), "cuDeviceGet");
     const attribute = (which: number) =>
       ask((to) => driver.cuDeviceGetAttribute(to, which, device), "attribute");
-    const name = new Uint8Array(256), memory = new BigUint64Array(1);
+    const name = new Uint8Array(256), memory = new BigUint64Array(1), uuid = new Uint8Array(16);
+    driver.cuDeviceGetUuid(uuid, device);
     driver.cuDeviceGetName(name, name.length, device);
     driver.cuDeviceTotalMem_v2(new Uint8Array(memory.buffer), device);
     const hex = (value: number, digits: number) => value.toString(16).padStart(digits, "0");
@@ -50,6 +53,7 @@ export function listDevices(driver: Driver): DeviceProperties[] {
       sharedBytes: attribute(Attribute.SharedBytesPerBlockOptIn),
       address: `${hex(attribute(Attribute.PciDomainId), 4)}:${hex(attribute(Attribute.PciBusId), 2)}:` +
         `${hex(attribute(Attribute.PciDeviceId), 2)}.0`,
+      uuid: "GPU-" + uuid.toHex().replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-"),
     };
   });
 }

@@ -97,9 +97,10 @@ function print(
   if (cuda.driver !== null || cuda.cuda !== null) {
     row("CUDA", `driver ${cuda.driver ?? "of unknown version"}, which knows CUDA ${cuda.cuda}`);
   }
-  for (const { name, capability, memoryBytes, address } of cuda.devices) {
-    row("", `${address}  ${name}, compute capability ${capability / 10}, ${gib(memoryBytes)}`);
+  for (const [i, { name, capability, memoryBytes, address }] of cuda.devices.entries()) {
+    row("", `${i}: ${address}  ${name}, compute capability ${capability / 10}, ${gib(memoryBytes)}`);
   }
+  for (const line of reachLines(cuda)) row("", line);
   if (cuda.problem !== null) row(cuda.cuda === null ? "CUDA" : "", `not used: ${cuda.problem}`);
   if (gpu === null) row("WebGPU", "no adapter");
   else {
@@ -134,6 +135,22 @@ function print(
   row("weights", `${dtypes.join(", ")}; made by --dtype: ${dtypeOptions.slice(1).join(", ")}`);
   printLine(`\n--device auto takes ${autoTakes[report.auto] ?? report.auto}.`);
   if (finding !== null) printLine(`\n${finding.problem}\n  ${finding.remedy}`);
+}
+
+/** Which GPUs see each other's memory, so that ranks of --tp add up without the host. */
+function reachLines({ devices, reach }: CudaReport): string[] {
+  const links = reach.map((row) => row.filter((link) => link !== "own"));
+  const [first] = links.flat();
+  if (first === undefined) return [];
+  if (links.flat().every((link) => link === first)) {
+    return [first === "none" ? "no GPU sees another's memory" : `all see each other's memory over ${first}`];
+  }
+  return devices.map((_, i) => {
+    const to = reach[i]!.flatMap((link, j) =>
+      link === "own" ? [] : [`${j} ${link === "none" ? "not" : link}`]
+    );
+    return `${i} sees the memory of ${to.join(", ")}`;
+  });
 }
 
 /** Several GPUs, of which only one can be used. */

@@ -75,7 +75,7 @@ export const engineOptions = (all: boolean) => {
       fallback: reduceType,
     }),
     gpus: map(
-      list("--gpus", "ADDRESS", "of GPUs for the ranks, from doctor (Linux)", rare),
+      list("--gpus", "GPU", "of the ranks, by index, UUID or address (doctor)", rare),
       (lists) => lists.flatMap((list) => list.split(",")),
     ),
     dummyWeights: flag("--dummy-weights", "random weights; needs only config.json", rare),

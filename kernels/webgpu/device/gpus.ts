@@ -16,6 +16,8 @@ export interface PciGpu {
   readonly kind: string;
   /** For people. */
   readonly name: string;
+  /** Where it is known. */
+  readonly uuid?: string;
 }
 
 const vendors: Readonly<Record<string, string>> = { "1002": "AMD", "10de": "NVIDIA", "8086": "Intel" };
@@ -51,9 +53,9 @@ export async function hasDeviceSelectLayer(root = ""): Promise<boolean> {
 }
 
 /**
- * Gives each of `ranks` ranks a GPU: those of `wanted` in turn, else those of the kind that there are most of, if
- * there are several and they can be told apart.
- * @throws {Error} naming an address in `wanted` where there is no GPU, or why none can be chosen
+ * Gives each of `ranks` ranks a GPU: those of `wanted` in turn (addresses, UUIDs, or places in `gpus`), else those of
+ * the kind that there are most of, if there are several and they can be told apart.
+ * @throws {Error} naming what of `wanted` is no GPU, or why none can be chosen
  */
 export function placeRanks(
   ranks: number,
@@ -61,21 +63,38 @@ export function placeRanks(
   gpus: readonly PciGpu[],
   selectable: boolean,
 ): DevicePlace[] {
-  for (const address of wanted) {
-    if (gpus.some((gpu) => gpu.address === address)) continue;
-    const known = gpus.length === 0 ? "none can be seen" : gpus.map((gpu) => gpu.address).join(", ");
-    throw new Error(`--gpus: there is no GPU at ${address} (${known})`);
-  }
+  const asked = wanted.map((name) => {
+    const found = findGpu(name, gpus);
+    if (found !== undefined) return found.address;
+    const known = gpus.map(({ address }, i) => `${i}: ${address}`).join(", ") || "none can be seen";
+    throw new Error(`--gpus: there is no GPU ${name} (${known})`);
+  });
   if (wanted.length > 0 && !selectable) {
     throw new Error("--gpus needs Mesa's device-select layer: apt-get install -y mesa-vulkan-drivers");
   }
-  const chosen = wanted.length > 0 ? wanted : ranks > 1 && selectable ? mostOfAKind(gpus) : [];
+  const chosen = asked.length > 0 ? asked : ranks > 1 && selectable ? mostOfAKind(gpus) : [];
   if (chosen.length === 0) return Array.from({ length: ranks }, () => ({ address: null, sharing: ranks }));
   const addresses = Array.from({ length: ranks }, (_, rank) => chosen[rank % chosen.length]!);
   return addresses.map((address) => ({
     address,
     sharing: addresses.filter((other) => other === address).length,
   }));
+}
+
+/** The GPU that an address, the beginning of a UUID, or a place in the list stands for. */
+function findGpu(name: string, gpus: readonly PciGpu[]): PciGpu | undefined {
+  if (/^\d{1,3}$/.test(name)) return gpus[Number(name)];
+  const text = name.toLowerCase();
+  if (text.startsWith("gpu-")) {
+    const found = gpus.filter(({ uuid }) => uuid?.toLowerCase().startsWith(text));
+    return found.length === 1 ? found[0] : undefined;
+  }
+  // Tools write the domain with four digits, with eight, or not at all.
+  const address = text.replace(
+    /^(?:0{4})?([0-9a-f]{4}:)?(?=[0-9a-f]{2}:[0-9a-f]{2}\.)/,
+    (_, domain) => domain ?? "0000:",
+  );
+  return gpus.find((gpu) => gpu.address === address);
 }
 
 /** Makes the GPU at an address the one that this worker's first adapter stands for. */

@@ -123,4 +123,5 @@ export const fakeProperties: DeviceProperties = {
   sharedAddresses: true,
   sharedBytes: 227 * 1024,
   address: "0000:01:00.0",
+  uuid: "GPU-00010203-0405-0607-0809-0a0b0c0d0e0f",
 };

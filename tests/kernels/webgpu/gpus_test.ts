@@ -60,10 +60,24 @@ Deno.test("ranks take alike GPUs in turn, or those that are asked for, and know 
 
 Deno.test("a GPU that is not there, or cannot be chosen, is refused in one line", () => {
   assert.throws(() => placeRanks(2, ["e"], several, true), {
-    message: "--gpus: there is no GPU at e (a, b, c, d)",
+    message: "--gpus: there is no GPU e (0: a, 1: b, 2: c, 3: d)",
   });
   assert.throws(() => placeRanks(1, ["e"], [], true), {
-    message: "--gpus: there is no GPU at e (none can be seen)",
+    message: "--gpus: there is no GPU e (none can be seen)",
   });
   assert.throws(() => placeRanks(2, ["a"], several, false), /device-select layer: apt-get install/);
+});
+
+Deno.test("a GPU can be named by its place, by the beginning of its UUID, and by its address as other tools write it", () => {
+  const gpus = [
+    { ...gpu("0000:17:00.0", "1:1"), uuid: "GPU-4f2c0e5a-5d0e" },
+    { ...gpu("0000:65:00.0", "1:1"), uuid: "GPU-4f2cffff-5d0e" },
+  ];
+  const place = (name: string) => placeRanks(1, [name], gpus, true)[0]!.address;
+  for (const name of ["1", "GPU-4f2cf", "0000:65:00.0", "00000000:65:00.0", "65:00.0"]) {
+    assert.equal(place(name), "0000:65:00.0", name);
+  }
+  for (const name of ["2", "GPU-4f2c", "GPU-1", "0001:65:00.0", "66:00.0"]) {
+    assert.throws(() => place(name), /^Error: --gpus: there is no GPU/, name);
+  }
 });
