@@ -211,7 +211,7 @@ export class CudaBackend implements Backend {
   #join(collective: Collective, { maxTokens, hiddenSize }: StateSpec): Peers | null {
     const joined = this.#wantsPeers
       ? joinPeers(this.#device, collective, { floats: maxTokens * hiddenSize })
-      : "not wanted";
+      : "RADISH_CUDA_PEERS=1 is not set";
     const how = typeof joined === "string" ? `through the host: ${joined}` : `over ${joined.link}`;
     this.info = { ...this.info, description: `${this.info.description}, sums ${how}` };
     return typeof joined === "string" ? null : joined;

@@ -8,7 +8,6 @@ import type { Collective } from "../../ops.ts";
 import type { CudaDevice } from "../device.ts";
 import { Code } from "../driver.ts";
 import { CudaError } from "../errors.ts";
-import { divideUp } from "../forward.ts";
 import { reach } from "./reach.ts";
 import { releaseMemory, type SharedMemory, shareMemory } from "./shared_memory.ts";
 
@@ -122,7 +121,7 @@ export class Peers {
     rows: number,
     vocabSize: number,
   ): void {
-    const span = 4 * divideUp(divideUp(vocabSize, this.#collective.size), 4);
+    const span = 4 * Math.ceil(Math.ceil(vocabSize / this.#collective.size) / 4);
     for (const [first, pairs] of pieces(rows * span / 2)) {
       this.#pairs("gather_rows", pairs, [
         own.address,
