@@ -40,6 +40,7 @@ import {
   CudaState,
   CudaVector,
   elementBytes,
+  halves,
   paddedRows,
   Scratch,
   weightTypes,
@@ -326,13 +327,6 @@ export class CudaBackend implements Backend {
     this.#device.write(buffer.address, values);
     return buffer;
   }
-}
-
-/** Numbers as bf16 or f16, rounded to nearest. */
-function halves(values: Float32Array, type: "bf16" | "f16"): Uint16Array | Float16Array {
-  if (type === "f16") return new Float16Array(values);
-  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  return Uint16Array.from(bits, (word) => word + 0x7fff + (word >>> 16 & 1) >>> 16);
 }
 
 /**

@@ -193,3 +193,10 @@ export const cacheBytes = ({ numKvHeads, headDim }: StateSpec["heads"]): number 
 export function activationType(kind: ActivationKind, type: ActivationType): ActivationType {
   return kind === "residual" ? "f32" : type;
 }
+
+/** Numbers as bf16 or f16, rounded to nearest. */
+export function halves(values: Float32Array, type: "bf16" | "f16"): Uint16Array | Float16Array {
+  if (type === "f16") return new Float16Array(values);
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  return Uint16Array.from(bits, (word) => word + 0x7fff + (word >>> 16 & 1) >>> 16);
+}
