@@ -89,9 +89,8 @@ export class CudaBackend implements Backend {
   readonly #device: CudaDevice;
   readonly #collective: Collective | null;
   readonly #halfFrom: number;
-  readonly #tensorDecode: "never" | "long" | "always";
   readonly #graphs: Graphs | null;
-  readonly #wantsPeers: boolean;
+  readonly #options: CudaOptions;
   readonly #pool: StepPool;
   #context: Context | null = null;
   #weightBytes = 0;
@@ -104,9 +103,8 @@ export class CudaBackend implements Backend {
     const { collective } = options;
     this.#collective = collective !== undefined && collective.size > 1 ? collective : null;
     this.#halfFrom = options.halfFrom ?? defaultHalfFrom;
-    this.#tensorDecode = options.tensorDecode ?? "long";
     this.#graphs = options.graphs === false ? null : new Graphs(device);
-    this.#wantsPeers = options.peers ?? true;
+    this.#options = options;
     this.#pool = new StepPool(device);
     this.info = {
       kind: "cuda",
@@ -210,7 +208,7 @@ export class CudaBackend implements Backend {
 
   /** The group as peers, if its GPUs see each other's memory. */
   #join(collective: Collective, { maxTokens, hiddenSize }: StateSpec): Peers | null {
-    const joined = this.#wantsPeers
+    const joined = this.#options.peers !== false
       ? joinPeers(this.#device, collective, { floats: maxTokens * hiddenSize })
       : "RADISH_CUDA_PEERS=1 is not set";
     const how = typeof joined === "string" ? `through the host: ${joined}` : `over ${joined.link}`;
@@ -308,7 +306,7 @@ export class CudaBackend implements Backend {
 
   #packOptions(plan: BatchPlan): PackOptions {
     const { state: { spec }, prefill } = this.#live;
-    const tensor = prefill === null ? "never" : this.#tensorDecode;
+    const tensor = prefill === null ? "never" : this.#options.tensorDecode ?? "long";
     const sequences = bucket(plan.row.length), { multiprocessors } = this.#device.properties;
     // In a decode step groups of sampled rows begin at the same place for all sizes of a bucket.
     const room = Math.max(headerWords + 5 * sequences, headerWords + sampleWords * sequences);
