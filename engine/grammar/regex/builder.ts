@@ -30,8 +30,15 @@ export class RegexBuilder {
       simple: true,
       minLength: Infinity,
       maxLength: -1,
+      wayOut: 0,
     });
-    this.epsilon = this.#make("1", "epsilon", { nullable: true, simple: true, minLength: 0, maxLength: 0 });
+    this.epsilon = this.#make("1", "epsilon", {
+      nullable: true,
+      simple: true,
+      minLength: 0,
+      maxLength: 0,
+      wayOut: 0,
+    });
     this.anyChar = this.chars(ANY_CHAR);
     this.all = this.loop(this.anyChar, 0, Infinity);
   }
@@ -72,6 +79,7 @@ export class RegexBuilder {
       simple: true,
       minLength: 1,
       maxLength: 1,
+      wayOut: 1,
       chars: set,
     });
   }
@@ -154,6 +162,7 @@ export class RegexBuilder {
       simple: a.simple && b.simple,
       minLength: a.minLength + b.minLength,
       maxLength: a.maxLength + b.maxLength,
+      wayOut: Math.max(a.wayOut + b.minLength, b.wayOut),
       children: [a, b],
     });
   }
@@ -178,6 +187,8 @@ export class RegexBuilder {
       simple: node.simple,
       minLength: min === 0 ? 0 : node.minLength * min,
       maxLength: node.maxLength === 0 ? 0 : node.maxLength * max,
+      count: Math.max(node.count, max === Infinity ? min : max),
+      wayOut: node.wayOut + Math.max(0, min - 1) * node.minLength,
       children: [node],
       min,
       max,
@@ -214,6 +225,7 @@ export class RegexBuilder {
       simple: children.every((child) => child.simple),
       minLength: Math.min(...children.map((child) => child.minLength)),
       maxLength: Math.max(...children.map((child) => child.maxLength)),
+      wayOut: Math.max(...children.map((child) => child.wayOut)),
       children,
     });
   }

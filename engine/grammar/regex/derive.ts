@@ -172,6 +172,12 @@ export class Derivatives {
         return this.#sweep(node.children.map((child) => this.transitions(child)), (to) => regex.alt(to));
       case "and": {
         const count = node.children.length;
+        const [a, b] = [node.children[0]!, node.children[1]!];
+        const bound = [a, b].find(({ kind, children }) => kind === "loop" && children[0] === regex.anyChar);
+        if (count === 2 && bound !== undefined) { // every character takes one off the bound
+          const rest = this.#less(bound);
+          return this.#map(this.transitions(bound === a ? b : a), (to) => regex.and([to, rest]));
+        }
         return this.#sweep(
           node.children.map((child) => this.transitions(child)),
           (to) => to.length < count ? regex.none : regex.and(to),
@@ -183,7 +189,7 @@ export class Derivatives {
           (to) => regex.not(to[0]!),
         );
       case "loop": {
-        const rest = regex.loop(node.children[0]!, Math.max(0, node.min - 1), node.max - 1);
+        const rest = this.#less(node);
         return this.#map(this.transitions(node.children[0]!), (to) => regex.concat(to, rest));
       }
       case "machine": {
@@ -198,6 +204,10 @@ export class Derivatives {
         };
       }
     }
+  }
+
+  #less({ children, min, max }: RegexNode): RegexNode {
+    return this.#regex.loop(children[0]!, Math.max(0, min - 1), max - 1);
   }
 
   #onSet(set: CharSet, to: RegexNode): Transitions {

@@ -47,6 +47,10 @@ export class RegexNode {
   readonly minLength: number;
   /** Most characters: an upper bound. */
   readonly maxLength: number;
+  /** The largest finite count of a repetition in it. */
+  readonly count: number;
+  /** Where it is simple, the most characters that an end is away from any place in it; else infinite. */
+  readonly wayOut: number;
   /** What it is made of. */
   readonly children: readonly RegexNode[];
   /** Of one character: which. */
@@ -78,6 +82,8 @@ export class RegexNode {
     simple: boolean;
     minLength: number;
     maxLength: number;
+    count?: number;
+    wayOut?: number;
     children?: readonly RegexNode[];
     chars?: CharSet;
     min?: number;
@@ -92,6 +98,8 @@ export class RegexNode {
     this.minLength = fields.minLength;
     this.maxLength = fields.maxLength;
     this.children = fields.children ?? [];
+    this.count = fields.count ?? this.children.reduce((most, { count }) => Math.max(most, count), 0);
+    this.wayOut = fields.wayOut ?? Infinity;
     this.chars = fields.chars ?? [];
     this.min = fields.min ?? 0;
     this.max = fields.max ?? 0;
