@@ -42,7 +42,7 @@ export class State {
   /** How many ordinary characters may follow: see `Position.free`. */
   readonly free: number;
   /** Successors by byte: null is none, undefined not yet known. */
-  next: ByByte<State | null> | undefined;
+  next: ByByte<State> | undefined;
   /** Memo of the masks for this state: the states that they are kept by, for short and for long tokens. */
   shortKey: State | undefined;
   /** See `shortKey`. */

@@ -32,7 +32,11 @@ export abstract class Position {
 
   /** What it becomes on a byte; several rows where the text can be read in several ways. */
   on(byte: number): readonly Row[] {
-    return getByte(this.#rows, byte) ?? setByte(this.#rows ??= makeByByte(), byte, this.compute(byte));
+    const known = getByte(this.#rows, byte);
+    if (known !== undefined) return known ?? DEAD;
+    const rows = this.compute(byte);
+    setByte(this.#rows ??= makeByByte(), byte, rows.length === 0 ? null : rows);
+    return rows;
   }
 
   /**

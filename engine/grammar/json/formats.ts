@@ -19,7 +19,9 @@ const ZONE = "(?:[Zz]|[+-](?:[01]\\d|2[0-3]):[0-5]\\d)";
 const OCTET = "(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)";
 const IPV4 = `${OCTET}(?:\\.${OCTET}){3}`;
 const LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
-const HOSTNAME = `${LABEL}(?:\\.${LABEL})*`;
+// Without two hyphens in the third and fourth place, where only encoded names have them.
+const PLAIN_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,2}[A-Za-z0-9]|" +
+  "[A-Za-z0-9-](?:[A-Za-z0-9][A-Za-z0-9-]|-[A-Za-z0-9])[A-Za-z0-9-]{0,58}[A-Za-z0-9])?";
 const ATOM = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+";
 const PCT = "%[0-9A-Fa-f]{2}";
 const UNRESERVED = "A-Za-z0-9._~\\-";
@@ -42,8 +44,6 @@ const PATTERNS: ReadonlyMap<string, string> = new Map([
   ["time", `${CLOCK}${ZONE}`],
   ["date-time", `${DATE}[Tt]${CLOCK}${ZONE}`],
   ["duration", DURATION],
-  ["email", `(?=.{1,254}$)(?=[^@]{1,64}@)${ATOM}(?:\\.${ATOM})*@(?:${LABEL}\\.)+${LABEL}`],
-  ["hostname", `(?=.{1,253}$)(?!(?:.*\\.)?..--)${HOSTNAME}`],
   ["ipv4", IPV4],
   ["ipv6", IPV6],
   ["uri", URI],
@@ -52,6 +52,15 @@ const PATTERNS: ReadonlyMap<string, string> = new Map([
   ["json-pointer", "(?:/(?:[^~/]|~[01])*)*"],
   ["relative-json-pointer", "(?:0|[1-9]\\d*)(?:#|(?:/(?:[^~/]|~[01])*)*)"],
   ["byte", "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"],
+]);
+
+/**
+ * Formats of parts of at most so many characters: what is not a lookahead over the whole text, and simple by itself, has
+ * masks that are soon made.
+ */
+const PARTS: ReadonlyMap<string, readonly (readonly [pattern: string, most: number])[]> = new Map([
+  ["email", [[`${ATOM}(?:\\.${ATOM})*`, 64], ["@", 1], [`(?:${LABEL}\\.)+${LABEL}`, 189]]],
+  ["hostname", [[`${PLAIN_LABEL}(?:\\.${PLAIN_LABEL})*`, 253]]],
 ]);
 
 /** Formats that say something about the meaning of a text or number and nothing about its form. */
@@ -70,14 +79,21 @@ export const INTEGER_FORMATS: ReadonlyMap<string, readonly [number, number]> = n
  * @throws GrammarError for a format that is not known
  */
 export function formatTexts(regex: RegexBuilder, format: string, path: string): RegexNode | undefined {
+  const texts = (pattern: string) => ecmaRegex(regex, pattern, { anchored: true, path, maxDepth: 100 });
   const pattern = PATTERNS.get(format);
-  if (pattern !== undefined) return ecmaRegex(regex, pattern, { anchored: true, path, maxDepth: 100 });
+  if (pattern !== undefined) return texts(pattern);
+  const parts = PARTS.get(format)?.map(([part, most]) =>
+    regex.and([texts(part), regex.loop(regex.anyChar, 0, most)])
+  );
+  if (parts !== undefined) return regex.concat(...parts);
   if (WITHOUT_FORM.has(format) || INTEGER_FORMATS.has(format)) return undefined;
   throw new GrammarError(
     "unsupported",
     "format",
     path,
-    `${JSON.stringify(format)} is not enforced; known are ${[...PATTERNS.keys()].join(", ")}`,
+    `${JSON.stringify(format)} is not enforced; known are ${
+      [...PATTERNS.keys(), ...PARTS.keys()].join(", ")
+    }`,
   );
 }
 

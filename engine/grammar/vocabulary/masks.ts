@@ -251,7 +251,8 @@ export class MaskMaker {
     for (let node = 0; node < size;) {
       const at = depth[node]!;
       const before = path[at]!;
-      const after = getByte(before.next, byte[node]!) ?? automaton.step(before, byte[node]!);
+      const known = getByte(before.next, byte[node]!);
+      const after = known === undefined ? automaton.step(before, byte[node]!) : known;
       let last = node;
       if (after === null) {
         last = end[node]!;
