@@ -55,7 +55,8 @@ export class Grammar {
     this.#regex = new RegexBuilder(budget);
     const derivatives = new Derivatives(this.#regex, budget);
     this.#table = new PositionTable(this.#regex, derivatives, budget);
-    const compiler = new SourceCompiler(this.#table, limits, options, budget);
+    const renew = () => this.#budget = new Budget("grammar", limits.compileSteps, limits.compileMs);
+    const compiler = new SourceCompiler(this.#table, limits, options, budget, renew);
     let first: Position | undefined;
     try {
       first = compiler.position(source);
@@ -111,10 +112,20 @@ class SourceCompiler {
   readonly #limits: GrammarLimits;
   readonly #options: GrammarOptions;
   readonly #budget: () => Budget;
+  readonly #renew: () => void;
   #depth = 0;
   #length = 0;
+  /** A lenient schema has used the budget up: others are not tried. */
+  #tired = false;
 
-  constructor(table: PositionTable, limits: GrammarLimits, options: GrammarOptions, budget: () => Budget) {
+  constructor(
+    table: PositionTable,
+    limits: GrammarLimits,
+    options: GrammarOptions,
+    budget: () => Budget,
+    renew: () => void,
+  ) {
+    this.#renew = renew;
     this.#table = table;
     this.#terms = new Terms(table);
     this.#limits = limits;
@@ -142,6 +153,7 @@ class SourceCompiler {
     const maxDepth = this.#limits.sourceDepth;
     switch (source.kind) {
       case "json_schema":
+        if (source.lenient) return this.#lenient(source.schema);
         this.#measure(source.kind, JSON.stringify(source.schema)?.length ?? 0);
         return this.#json(source.schema);
       case "json_object":
@@ -177,6 +189,19 @@ class SourceCompiler {
       case "tags":
         return this.#tags(source);
     }
+  }
+
+  #lenient(schema: Json): Term {
+    try {
+      if (!this.#tired) return this.#compile({ kind: "json_schema", schema });
+    } catch (error) {
+      if (!(error instanceof GrammarError || error instanceof RangeError)) throw error;
+      if (error instanceof RangeError || error.kind === "limit") {
+        this.#tired = true;
+        this.#renew();
+      }
+    }
+    return this.#compile({ kind: "json_object" });
   }
 
   #measure(keyword: string, length: number): void {

@@ -6,8 +6,8 @@ import type { Json } from "./schema/document.ts";
 
 /** One grammar. */
 export type GrammarSource =
-  /** A value that a JSON Schema allows. */
-  | { readonly kind: "json_schema"; readonly schema: Json }
+  /** A value that a JSON Schema allows. `lenient`: any JSON object where the schema cannot be enforced exactly. */
+  | { readonly kind: "json_schema"; readonly schema: Json; readonly lenient?: boolean }
   /** Any JSON object. */
   | { readonly kind: "json_object" }
   /** A text that an ECMAScript regular expression matches as a whole. */

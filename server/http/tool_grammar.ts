@@ -1,7 +1,9 @@
 // The grammar of tool calls, in the form that `parsers/hermes.ts` reads: `<tool_call>\n{"name": …, "arguments": {…}}\n
 // </tool_call>`. Where a call is demanded, all of it is enforced; where the model may choose, it writes what it likes
-// until it opens a call. Arguments follow the tool's schema if it is strict, and are some JSON object if not.
+// until it opens a call. Arguments follow the tool's schema if it is strict. If not, they do so in a call that is
+// demanded, where the schema can be enforced; otherwise they are some JSON object.
 
+import type { Json } from "../../engine/grammar/schema/document.ts";
 import type { GrammarSource } from "../../engine/grammar/source.ts";
 import type { ToolInput } from "./schemas/chat.ts";
 import { jsonSchema } from "./structured.ts";
@@ -14,8 +16,11 @@ export const argumentsStart = '", "arguments":';
 
 const callEnd = "}\n</tool_call>";
 
-function callArguments({ function: { parameters, strict } }: ToolInput): GrammarSource {
-  if (strict !== true) return { kind: "json_object" };
+function callArguments({ function: { parameters, strict } }: ToolInput, demanded: boolean): GrammarSource {
+  if (strict !== true) {
+    if (!demanded || parameters === undefined || parameters === null) return { kind: "json_object" };
+    return { kind: "json_schema", schema: { ...parameters, type: "object" } as Json, lenient: true };
+  }
   return jsonSchema(parameters ?? { type: "object", properties: {}, additionalProperties: false });
 }
 
@@ -24,17 +29,17 @@ const sequence = (...parts: GrammarSource[]): GrammarSource => ({ kind: "sequenc
 const space: GrammarSource = { kind: "regex", pattern: " ?" };
 
 /** What a tool's call has behind its name. */
-const behindName = (tool: ToolInput): GrammarSource =>
-  sequence(text(argumentsStart), space, callArguments(tool), text(callEnd));
+const behindName = (tool: ToolInput, demanded: boolean): GrammarSource =>
+  sequence(text(argumentsStart), space, callArguments(tool, demanded), text(callEnd));
 
 /** Free text with calls in it. */
-function freely(tools: readonly ToolInput[]): GrammarSource {
+function freely(tools: readonly ToolInput[], demanded: boolean): GrammarSource {
   return {
     kind: "tags",
     triggers: ["<tool_call>"],
     tags: tools.map((tool) => ({
       begin: `${callStart}${tool.function.name}${argumentsStart}`,
-      content: sequence(space, callArguments(tool)),
+      content: sequence(space, callArguments(tool, demanded)),
       end: callEnd,
     })),
   };
@@ -49,20 +54,22 @@ export function optionalCalls(
   format: GrammarSource | null,
 ): GrammarSource | null {
   if (format !== null) {
-    const calls = tools.map((tool) => sequence(text(callStart + tool.function.name), behindName(tool)));
+    const calls = tools.map((tool) =>
+      sequence(text(callStart + tool.function.name), behindName(tool, false))
+    );
     return { kind: "any_of", parts: [format, ...calls] };
   }
-  return tools.some((tool) => tool.function.strict === true) ? freely(tools) : null;
+  return tools.some((tool) => tool.function.strict === true) ? freely(tools, false) : null;
 }
 
 /** What follows `callStart` where some tool has to be called; `parallel`: more calls may follow the first. */
 export function requiredCalls(tools: readonly ToolInput[], parallel: boolean): GrammarSource {
-  const parts = tools.map((tool) => sequence(text(tool.function.name), behindName(tool)));
+  const parts = tools.map((tool) => sequence(text(tool.function.name), behindName(tool, true)));
   const first: GrammarSource = { kind: "any_of", parts };
-  return parallel ? sequence(first, freely(tools)) : first;
+  return parallel ? sequence(first, freely(tools, true)) : first;
 }
 
 /** What follows `callStart`, the name and `argumentsStart` where one tool has to be called. */
 export function namedCall(tool: ToolInput): GrammarSource {
-  return sequence(space, callArguments(tool), text(callEnd));
+  return sequence(space, callArguments(tool, true), text(callEnd));
 }

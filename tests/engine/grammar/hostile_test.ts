@@ -207,6 +207,21 @@ Deno.test("limits that a caller sets are kept", () => {
   assert.throws(() => compileGrammar(pattern("(abc|def){2,5}x*"), small), { kind: "limit" });
 });
 
+Deno.test("a lenient schema that costs too much, or is not enforced, is any object, beside others as well", () => {
+  const costly = schema({
+    properties: Object.fromEntries(Array.from({ length: 900 }, (_, i) => [`p${i}`, { enum: [`v${i}`] }])),
+  });
+  const wrong = schema({ uniqueItems: true });
+  assert.throws(() => compileGrammar(costly, { limits: { compileSteps: 2000 } }), { kind: "limit" });
+  for (const source of [costly, wrong]) {
+    assert.ok(source.kind === "json_schema");
+    const parts = Array.from({ length: 5 }, () => ({ ...source, lenient: true }));
+    const grammar = compileGrammar({ kind: "sequence", parts }, { limits: { compileSteps: 2000 } });
+    assert.ok(accepts(grammar, '{"a": 1}'.repeat(5)));
+    assert.ok(!accepts(grammar, '{"a": 1}'.repeat(4)));
+  }
+});
+
 Deno.test("a long text of a grammar whose caches are full goes on", () => {
   const grammar = compileGrammar(
     schema({ type: "array", items: { type: "string", maxLength: 3000, pattern: "a|b" } }),

@@ -12,11 +12,17 @@ interface Person {
 }
 
 const frameworks = [
-  { name: "instructor", packages: ["instructor", "openai"], ways: ["JSON_SCHEMA"] },
+  {
+    name: "instructor",
+    packages: ["instructor", "openai"],
+    ways: ["JSON_SCHEMA", "TOOLS", "TOOLS_STRICT", "FUNCTIONS"],
+  },
   {
     name: "langchain",
     packages: ["langchain_openai"],
-    ways: ["json_schema None", "json_schema True", "function_calling True"],
+    ways: ["json_schema", "function_calling"].flatMap((method) =>
+      ["None", "False", "True"].map((strict) => `${method} ${strict}`)
+    ),
   },
 ];
 
