@@ -115,7 +115,7 @@ async function tryCuda(options: BackendOptions): Promise<Backend | string> {
 const cudaOptions = ({ collective, place }: BackendOptions) => ({
   ...(collective === null ? {} : { collective }),
   address: place.address,
-  peers: Deno.env.get("RADISH_CUDA_PEERS") === "1",
+  peers: Deno.env.get("RADISH_CUDA_PEERS") !== "0",
 });
 
 async function webGpuBackend({ collective, place }: BackendOptions): Promise<Backend> {

@@ -210,7 +210,7 @@ export class CudaBackend implements Backend {
   #join(collective: Collective, { maxTokens, hiddenSize }: StateSpec): Peers | null {
     const joined = this.#options.peers !== false
       ? joinPeers(this.#device, collective, { floats: maxTokens * hiddenSize })
-      : "RADISH_CUDA_PEERS=1 is not set";
+      : "as RADISH_CUDA_PEERS=0 asks";
     const how = typeof joined === "string" ? `through the host: ${joined}` : `over ${joined.link}`;
     this.info = { ...this.info, description: `${this.info.description}, sums ${how}` };
     return typeof joined === "string" ? null : joined;
