@@ -34,20 +34,23 @@ export interface PoissonOptions {
   readonly maxTokens: number;
   /** Tokens that all prompts begin with, like an instruction to a chat model. */
   readonly sharedTokens: number;
+  /** How many such beginnings there are; each request has one of them, by chance. 1 unless said otherwise. */
+  readonly prefixes?: number;
   readonly vocabSize: number;
   readonly seed: number;
 }
 
 /** Independent requests: the times between them are exponential. */
 export function poissonArrivals(options: PoissonOptions): Arrival[] {
-  const { rate, count, minTokens, maxTokens, sharedTokens, vocabSize, seed } = options;
+  const { rate, count, minTokens, maxTokens, sharedTokens, prefixes = 1, vocabSize, seed } = options;
   const random = new PythonRandom(seed);
   const tokens = (length: number) => Array.from({ length }, () => random.int(0, vocabSize - 1));
-  const shared = tokens(sharedTokens);
+  const shared = Array.from({ length: prefixes }, () => tokens(sharedTokens));
   let at = 0;
   return Array.from({ length: count }, () => {
     at += -Math.log(1 - random.next()) / rate;
-    const ids = [...shared, ...tokens(random.int(minTokens, maxTokens))];
+    const beginning = shared[prefixes === 1 ? 0 : random.int(0, prefixes - 1)]!;
+    const ids = [...beginning, ...tokens(random.int(minTokens, maxTokens))];
     return { at, ids, outputTokens: random.int(minTokens, maxTokens) };
   });
 }

@@ -37,15 +37,25 @@ export interface ReplaySummary {
   readonly end_to_end_ms: Latency;
 }
 
-/**
- * Plays arrivals against a server, in order of their times. Requests that are not done after `limitSeconds` are
- * aborted and counted as unfinished.
- */
+/** The figures of {@link play}. */
 export async function replay(
   url: string,
   arrivals: readonly Arrival[],
   limitSeconds: number,
 ): Promise<ReplaySummary> {
+  const { outcomes, seconds } = await play(url, arrivals, limitSeconds);
+  return summarize(outcomes, arrivals, seconds);
+}
+
+/**
+ * Plays arrivals against a server, in order of their times. Requests that are not done after `limitSeconds` are
+ * aborted and counted as unfinished.
+ */
+export async function play(
+  url: string,
+  arrivals: readonly Arrival[],
+  limitSeconds: number,
+): Promise<{ readonly outcomes: Outcome[]; readonly seconds: number }> {
   const stop = new AbortController();
   const timer = setTimeout(() => stop.abort(), limitSeconds * 1000);
   const began = performance.now();
@@ -55,7 +65,7 @@ export async function replay(
       await until(due, stop.signal);
       return stop.signal.aborted ? { status: "unfinished" } : await request(url, arrival, due, stop.signal);
     }));
-    return summarize(outcomes, arrivals, (performance.now() - began) / 1000);
+    return { outcomes, seconds: (performance.now() - began) / 1000 };
   } finally {
     clearTimeout(timer);
   }

@@ -55,22 +55,27 @@ export async function connect(url: string, key?: string): Promise<ServerUnderTes
 }
 
 /**
- * Starts `radish serve` with these options and API keys; disposing of it ends it.
+ * Starts `radish serve` with these options and API keys; disposing of it ends it. `program` (relative to this file)
+ * stands in for `main.ts`, and sees `env` beside the environment.
  *
  * @throws {Error} with what it wrote last
  */
 export async function startServer(
   args: readonly string[],
   keys: readonly string[] = [],
+  { program = "../../main.ts", env = {} }: {
+    readonly program?: string;
+    readonly env?: Readonly<Record<string, string>>;
+  } = {},
 ): Promise<ServerUnderTest> {
-  const main = decodeURIComponent(new URL("../../main.ts", import.meta.url).pathname);
+  const main = decodeURIComponent(new URL(program, import.meta.url).pathname);
   const child = new Deno.Command(Deno.execPath(), {
     args: [
       ...["run", "-q", "-A", main, "serve", "--port", "0", "--log-format", "none"],
       ...["--skip-tokenizer-init", "--drain-timeout", "0", ...args],
       ...keys.flatMap((key) => ["--api-key", key]),
     ],
-    env: { NO_COLOR: "1" },
+    env: { NO_COLOR: "1", ...env },
     stdin: "null",
     stdout: "null",
     stderr: "piped",

@@ -29,7 +29,7 @@ interface Replica {
 }
 
 /** Blocks that a routing tree remembers for every block of tokens in the cache: text has more of them. */
-const treeBlocksPerCached = 4;
+export const treeBlocksPerCached = 4;
 
 /** Engines that share the work. Disposing of it ends them all. */
 export class Replicas implements ServedEngine, AsyncDisposable {

@@ -1,0 +1,30 @@
+// Capacity: how a server, or a fleet of them, would serve a stream of requests, simulated by radish's own scheduler
+// with step times that were measured; and the simulation held against reality.
+//
+//   deno run -A bench/capacity.ts calibrate --model models/pocket --device cpu --out PROFILE.json
+//   deno run -A bench/capacity.ts simulate --profile PROFILE.json --rates 2,8 --servers 1,4 --routing round-robin,prefix
+//   deno run -A bench/capacity.ts validate --model models/pocket --device cpu --traces ../shared/traces --out FILE.json
+//   deno run -A bench/capacity.ts validate --from FILE.json         the comparison again, from what was measured
+//
+// calibrate and validate start a server (--dummy-weights for a shape without weights) with a recorder in its scheduler;
+// --seconds is the length of the calibration and of each load. validate replays the first .csv trace of --traces (or,
+// without it, Poisson arrivals) at --loads, shares of the throughput that the simulation says is the most; --scale
+// shortens its prompts and answers. simulate writes a page with plots to --html. All that is random comes from --seed.
+
+import { runCalibrate, runSimulate, runValidate } from "./capacity/commands.ts";
+
+const [command, ...rest] = Deno.args;
+switch (command) {
+  case "calibrate":
+    await runCalibrate(rest);
+    break;
+  case "simulate":
+    await runSimulate(rest);
+    break;
+  case "validate":
+    await runValidate(rest);
+    break;
+  default:
+    console.error(`capacity: calibrate, simulate or validate, not "${command ?? ""}"`);
+    Deno.exit(2);
+}

@@ -1,0 +1,228 @@
+// The commands of `bench/capacity.ts`.
+
+import { z } from "zod";
+import { choice, list, positive, readOptions, whole } from "../common/arguments.ts";
+import { environment } from "../common/environment.ts";
+import { writeResult } from "../common/result_file.ts";
+import { figure, table } from "../common/table.ts";
+import { type Arrival, poissonArrivals } from "../online/arrivals.ts";
+import { startServer } from "../online/server.ts";
+import { fitProfile } from "./calibrate.ts";
+import { comparisonTable, compare, type LoadResult, loadsOf, measureLoads, traceFor } from "./validate.ts";
+import { measure, type RecordedServer } from "./recorded.ts";
+import { capacityPage } from "./page.ts";
+import { type Profile, profileSchema } from "./profile.ts";
+import { routings } from "./router.ts";
+import { simulate } from "./simulate.ts";
+
+const program = new URL("../capacity.ts", import.meta.url).href;
+
+const serverOptions = {
+  model: { type: "string" },
+  "dummy-weights": { type: "boolean", default: false },
+  device: { type: "string" },
+  dtype: { type: "string" },
+  tp: { type: "string" },
+  threads: { type: "string" },
+  "context-length": { type: "string" },
+  "num-pages": { type: "string" },
+  seconds: { type: "string", default: "12" },
+  clients: { type: "string", default: "1,2,4,8,16,32" },
+  seed: { type: "string", default: "0" },
+  out: { type: "string" },
+} as const;
+
+function serverArguments(values: Readonly<Record<string, unknown>>): string[] {
+  const names = ["model", "device", "dtype", "tp", "threads", "context-length", "num-pages"];
+  const args = names.flatMap((name) => typeof values[name] === "string" ? [`--${name}`, values[name]] : []);
+  return values["dummy-weights"] === true ? [...args, "--dummy-weights"] : args;
+}
+
+async function withServer<T>(args: readonly string[], use: (recorded: RecordedServer) => Promise<T>): Promise<T> {
+  const record = await Deno.makeTempFile({ prefix: "radish-capacity-", suffix: ".jsonl" });
+  try {
+    await using server = await startServer(args, [], {
+      program: "../capacity/recorded_server.ts",
+      env: { RADISH_CAPACITY_RECORD: record },
+    });
+    return await use({ server, record });
+  } finally {
+    await Deno.remove(record);
+  }
+}
+
+/** `calibrate`: measures this machine, and writes a profile. */
+export async function runCalibrate(args: string[]): Promise<void> {
+  const { values } = readOptions(program, { args, options: serverOptions });
+  if (values.out === undefined) throw new Error("--out names the profile to write");
+  const seconds = positive(values.seconds, "seconds"), seed = whole(values.seed, "seed", 0);
+  const levels = list(values.clients, (text) => whole(text, "clients"));
+  const profile = await withServer(
+    serverArguments(values),
+    async (recorded): Promise<Profile> => {
+      const { config, measurements } = await measure(recorded, { seconds, seed, levels });
+      const { model, device } = recorded.server;
+      const { date, commit, processor } = await environment();
+      const source = `${seconds} s of a closed loop on ${processor}, ${date}, commit ${commit ?? "unknown"}`;
+      return { kind: "capacity profile", model, device, source, config, ...fitProfile(measurements) };
+    },
+  );
+  await writeResult(values.out, profile);
+  console.log(values.out);
+}
+
+const stepSample = z.object({
+  shape: z.object({
+    forwards: z.number(),
+    rows: z.number(),
+    context: z.number(),
+    prompt: z.number(),
+    chunks: z.number(),
+    pairs: z.number(),
+  }),
+  milliseconds: z.number(),
+});
+
+/** What a validation writes, as far as it is read again. */
+const validationFile = z.object({
+  kind: z.literal("capacity validation"),
+  model: z.string(),
+  device: z.string(),
+  seed: z.number(),
+  limit: z.number(),
+  config: profileSchema.shape.config,
+  measurements: z.object({
+    steps: z.array(stepSample),
+    turns: z.array(z.number()),
+    arrivals: z.array(z.object({ prompt: z.number(), milliseconds: z.number() })),
+    deliveries: z.array(z.array(z.number())),
+  }),
+  loads: z.array(z.looseObject({
+    load: z.number(),
+    speed: z.number(),
+    requests: z.array(z.object({
+      at: z.number(),
+      inputTokens: z.number(),
+      outputTokens: z.number(),
+      blocks: z.array(z.number()).nullable(),
+    })),
+    measured: z.looseObject({}),
+  })),
+});
+
+/** `validate`: calibrates, replays a trace at several loads, and compares with the simulation. */
+export async function runValidate(args: string[]): Promise<void> {
+  const { values } = readOptions(program, {
+    args,
+    options: {
+      ...serverOptions,
+      traces: { type: "string" },
+      scale: { type: "string", default: "1" },
+      loads: { type: "string", default: "0.3,0.5,0.7" },
+      limit: { type: "string", default: "60" },
+      from: { type: "string" },
+    },
+  });
+  const file = values.from === undefined ? await measureAll() : await Deno.readTextFile(values.from);
+  const parsed = validationFile.parse(JSON.parse(file));
+  const { model, device, config, measurements, seed, limit } = parsed;
+  const profile: Profile = {
+    kind: "capacity profile",
+    model,
+    device,
+    source: "the calibration of this validation",
+    config,
+    ...fitProfile(measurements),
+  };
+  const rows = (parsed.loads as unknown as LoadResult[]).map((load) => compare(profile, load, seed, limit));
+  console.log(`${model} on ${device}\n\n${comparisonTable(rows)}`);
+
+  async function measureAll(): Promise<string> {
+    const seconds = positive(values.seconds, "seconds"), seed = whole(values.seed, "seed", 0);
+    const scale = positive(values.scale, "scale"), limit = positive(values.limit, "limit");
+    const levels = list(values.clients, (text) => whole(text, "clients"));
+    const shares = list(values.loads, (text) => positive(text, "loads"));
+    const result = await withServer(serverArguments(values), async (recorded) => {
+      const { server } = recorded;
+      const trace = await traceFor(values.traces ?? null, scale, server);
+      const { config, measurements } = await measure(recorded, { seconds, seed, levels });
+      const profile: Profile = {
+        kind: "capacity profile",
+        model: server.model,
+        device: server.device,
+        source: "this calibration",
+        config,
+        ...fitProfile(measurements),
+      };
+      const planned = loadsOf(profile, trace, shares, seconds, seed);
+      const loads = await measureLoads(recorded, planned, seed, limit, seconds);
+      return { model: server.model, device: server.device, seed, limit, config, measurements, loads };
+    });
+    const whole_ = { kind: "capacity validation", environment: await environment(), ...result };
+    if (values.out !== undefined) await writeResult(values.out, whole_);
+    return JSON.stringify(whole_);
+  }
+}
+
+/** `simulate`: what fleets of a profile's servers would do. */
+export async function runSimulate(args: string[]): Promise<void> {
+  const { values } = readOptions(program, {
+    args,
+    options: {
+      profile: { type: "string" },
+      rates: { type: "string", default: "1,4,16" },
+      servers: { type: "string", default: "1" },
+      routing: { type: "string", default: "prefix" },
+      count: { type: "string", default: "500" },
+      min: { type: "string", default: "32" },
+      max: { type: "string", default: "256" },
+      shared: { type: "string", default: "128" },
+      prefixes: { type: "string", default: "1" },
+      seed: { type: "string", default: "0" },
+      out: { type: "string" },
+      html: { type: "string" },
+    },
+  });
+  if (values.profile === undefined) throw new Error("--profile names the file that calibrate wrote");
+  const profile = profileSchema.parse(JSON.parse(await Deno.readTextFile(values.profile)));
+  const seed = whole(values.seed, "seed", 0), minTokens = whole(values.min, "min");
+  const arrivalsAt = (rate: number): Arrival[] =>
+    poissonArrivals({
+      rate,
+      count: whole(values.count, "count"),
+      minTokens,
+      maxTokens: whole(values.max, "max", minTokens),
+      sharedTokens: whole(values.shared, "shared", 0),
+      prefixes: whole(values.prefixes, "prefixes"),
+      vocabSize: profile.config.vocabSize,
+      seed,
+    });
+  const runs = list(values.rates, (text) => positive(text, "rates")).flatMap((rate) => {
+    const arrivals = arrivalsAt(rate);
+    return list(values.servers, (text) => whole(text, "servers")).flatMap((servers) =>
+      list(values.routing, (word) => choice(word, "routing", routings)).map((routing) => {
+        const { summary, utilisation, shares, retractions } = simulate({ profile, servers, routing, seed }, arrivals);
+        return { rate, servers, routing, utilisation, shares, retractions, ...summary };
+      })
+    );
+  });
+  const result = { kind: "capacity", model: profile.model, device: profile.device, source: profile.source, runs };
+  if (values.out !== undefined) await writeResult(values.out, result);
+  if (values.html !== undefined) await Deno.writeTextFile(values.html, capacityPage(result));
+  const head = ["requests/s", "servers", "routing", "busy", "hit rate", "output tokens/s", "first token ms"];
+  console.log(table(
+    [...head, "between tokens ms", "end to end ms"],
+    runs.map((run) => [
+      figure(run.rate),
+      figure(run.servers),
+      run.routing,
+      `${(Math.max(...run.utilisation) * 100).toFixed(0)} %`,
+      `${(run.cache_hit_rate * 100).toFixed(0)} %`,
+      figure(run.output_tokens_per_second),
+      ...[run.time_to_first_token_ms, run.inter_token_latency_ms, run.end_to_end_ms].map(({ p50, p99 }) =>
+        `${figure(p50)} / ${figure(p99)}`
+      ),
+    ]),
+  ));
+  console.log("\na simulation; milliseconds: median / 99th percentile");
+}

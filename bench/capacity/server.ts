@@ -1,0 +1,148 @@
+// One server in virtual time: radish's own scheduler, and stand-ins for all around it.
+//
+// Batching, chunks, admission, retraction, the prefix cache and step sizes are the scheduler's and not modelled at
+// all; it is driven as its worker drives it. The executor is a queue whose plans take the time that the profile says,
+// and the front another one, which takes requests in and hands tokens out in turn.
+
+import type { ToDetokenizer, ToExecutor } from "../../engine/messages.ts";
+import { defaultSamplingParams } from "../../engine/params.ts";
+import { Scheduler } from "../../engine/scheduler/scheduler.ts";
+import type { SchedulerCounters } from "../../engine/scheduler/config.ts";
+import type { BatchPlan, StepResult } from "../../kernels/plan.ts";
+import { sampleCount } from "../../kernels/sampling.ts";
+import type { PythonRandom } from "../common/python_random.ts";
+import type { Arrival } from "../online/arrivals.ts";
+import type { VirtualClock } from "./events.ts";
+import { drawFrom, type Profile, schedulerConfig, shapeOf, stepMilliseconds } from "./profile.ts";
+
+/** News of a request, when the client has it: tokens so far, and whether these are all or why there are none. */
+export interface News {
+  readonly tokens: number;
+  readonly cachedTokens: number;
+  readonly end: "done" | "refused" | null;
+}
+
+/** One simulated server. */
+export class VirtualServer {
+  readonly #profile: Profile;
+  readonly #clock: VirtualClock;
+  readonly #random: PythonRandom;
+  readonly #scheduler: Scheduler;
+  readonly #listeners = new Map<string, (news: News) => void>();
+  readonly #tokens = new Map<string, number>();
+  /** When the executor and the front have done all that they have been given. */
+  #executorFree = 0;
+  #frontFree = 0;
+  /** No token reaches a client before one that was sent earlier. */
+  #lastDelivery = 0;
+  /** When a plan that is made now leaves the scheduler. */
+  #turnEnds = 0;
+  #busy = 0;
+  #load = 0;
+
+  /** Lives by `clock`; draws from `random`. */
+  constructor(profile: Profile, clock: VirtualClock, random: PythonRandom) {
+    this.#profile = profile;
+    this.#clock = clock;
+    this.#random = random;
+    this.#scheduler = new Scheduler(schedulerConfig(profile), {
+      toExecutors: (message) => this.#execute(message),
+      toDetokenizer: (message) => this.#deliver(message),
+      toGrammar: () => {
+        throw new Error("no request of a simulation has a grammar");
+      },
+    });
+  }
+
+  /** Requests that it was sent and that have not ended. */
+  get load(): number {
+    return this.#load;
+  }
+
+  /** Milliseconds in which the executor had a plan. */
+  get busyMilliseconds(): number {
+    return this.#busy;
+  }
+
+  /** The scheduler's own. */
+  counters(): SchedulerCounters {
+    return this.#scheduler.counters();
+  }
+
+  /** Sends a request now; `listener` hears all that its client does. */
+  submit(id: string, { ids, outputTokens }: Arrival, listener: (news: News) => void): void {
+    const { vocabSize } = this.#profile.config, { front } = this.#profile;
+    this.#load++;
+    this.#listeners.set(id, listener);
+    const noise = drawFrom(front.arrivalNoise, this.#random, 0);
+    const work = front.request + ids.length * front.promptToken;
+    this.#frontFree = Math.max(this.#frontFree, this.#clock.now) + work;
+    this.#clock.at(this.#frontFree + Math.max(0, front.latency + noise), () => {
+      this.#scheduler.processInput({
+        type: "request",
+        id,
+        ids: Uint32Array.from(ids, (token) => token % vocabSize),
+        params: { ...defaultSamplingParams, maxTokens: outputTokens, ignoreEos: true, seed: 0 },
+        salt: "",
+        client: "",
+      });
+      this.#turnEnds = this.#clock.now;
+      this.#scheduler.runNextBatches();
+    });
+  }
+
+  #execute(message: ToExecutor): void {
+    if (message.type !== "plan") return;
+    const { plan } = message, { profile, random } = { profile: this.#profile, random: this.#random };
+    const shape = shapeOf(plan.steps, plan.cachedLength, plan.extendLength, (i) => plan.extendLength[i]! > 1);
+    const noise = drawFrom(shape.prompt > 0 ? profile.prefillNoise : profile.decodeNoise, random, 1);
+    const milliseconds = stepMilliseconds(profile, shape) * noise;
+    this.#executorFree = Math.max(this.#turnEnds, this.#executorFree) + milliseconds;
+    this.#busy += milliseconds;
+    this.#clock.at(this.#executorFree, () => {
+      this.#turnEnds = this.#clock.now + this.#profile.turn;
+      this.#scheduler.processBatchResult(resultOf(plan, milliseconds, profile.config.vocabSize, random));
+      this.#scheduler.runNextBatches();
+    });
+  }
+
+  #deliver(message: Exclude<ToDetokenizer, { type: "probe" }>): void {
+    if (message.type !== "updates") return;
+    const { front } = this.#profile;
+    const noise = drawFrom(front.deliveryNoise, this.#random, 0);
+    this.#frontFree = Math.max(this.#frontFree, this.#turnEnds, this.#clock.now);
+    for (const { id, tokens, cachedTokens, finish } of message.updates) {
+      this.#frontFree += front.update;
+      const sum = (this.#tokens.get(id) ?? 0) + tokens.length;
+      this.#tokens.set(id, sum);
+      const end = finish === null ? null : finish.type === "length" ? "done" : "refused";
+      const listener = this.#listeners.get(id)!;
+      if (end !== null) {
+        this.#listeners.delete(id);
+        this.#tokens.delete(id);
+      }
+      this.#lastDelivery = Math.max(
+        this.#lastDelivery,
+        this.#frontFree + Math.max(0, front.delivery + noise),
+      );
+      this.#clock.at(this.#lastDelivery, () => {
+        if (end !== null) this.#load--;
+        listener({ tokens: sum, cachedTokens, end });
+      });
+    }
+  }
+}
+
+/** Tokens that mean nothing and end nothing. */
+function resultOf(plan: BatchPlan, milliseconds: number, vocabSize: number, random: PythonRandom): StepResult {
+  const count = plan.steps * sampleCount(plan.sampling);
+  return {
+    id: plan.id,
+    tokens: Uint32Array.from({ length: count }, () => random.int(0, vocabSize - 1)),
+    logprobs: new Float32Array(count).fill(NaN),
+    topCount: 0,
+    topTokens: new Uint32Array(),
+    topLogprobs: new Float32Array(),
+    milliseconds,
+  };
+}

@@ -1,0 +1,164 @@
+// The simulation beside reality: the same requests at the same times, figure by figure.
+
+import { figure, table } from "../common/table.ts";
+import { type Arrival, traceArrivals, type TraceRequest } from "../online/arrivals.ts";
+import { type Outcome } from "../online/client.ts";
+import { play, type ReplaySummary, summarize } from "../online/replay.ts";
+import type { ServerUnderTest } from "../online/server.ts";
+import { readTrace } from "../online/traces.ts";
+import { PythonRandom } from "../common/python_random.ts";
+import type { Profile } from "./profile.ts";
+import type { RecordedServer } from "./recorded.ts";
+import { simulate } from "./simulate.ts";
+
+/** Requests to come, as in a trace. */
+export interface PlannedLoad {
+  /** Share of the largest throughput that the simulation found. */
+  readonly load: number;
+  /** Factor on the trace's clock. */
+  readonly speed: number;
+  /** Of the trace, lengths scaled. */
+  readonly requests: readonly TraceRequest[];
+}
+
+/** A load and what was measured under it. */
+export interface LoadResult extends PlannedLoad {
+  readonly measured: ReplaySummary;
+  readonly outcomes: readonly Outcome[];
+}
+
+/** Requests read of a trace at most. */
+const traceRequests = 20_000;
+/** Requests whose throughput, all at once, counts as the largest. */
+const capacityRequests = 256;
+
+/** The first .csv trace of a folder, with lengths scaled, as far as the model's context allows; or Poisson arrivals. */
+export async function traceFor(
+  folder: string | null,
+  scale: number,
+  { contextLength, cacheTokens }: Pick<ServerUnderTest, "contextLength" | "cacheTokens">,
+): Promise<TraceRequest[]> {
+  const name = folder === null
+    ? null
+    : [...Deno.readDirSync(folder)].map(({ name }) => name).sort().find((name) => name.endsWith(".csv"));
+  if (name === undefined) throw new Error(`--traces ${folder}: no .csv file there`);
+  const trace = name === null ? poissonTrace() : await readTrace(`${folder}/${name}`, traceRequests);
+  return trace.map((request) => ({
+    ...request,
+    inputTokens: Math.max(1, Math.round(request.inputTokens * scale)),
+    outputTokens: Math.max(1, Math.round(request.outputTokens * scale)),
+  })).filter(({ inputTokens, outputTokens }) => inputTokens + outputTokens <= Math.min(contextLength, cacheTokens));
+}
+
+/** Lengths like those of conversations: 32 to 2,048 tokens in, 16 to 512 out, spread over their logarithms. */
+function poissonTrace(): TraceRequest[] {
+  const random = new PythonRandom(1);
+  const length = (least: number, most: number) => Math.round(least * (most / least) ** random.next());
+  let at = 0;
+  return Array.from({ length: traceRequests }, () => {
+    at += -Math.log(1 - random.next());
+    return { at, inputTokens: length(32, 2048), outputTokens: length(16, 512), blocks: null };
+  });
+}
+
+/** Which requests at which speed make each share of the largest throughput for so many seconds. */
+export function loadsOf(
+  profile: Profile,
+  trace: readonly TraceRequest[],
+  shares: readonly number[],
+  seconds: number,
+  seed: number,
+): PlannedLoad[] {
+  const first = trace.slice(0, capacityRequests);
+  const atOnce = arrivalsOf({ load: 1, speed: 1, requests: first }, profile.config.vocabSize, seed)
+    .map((arrival) => ({ ...arrival, at: 0 }));
+  const { summary } = simulate({ profile, servers: 1, routing: "round-robin", seed }, atOnce);
+  return shares.map((load) => {
+    const rate = load * summary.requests_per_second;
+    const requests = trace.slice(0, Math.max(2, Math.ceil(rate * seconds)));
+    return { load, speed: requests.at(-1)!.at / seconds, requests };
+  });
+}
+
+function arrivalsOf({ speed, requests }: PlannedLoad, vocabSize: number, seed: number): Arrival[] {
+  return traceArrivals(requests, {
+    speed,
+    scale: 1,
+    count: requests.length,
+    seconds: Infinity,
+    vocabSize,
+    seed,
+  });
+}
+
+/** Replays each load against the server, with an empty cache. */
+export async function measureLoads(
+  { server }: RecordedServer,
+  loads: readonly PlannedLoad[],
+  seed: number,
+  limit: number,
+  seconds: number,
+): Promise<LoadResult[]> {
+  const results: LoadResult[] = [];
+  for (const load of loads) {
+    await server.flush();
+    const arrivals = arrivalsOf(load, server.vocabSize, seed);
+    const { outcomes, seconds: took } = await play(server.url, arrivals, Math.max(limit, seconds));
+    results.push({ ...load, measured: summarize(outcomes, arrivals, took), outcomes });
+    console.error(`capacity: load ${load.load}: ${arrivals.length} requests, ${figure(took)} s`);
+  }
+  return results;
+}
+
+/** One figure, predicted and measured. */
+export interface Compared {
+  readonly load: number;
+  readonly requests: number;
+  readonly name: string;
+  readonly predicted: number;
+  readonly measured: number;
+  /** How far the prediction may be off, as a share. */
+  readonly allowed: number;
+}
+
+/** Predicts a load and holds it against what was measured. */
+export function compare(profile: Profile, load: LoadResult, seed: number, limit: number): Compared[] {
+  const arrivals = arrivalsOf(load, profile.config.vocabSize, seed);
+  const { summary } = simulate({ profile, servers: 1, routing: "round-robin", seed, limit }, arrivals);
+  const { measured } = load;
+  const latency = (title: string, of: "time_to_first_token_ms" | "inter_token_latency_ms" | "end_to_end_ms") => [
+    { name: `${title} p50 ms`, predicted: summary[of].p50, measured: measured[of].p50, allowed: 0.15 },
+    { name: `${title} p99 ms`, predicted: summary[of].p99, measured: measured[of].p99, allowed: 0.2 },
+  ];
+  return [
+    ...latency("first token", "time_to_first_token_ms"),
+    ...latency("between tokens", "inter_token_latency_ms"),
+    ...latency("end to end", "end_to_end_ms"),
+    {
+      name: "output tokens/s",
+      predicted: summary.output_tokens_per_second,
+      measured: measured.output_tokens_per_second,
+      allowed: 0.05,
+    },
+  ].map((row) => ({ load: load.load, requests: arrivals.length, ...row }));
+}
+
+/** For the terminal. */
+export function comparisonTable(loads: readonly (readonly Compared[])[]): string {
+  return table(
+    ["load", "requests", "figure", "predicted", "measured", "off", "allowed", ""],
+    loads.flat().map(({ load, requests, name, predicted, measured, allowed }) => {
+      const off = predicted / measured - 1;
+      return [
+        `${(load * 100).toFixed(0)} %`,
+        figure(requests),
+        name,
+        figure(predicted),
+        figure(measured),
+        `${(off * 100).toFixed(1)} %`,
+        `${(allowed * 100).toFixed(0)} %`,
+        Math.abs(off) <= allowed ? "" : "missed",
+      ];
+    }),
+  );
+}
