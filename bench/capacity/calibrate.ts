@@ -1,14 +1,23 @@
 // Calibration: drives a recorded server through every kind of step, and fits a profile to what it wrote down.
 //
-// Traffic is a closed loop: so many clients, each with its next request as soon as the last one is done, more and
-// more clients as time goes on. Speed need not be known, and the steps run from one sequence to full batches.
+// Traffic is one client with long pauses, then a closed loop of more and more clients. Each sends its next request when the last one is done, every
+// other time after a pause that is a multiple of how long they take. So the machine's speed need not be known, and
+// steps run from one sequence to full batches, behind one another and after times without any.
 
+import { setTimeout as delay } from "node:timers/promises";
 import { PythonRandom } from "../common/python_random.ts";
-import { median } from "../common/statistics.ts";
+import { mean, median } from "../common/statistics.ts";
 import type { Arrival } from "../online/arrivals.ts";
 import { type Outcome, request } from "../online/client.ts";
 import { fitNonNegative, type Observation } from "./least_squares.ts";
-import { type Profile, sample, stepFeatures, type StepShape } from "./profile.ts";
+import {
+  idleMilliseconds,
+  noiseClass,
+  type Profile,
+  sample,
+  stepFeatures,
+  type StepShape,
+} from "./profile.ts";
 import { requestKey, type ServerRecord, systemTime } from "./records.ts";
 
 /** A request as its client saw it. */
@@ -24,6 +33,10 @@ export interface ClientRecord {
 /** One step as it was measured. */
 export interface StepSample {
   readonly shape: StepShape;
+  /** Milliseconds for which the device had had nothing to do. */
+  readonly idle: number;
+  /** Requests that came to the scheduler while it ran. */
+  readonly arrivals: number;
   /** From when it could begin (sent, and the one before it done) to its result. */
   readonly milliseconds: number;
 }
@@ -33,10 +46,22 @@ export interface Measurements {
   readonly steps: readonly StepSample[];
   /** From a result to the plan that follows it. */
   readonly turns: readonly number[];
-  /** From when a request was due to its arrival at the scheduler, with no other one about. */
-  readonly arrivals: readonly { readonly prompt: number; readonly milliseconds: number }[];
-  /** From the scheduler to the client: one list for each time that there was news, by place in it. */
-  readonly deliveries: readonly (readonly number[])[];
+  /** From when a request was due to its arrival at the scheduler; `busy`: while the device was at work. */
+  readonly arrivals: readonly {
+    readonly prompt: number;
+    readonly busy: boolean;
+    readonly milliseconds: number;
+  }[];
+  /**
+   * From the scheduler to the client: `place` among the `size` sequences with news at that moment, and whether these
+   * were the request's first tokens.
+   */
+  readonly deliveries: readonly {
+    readonly place: number;
+    readonly size: number;
+    readonly first: boolean;
+    readonly milliseconds: number;
+  }[];
 }
 
 /** What calibration traffic looks like. */
@@ -51,18 +76,40 @@ export interface Traffic {
   readonly seed: number;
 }
 
+/** Requests of the calibration that are ready before it begins. */
+const prepared = 1000;
+/** Part of the time in which one client sends a request now and then, and milliseconds between its requests. */
+const sparseShare = 0.3, sparsePause = [10, 150] as const;
+/** Longest pause between two requests of a client, as a multiple of the time that one takes. */
+const longestPause = 4;
+
 /** Runs the traffic and returns what the clients saw. Rejects if a request fails. */
 export async function drive(url: string, traffic: Traffic): Promise<ClientRecord[]> {
   const random = new PythonRandom(traffic.seed);
   const records: ClientRecord[] = [];
-  const each = traffic.seconds * 1000 / traffic.levels.length;
+  // Made beforehand: clients have other things to do than to draw numbers, and the cores, too.
+  const requests = Array.from({ length: prepared }, () => randomRequest(traffic, random));
   const never = new AbortController().signal;
+  let sent = 0;
+  const ask = async (): Promise<number> => {
+    const arrival = requests[sent++] ?? randomRequest(traffic, random), due = performance.now();
+    records.push(clientRecord(arrival, systemTime(), await request(url, arrival, due, never)));
+    return performance.now() - due;
+  };
+  const sparseEnd = performance.now() + traffic.seconds * 1000 * sparseShare;
+  while (performance.now() < sparseEnd) {
+    await ask();
+    await delay(random.int(...sparsePause));
+  }
+  const each = traffic.seconds * 1000 * (1 - sparseShare) / traffic.levels.length;
   for (const clients of traffic.levels) {
     const end = performance.now() + each;
+    const took: number[] = [];
     await Promise.all(Array.from({ length: clients }, async () => {
       while (performance.now() < end) {
-        const arrival = randomRequest(traffic, random), due = performance.now();
-        records.push(clientRecord(arrival, systemTime(), await request(url, arrival, due, never)));
+        took.push(await ask());
+        const pause = random.next() < 0.5 ? 0 : longestPause * random.next() * mean(took);
+        if (pause > 0) await delay(Math.max(0, Math.min(pause, end - performance.now())));
       }
     }));
   }
@@ -79,8 +126,9 @@ function randomRequest({ promptTokens, outputTokens, vocabSize }: Traffic, rando
   return { at: 0, ids, outputTokens: length(Math.min(4, outputTokens), outputTokens) };
 }
 
-function clientRecord({ ids }: Arrival, due: number, outcome: Outcome): ClientRecord {
-  if (outcome.status !== "done") throw new Error(`a request of the calibration: ${JSON.stringify(outcome)}`);
+/** What the client of a finished request saw. @throws {Error} where it has not finished */
+export function clientRecord({ ids }: Arrival, due: number, outcome: Outcome): ClientRecord {
+  if (outcome.status !== "done") throw new Error(`a request was not done: ${JSON.stringify(outcome)}`);
   let at = outcome.firstToken;
   const tokens = [at, ...outcome.betweenTokens.map((gap) => at += gap)];
   return { due, key: requestKey(ids), prompt: ids.length, tokens };
@@ -91,21 +139,23 @@ export function joinRecords(server: readonly ServerRecord[], clients: readonly C
   const byKey = new Map(clients.map((client) => [client.key, client]));
   const plans = new Map<number, Extract<ServerRecord, { type: "plan" }>>();
   const told = new Map<string, number>();
-  const steps: StepSample[] = [], turns: number[] = [], deliveries: number[][] = [];
-  const arrivals: { prompt: number; milliseconds: number }[] = [];
-  let lastResult = -Infinity;
+  const steps: StepSample[] = [], turns: number[] = [];
+  const arrivals: Measurements["arrivals"][number][] = [],
+    deliveries: Measurements["deliveries"][number][] = [];
+  let lastResult = -Infinity, arrived = 0;
   for (const record of server) {
     switch (record.type) {
       case "config":
         break;
       case "request": {
+        arrived++;
         const client = byKey.get(record.key);
         if (client === undefined) break;
-        // Only what came to an idle server: others wait behind what the front has to hand out.
-        if (plans.size === 0) arrivals.push({ prompt: record.prompt, milliseconds: record.at - client.due });
+        arrivals.push({ prompt: record.prompt, busy: plans.size > 0, milliseconds: record.at - client.due });
         break;
       }
       case "plan":
+        if (plans.size === 0) arrived = 0;
         plans.set(record.id, record);
         if (record.turn !== null) turns.push(record.turn);
         break;
@@ -113,22 +163,31 @@ export function joinRecords(server: readonly ServerRecord[], clients: readonly C
         const plan = plans.get(record.id);
         plans.delete(record.id);
         if (plan !== undefined) {
-          steps.push({ shape: plan.shape, milliseconds: record.at - Math.max(plan.at, lastResult) });
+          const idle = Math.max(0, plan.at - lastResult);
+          const milliseconds = record.at - Math.max(plan.at, lastResult);
+          steps.push({
+            shape: plan.shape,
+            idle: Number.isFinite(idle) ? idle : 0,
+            arrivals: arrived,
+            milliseconds,
+          });
         }
+        arrived = 0;
         lastResult = record.at;
         break;
       }
       case "news": {
-        const delays: number[] = [];
+        let place = 0;
         for (const [key, count] of record.news) {
+          place++;
           const client = byKey.get(key);
           if (client === undefined || count === 0) continue;
-          const sum = (told.get(key) ?? 0) + count;
-          told.set(key, sum);
-          const at = client.tokens[sum - 1];
-          if (at !== undefined) delays.push(client.due + at - record.at);
+          const before = told.get(key) ?? 0, at = client.tokens[before + count - 1];
+          told.set(key, before + count);
+          if (at === undefined) continue;
+          const milliseconds = client.due + at - record.at;
+          deliveries.push({ place, size: record.news.length, first: before === 0, milliseconds });
         }
-        if (delays.length > 0) deliveries.push(delays);
         break;
       }
       default:
@@ -138,55 +197,89 @@ export function joinRecords(server: readonly ServerRecord[], clients: readonly C
   return { steps, turns, arrivals, deliveries };
 }
 
+/** Steps of a class below which its noise is that of all. */
+const fewest = 12;
+
 /** Fits everything of a profile that is measured. */
 export function fitProfile(
   { steps, turns, arrivals, deliveries }: Measurements,
-): Pick<Profile, "step" | "decodeNoise" | "prefillNoise" | "turn" | "front"> {
+): Pick<Profile, "step" | "noise" | "noiseOf" | "turn" | "front"> {
   if (steps.length === 0) throw new Error("no steps were recorded");
   const step = fitSteps(steps);
-  const predicted = (shape: StepShape) =>
-    stepFeatures(shape).reduce((sum, count, i) => sum + count * step[i]!, 0);
-  const ratios = (some: readonly StepSample[]) =>
-    sample(some.map(({ shape, milliseconds }) => milliseconds / predicted(shape)));
-  const arriving = fitNonNegative(
-    arrivals.map(({ prompt, milliseconds }) => ({ features: [1, prompt], value: milliseconds, weight: 1 })),
-  );
-  const delivering = fitNonNegative(deliveries.flatMap((delays) =>
-    delays.map((value, i): Observation => ({ features: [1, i + 1], value, weight: 1 / delays.length }))
-  ));
-  const [latency = 0, promptToken = 0] = arriving, [delivery = 0, update = 0] = delivering;
+  const ratio = ({ shape, idle, arrivals, milliseconds }: StepSample) =>
+    milliseconds / inner(stepFeatures(shape, idle > idleMilliseconds, arrivals), step);
+  const classes = Map.groupBy(steps, ({ shape, idle }) => noiseClass(shape, idle > idleMilliseconds));
+  const noiseOf = [...classes].filter(([, some]) => some.length >= fewest)
+    .map(([name, some]) => [name, sample(some.map(ratio))] as const);
   return {
     step,
-    decodeNoise: ratios(steps.filter(({ shape }) => shape.prompt === 0)),
-    prefillNoise: ratios(steps.filter(({ shape }) => shape.prompt > 0)),
+    noise: sample(steps.map(ratio)),
+    noiseOf: Object.fromEntries(noiseOf),
     turn: turns.length > 0 ? median(turns) : 0,
-    front: {
-      latency,
-      request: 0,
-      promptToken,
-      delivery,
-      update,
-      arrivalNoise: sample(
-        arrivals.map(({ prompt, milliseconds }) => milliseconds - latency - promptToken * prompt),
-      ),
-      deliveryNoise: sample(
-        deliveries.map((delays) => median(delays.map((delay, i) => delay - delivery - update * (i + 1)))),
-      ),
-    },
+    front: fitFront(arrivals, deliveries),
   };
+}
+
+function fitFront(
+  arrivals: Measurements["arrivals"],
+  deliveries: Measurements["deliveries"],
+): Profile["front"] {
+  const idle = arrivals.filter(({ busy }) => !busy);
+  const features = ({ prompt }: { prompt: number }) => [1, prompt];
+  const arriving = fitNonNegative(
+    (idle.length > 0 ? idle : arrivals).map((each) => ({
+      features: features(each),
+      value: each.milliseconds,
+      weight: 1,
+    })),
+  );
+  const parts = (
+    { first, place }: { first: boolean; place: number },
+  ) => [first ? 1 : 0, first ? 0 : 1, place];
+  const delivering = fitNonNegative(
+    deliveries.map((each) => ({ features: parts(each), value: each.milliseconds, weight: 1 / each.place })),
+  );
+  const [latency = 0, promptToken = 0] = arriving;
+  const [firstDelivery = 0, delivery = 0, update = 0] = delivering;
+  const late = (some: Measurements["arrivals"]) =>
+    sample(some.map((each) => each.milliseconds - inner(features(each), arriving)));
+  const deliveryNoise = (first: boolean) => {
+    const some = deliveries.filter((each) => each.first === first);
+    const classes = Map.groupBy(some, ({ size }) => 2 ** Math.floor(Math.log2(size)));
+    const noise = (of: Measurements["deliveries"]) =>
+      sample(of.map((each) => each.milliseconds - inner(parts(each), delivering)));
+    return Object.fromEntries(
+      [...classes].filter(([, of]) => of.length >= fewest).map(([size, of]) => [`${size}`, noise(of)]),
+    );
+  };
+  return {
+    latency,
+    promptToken,
+    firstDelivery,
+    delivery,
+    update,
+    idleArrivalNoise: late(idle),
+    busyArrivalNoise: late(arrivals.filter(({ busy }) => busy)),
+    firstDeliveryNoise: deliveryNoise(true),
+    deliveryNoise: deliveryNoise(false),
+  };
+}
+
+function inner(a: readonly number[], b: readonly number[]): number {
+  return a.reduce((sum, each, i) => sum + each * b[i]!, 0);
 }
 
 /** Relative errors count alike; outliers are left out of the second fit and stay in the noise. */
 function fitSteps(steps: readonly StepSample[]): number[] {
   const observe = (some: readonly StepSample[]) =>
-    some.map(({ shape, milliseconds }): Observation => ({
-      features: stepFeatures(shape),
+    some.map(({ shape, idle, arrivals, milliseconds }): Observation => ({
+      features: stepFeatures(shape, idle > idleMilliseconds, arrivals),
       value: milliseconds,
       weight: 1 / Math.max(milliseconds, 1e-3) ** 2,
     }));
   const first = fitNonNegative(observe(steps));
-  const ratio = ({ shape, milliseconds }: StepSample) =>
-    milliseconds / stepFeatures(shape).reduce((sum, count, i) => sum + count * first[i]!, 0);
+  const ratio = ({ shape, idle, arrivals, milliseconds }: StepSample) =>
+    milliseconds / inner(stepFeatures(shape, idle > idleMilliseconds, arrivals), first);
   const ratios = steps.map(ratio), middle = median(ratios);
   const spread = median(ratios.map((each) => Math.abs(each - middle)));
   const kept = steps.filter((_, i) => Math.abs(ratios[i]! - middle) <= 6 * spread + 1e-9);

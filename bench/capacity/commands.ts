@@ -8,7 +8,7 @@ import { figure, table } from "../common/table.ts";
 import { type Arrival, poissonArrivals } from "../online/arrivals.ts";
 import { startServer } from "../online/server.ts";
 import { fitProfile } from "./calibrate.ts";
-import { comparisonTable, compare, type LoadResult, loadsOf, measureLoads, traceFor } from "./validate.ts";
+import { compare, comparisonTable, type LoadResult, loadsOf, measureLoads, traceFor } from "./validate.ts";
 import { measure, type RecordedServer } from "./recorded.ts";
 import { capacityPage } from "./page.ts";
 import { type Profile, profileSchema } from "./profile.ts";
@@ -27,7 +27,7 @@ const serverOptions = {
   "context-length": { type: "string" },
   "num-pages": { type: "string" },
   seconds: { type: "string", default: "12" },
-  clients: { type: "string", default: "1,2,4,8,16,32" },
+  clients: { type: "string", default: "1,2,4,8,16,32,64" },
   seed: { type: "string", default: "0" },
   out: { type: "string" },
 } as const;
@@ -38,7 +38,10 @@ function serverArguments(values: Readonly<Record<string, unknown>>): string[] {
   return values["dummy-weights"] === true ? [...args, "--dummy-weights"] : args;
 }
 
-async function withServer<T>(args: readonly string[], use: (recorded: RecordedServer) => Promise<T>): Promise<T> {
+async function withServer<T>(
+  args: readonly string[],
+  use: (recorded: RecordedServer) => Promise<T>,
+): Promise<T> {
   const record = await Deno.makeTempFile({ prefix: "radish-capacity-", suffix: ".jsonl" });
   try {
     await using server = await startServer(args, [], {
@@ -80,6 +83,8 @@ const stepSample = z.object({
     chunks: z.number(),
     pairs: z.number(),
   }),
+  idle: z.number(),
+  arrivals: z.number(),
   milliseconds: z.number(),
 });
 
@@ -94,8 +99,10 @@ const validationFile = z.object({
   measurements: z.object({
     steps: z.array(stepSample),
     turns: z.array(z.number()),
-    arrivals: z.array(z.object({ prompt: z.number(), milliseconds: z.number() })),
-    deliveries: z.array(z.array(z.number())),
+    arrivals: z.array(z.object({ prompt: z.number(), busy: z.boolean(), milliseconds: z.number() })),
+    deliveries: z.array(
+      z.object({ place: z.number(), size: z.number(), first: z.boolean(), milliseconds: z.number() }),
+    ),
   }),
   loads: z.array(z.looseObject({
     load: z.number(),
@@ -118,7 +125,7 @@ export async function runValidate(args: string[]): Promise<void> {
       ...serverOptions,
       traces: { type: "string" },
       scale: { type: "string", default: "1" },
-      loads: { type: "string", default: "0.3,0.5,0.7" },
+      loads: { type: "string", default: "0.2,0.4,0.6" },
       limit: { type: "string", default: "60" },
       from: { type: "string" },
     },
@@ -201,12 +208,21 @@ export async function runSimulate(args: string[]): Promise<void> {
     const arrivals = arrivalsAt(rate);
     return list(values.servers, (text) => whole(text, "servers")).flatMap((servers) =>
       list(values.routing, (word) => choice(word, "routing", routings)).map((routing) => {
-        const { summary, utilisation, shares, retractions } = simulate({ profile, servers, routing, seed }, arrivals);
+        const { summary, utilisation, shares, retractions } = simulate(
+          { profile, servers, routing, seed },
+          arrivals,
+        );
         return { rate, servers, routing, utilisation, shares, retractions, ...summary };
       })
     );
   });
-  const result = { kind: "capacity", model: profile.model, device: profile.device, source: profile.source, runs };
+  const result = {
+    kind: "capacity",
+    model: profile.model,
+    device: profile.device,
+    source: profile.source,
+    runs,
+  };
   if (values.out !== undefined) await writeResult(values.out, result);
   if (values.html !== undefined) await Deno.writeTextFile(values.html, capacityPage(result));
   const head = ["requests/s", "servers", "routing", "busy", "hit rate", "output tokens/s", "first token ms"];

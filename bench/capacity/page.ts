@@ -56,7 +56,15 @@ export function capacityPage({ model, device, source, runs }: CapacityResult): s
     section(
       "Fleets",
       htmlTable(
-        ["fleet", "requests/s", "busiest", "hit rate", "output tokens/s", "first token p99 ms", "end to end p99 ms"],
+        [
+          "fleet",
+          "requests/s",
+          "busiest",
+          "hit rate",
+          "output tokens/s",
+          "first token p99 ms",
+          "end to end p99 ms",
+        ],
         runs.map((run) => [
           fleetOf(run),
           figure(run.rate),

@@ -24,13 +24,49 @@ export interface StepShape {
   readonly pairs: number;
 }
 
-/** The parts of a step's time, in the order of {@link Profile.step}. */
-export const stepParts = ["plan", "forward", "row", "context token", "prompt token", "chunk", "pair"] as const;
+/** Milliseconds without a step after which cores and caches have turned to something else: the next one is woken. */
+export const idleMilliseconds = 10;
 
-/** How often each part occurs in a step. */
-export function stepFeatures({ forwards, rows, context, prompt, chunks, pairs }: StepShape): number[] {
+/** The parts of a step's time, in the order of {@link Profile.step}. */
+export const stepParts = [
+  "plan",
+  "sequence",
+  "forward",
+  "row",
+  "context token",
+  "prompt token",
+  "chunk",
+  "pair",
+  "waking",
+  "prompt token after waking",
+  "request that comes meanwhile",
+] as const;
+/** Where the last of them is. */
+export const meanwhile = stepParts.length - 1;
+
+/** How often each part occurs in a step; `arrivals`: requests that came while it ran, and took their part of the cores. */
+export function stepFeatures(shape: StepShape, woken: boolean, arrivals = 0): number[] {
+  const { forwards, rows, context, prompt, chunks, pairs } = shape;
   const grown = context + rows * (forwards - 1) / 2;
-  return [1, forwards, forwards * rows, forwards * grown, prompt, chunks, pairs];
+  return [
+    1,
+    rows,
+    forwards,
+    forwards * rows,
+    forwards * grown,
+    prompt,
+    chunks,
+    pairs,
+    woken ? 1 : 0,
+    woken ? prompt : 0,
+    arrivals,
+  ];
+}
+
+/** Steps whose noise is kept together: of one kind and of about one size. */
+export function noiseClass({ rows, prompt }: StepShape, woken: boolean): string {
+  const size = (count: number) => 2 ** Math.floor(Math.log2(count));
+  return (prompt > 0 ? `prompt ${size(prompt)}` : `rows ${size(rows)}`) + (woken ? ", woken" : "");
 }
 
 const values = z.array(z.number());
@@ -64,22 +100,28 @@ export const profileSchema = z.object({
   config,
   /** Milliseconds of each of {@link stepParts}. */
   step: values.length(stepParts.length),
-  /** Measured over predicted steps: of steps that only decode, and of those with prompt tokens; may be empty. */
-  decodeNoise: values,
-  prefillNoise: values,
+  /** Measured over predicted steps, of all and by {@link noiseClass} where there are enough; may be empty. */
+  noise: values,
+  noiseOf: z.record(z.string(), values),
   /** Milliseconds from a result to the next plan. */
   turn: z.number().min(0),
   front: z.object({
-    /** Milliseconds of a request that are waiting alone, and that keep the front busy: fixed, and per prompt token. */
+    /** Milliseconds until a request is at the scheduler: waiting alone, and busy for each prompt token. */
     latency: z.number().min(0),
-    request: z.number().min(0),
     promptToken: z.number().min(0),
-    /** Milliseconds from the scheduler to the client: waiting alone, and busy for each sequence with news. */
+    /** Milliseconds from the scheduler to the client, of a request's first tokens and of later ones. */
+    firstDelivery: z.number().min(0),
     delivery: z.number().min(0),
+    /** Milliseconds that the front is busy for each sequence with news. */
     update: z.number().min(0),
-    /** What is added to those of arrivals and of deliveries; may be empty. */
-    arrivalNoise: values,
-    deliveryNoise: values,
+    /**
+     * What is added to those, as measured; may be empty. Requests that come to a device at work wait differently, and
+     * so do tokens of many sequences (a power of two, the key) that are sent on together.
+     */
+    idleArrivalNoise: values,
+    busyArrivalNoise: values,
+    firstDeliveryNoise: z.record(z.string(), values),
+    deliveryNoise: z.record(z.string(), values),
   }),
 });
 
@@ -92,13 +134,23 @@ export function schedulerConfig({ config }: Profile): SchedulerConfig {
 }
 
 /** Milliseconds of a step without noise. */
-export function stepMilliseconds(profile: Profile, shape: StepShape): number {
-  return stepFeatures(shape).reduce((sum, count, i) => sum + count * profile.step[i]!, 0);
+export function stepMilliseconds(profile: Profile, shape: StepShape, woken: boolean): number {
+  return stepFeatures(shape, woken).reduce((sum, count, i) => sum + count * profile.step[i]!, 0);
 }
 
 /** One of the values, or `none` where there are none. */
 export function drawFrom(values: readonly number[], random: PythonRandom, none: number): number {
   return values.length === 0 ? none : values[Math.floor(random.next() * values.length)]!;
+}
+
+/** The values of the largest key (a number) that is not above `size`, else of the smallest; none where there are none. */
+export function valuesOf(
+  classes: Readonly<Record<string, readonly number[]>>,
+  size: number,
+): readonly number[] {
+  const keys = Object.keys(classes).map(Number).sort((a, b) => a - b);
+  const key = keys.findLast((each) => each <= size) ?? keys[0];
+  return key === undefined ? [] : classes[key]!;
 }
 
 /** At most `most` of the values, evenly over their order of size. */

@@ -1,7 +1,7 @@
 // A server with a recorder in its scheduler, calibrated.
 
 import type { ServerUnderTest } from "../online/server.ts";
-import { drive, joinRecords, type Measurements } from "./calibrate.ts";
+import { type ClientRecord, drive, joinRecords, type Measurements } from "./calibrate.ts";
 import type { Profile } from "./profile.ts";
 import { parseRecords } from "./records.ts";
 
@@ -12,7 +12,7 @@ export interface RecordedServer {
 }
 
 /** Seconds of traffic first that are thrown away: compilers and caches become warm. */
-const warmSeconds = 1.5;
+const warmSeconds = 4;
 /** Longest calibration prompts and answers; a model with a short context gets a share of it. */
 const longestPrompt = 2048, longestAnswer = 96, shareOfContext = 0.5;
 
@@ -27,12 +27,31 @@ export async function measure(
 ): Promise<{ readonly config: Profile["config"]; readonly measurements: Measurements }> {
   const promptTokens = Math.min(longestPrompt, Math.floor(server.contextLength * shareOfContext));
   const traffic = { promptTokens, outputTokens: longestAnswer, vocabSize: server.vocabSize };
-  await drive(server.url, { ...traffic, seconds: warmSeconds, levels: [1, Math.max(...levels)], seed: seed + 1 });
+  await drive(server.url, {
+    ...traffic,
+    seconds: warmSeconds,
+    levels: [1, Math.max(...levels)],
+    seed: seed + 1,
+  });
   const config = parseRecords(await Deno.readTextFile(record)).find((each) => each.type === "config")?.config;
   if (config === undefined) throw new Error("the recorder did not write the scheduler's settings");
-  const before = (await Deno.stat(record)).size;
+  const from = await recordedBytes(record);
   const clients = await drive(server.url, { ...traffic, seconds, levels, seed });
-  await server.flush(); // nothing runs, so all is written
-  const text = new TextDecoder().decode((await Deno.readFile(record)).subarray(before));
-  return { config, measurements: joinRecords(parseRecords(text), clients) };
+  return { config, measurements: await joined({ server, record }, from, clients) };
+}
+
+/** Bytes that the recorder has written by now. */
+export async function recordedBytes(record: string): Promise<number> {
+  return (await Deno.stat(record)).size;
+}
+
+/** What clients saw, and the server wrote down since `from`; nothing may be running any more. */
+export async function joined(
+  { server, record }: RecordedServer,
+  from: number,
+  clients: readonly ClientRecord[],
+): Promise<Measurements> {
+  await server.flush(); // when it answers, nothing runs, and all is written
+  const text = new TextDecoder().decode((await Deno.readFile(record)).subarray(from));
+  return joinRecords(parseRecords(text), clients);
 }

@@ -13,7 +13,17 @@ import { sampleCount } from "../../kernels/sampling.ts";
 import type { PythonRandom } from "../common/python_random.ts";
 import type { Arrival } from "../online/arrivals.ts";
 import type { VirtualClock } from "./events.ts";
-import { drawFrom, type Profile, schedulerConfig, shapeOf, stepMilliseconds } from "./profile.ts";
+import {
+  drawFrom,
+  idleMilliseconds,
+  meanwhile,
+  noiseClass,
+  type Profile,
+  schedulerConfig,
+  shapeOf,
+  stepMilliseconds,
+  valuesOf,
+} from "./profile.ts";
 
 /** News of a request, when the client has it: tokens so far, and whether these are all or why there are none. */
 export interface News {
@@ -22,19 +32,26 @@ export interface News {
   readonly end: "done" | "refused" | null;
 }
 
+/** A request's client, as the front knows it. */
+interface Client {
+  readonly listener: (news: News) => void;
+  /** Tokens handed out so far, and when the last of them will be there. */
+  tokens: number;
+  delivered: number;
+}
+
 /** One simulated server. */
 export class VirtualServer {
   readonly #profile: Profile;
   readonly #clock: VirtualClock;
   readonly #random: PythonRandom;
   readonly #scheduler: Scheduler;
-  readonly #listeners = new Map<string, (news: News) => void>();
-  readonly #tokens = new Map<string, number>();
+  /** Plans that the executor has not answered, oldest first. */
+  readonly #running: { end: number; milliseconds: number }[] = [];
+  readonly #clients = new Map<string, Client>();
   /** When the executor and the front have done all that they have been given. */
   #executorFree = 0;
   #frontFree = 0;
-  /** No token reaches a client before one that was sent earlier. */
-  #lastDelivery = 0;
   /** When a plan that is made now leaves the scheduler. */
   #turnEnds = 0;
   #busy = 0;
@@ -73,10 +90,11 @@ export class VirtualServer {
   submit(id: string, { ids, outputTokens }: Arrival, listener: (news: News) => void): void {
     const { vocabSize } = this.#profile.config, { front } = this.#profile;
     this.#load++;
-    this.#listeners.set(id, listener);
-    const noise = drawFrom(front.arrivalNoise, this.#random, 0);
-    const work = front.request + ids.length * front.promptToken;
-    this.#frontFree = Math.max(this.#frontFree, this.#clock.now) + work;
+    this.#clients.set(id, { listener, tokens: 0, delivered: 0 });
+    const working = this.#executorFree > this.#clock.now;
+    if (working) this.#delay(this.#profile.step[meanwhile]!);
+    const noise = drawFrom(working ? front.busyArrivalNoise : front.idleArrivalNoise, this.#random, 0);
+    this.#frontFree = Math.max(this.#frontFree, this.#clock.now) + ids.length * front.promptToken;
     this.#clock.at(this.#frontFree + Math.max(0, front.latency + noise), () => {
       this.#scheduler.processInput({
         type: "request",
@@ -95,46 +113,67 @@ export class VirtualServer {
     if (message.type !== "plan") return;
     const { plan } = message, { profile, random } = { profile: this.#profile, random: this.#random };
     const shape = shapeOf(plan.steps, plan.cachedLength, plan.extendLength, (i) => plan.extendLength[i]! > 1);
-    const noise = drawFrom(shape.prompt > 0 ? profile.prefillNoise : profile.decodeNoise, random, 1);
-    const milliseconds = stepMilliseconds(profile, shape) * noise;
+    const woken = this.#turnEnds - this.#executorFree > idleMilliseconds;
+    const noise = drawFrom(profile.noiseOf[noiseClass(shape, woken)] ?? profile.noise, random, 1);
+    const milliseconds = stepMilliseconds(profile, shape, woken) * noise;
     this.#executorFree = Math.max(this.#turnEnds, this.#executorFree) + milliseconds;
     this.#busy += milliseconds;
-    this.#clock.at(this.#executorFree, () => {
+    const running = { end: this.#executorFree, milliseconds };
+    this.#running.push(running);
+    const finish = () => {
+      if (running.end > this.#clock.now) return this.#clock.at(running.end, finish); // it was delayed
+      this.#running.shift();
       this.#turnEnds = this.#clock.now + this.#profile.turn;
-      this.#scheduler.processBatchResult(resultOf(plan, milliseconds, profile.config.vocabSize, random));
+      this.#scheduler.processBatchResult(
+        resultOf(plan, running.milliseconds, profile.config.vocabSize, random),
+      );
       this.#scheduler.runNextBatches();
+    };
+    this.#clock.at(running.end, finish);
+  }
+
+  /** Something else takes the cores that the running step would use; those behind it begin later. */
+  #delay(milliseconds: number): void {
+    this.#running.forEach((step, i) => {
+      step.end += milliseconds;
+      if (i === 0) step.milliseconds += milliseconds;
     });
+    this.#executorFree += milliseconds;
+    this.#busy += milliseconds;
   }
 
   #deliver(message: Exclude<ToDetokenizer, { type: "probe" }>): void {
     if (message.type !== "updates") return;
     const { front } = this.#profile;
-    const noise = drawFrom(front.deliveryNoise, this.#random, 0);
+    const size = message.updates.length;
+    const first = drawFrom(valuesOf(front.firstDeliveryNoise, size), this.#random, 0);
+    const later = drawFrom(valuesOf(front.deliveryNoise, size), this.#random, 0);
     this.#frontFree = Math.max(this.#frontFree, this.#turnEnds, this.#clock.now);
     for (const { id, tokens, cachedTokens, finish } of message.updates) {
+      const client = this.#clients.get(id)!;
       this.#frontFree += front.update;
-      const sum = (this.#tokens.get(id) ?? 0) + tokens.length;
-      this.#tokens.set(id, sum);
+      const wait = client.tokens === 0 ? front.firstDelivery + first : front.delivery + later;
       const end = finish === null ? null : finish.type === "length" ? "done" : "refused";
-      const listener = this.#listeners.get(id)!;
-      if (end !== null) {
-        this.#listeners.delete(id);
-        this.#tokens.delete(id);
-      }
-      this.#lastDelivery = Math.max(
-        this.#lastDelivery,
-        this.#frontFree + Math.max(0, front.delivery + noise),
-      );
-      this.#clock.at(this.#lastDelivery, () => {
+      client.tokens += tokens.length;
+      // No token reaches its client before one that was sent earlier.
+      client.delivered = Math.max(client.delivered, this.#frontFree + Math.max(0, wait));
+      if (end !== null) this.#clients.delete(id);
+      const news: News = { tokens: client.tokens, cachedTokens, end };
+      this.#clock.at(client.delivered, () => {
         if (end !== null) this.#load--;
-        listener({ tokens: sum, cachedTokens, end });
+        client.listener(news);
       });
     }
   }
 }
 
 /** Tokens that mean nothing and end nothing. */
-function resultOf(plan: BatchPlan, milliseconds: number, vocabSize: number, random: PythonRandom): StepResult {
+function resultOf(
+  plan: BatchPlan,
+  milliseconds: number,
+  vocabSize: number,
+  random: PythonRandom,
+): StepResult {
   const count = plan.steps * sampleCount(plan.sampling);
   return {
     id: plan.id,

@@ -40,7 +40,10 @@ export interface Simulation {
 export function simulate(fleet: Fleet, arrivals: readonly Arrival[]): Simulation {
   const clock = new VirtualClock();
   const random = new PythonRandom(fleet.seed);
-  const servers = Array.from({ length: fleet.servers }, () => new VirtualServer(fleet.profile, clock, random));
+  const servers = Array.from(
+    { length: fleet.servers },
+    () => new VirtualServer(fleet.profile, clock, random),
+  );
   const router = new Router(fleet.routing, fleet.profile);
   const shares = servers.map(() => 0);
   const outcomes = arrivals.map((): Outcome => ({ status: "unfinished" }));

@@ -2,13 +2,13 @@
 
 import { figure, table } from "../common/table.ts";
 import { type Arrival, traceArrivals, type TraceRequest } from "../online/arrivals.ts";
-import { type Outcome } from "../online/client.ts";
 import { play, type ReplaySummary, summarize } from "../online/replay.ts";
 import type { ServerUnderTest } from "../online/server.ts";
 import { readTrace } from "../online/traces.ts";
+import { clientRecord, type Measurements } from "./calibrate.ts";
 import { PythonRandom } from "../common/python_random.ts";
 import type { Profile } from "./profile.ts";
-import type { RecordedServer } from "./recorded.ts";
+import { joined, recordedBytes, type RecordedServer } from "./recorded.ts";
 import { simulate } from "./simulate.ts";
 
 /** Requests to come, as in a trace. */
@@ -24,7 +24,8 @@ export interface PlannedLoad {
 /** A load and what was measured under it. */
 export interface LoadResult extends PlannedLoad {
   readonly measured: ReplaySummary;
-  readonly outcomes: readonly Outcome[];
+  /** Not fitted to: to find out where a prediction went wrong. */
+  readonly measurements: Measurements;
 }
 
 /** Requests read of a trace at most. */
@@ -47,7 +48,9 @@ export async function traceFor(
     ...request,
     inputTokens: Math.max(1, Math.round(request.inputTokens * scale)),
     outputTokens: Math.max(1, Math.round(request.outputTokens * scale)),
-  })).filter(({ inputTokens, outputTokens }) => inputTokens + outputTokens <= Math.min(contextLength, cacheTokens));
+  })).filter(({ inputTokens, outputTokens }) =>
+    inputTokens + outputTokens <= Math.min(contextLength, cacheTokens)
+  );
 }
 
 /** Lengths like those of conversations: 32 to 2,048 tokens in, 16 to 512 out, spread over their logarithms. */
@@ -93,18 +96,25 @@ function arrivalsOf({ speed, requests }: PlannedLoad, vocabSize: number, seed: n
 
 /** Replays each load against the server, with an empty cache. */
 export async function measureLoads(
-  { server }: RecordedServer,
+  recorded: RecordedServer,
   loads: readonly PlannedLoad[],
   seed: number,
   limit: number,
   seconds: number,
 ): Promise<LoadResult[]> {
   const results: LoadResult[] = [];
+  const { server } = recorded;
   for (const load of loads) {
     await server.flush();
+    const from = await recordedBytes(recorded.record);
     const arrivals = arrivalsOf(load, server.vocabSize, seed);
-    const { outcomes, seconds: took } = await play(server.url, arrivals, Math.max(limit, seconds));
-    results.push({ ...load, measured: summarize(outcomes, arrivals, took), outcomes });
+    const { outcomes, began, seconds: took } = await play(server.url, arrivals, Math.max(limit, seconds));
+    const clients = outcomes.flatMap((outcome, i) => {
+      const due = performance.timeOrigin + began + arrivals[i]!.at * 1000;
+      return outcome.status === "done" ? [clientRecord(arrivals[i]!, due, outcome)] : [];
+    });
+    const measurements = await joined(recorded, from, clients);
+    results.push({ ...load, measured: summarize(outcomes, arrivals, took), measurements });
     console.error(`capacity: load ${load.load}: ${arrivals.length} requests, ${figure(took)} s`);
   }
   return results;
@@ -121,12 +131,23 @@ export interface Compared {
   readonly allowed: number;
 }
 
+/** Simulations of a load that are put together, so that what is drawn by chance in one of them matters less. */
+const simulations = 5;
+
 /** Predicts a load and holds it against what was measured. */
 export function compare(profile: Profile, load: LoadResult, seed: number, limit: number): Compared[] {
   const arrivals = arrivalsOf(load, profile.config.vocabSize, seed);
-  const { summary } = simulate({ profile, servers: 1, routing: "round-robin", seed, limit }, arrivals);
+  const runs = Array.from(
+    { length: simulations },
+    (_, i) => simulate({ profile, servers: 1, routing: "round-robin", seed: seed + i, limit }, arrivals),
+  );
+  const seconds = runs.reduce((sum, { summary }) => sum + summary.seconds, 0);
+  const summary = summarize(runs.flatMap(({ outcomes }) => outcomes), arrivals, seconds);
   const { measured } = load;
-  const latency = (title: string, of: "time_to_first_token_ms" | "inter_token_latency_ms" | "end_to_end_ms") => [
+  const latency = (
+    title: string,
+    of: "time_to_first_token_ms" | "inter_token_latency_ms" | "end_to_end_ms",
+  ) => [
     { name: `${title} p50 ms`, predicted: summary[of].p50, measured: measured[of].p50, allowed: 0.15 },
     { name: `${title} p99 ms`, predicted: summary[of].p99, measured: measured[of].p99, allowed: 0.2 },
   ];

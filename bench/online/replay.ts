@@ -49,13 +49,13 @@ export async function replay(
 
 /**
  * Plays arrivals against a server, in order of their times. Requests that are not done after `limitSeconds` are
- * aborted and counted as unfinished.
+ * aborted and counted as unfinished. `began` is of `performance.now()`.
  */
 export async function play(
   url: string,
   arrivals: readonly Arrival[],
   limitSeconds: number,
-): Promise<{ readonly outcomes: Outcome[]; readonly seconds: number }> {
+): Promise<{ readonly outcomes: Outcome[]; readonly began: number; readonly seconds: number }> {
   const stop = new AbortController();
   const timer = setTimeout(() => stop.abort(), limitSeconds * 1000);
   const began = performance.now();
@@ -65,7 +65,7 @@ export async function play(
       await until(due, stop.signal);
       return stop.signal.aborted ? { status: "unfinished" } : await request(url, arrival, due, stop.signal);
     }));
-    return { outcomes, seconds: (performance.now() - began) / 1000 };
+    return { outcomes, began, seconds: (performance.now() - began) / 1000 };
   } finally {
     clearTimeout(timer);
   }

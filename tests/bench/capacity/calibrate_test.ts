@@ -1,0 +1,132 @@
+// From what server and clients wrote down to a profile, with records whose times are known; and the real thing once.
+
+import assert from "node:assert/strict";
+import { type ClientRecord, fitProfile, joinRecords } from "../../../bench/capacity/calibrate.ts";
+import { stepFeatures, stepParts, type StepShape } from "../../../bench/capacity/profile.ts";
+import { parseRecords, requestKey, type ServerRecord } from "../../../bench/capacity/records.ts";
+import { PythonRandom } from "../../../bench/common/python_random.ts";
+import { runDeno } from "../program.ts";
+
+const planted: Partial<Record<typeof stepParts[number], number>> = {
+  plan: 0.4,
+  row: 0.2,
+  "prompt token": 0.05,
+  "context token": 0.001,
+  pair: 0.0001,
+};
+
+function milliseconds(shape: StepShape): number {
+  return stepFeatures(shape, false).reduce((sum, count, i) => sum + count * (planted[stepParts[i]!] ?? 0), 0);
+}
+
+Deno.test("a profile's steps are those that the records were made of", () => {
+  const random = new PythonRandom(2);
+  const steps = Array.from({ length: 400 }, () => {
+    const decodes = random.next() < 0.6,
+      rows = random.int(decodes ? 1 : 0, 16),
+      prompt = decodes ? 0 : random.int(1, 300);
+    const shape = {
+      forwards: decodes ? random.int(1, 8) : 1,
+      rows,
+      context: rows * random.int(10, 900),
+      prompt,
+      chunks: prompt > 0 ? 1 : 0,
+      pairs: prompt * random.int(1, 500),
+    };
+    return { shape, idle: 0, arrivals: 0, milliseconds: milliseconds(shape) };
+  });
+  const profile = fitProfile({ steps, turns: [0.1, 0.3, 0.2], arrivals: [], deliveries: [] });
+  stepParts.forEach((part, i) => {
+    const expected = planted[part] ?? 0;
+    assert.ok(Math.abs(profile.step[i]! - expected) <= 0.02 * expected + 1e-3, `${part}: ${profile.step[i]}`);
+  });
+  assert.ok(profile.noise.every((ratio) => Math.abs(ratio - 1) < 0.05));
+  assert.equal(profile.turn, 0.2);
+});
+
+Deno.test("steps, ways there and ways back are told from one another in the records", () => {
+  const shape = { forwards: 1, rows: 0, context: 0, prompt: 5, chunks: 1, pairs: 15 };
+  const next = { ...shape, prompt: 0, chunks: 0, pairs: 0, rows: 1, context: 5 };
+  const server: ServerRecord[] = [
+    { type: "request", at: 1002, key: "a", prompt: 5 },
+    { type: "plan", at: 1002, id: 1, turn: null, shape },
+    { type: "request", at: 1005, key: "b", prompt: 7 },
+    { type: "result", at: 1012, id: 1, milliseconds: 9 },
+    { type: "plan", at: 1012.5, id: 2, turn: 0.5, shape: next },
+    { type: "news", at: 1013, news: [["a", 1]] },
+    { type: "result", at: 1014.5, id: 2, milliseconds: 2 },
+    { type: "news", at: 1015, news: [["b", 0], ["a", 1]] },
+    { type: "plan", at: 1100, id: 3, turn: null, shape },
+    { type: "result", at: 1110, id: 3, milliseconds: 10 },
+  ];
+  const clients: ClientRecord[] = [
+    { due: 1000, key: "a", prompt: 5, tokens: [14, 16] },
+    { due: 1001, key: "b", prompt: 7, tokens: [] },
+  ];
+  assert.deepEqual(joinRecords(server, clients), {
+    steps: [
+      { shape, idle: 0, arrivals: 1, milliseconds: 10 },
+      { shape: next, idle: 0.5, arrivals: 0, milliseconds: 2 },
+      { shape, idle: 85.5, arrivals: 0, milliseconds: 10 },
+    ],
+    turns: [0.5],
+    arrivals: [
+      { prompt: 5, busy: false, milliseconds: 2 },
+      { prompt: 7, busy: true, milliseconds: 4 },
+    ],
+    deliveries: [
+      { place: 1, size: 1, first: true, milliseconds: 1 },
+      { place: 2, size: 2, first: false, milliseconds: 1 },
+    ],
+  });
+});
+
+Deno.test("prompts are told apart by their ids, however they are stored", () => {
+  assert.equal(requestKey([1, 2, 3]), requestKey(Uint32Array.of(1, 2, 3)));
+  assert.notEqual(requestKey([1, 2, 3]), requestKey([1, 3, 2]));
+  assert.throws(() => parseRecords('{"type": "plan"}\n'));
+});
+
+Deno.test("a validation measures a real server, and its file gives the same prediction again", async () => {
+  const file = await Deno.makeTempFile({ suffix: ".json" });
+  try {
+    const options = ["--model", "models/pocket", "--device", "cpu", "--threads", "1", "--scale", "0.05"];
+    const quick = ["--seconds", "1", "--clients", "1,4", "--loads", "0.3", "--limit", "60", "--out", file];
+    const first = await runDeno(["bench/capacity.ts", "validate"], options, quick);
+    assert.equal(first.code, 0, first.stderr);
+    assert.match(first.stdout, /^30 % .*first token p50 ms/m);
+    const again = await runDeno(["bench/capacity.ts", "validate", "--from", file]);
+    assert.equal(again.stdout, first.stdout);
+  } finally {
+    await Deno.remove(file);
+  }
+});
+
+Deno.test("calibrate writes what simulate reads, and simulate writes a page", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const profile = `${folder}/profile.json`, html = `${folder}/page.html`;
+    const made = await runDeno(
+      ["bench/capacity.ts", "calibrate", "--model", "models/pocket", "--device", "cpu", "--threads", "1"],
+      ["--seconds", "1", "--clients", "1,4", "--out", profile],
+    );
+    assert.equal(made.code, 0, made.stderr);
+    const simulated = await runDeno(
+      ["bench/capacity.ts", "simulate", "--profile", profile, "--rates", "2,8", "--servers", "1,2"],
+      ["--routing", "prefix,round-robin", "--count", "40", "--html", html],
+    );
+    assert.equal(simulated.code, 0, simulated.stderr);
+    assert.match(simulated.stdout, /a simulation/);
+    const page = await Deno.readTextFile(html);
+    assert.match(page, /2 servers, round-robin/);
+    assert.doesNotMatch(page, /NaN|Infinity/);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("a command that does not exist is one line and exit code 2", async () => {
+  const { code, stderr } = await runDeno(["bench/capacity.ts", "guess"]);
+  assert.equal(code, 2);
+  assert.equal(stderr.trim(), 'capacity: calibrate, validate, simulate or size, not "guess"');
+});
