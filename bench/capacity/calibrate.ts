@@ -197,6 +197,16 @@ export function joinRecords(server: readonly ServerRecord[], clients: readonly C
   return { steps, turns, arrivals, deliveries };
 }
 
+/** All of several measurements. */
+export function together(parts: readonly Measurements[]): Measurements {
+  return {
+    steps: parts.flatMap(({ steps }) => steps),
+    turns: parts.flatMap(({ turns }) => turns),
+    arrivals: parts.flatMap(({ arrivals }) => arrivals),
+    deliveries: parts.flatMap(({ deliveries }) => deliveries),
+  };
+}
+
 /** Steps of a class below which its noise is that of all. */
 const fewest = 12;
 

@@ -7,8 +7,8 @@ import { writeResult } from "../common/result_file.ts";
 import { figure, table } from "../common/table.ts";
 import { type Arrival, poissonArrivals } from "../online/arrivals.ts";
 import { startServer } from "../online/server.ts";
-import { fitProfile } from "./calibrate.ts";
-import { compare, comparisonTable, type LoadResult, loadsOf, measureLoads, traceFor } from "./validate.ts";
+import { fitProfile, together } from "./calibrate.ts";
+import { compare, comparisonTable, type LoadResult, loadsOf, measureLoad, traceFor } from "./validate.ts";
 import { measure, type RecordedServer } from "./recorded.ts";
 import { capacityPage } from "./page.ts";
 import { type Profile, profileSchema } from "./profile.ts";
@@ -162,8 +162,22 @@ export async function runValidate(args: string[]): Promise<void> {
         ...fitProfile(measurements),
       };
       const planned = loadsOf(profile, trace, shares, seconds, seed);
-      const loads = await measureLoads(recorded, planned, seed, limit, seconds);
-      return { model: server.model, device: server.device, seed, limit, config, measurements, loads };
+      const loads: LoadResult[] = [], parts = [measurements];
+      // A machine's speed drifts: a part of the calibration comes after each load.
+      for (const [i, load] of planned.entries()) {
+        loads.push(await measureLoad(recorded, load, seed, Math.max(limit, seconds)));
+        const part = { seconds: seconds / planned.length, seed: seed + 2 + i, levels, warm: 0 };
+        parts.push((await measure(recorded, part)).measurements);
+      }
+      return {
+        model: server.model,
+        device: server.device,
+        seed,
+        limit,
+        config,
+        measurements: together(parts),
+        loads,
+      };
     });
     const whole_ = { kind: "capacity validation", environment: await environment(), ...result };
     if (values.out !== undefined) await writeResult(values.out, whole_);

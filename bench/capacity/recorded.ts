@@ -19,20 +19,16 @@ const longestPrompt = 2048, longestAnswer = 96, shareOfContext = 0.5;
 /** Drives calibration traffic and joins what server and clients saw. */
 export async function measure(
   { server, record }: RecordedServer,
-  { seconds, seed, levels }: {
+  { seconds, seed, levels, warm = warmSeconds }: {
     readonly seconds: number;
     readonly seed: number;
     readonly levels: readonly number[];
+    readonly warm?: number;
   },
 ): Promise<{ readonly config: Profile["config"]; readonly measurements: Measurements }> {
   const promptTokens = Math.min(longestPrompt, Math.floor(server.contextLength * shareOfContext));
   const traffic = { promptTokens, outputTokens: longestAnswer, vocabSize: server.vocabSize };
-  await drive(server.url, {
-    ...traffic,
-    seconds: warmSeconds,
-    levels: [1, Math.max(...levels)],
-    seed: seed + 1,
-  });
+  if (warm > 0) await drive(server.url, { ...traffic, seconds: warm, levels, seed: seed + 1000 });
   const config = parseRecords(await Deno.readTextFile(record)).find((each) => each.type === "config")?.config;
   if (config === undefined) throw new Error("the recorder did not write the scheduler's settings");
   const from = await recordedBytes(record);

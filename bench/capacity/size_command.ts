@@ -1,11 +1,12 @@
 // `size`: the tables of docs/scale.md.
 
 import { z } from "zod";
-import { list, positive, readOptions, whole } from "../common/arguments.ts";
+import { choice, list, positive, readOptions, whole } from "../common/arguments.ts";
 import { writeResult } from "../common/result_file.ts";
 import { figure, table } from "../common/table.ts";
 import { parseResult, type PeersResult } from "../report/results.ts";
 import type { Profile } from "./profile.ts";
+import { type Routing, routings } from "./router.ts";
 import {
   type AttentionShape,
   dailyUsers,
@@ -56,6 +57,7 @@ export async function runSize(args: string[]): Promise<void> {
     options: {
       results: { type: "string" },
       servers: { type: "string", default: "1" },
+      routing: { type: "string", default: "prefix" },
       "first-token": { type: "string", default: "1000" },
       "between-tokens": { type: "string", default: "100" },
       "requests-per-user": { type: "string", default: "10" },
@@ -78,48 +80,46 @@ export async function runSize(args: string[]): Promise<void> {
   };
   const users = positive(values["daily-users"], "daily-users"), seed = whole(values.seed, "seed", 0);
   const fleets = list(values.servers, (text) => whole(text, "servers"));
-  const runs: { model: string; device: string; servers: number; size: Size | null }[] = [];
+  const policies = list(values.routing, (word) => choice(word, "routing", routings));
+  const runs: { model: string; device: string; servers: number; routing: Routing; size: Size | null }[] = [];
   for (const path of list(values.results, (text) => text)) {
     const profile = await profileOf(path);
     for (const servers of fleets) {
-      const size = largestRate({ profile, servers, routing: "prefix", seed, target });
-      runs.push({ model: profile.model, device: profile.device, servers, size });
+      for (const routing of servers === 1 ? policies.slice(0, 1) : policies) {
+        const size = largestRate({ profile, servers, routing, seed, target });
+        runs.push({ model: profile.model, device: profile.device, servers, routing, size });
+      }
     }
   }
   const peakRate = users * day.requestsPerUser / 86_400 * day.peak;
+  const head = [
+    "model",
+    "cards",
+    "routing",
+    "requests/s",
+    "output tokens/s",
+    "first token p99 ms",
+    "between p99 ms",
+  ];
   console.log(table(
-    [
-      "model",
-      "cards",
-      "requests/s",
-      "output tokens/s",
-      "first token p99 ms",
-      "between p99 ms",
-      "busy",
-      "daily users",
-    ],
-    runs.map(({ model, servers, size }) => [
+    [...head, "hit rate", "daily users", `cards for ${figure(users)}`],
+    runs.map(({ model, servers, routing, size }) => [
       model.replace(/^.*\//, ""),
       figure(servers),
-      ...(size === null ? ["none", "", "", "", "", ""] : [
+      servers === 1 ? "—" : routing,
+      ...(size === null ? ["none", "", "", "", "", "", ""] : [
         figure(size.rate),
         figure(size.outputTokensPerSecond),
         figure(size.firstToken),
         figure(size.betweenTokens),
-        `${(size.utilisation * 100).toFixed(0)} %`,
+        `${(size.hitRate * 100).toFixed(0)} %`,
         figure(Math.round(dailyUsers(size.rate, day) / 1000) * 1000),
+        figure(Math.ceil(peakRate / size.rate * servers)),
       ]),
     ]),
   ));
   console.log(
-    `\na simulation; ${figure(users)} daily users send ${
-      figure(peakRate)
-    } requests/s in the busiest hour, cards needed: ` +
-      runs.map(({ model, servers, size }) =>
-        `${model.replace(/^.*\//, "")} (from ${servers}): ${
-          size === null ? "—" : figure(Math.ceil(peakRate / size.rate * servers))
-        }`
-      ).join(", "),
+    `\na simulation; ${figure(users)} daily users send ${figure(peakRate)} requests/s in the busiest hour`,
   );
   if (values.out !== undefined) await writeResult(values.out, { kind: "capacity sizes", target, day, runs });
 }

@@ -94,30 +94,24 @@ function arrivalsOf({ speed, requests }: PlannedLoad, vocabSize: number, seed: n
   });
 }
 
-/** Replays each load against the server, with an empty cache. */
-export async function measureLoads(
+/** Replays a load against the server, with an empty cache. */
+export async function measureLoad(
   recorded: RecordedServer,
-  loads: readonly PlannedLoad[],
+  load: PlannedLoad,
   seed: number,
   limit: number,
-  seconds: number,
-): Promise<LoadResult[]> {
-  const results: LoadResult[] = [];
-  const { server } = recorded;
-  for (const load of loads) {
-    await server.flush();
-    const from = await recordedBytes(recorded.record);
-    const arrivals = arrivalsOf(load, server.vocabSize, seed);
-    const { outcomes, began, seconds: took } = await play(server.url, arrivals, Math.max(limit, seconds));
-    const clients = outcomes.flatMap((outcome, i) => {
-      const due = performance.timeOrigin + began + arrivals[i]!.at * 1000;
-      return outcome.status === "done" ? [clientRecord(arrivals[i]!, due, outcome)] : [];
-    });
-    const measurements = await joined(recorded, from, clients);
-    results.push({ ...load, measured: summarize(outcomes, arrivals, took), measurements });
-    console.error(`capacity: load ${load.load}: ${arrivals.length} requests, ${figure(took)} s`);
-  }
-  return results;
+): Promise<LoadResult> {
+  const { server, record } = recorded;
+  await server.flush();
+  const from = await recordedBytes(record), arrivals = arrivalsOf(load, server.vocabSize, seed);
+  const { outcomes, began, seconds } = await play(server.url, arrivals, limit);
+  const clients = outcomes.flatMap((outcome, i) => {
+    const due = performance.timeOrigin + began + arrivals[i]!.at * 1000;
+    return outcome.status === "done" ? [clientRecord(arrivals[i]!, due, outcome)] : [];
+  });
+  const measurements = await joined(recorded, from, clients);
+  console.error(`capacity: load ${load.load}: ${arrivals.length} requests, ${figure(seconds)} s`);
+  return { ...load, measured: summarize(outcomes, arrivals, seconds), measurements };
 }
 
 /** One figure, predicted and measured. */
