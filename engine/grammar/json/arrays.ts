@@ -7,6 +7,8 @@ import { moreSpace, spaceMayEnd } from "./whitespace.ts";
 
 /** `contains` of one array that are counted side by side: each doubles the readings of an item. */
 const MAX_CONTAINS = 4;
+/** Items that are looked ahead at where several `contains`, or one with a maximum, have to be met together. */
+const MAX_AHEAD = 500;
 
 /** How many items there are, and how many of them matched each `contains`; both only as far as they matter. */
 export interface Progress {
@@ -35,7 +37,10 @@ export class ArrayRules {
   readonly #shape: ArrayShape;
   readonly #most: number;
   readonly #cap: number;
+  readonly #readings = new Map<string, readonly Option[]>();
   readonly #options = new Map<string, readonly Option[]>();
+  /** By progress: whether the array can end from there. Undefined where no search is needed. */
+  readonly #ends: Map<string, boolean> | undefined;
 
   /** The rules of one alternative. */
   constructor(context: JsonContext, shape: ArrayShape) {
@@ -52,11 +57,27 @@ export class ArrayRules {
       this.#most === Infinity ? 0 : this.#most,
       ...shape.contains.map(({ from }) => from),
     );
+    if (shape.contains.length < 2 && shape.contains.every(({ max }) => max === Infinity)) return;
+    const ahead = this.#cap +
+      shape.contains.reduce((sum, { min, max }) => sum + (max < Infinity ? max : min), 0);
+    if (ahead > MAX_AHEAD) {
+      throw new GrammarError("limit", "contains", "", `with bounds of more than ${MAX_AHEAD} items`);
+    }
+    this.#ends = new Map();
+  }
+
+  /** Whether there is any such array. */
+  get possible(): boolean {
+    return this.#mayEnd(this.#start);
+  }
+
+  get #start(): Progress {
+    return this.#progress(0, this.#shape.contains.map(() => 0));
   }
 
   /** After the opening bracket. */
   get first(): Position {
-    return this.itemAt({ key: "", index: 0, found: this.#shape.contains.map(() => 0) }, 0, true);
+    return this.itemAt(this.#start, 0, true);
   }
 
   /** Everything that can be an item. */
@@ -117,13 +138,35 @@ export class ArrayRules {
 
   /** The readings of the next item; none where no item may follow. */
   options(progress: Progress): readonly Option[] {
-    const key = `${progress.index},${progress.found}`;
+    const { key } = progress;
     let options = this.#options.get(key);
-    if (options === undefined) this.#options.set(key, options = this.#findOptions(progress));
+    if (options === undefined) {
+      options = this.#readingsOf(progress).filter(({ after }) => this.#mayEnd(after));
+      this.#options.set(key, options);
+    }
     return options;
   }
 
-  #findOptions({ index, found }: Progress): readonly Option[] {
+  // Every item leads on in the order of progress or leaves it as it is, so a place that is being looked at can be left
+  // out.
+  #mayEnd(progress: Progress): boolean {
+    if (this.#ends === undefined || this.mayClose(progress)) return true;
+    let may = this.#ends.get(progress.key);
+    if (may === undefined) {
+      this.#ends.set(progress.key, false);
+      may = this.#readingsOf(progress).some(({ after }) => this.#mayEnd(after));
+      this.#ends.set(progress.key, may);
+    }
+    return may;
+  }
+
+  #readingsOf(progress: Progress): readonly Option[] {
+    let readings = this.#readings.get(progress.key);
+    if (readings === undefined) this.#readings.set(progress.key, readings = this.#findReadings(progress));
+    return readings;
+  }
+
+  #findReadings({ index, found }: Progress): readonly Option[] {
     if (index >= this.#most) return [];
     const { expressions, empty } = this.#tools();
     const { prefix, rest, contains } = this.#shape;

@@ -6,6 +6,7 @@
 import { DEAD, type Position, type Row, step, THROUGH } from "../automaton/position.ts";
 import { stringContent } from "../automaton/text.ts";
 import { GrammarError } from "../errors.ts";
+import { canCover } from "../schema/cover.ts";
 import { type NameClass, objectProperties } from "../schema/properties.ts";
 import type { Expression, ObjectShape } from "../schema/shape.ts";
 import { beneath, type JsonContext } from "./context.ts";
@@ -73,10 +74,7 @@ export class ObjectRules {
       index,
       value: properties.value(name),
       required: shape.required.has(name),
-      satisfies: shape.some.reduce(
-        (bits, some, i) => compiler.derivatives.matches(some, name) ? bits | 1 << i : bits,
-        0,
-      ),
+      satisfies: properties.satisfies(name),
     }));
     this.names = [...this.#byIndex].sort((a, b) => compareBytes(a.bytes, b.bytes));
     this.#classes = properties.classes.filter((one) => !compiler.empty(one.value));
@@ -87,7 +85,6 @@ export class ObjectRules {
     if (this.#min > 1 && this.#classes.length > 0) {
       throw new GrammarError("unsupported", "minProperties", "", "above 1 needs additionalProperties: false");
     }
-    if (shape.some.length > 30) throw new GrammarError("limit", "not", "", "too many names are asked for");
     this.#goal = 2 ** shape.some.length - 1;
   }
 
@@ -230,13 +227,17 @@ export class ObjectRules {
     return rows;
   }
 
-  // Whether the names asked for can still come: by those that are required, or where there is a place left.
-  #canSatisfy(progress: Progress): boolean {
-    if (progress.count + progress.missing < this.#max) return true;
-    return this.#goal === this.#byIndex.reduce(
-      (bits, name) => name.required && !isSeen(progress, name) ? bits | name.satisfies : bits,
-      progress.satisfied,
-    );
+  // Whether the names asked for can still come: with those that are required, and in the places that they leave.
+  #canSatisfy({ seen, next, count, missing, satisfied }: Progress): boolean {
+    let left = this.#goal & ~satisfied;
+    const kinds = this.#classes.map((one) => one.satisfies);
+    for (const name of this.#byIndex) {
+      if (isSeen({ seen }, name) || (this.#ordered && name.index < next)) continue;
+      if (name.required) left &= ~name.satisfies;
+      else kinds.push(name.satisfies);
+    }
+    const { regex } = this.context.table;
+    return canCover(left, kinds, this.#max - count - missing, (steps) => regex.charge(steps));
   }
 
   /** What is there once a declared name is. */
@@ -269,7 +270,7 @@ export class ObjectRules {
   }
 }
 
-function isSeen({ seen }: Progress, { index }: DeclaredName): boolean {
+function isSeen({ seen }: Pick<Progress, "seen">, { index }: DeclaredName): boolean {
   return (seen[index >> 5]! >>> (index & 31) & 1) === 1;
 }
 

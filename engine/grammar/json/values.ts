@@ -5,6 +5,7 @@
 import { DEAD, type Row } from "../automaton/position.ts";
 import type { PositionTable } from "../automaton/table.ts";
 import { plainText, stringContent } from "../automaton/text.ts";
+import { GrammarError } from "../errors.ts";
 import type { Budget } from "../limits.ts";
 import type { SchemaCompiler } from "../schema/compiler.ts";
 import type { Expression } from "../schema/shape.ts";
@@ -39,9 +40,15 @@ export class ValueStarts {
       ...(shape.false ? ["false"] : []),
     ];
     this.arrays = shape.arrays.filter((array) => !compiler.emptyArray(array))
-      .map((array) => new ArrayRules(context, array));
+      .map((array) => new ArrayRules(context, array)).filter((rules) => rules.possible);
     this.objects = shape.objects.filter((object) => !compiler.emptyObject(object))
       .map((object) => new ObjectRules(context, object));
+    const { derivatives } = compiler;
+    const some = this.#literals.length > 0 || this.arrays.length > 0 || this.objects.length > 0 ||
+      derivatives.live(shape.strings) || derivatives.live(shape.numbers.text);
+    if (!some && !compiler.empty(expression)) {
+      throw new GrammarError("unsupported", "contains", "", "no array can have all that it has to");
+    }
   }
 
   /** What the first byte of a value leads to. */

@@ -13,6 +13,7 @@ import { Expressions } from "./expression.ts";
 import { Keywords } from "./keywords.ts";
 import type { ArrayShape, Expression, ObjectShape, Shape } from "./shape.ts";
 import { Shapes } from "./shapes.ts";
+import { canCover } from "./cover.ts";
 import { objectProperties } from "./properties.ts";
 
 /** Thrown where a shape is needed while it is being found out. */
@@ -292,16 +293,20 @@ export class SchemaCompiler {
   emptyObject(object: ObjectShape): boolean {
     const properties = objectProperties(this, object);
     for (const name of object.required) if (!properties.allows(name)) return true;
-    if (object.required.size > object.max) return true;
+    if (Math.max(object.min, object.required.size) > object.max) return true;
     if (object.min > object.required.size && !properties.others()) {
       if (properties.declared.filter((name) => properties.allows(name)).length < object.min) return true;
     }
-    return object.some.some((names) =>
-      !properties.classes.some((one) =>
-        one.satisfies > 0 && !this.empty(one.value) &&
-        this.derivatives.live(this.regex.and([one.names, names]))
-      ) &&
-      !properties.declared.some((name) => this.derivatives.matches(names, name) && properties.allows(name))
-    );
+    if (object.some.length === 0) return false;
+    const kinds = properties.classes.filter((one) => !this.empty(one.value)).map((one) => one.satisfies);
+    let missing = 2 ** object.some.length - 1;
+    for (const name of properties.declared) {
+      if (!properties.allows(name)) continue;
+      const satisfies = properties.satisfies(name);
+      if (object.required.has(name)) missing &= ~satisfies;
+      else kinds.push(satisfies);
+    }
+    const places = object.max - object.required.size;
+    return !canCover(missing, kinds, places, (steps) => this.#budget().spend(steps));
   }
 }

@@ -11,6 +11,8 @@ import type { Expression, ObjectShape } from "./shape.ts";
 
 /** Patterns of one object that can overlap: each doubles the classes. */
 const MAX_PATTERNS = 8;
+/** Names that one object can be asked for by their languages: a bit each. */
+const MAX_SOME = 30;
 
 /** What a partition needs of the compiler of schemas. */
 export interface NameCompiler {
@@ -46,6 +48,8 @@ export interface ObjectProperties {
   value(name: string): Expression;
   /** Whether a property of this name can be there at all. */
   allows(name: string): boolean;
+  /** Which of the object's `some` a declared name satisfies, as bits. */
+  satisfies(name: string): number;
 }
 
 const known = new WeakMap<ObjectShape, ObjectProperties>();
@@ -67,6 +71,9 @@ class Partition implements ObjectProperties {
   constructor(compiler: NameCompiler, object: ObjectShape) {
     this.#compiler = compiler;
     this.#object = object;
+    if (object.some.length > MAX_SOME) {
+      throw new GrammarError("limit", "not", "", "too many names are asked for");
+    }
     const names = new Set<string>();
     for (const { properties } of object.clauses) for (const name of properties.keys()) names.add(name);
     for (const name of object.required) names.add(name);
@@ -99,6 +106,14 @@ class Partition implements ObjectProperties {
 
   allows(name: string): boolean {
     return !this.#compiler.empty(this.value(name));
+  }
+
+  satisfies(name: string): number {
+    const { derivatives } = this.#compiler;
+    return this.#object.some.reduce(
+      (bits, one, i) => derivatives.matches(one, name) ? bits | 1 << i : bits,
+      0,
+    );
   }
 
   #classes(): readonly NameClass[] {
