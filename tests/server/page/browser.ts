@@ -94,7 +94,11 @@ export async function ask(page: Page, text: string): Promise<void> {
   await message.press("Enter");
 }
 
-/** Comes back when the page shows what is asked for. */
+/** Comes back when the page shows what is asked for; an error after a minute. */
 export async function eventually(page: Page, holds: () => Promise<boolean>): Promise<void> {
-  while (!await holds()) await page.waitForTimeout(50);
+  const began = performance.now();
+  while (!await holds()) {
+    assert.ok(performance.now() - began < 60_000, `not within a minute: ${holds}`);
+    await page.waitForTimeout(50);
+  }
 }

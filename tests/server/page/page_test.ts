@@ -305,6 +305,38 @@ browserTest("who scrolls up while an answer grows stays there, and at the end ta
   });
 });
 
+browserTest("up and to the end again is what the reader says, also where the page is slow", async () => {
+  const lines = Array.from({ length: 20_000 }, (_, i) => i % 20 === 0 ? "\n\n" : "word ");
+  const engine = new FakeEngine(() => ({ pieces: ["A line.\n\n".repeat(60), ...lines], perSecond: 150 }), {
+    contextLength: 2 ** 20,
+  });
+  await withPage(appOf(engine), async (page) => {
+    const place = () =>
+      page.locator(".scroller").evaluate((e) => ({
+        top: e.scrollTop,
+        left: e.scrollHeight - e.scrollTop - e.clientHeight,
+      }));
+    await ask(page, "go");
+    await eventually(page, async () => (await place()).top > 1200);
+    await page.locator(".scroller").hover();
+    const throttle = await page.context().newCDPSession(page);
+    await throttle.send("Emulation.setCPUThrottlingRate", { rate: 20 });
+    for (let round = 0; round < 4; round++) {
+      await page.mouse.wheel(0, -60);
+      await eventually(page, async () => (await place()).left > 200);
+      await eventually(page, async () => {
+        await page.mouse.wheel(0, 3000);
+        return (await place()).left < 2;
+      });
+      const { top } = await place();
+      await eventually(page, async () => (await place()).top > top + 100 && (await place()).left < 2);
+    }
+    await throttle.send("Emulation.setCPUThrottlingRate", { rate: 1 });
+    await page.keyboard.press("Escape");
+    await page.getByText("ended by you").waitFor();
+  });
+});
+
 browserTest("a dropped text file goes along", async () => {
   const engine = parrot();
   await withPage(appOf(engine), async (page) => {
