@@ -7,6 +7,7 @@ import { AnswerParser } from "../http/answer_parser.ts";
 import type { ToolFormat } from "../http/parsers/tool_format.ts";
 import { answerFormat } from "../http/parsers/tool_formats.ts";
 import { changeSetting, describeSettings } from "./chat_settings.ts";
+import { wrapped } from "./markdown.ts";
 import { MarkdownPrinter } from "./markdown_printer.ts";
 import type { WindowSize } from "./terminal.ts";
 import type { ChatMessage } from "../../engine/messages.ts";
@@ -59,10 +60,20 @@ const commands: readonly (readonly [name: string, takes: string, help: string])[
 /** For completion. */
 export const commandNames: readonly string[] = commands.map(([name]) => name);
 
-const help = [
-  ...commands.map(([name, takes, what]) => `${`${name} ${takes}`.padEnd(21)} ${what}`),
-  '"""                   around a message of several lines; a paste is one message',
-].join("\n");
+/** What can be typed, for a window: what each does stands beside it, or below it where that is narrow. */
+function help(columns: number): string {
+  const beside = 22;
+  const indent = " ".repeat(columns < 60 ? 2 : beside);
+  const all = [
+    ...commands,
+    ['"""', "", "around a message of several lines; a paste is one message"] as const,
+  ];
+  return all.map(([name, takes, what]) => {
+    const typed = `${name} ${takes}`;
+    const text = wrapped(what, columns - indent.length).replaceAll(/ *\n/g, `\n${indent}`);
+    return (columns < 60 ? `${typed}\n${indent}` : typed.padEnd(beside)) + text;
+  }).join("\n");
+}
 
 /** Messages so far, and what the next line does to them. */
 export class Conversation {
@@ -110,7 +121,7 @@ export class Conversation {
 
   async #command(text: string, interrupt: AbortSignal): Promise<boolean> {
     const [, name, argument = ""] = /^(\/\S*)\s*([^]*)$/.exec(text)!;
-    const { note } = this.#output;
+    const { note, window } = this.#output;
     switch (name) {
       case "/exit":
       case "/quit":
@@ -144,10 +155,10 @@ export class Conversation {
         await this.#model(argument);
         return true;
       case "/help":
-        note(help);
+        note(help(window?.().columns ?? 80));
         return true;
       default:
-        note(`there is no ${name}\n${help}`);
+        note(`there is no ${name}\n${help(window?.().columns ?? 80)}`);
         return true;
     }
   }

@@ -3,6 +3,7 @@
 
 import { lexer, type Token, type Tokens } from "marked";
 import stringWidth from "string-width";
+import wrapAnsi from "wrap-ansi";
 
 const style = (on: number, off: number) => (text: string) => `\x1b[${on}m${text}\x1b[${off}m`;
 const bold = style(1, 22), dim = style(2, 22), italic = style(3, 23), underline = style(4, 24);
@@ -29,18 +30,23 @@ export function harmless(text: string): string {
   return text.replaceAll(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, "");
 }
 
-/** A block as lines for the terminal, without a line end behind the last. */
-export function renderBlock(token: Token): string {
-  return block(token).join("\n");
+/** Text in lines of at most `width` columns that end between words, where no word is longer. Blanks stay. */
+export function wrapped(text: string, width: number): string {
+  return wrapAnsi(text, width, { hard: true, trim: false });
 }
 
-function block(token: Token): string[] {
+/** A block as lines for a window of `width` columns (code and tables may be wider); no line end behind the last. */
+export function renderBlock(token: Token, width: number): string {
+  return block(token, width).join("\n");
+}
+
+function block(token: Token, width: number): string[] {
   switch (token.type) {
     case "heading":
-      return [bold(magenta(inline(token.tokens)))];
+      return words(bold(magenta(inline(token.tokens))), width);
     case "paragraph":
     case "text":
-      return inline("tokens" in token ? token.tokens : undefined, token.text).split("\n");
+      return words(inline("tokens" in token ? token.tokens : undefined, token.text), width);
     case "code":
       return [
         dim(token.lang ? `── ${harmless(token.lang)}` : "──"),
@@ -48,9 +54,9 @@ function block(token: Token): string[] {
         dim("──"),
       ];
     case "blockquote":
-      return blocks(token.tokens ?? []).map((line) => `${dim("│")} ${line}`);
+      return blocks(token.tokens ?? [], width - 2).map((line) => `${dim("│")} ${line}`);
     case "list":
-      return list(token as Tokens.List);
+      return list(token as Tokens.List, width);
     case "table":
       return table(token as Tokens.Table);
     case "hr":
@@ -61,17 +67,18 @@ function block(token: Token): string[] {
 }
 
 /** Blocks with an empty line between them. */
-function blocks(tokens: readonly Token[]): string[] {
+function blocks(tokens: readonly Token[], width: number): string[] {
   return tokens.filter(({ type }) => type !== "space").flatMap((each, i) =>
-    i === 0 ? block(each) : ["", ...block(each)]
+    i === 0 ? block(each, width) : ["", ...block(each, width)]
   );
 }
 
-function list({ items, ordered, start, loose }: Tokens.List): string[] {
+function list({ items, ordered, start, loose }: Tokens.List, width: number): string[] {
   return items.flatMap((item, i) => {
     const mark = ordered ? `${Number(start || 1) + i}.` : item.task ? (item.checked ? "☑" : "☐") : "•";
-    const inside = loose ? blocks(item.tokens) : item.tokens.flatMap(block);
     const indent = " ".repeat(mark.length + 1);
+    const room = width - indent.length;
+    const inside = loose ? blocks(item.tokens, room) : item.tokens.flatMap((each) => block(each, room));
     return inside.map((line, j) => (j === 0 ? `${dim(mark)} ` : line === "" ? "" : indent) + line);
   });
 }
@@ -117,6 +124,11 @@ function inline(tokens: readonly Token[] | undefined, text = ""): string {
         return harmless("text" in token ? token.text : token.raw);
     }
   }).join("");
+}
+
+/** Lines of words; a nested block in a narrow window gets ten columns all the same. */
+function words(text: string, width: number): string[] {
+  return wrapAnsi(text, Math.max(10, width), { hard: true }).split("\n");
 }
 
 function lines(text: string): string[] {

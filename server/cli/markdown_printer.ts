@@ -1,8 +1,9 @@
 // Prints markdown as it comes. A block that is still growing stands there as it is written; when it is complete, it is
-// taken back and printed as it is meant. A block higher than the window stays as it is, for it cannot be taken back.
+// taken back and printed as it is meant. Lines end between words: a word that reaches the edge while it grows is taken to
+// the next line. A block higher than the window stays as it is, for it cannot be taken back.
 
 import stringWidth from "string-width";
-import { blocksOf, harmless, renderBlock, splitLast } from "./markdown.ts";
+import { blocksOf, harmless, renderBlock, splitLast, wrapped } from "./markdown.ts";
 import type { WindowSize } from "./terminal.ts";
 
 /** Prints one answer. */
@@ -27,12 +28,17 @@ export class MarkdownPrinter {
     const { done, rest } = splitLast(this.#tail);
     if (done.length > 0) {
       this.#takeBack();
-      for (const block of done) this.#print(renderBlock(block));
+      for (const block of done) this.#print(renderBlock(block, this.#size().columns));
       this.#tail = rest;
     }
-    const wanted = this.#tail.trimStart();
-    const from = wanted.startsWith(this.#shown) ? this.#shown.length : 0;
-    if (from === 0 && this.#shown !== "") this.#takeBack();
+    const wanted = wrapped(this.#tail.trimStart(), this.#size().columns);
+    const lastLine = this.#shown.lastIndexOf("\n") + 1;
+    let from = 0;
+    if (wanted.startsWith(this.#shown)) from = this.#shown.length;
+    else if (wanted.startsWith(this.#shown.slice(0, lastLine))) {
+      this.#write("\r\x1b[J");
+      from = lastLine;
+    } else this.#takeBack();
     if (this.#shown === "" && wanted !== "" && !this.#first) this.#write("\n");
     this.#write(wanted.slice(from));
     this.#shown = wanted;
@@ -42,7 +48,7 @@ export class MarkdownPrinter {
   end(): void {
     const blocks = blocksOf(this.#tail);
     this.#takeBack();
-    for (const block of blocks) this.#print(renderBlock(block));
+    for (const block of blocks) this.#print(renderBlock(block, this.#size().columns));
     if (this.#first) this.#write("\n");
     this.#tail = "";
   }

@@ -7,8 +7,9 @@ import fc from "fast-check";
 import { blocksOf, renderBlock } from "../../../server/cli/markdown.ts";
 import { MarkdownPrinter } from "../../../server/cli/markdown_printer.ts";
 
-const rendered = (text: string) => blocksOf(text).map(renderBlock).join("\n\n");
-const plain = (text: string) => stripVTControlCharacters(rendered(text));
+const rendered = (text: string, width = 80) =>
+  blocksOf(text).map((block) => renderBlock(block, width)).join("\n\n");
+const plain = (text: string, width?: number) => stripVTControlCharacters(rendered(text, width));
 
 /** A window without an upper end that knows the three sequences the printer uses. */
 class Screen {
@@ -65,6 +66,32 @@ Deno.test("headings, lists, tables, quotes and code have their forms in the term
   assert.equal(plain("| a | long |\n| - | -: |\n| 日本 | 1 |"), "a    │ long\n─────┼─────\n日本 │    1");
   assert.equal(plain("```js\nlet x;\n\nx;\n```"), "── js\nlet x;\n\nx;\n──");
   assert.equal(plain("[here](https://a.b/) and ![it](c.png)"), "here (https://a.b/) and it (c.png)");
+});
+
+Deno.test("lines end between words, and go on below the beginning of their item", () => {
+  assert.equal(
+    plain(
+      "Some **words in bold** here.\n\n- one two three four\n  1. five six seven\n\n> eight nine ten",
+      14,
+    ),
+    "Some words in\nbold here.\n\n• one two\n  three four\n  1. five six\n     seven\n\n│ eight nine\n│ ten",
+  );
+  assert.equal(plain("日本語の文章です", 10), "日本語の文\n章です");
+  assert.equal(plain("```\na line of code, as it is\n```", 14), "──\na line of code, as it is\n──");
+});
+
+Deno.test("a word that reaches the edge while it grows stands whole in the next line", () => {
+  const text = "Words of some length, one after another, until there are several lines of them.";
+  fc.assert(fc.property(fc.integer({ min: 12, max: 40 }), (columns) => {
+    const screen = new Screen(columns);
+    const printer = new MarkdownPrinter((part) => screen.write(part), () => ({ columns, rows: 1000 }));
+    let pushed = "";
+    for (const piece of text) {
+      printer.push(piece);
+      pushed += piece;
+      assert.deepEqual(screen.lines.join(" ").split(/ +/), pushed.split(/ +/));
+    }
+  }));
 });
 
 Deno.test("a model's text cannot command the terminal", () => {
