@@ -55,6 +55,11 @@ export function paragraph(text: string): string {
   return `<p>${escape(text)}</p>`;
 }
 
+/** A text as it is, folded. */
+export function verbatim(text: string): string {
+  return `<details><summary>the whole file</summary><pre class="scroll">${escape(text)}</pre></details>`;
+}
+
 /** Which colour is which series. */
 export function legend(names: readonly string[], note: string): string {
   const keys = names.map((name, i) => `<span class="key c${i}"></span>${escape(name)}`).join("");

@@ -110,6 +110,13 @@ export type Result = SuiteResult | OfflineResult | OnlineResult | PeersResult | 
 
 const schemas = { suite, offline, online, peers } as const;
 
+/** A result that has no plots of its own (soak, page, grammar, replicas): shown as it is. */
+export interface OtherResult {
+  readonly kind: "other";
+  readonly file: string;
+  readonly json: unknown;
+}
+
 /**
  * Parses a result file's text.
  * @throws {Error} saying what is wrong with it
@@ -120,4 +127,12 @@ export function parseResult(text: string): Result {
   const parsed = (kind === undefined ? kernels : schemas[kind]).safeParse(json);
   if (parsed.success) return parsed.data;
   throw new Error(`not a result of a benchmark: ${z.prettifyError(parsed.error)}`);
+}
+
+/** The same for the page, where a file that has neither a known kind nor kernels is a result without plots. */
+export function readResult(text: string, file: string): Result | OtherResult {
+  const json: unknown = JSON.parse(text);
+  const { kind, kernels } = z.looseObject({ kind: z.string().optional() }).parse(json);
+  const isPlotted = kind !== undefined ? Object.hasOwn(schemas, kind) : kernels !== undefined;
+  return isPlotted ? parseResult(text) : { kind: "other", file, json };
 }

@@ -3,19 +3,20 @@
 import { median } from "../common/statistics.ts";
 import { figure } from "../common/table.ts";
 import { reaches } from "../suite/reach.ts";
-import { heading, htmlTable, legend, paragraph, section } from "./page.ts";
+import { heading, htmlTable, legend, paragraph, section, verbatim } from "./page.ts";
 import { linePlot, type Range, rangePlot, type Series, shareGrid } from "./plots.ts";
 import type {
   KernelsResult,
   OfflineResult,
   OnlineResult,
+  OtherResult,
   PeersResult,
   Result,
   SuiteResult,
 } from "./results.ts";
 
 /** The section of one result. */
-export function resultSection(result: Result): string {
+export function resultSection(result: Result | OtherResult): string {
   switch (result.kind) {
     case "suite":
       return suiteSection(result);
@@ -27,6 +28,8 @@ export function resultSection(result: Result): string {
       return peersSection(result);
     case "kernels":
       return kernelsSection(result);
+    case "other":
+      return section(result.file, verbatim(JSON.stringify(result.json, null, 2)));
   }
 }
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { report } from "../../bench/report.ts";
 import { spread } from "../../bench/report/plots.ts";
-import { parseResult } from "../../bench/report/results.ts";
+import { parseResult, readResult } from "../../bench/report/results.ts";
 import { linearScale, logScale } from "../../bench/report/svg.ts";
 
 const environment = {
@@ -145,6 +145,22 @@ Deno.test("results of an unknown kind or with a field of the wrong type are refu
   assert.throws(() => parse({ ...results.offline, runs: "none" }), /not a result/);
   assert.throws(() => parse({ environment }), /not a result/);
   assert.throws(() => parseResult("{"), SyntaxError);
+});
+
+Deno.test("every result file of the repository is on the page, those without plots as they are", async () => {
+  const folder = new URL("../../bench/results/", import.meta.url);
+  const names = [...Deno.readDirSync(folder)].map(({ name }) => name).filter((name) =>
+    name.endsWith(".json")
+  );
+  const read = await Promise.all(
+    names.map(async (name) => readResult(await Deno.readTextFile(new URL(name, folder)), name)),
+  );
+  const others = read.filter(({ kind }) => kind === "other");
+  assert.ok(others.length > 0 && others.length < names.length);
+  const html = report([...read, readResult('{ "kind": "new", "text": "<b>" }', "new.json")]);
+  assert.equal(count(html, /<section>/g), names.length + 1);
+  assert.ok(html.includes("&lt;b&gt;"));
+  assert.throws(() => readResult(JSON.stringify({ ...results.offline, runs: "none" }), "x"), /not a result/);
 });
 
 Deno.test("a run in which nothing finished has no place in the plots and does not break them", () => {
