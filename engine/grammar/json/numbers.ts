@@ -1,6 +1,8 @@
 /**
  * Numbers as languages of their decimal texts. Comparison with a bound and divisibility are small machines over the
- * digits, so `minimum`, `maximum` and `multipleOf` are enforced exactly, digit by digit.
+ * digits, so `minimum`, `maximum` and `multipleOf` are enforced exactly, digit by digit. A machine is dead as soon as no
+ * digits can lead to a number of its set ("101" where 100 is the most): to find that out by looking through what may
+ * follow takes thousands of derivatives.
  *
  * What is written: a number without constraints may have an exponent of up to two digits; a constrained one is a plain
  * decimal. An integer has neither fraction nor exponent. Where a reader's 64-bit floating point could round a text
@@ -26,6 +28,8 @@ export interface NumberSet {
   readonly text: RegexNode;
   /** Every decimal text of the same values. */
   readonly closed: RegexNode;
+  /** All other numbers, where that is known. */
+  readonly others?: () => NumberSet;
 }
 
 /** Operations on sets of numbers. */
@@ -96,6 +100,7 @@ export class Numbers {
   complement(a: NumberSet): NumberSet {
     if (a.all) return this.nothing;
     if (a.closed === this.#regex.none) return this.every;
+    if (a.others) return a.others();
     const closed = this.#regex.and([this.#decimal, this.#regex.not(a.closed)]);
     return { all: false, text: this.#regex.and([closed, this.#short]), closed };
   }
@@ -129,10 +134,11 @@ export class Numbers {
   }
 
   #compare(bound: number, how: Comparison, exclusive: boolean): NumberSet {
-    const closed = this.#regex.and([this.#decimal, this.#regex.machine(comparison(bound, how))]);
-    if (!exclusive) return { all: false, text: closed, closed };
+    const closed = this.#regex.and([this.#decimal, this.#regex.machine(mortal(comparison(bound, how)))]);
+    const others = () => this.#compare(bound, OPPOSITE[how], !exclusive);
+    if (!exclusive) return { all: false, text: closed, closed, others };
     const safe = Math.abs(bound) < 2 ** 53 ? this.#regex.alt([this.#short, this.#integer]) : this.#short;
-    return { all: false, text: this.#regex.and([closed, safe]), closed };
+    return { all: false, text: this.#regex.and([closed, safe]), closed, others };
   }
 
   /** Multiples of a positive number; undefined where the remainders are too many. */
@@ -163,6 +169,36 @@ export function decimalText(value: number): string {
 }
 
 type Comparison = "lt" | "le" | "gt" | "ge";
+const OPPOSITE = { lt: "ge", le: "gt", gt: "le", ge: "lt" } as const satisfies Record<Comparison, Comparison>;
+
+/** A machine of few states that dies where it would else never accept again. */
+function mortal(machine: CharMachine): CharMachine {
+  const points = [...machine.alphabet].map((char) => char.charCodeAt(0));
+  const known = new Map<number, boolean>();
+  const isLive = (from: number): boolean => {
+    const reached = new Set([from]);
+    for (const state of reached) {
+      if (known.get(state) ?? machine.accepts(state)) {
+        known.set(from, true);
+        return true;
+      }
+      if (known.has(state)) continue;
+      for (const point of points) {
+        const next = machine.next(state, point);
+        if (next >= 0) reached.add(next);
+      }
+    }
+    for (const state of reached) known.set(state, false);
+    return false;
+  };
+  return {
+    ...machine,
+    next(state, point) {
+      const next = machine.next(state, point);
+      return next >= 0 && (known.get(next) ?? isLive(next)) ? next : -1;
+    },
+  };
+}
 
 // Compares a decimal's text with a bound. While the digits before the point are read, their count decides first, then
 // the digits in order; state = phase and how the digits so far compare (0 equal, 1 less, 2 greater).
@@ -229,6 +265,11 @@ function comparison(bound: number, how: Comparison): CharMachine {
 function remainder(divisor: number, places: number): CharMachine {
   // States: 0 start, then remainder × (places + 2) + digits after the point + 1 (0: no point yet), plus 1.
   const width = places + 2;
+  // `more` further digits write 10ᵐᵒʳᵉ numbers from here on: is there a multiple among them?
+  const isLive = (rest: number, more: number): boolean => {
+    const numbers = 10 ** more;
+    return (divisor - rest * (numbers % divisor) % divisor) % divisor < numbers;
+  };
   return {
     name: `%${divisor},${places}`,
     alphabet: "-.0123456789",
@@ -237,10 +278,11 @@ function remainder(divisor: number, places: number): CharMachine {
       if (char === "-") return state === 0 ? 0 : -1;
       const phase = state === 0 ? 0 : (state - 1) % width;
       const rest = state === 0 ? 0 : Math.floor((state - 1) / width);
-      if (char === ".") return phase === 0 && state !== 0 ? 1 + rest * width + 1 : -1;
+      if (char === ".") return phase === 0 && state !== 0 && isLive(rest, places) ? 1 + rest * width + 1 : -1;
       if (phase === width - 1) return char === "0" ? state : -1;
       const now = (rest * 10 + Number(char)) % divisor;
-      return 1 + now * width + (phase === 0 ? 0 : phase + 1);
+      if (phase === 0) return 1 + now * width;
+      return isLive(now, places - phase) ? 1 + now * width + phase + 1 : -1;
     },
     accepts(state) {
       if (state === 0) return false;

@@ -8,7 +8,7 @@ import { MaskMaker } from "../../../engine/grammar/vocabulary/masks.ts";
 import { makeTrie } from "../../../engine/grammar/vocabulary/trie.ts";
 import type { Vocabulary } from "../../../engine/grammar/vocabulary/vocabulary.ts";
 import { Random } from "../../random.ts";
-import { allowed, pocketVocabulary, qwenVocabulary, vocabularyOf } from "./support.ts";
+import { allowed, pocketVocabulary, qwenVocabulary, schemaGrammar, vocabularyOf } from "./support.ts";
 
 const SOURCES: readonly GrammarSource[] = [
   { kind: "json_object" },
@@ -199,6 +199,28 @@ Deno.test("what all grammars keep together stays within its items, and masks sta
   }
   const free = walks[1]!.reduce((sum, { grammar }) => sum + grammar.size, 0);
   assert.ok(free > 3 * items, `${free} items without a bound`);
+});
+
+Deno.test("that no further digit leads to a number of a set is seen without looking for one", () => {
+  const digits = "-.0123456789";
+  const masks = new MaskMaker(vocabularyOf([...digits]));
+  const bits = new Uint32Array(masks.vocabulary.words);
+  const number = { type: "number" };
+  for (
+    const [schema, text, next] of [
+      [{ ...number, minimum: 0, maximum: 100, multipleOf: 0.25 }, "10", ".0"],
+      [{ ...number, minimum: 0.25, multipleOf: 0.25 }, "7.2", "5"],
+      [{ ...number, oneOf: [{ maximum: 2 }, { maximum: 5 }] }, "5", "."],
+      [{ ...number, minimum: -40, maximum: 40 }, "-4", ".0"],
+      [{ ...number, multipleOf: 400 }, "12", "0123456789"],
+    ] as const
+  ) {
+    const grammar = schemaGrammar(schema, { limits: { maskSteps: 10_000 } });
+    const matcher = new Matcher(grammar, masks);
+    for (const char of text) assert.ok(matcher.accept(digits.indexOf(char)), text);
+    matcher.fillMask(bits);
+    assert.equal(allowed(bits).map((id) => digits[id] ?? "").join(""), next, JSON.stringify(schema));
+  }
 });
 
 Deno.test("characters that lead to the same place share the places between their bytes", () => {
