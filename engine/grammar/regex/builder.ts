@@ -211,6 +211,7 @@ export class RegexBuilder {
     };
     parts.forEach(add);
     if (set.length > 0) found.add(this.chars(set));
+    if (found.size > 1) this.#joinLoops(found);
     if (found.has(this.all)) return this.all;
     const others = [...found].filter((part) => part !== this.epsilon);
     if (found.has(this.epsilon) && others.some((part) => part.nullable)) found.delete(this.epsilon);
@@ -228,6 +229,28 @@ export class RegexBuilder {
       wayOut: Math.max(...children.map((child) => child.wayOut)),
       children,
     });
+  }
+
+  // What begins with so many of a thing or with so many more of it, and goes on in the same way, is one: x{0,3}y and
+  // x{2,5}y are x{0,5}y. The places inside a repetition of repetitions would else be as many as the ways to come there.
+  #joinLoops(found: Set<RegexNode>): void {
+    const seen = new Map<string, { part: RegexNode; min: number; max: number }>();
+    for (let part of [...found]) {
+      const [head, rest] = part.kind === "concat"
+        ? [part.children[0]!, part.children[1]!]
+        : [part, this.epsilon];
+      const item = head.kind === "loop" ? head.children[0]! : head;
+      let [min, max] = head.kind === "loop" ? [head.min, head.max] : [1, 1];
+      const key = `${item.id},${rest.id}`;
+      const other = seen.get(key);
+      if (other !== undefined && min <= other.max + 1 && other.min <= max + 1) {
+        found.delete(part);
+        found.delete(other.part);
+        [min, max] = [Math.min(min, other.min), Math.max(max, other.max)];
+        found.add(part = this.concat(this.loop(item, min, max), rest));
+      }
+      seen.set(key, { part, min, max });
+    }
   }
 
   /** All of them at once. */

@@ -223,6 +223,22 @@ Deno.test("that no further digit leads to a number of a set is seen without look
   }
 });
 
+Deno.test("a repetition of repetitions has few places, however a text came to them", async () => {
+  const masks = new MaskMaker(await pocketVocabulary());
+  const bits = new Uint32Array(masks.vocabulary.words);
+  const pattern = "^(?!.*://)(?=.{1,255}$)((.{1,63}\\.){1,127}(?![0-9]*$)[a-z0-9-]+\\.?)$";
+  const grammar = schemaGrammar({ type: "string", pattern }, { limits: { maskSteps: 8000 } });
+  const matcher = new Matcher(grammar, masks);
+  for (const char of '"a.b.c.d.e.f.g.h.i.j.k.l.example.com') {
+    assert.ok(matcher.fillMask(bits));
+    assert.ok(
+      matcher.accept(
+        allowed(bits).find((id) => masks.vocabulary.bytes(id).join() === `${char.charCodeAt(0)}`)!,
+      ),
+    );
+  }
+});
+
 Deno.test("characters that lead to the same place share the places between their bytes", () => {
   const grammar = compileGrammar({ kind: "json_schema", schema: { type: "string", maxLength: 4 } });
   const quote = grammar.automaton.step(grammar.start, 0x22)!;

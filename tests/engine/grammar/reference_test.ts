@@ -45,6 +45,31 @@ Deno.test("a regular expression matches whole texts as the runtime's engine does
   );
 });
 
+Deno.test("counted repetitions beside and inside each other match as the runtime's engine says", () => {
+  const times = fc.tuple(fc.nat(4), fc.nat(4)).map(([min, more]) => `{${min},${min + more}}`);
+  const branch = fc.tuple(
+    fc.constantFrom("a", "[ab]", "(?:ab?)"),
+    times,
+    fc.constantFrom("", "b", "c", "b{1,2}"),
+  )
+    .map((parts) => parts.join(""));
+  const branches = fc.array(branch, { minLength: 2, maxLength: 4 }).map((all) => `(?:${all.join("|")})`);
+  const nested = fc.tuple(branches, times, fc.constantFrom("", "c")).map((parts) => parts.join(""));
+  const letters = fc.array(fc.constantFrom("a", "b", "c"), { maxLength: 12 }).map((chars) => chars.join(""));
+  const regular = fc.oneof(branches, nested);
+  fc.assert(
+    fc.property(regular, fc.array(letters, { minLength: 8, maxLength: 8 }), (source, texts) => {
+      const grammar = compileGrammar({ kind: "regex", pattern: source });
+      const reference = new RegExp(`^(?:${source})$`);
+      const counts = Array.from({ length: 10 }, (_, n) => ["", "b", "c"].map((end) => "a".repeat(n) + end));
+      for (const one of [...texts, ...counts.flat()]) {
+        assert.equal(accepts(grammar, one), reference.test(one), `${source} on ${one}`);
+      }
+    }),
+    { numRuns: 2000, seed: 4 },
+  );
+});
+
 Deno.test("`pattern` finds what the runtime's engine finds, with anchors and lookaheads", () => {
   fc.assert(
     fc.property(asserting, fc.array(text, { minLength: 4, maxLength: 4 }), (source, texts) => {
