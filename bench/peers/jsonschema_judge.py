@@ -1,6 +1,6 @@
 """Whether outputs validate, says Python's jsonschema with its format checker. Reads a file of [{schema, text}], prints
-one list: true, false, or null where it does not like the schema or takes too long. Multiples are decimal. Called by bench/schema_sampling.ts;
-needs pip's jsonschema[format]."""
+one list: true, false, or null where it does not like the schema or takes too long. Multiples are decimal. Called by
+bench/schema_sampling.ts; needs pip's jsonschema[format]."""
 
 import decimal
 import json
