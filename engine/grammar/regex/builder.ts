@@ -146,15 +146,9 @@ export class RegexBuilder {
     if (a.kind === "epsilon") return b;
     if (b.kind === "epsilon") return a;
     const next = b.kind === "concat" ? b.children[0]! : b;
-    const [left, right] = [
-      a.kind === "loop" ? a.children[0]! : a,
-      next.kind === "loop" ? next.children[0]! : next,
-    ];
+    const [left, min, max] = repetition(a), [right, nextMin, nextMax] = repetition(next);
     if (left === right && (a.kind === "loop" || next.kind === "loop")) {
-      const [min, max] = a.kind === "loop" ? [a.min, a.max] : [1, 1];
-      const merged = next.kind === "loop"
-        ? this.loop(left, min + next.min, max + next.max)
-        : this.loop(left, min + 1, max + 1);
+      const merged = this.loop(left, min + nextMin, max + nextMax);
       return b.kind === "concat" ? this.#pair(merged, b.children[1]!) : merged;
     }
     return this.#make(`.${a.id},${b.id}`, "concat", {
@@ -239,8 +233,8 @@ export class RegexBuilder {
       const [head, rest] = part.kind === "concat"
         ? [part.children[0]!, part.children[1]!]
         : [part, this.epsilon];
-      const item = head.kind === "loop" ? head.children[0]! : head;
-      let [min, max] = head.kind === "loop" ? [head.min, head.max] : [1, 1];
+      const [item, ...bounds] = repetition(head);
+      let [min, max] = bounds;
       const key = `${item.id},${rest.id}`;
       const other = seen.get(key);
       if (other !== undefined && min <= other.max + 1 && other.min <= max + 1) {
@@ -294,14 +288,12 @@ export class RegexBuilder {
   #mergeLoops(found: Set<RegexNode>): void {
     let loop: RegexNode | undefined;
     for (const part of [...found]) {
-      const item = part.kind === "loop" ? part.children[0]! : part;
+      const [item, min, max] = repetition(part);
       if (item.kind !== "chars") continue;
       found.delete(part);
-      const [min, max] = part.kind === "loop" ? [part.min, part.max] : [1, 1];
       if (loop === undefined) loop = part;
       else {
-        const inner = loop.kind === "loop" ? loop.children[0]! : loop;
-        const [low, high] = loop.kind === "loop" ? [loop.min, loop.max] : [1, 1];
+        const [inner, low, high] = repetition(loop);
         loop = this.loop(
           this.chars(intersectSets(inner.chars, item.chars)),
           Math.max(min, low),
@@ -310,8 +302,7 @@ export class RegexBuilder {
       }
     }
     if (loop === undefined) return;
-    const item = loop.kind === "loop" ? loop.children[0]! : loop;
-    const [min, max] = loop.kind === "loop" ? [loop.min, loop.max] : [1, 1];
+    const [item, min, max] = repetition(loop);
     const kept = item === this.anyChar &&
       [...found].some((part) => part.minLength >= min && part.maxLength <= max);
     if (!kept) found.add(loop);
@@ -349,4 +340,9 @@ export class RegexBuilder {
       state,
     });
   }
+}
+
+/** Of what, and how often at least and at most: any node is itself once. */
+function repetition(node: RegexNode): [item: RegexNode, min: number, max: number] {
+  return node.kind === "loop" ? [node.children[0]!, node.min, node.max] : [node, 1, 1];
 }
