@@ -9,8 +9,13 @@ import { LoadedModel, readReference } from "./harness.ts";
 import { modelTest, referenceModels } from "./references.ts";
 
 const defaultTolerance = 5e-3;
-/** A greedy token may differ where the reference's own choice is this close to our maximum. */
+/** A greedy token may differ where the reference's own choice is this close to our maximum … */
 const tie = 0.05;
+/**
+ * … or this many standard deviations of the difference of two logits that are as far off as the worst prompt's were. A
+ * float64 forward that rounds where the matrix units do changes 7 tokens of six models, by up to 2.9 of them.
+ */
+const deviations = 4;
 /**
  * A router's tie: at position 27 of this prompt the second and the third best expert are 5e-4 apart, so that keys and
  * values in float16 may choose the other one, and what follows is then another network's. So few of its 47 greedy tokens
@@ -83,8 +88,10 @@ async function checkModel(
     ids: prompt,
     everyPosition: logits.length > vocabSize,
   }));
+  let worst = 0;
   const check = (logits: Float32Array, expected: Float32Array, what: string) => {
     const error = relativeError(logits, expected);
+    worst = Math.max(worst, error);
     assert.ok(error <= tolerance, `${what}: ${error}`);
   };
   for (const [i, prompt] of prompts.entries()) {
@@ -111,8 +118,9 @@ async function checkModel(
       const logits = result.logits!.subarray(i * vocabSize, (i + 1) * vocabSize);
       const expected = greedy[step + 1]!;
       const chosen = result.tokens[i]!;
+      const deviation = Math.SQRT2 * worst * Math.hypot(...logits) / Math.sqrt(vocabSize);
       assert.ok(
-        chosen === expected || logits[chosen]! - logits[expected]! <= tie ||
+        chosen === expected || logits[chosen]! - logits[expected]! <= Math.max(tie, deviations * deviation) ||
           (i === routerTie.prompt && ofRouter-- > 0),
         `prompt ${i}, token ${step + 1}: ${chosen} instead of ${expected}`,
       );
