@@ -23,7 +23,7 @@ export function launchGate(
   },
 ): void {
   const { device } = forward.context;
-  device.launch(device.kernel("prepare", "gate"), [divideUp(width, 256), rows], 256, 0, [
+  device.launch(device.kernel("prepare", "gate"), [rows, divideUp(width, 256)], 256, 0, [
     x,
     output.buffer.address,
     ElementType[output.type],

@@ -96,20 +96,20 @@ KERNEL __launch_bounds__(256) squares(const u32* plan, const void* x, int xType,
 }
 
 // y[r, n] = gate(x[r, n], x[r, width + n]). With `routes`, row r is of pair order[r] (r without an order), to whose
-// expert's rows of `bias`, [experts, 2 width], it belongs. Grid: (width / 256, rows).
+// expert's rows of `bias`, [experts, 2 width], it belongs. Grid: (rows, width / 256).
 KERNEL __launch_bounds__(256) gate(const float* x, void* y, int yType, int width, int yWidth, const float* bias,
                                    const u32* routes, const u32* order, float alpha, float beta, float limit,
                                    float plus) {
   letNextStart();
   waitForPrevious();
-  const int n = blockIdx.x * 256 + threadIdx.x;
-  const size_t r = blockIdx.y;
+  const int n = blockIdx.y * 256 + threadIdx.x;
+  const size_t r = blockIdx.x;
   if (n >= width) return;
   float g = x[r * 2 * width + n], u = x[r * 2 * width + width + n];
   if (bias) {
     // A surplus token's pair has no expert, and no place in the order.
     const u32 pair = order ? order[r] : r;
-    const u32 expert = pair < gridDim.y ? routes[2 * pair] : 0xffffffffu;
+    const u32 expert = pair < gridDim.x ? routes[2 * pair] : 0xffffffffu;
     if (expert == 0xffffffffu) return;
     bias += (size_t)expert * 2 * width;
     g += bias[n], u += bias[width + n];

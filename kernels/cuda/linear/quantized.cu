@@ -24,6 +24,9 @@ DEVICE void mma(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
 DEVICE void copy16(u32 to, const void* from, bool inside) {
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(inside ? 16 : 0));
 }
+DEVICE void copy8(u32 to, const void* from, bool inside) {
+  asm volatile("cp.async.ca.shared.global.L2::128B [%0], [%1], 8, %2;" ::"r"(to), "l"(from), "r"(inside ? 8 : 0));
+}
 DEVICE void copy4(u32 to, const void* from) {
   asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(to), "l"(from));
 }
@@ -86,6 +89,8 @@ template <int D, int NT, bool PAIRED, int X, int MT> DEVICE void quantized(const
   const int t = threadIdx.x, lane = t & 31, warp = t >> 5, warps = blockDim.x >> 5, g = lane >> 2, q = lane & 3;
   const int K = p.K, N = p.N;
   const size_t rowBytes = matrixRowBytes(D, K);
+  // Rows of q8 may begin at half of sixteen bytes.
+  const bool aligned = D != Q8 || rowBytes % 16 == 0;
   const u8* w = p.w;
   int M = p.M, m0 = 0, block = blockIdx.x;
   const u32* order = nullptr;
@@ -128,7 +133,10 @@ template <int D, int NT, bool PAIRED, int X, int MT> DEVICE void quantized(const
 #pragma unroll
         for (int h = 0; h < 2; h++) {
           const int at = k + 64 * h + 16 * q;
-          copy16(to + r * S::PITCH + 64 * h + 16 * q, at < K ? rows[j] + at : rows[j], at < K);
+          const u8* from = at < K ? rows[j] + at : rows[j];
+          const u32 place = to + r * S::PITCH + 64 * h + 16 * q;
+          if (aligned) copy16(place, from, at < K);
+          else copy8(place, from, at < K), copy8(place + 8, from + 8, at < K);
         }
       } else {
         const int at = k + 32 * q;
@@ -141,12 +149,12 @@ template <int D, int NT, bool PAIRED, int X, int MT> DEVICE void quantized(const
   // In the first group of copies.
   {
     const u32 to = (u32)__cvta_generic_to_shared(stored);
-    const bool aligned = scaleStart % 16 == 0 && rowBytes % 16 == 0;
-    const int unit = aligned ? 16 : 4, each = aligned ? scalePitch / 16 : scaleBytes / 4;
+    const bool whole = scaleStart % 16 == 0 && rowBytes % 16 == 0;
+    const int unit = whole ? 16 : 4, each = whole ? scalePitch / 16 : scaleBytes / 4;
     for (int i = t; i < 16 * NT * each; i += blockDim.x) {
       const int r = i / each, at = (i - r * each) * unit;
       const u8* from = weightRow(r) + scaleStart + at;
-      if (aligned) copy16(to + r * scalePitch + at, from, true);
+      if (whole) copy16(to + r * scalePitch + at, from, true);
       else copy4(to + r * scalePitch + at, from);
     }
   }

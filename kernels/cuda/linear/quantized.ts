@@ -58,9 +58,9 @@ const inputPitch = (columns: number) => 2 * columns + 64;
 const scalesAt = (dtype: QuantizedType, columns: number) =>
   dtype === "q8" ? columns : dtype === "q6_k" ? columns * 3 / 4 : columns / 2;
 
-/** Whether a matrix's rows suit: copies are of sixteen bytes. */
+/** Whether a matrix's rows suit: copies are of sixteen bytes, or of twice eight. */
 export const suits = (dtype: QuantizedType, columns: number): boolean =>
-  rowBytes(dtype, columns) % 16 === 0 && (dtype !== "q8" || columns % 16 === 0);
+  dtype === "q8" ? columns % 16 === 0 : rowBytes(dtype, columns) % 16 === 0;
 
 /** The kernel for a shape on a GPU with so many multiprocessors; null where a block would not fit `mostBytes`. */
 export function planQuantized(
