@@ -305,6 +305,8 @@ export interface Collective {
   readonly rank: number;
   /** Number of ranks. */
   readonly size: number;
+  /** Whether parts may travel as float16. */
+  readonly halves?: boolean;
   /** In place: data becomes the sum over ranks, the same bits on every rank. Blocks. Throws if a rank is gone. */
   allReduce(data: Float32Array): void;
   /** out = the ranks' data one after the other, in rank order; `data` has the same length on every rank. */

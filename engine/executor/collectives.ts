@@ -85,6 +85,8 @@ export class SharedMemoryCollective implements Collective {
   readonly #memory: SharedArrayBuffer;
   /** Its control block. */
   readonly control: Int32Array<SharedArrayBuffer>;
+  /** See `Collective`. */
+  readonly halves: boolean;
   /** Two turns of a slot for each rank. */
   readonly #slots: readonly (readonly Float32Array[])[];
   readonly #sumSlots: readonly (readonly (Float32Array | Float16Array)[])[];
@@ -115,7 +117,8 @@ export class SharedMemoryCollective implements Collective {
         )
       );
     this.#slots = slots((offset) => new Float32Array(memory, offset, pieceLength));
-    this.#sumSlots = options.reduceType === "float16"
+    this.halves = options.reduceType === "float16";
+    this.#sumSlots = this.halves
       ? slots((offset) => new Float16Array(memory, offset, pieceLength))
       : this.#slots;
   }

@@ -4,7 +4,8 @@
 // Few numbers: every rank sends all of its part to all others, as pairs with flags (wire.cuh), into one of two halves
 // in turn. A rank that sends its part of sum e has received something of everybody's sum e − 1, and who has begun sum
 // e − 1 has ended sum e − 2: so nothing of a half is overwritten before it has been read.
-// Many numbers: each rank adds up one part of them, sent to it by the others, and sends the result to all.
+// Many numbers: each rank adds up one part of them, sent to it by the others, and sends the result to all, in float32 or,
+// where the group asks for it, in halves: then parts and results are rounded, sums are not.
 //
 // The number of the sum is counted in device memory by the kernels themselves: a captured graph sums anew each time.
 
@@ -23,7 +24,7 @@ struct Peers {
   u32* state;  // of this rank: number of the last sum, blocks of this one that have ended
   int rank, ranks;
   u32 pairs;  // room for pairs, per rank and half
-  u32 quads;  // room for fours, of the part that a rank adds up
+  u32 quads;  // room for units of sixteen bytes, of the part that a rank adds up
 };
 
 // What rank `from` has sent to rank `to`.
@@ -181,51 +182,92 @@ DEVICE void meetBlocks(const Peers& p, int phase, u32 epoch, Wait& wait) {
   __syncthreads();
 }
 
-DEVICE float4 addQuads(float4 a, float4 b) { return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w); }
+// What a thread sends at a time, sixteen bytes: four numbers, or eight as halves.
+template <int FOURS> struct Numbers {
+  float4 v[FOURS];
+  DEVICE void load(const float4* from, u32 i) {
+#pragma unroll
+    for (int k = 0; k < FOURS; k++) v[k] = from[i * FOURS + k];
+  }
+  DEVICE void store(float4* to, u32 i) const {
+#pragma unroll
+    for (int k = 0; k < FOURS; k++) to[i * FOURS + k] = v[k];
+  }
+  DEVICE void add(const Numbers& other) {
+#pragma unroll
+    for (int k = 0; k < FOURS; k++)
+      v[k] = make_float4(v[k].x + other.v[k].x, v[k].y + other.v[k].y, v[k].z + other.v[k].z, v[k].w + other.v[k].w);
+  }
+  DEVICE float4 sent() const {
+    if (FOURS == 1) return v[0];
+    const float4 a = v[0], b = v[FOURS - 1];
+    return make_float4(__uint_as_float(packF16(a.x, a.y)), __uint_as_float(packF16(a.z, a.w)),
+                       __uint_as_float(packF16(b.x, b.y)), __uint_as_float(packF16(b.z, b.w)));
+  }
+  DEVICE void receive(float4 s) {
+    if (FOURS == 1) {
+      v[0] = s;
+      return;
+    }
+    const u32 x = __float_as_uint(s.x), y = __float_as_uint(s.y), z = __float_as_uint(s.z), w = __float_as_uint(s.w);
+    v[0] = make_float4(lowF16(x), highF16(x), lowF16(y), highF16(y));
+    v[FOURS - 1] = make_float4(lowF16(z), highF16(z), lowF16(w), highF16(w));
+  }
+};
 
-// out = or += the sum of all ranks' parts, of at most ranks · `p.quads` fours. Rank r adds up the fours from
-// r · share on. A block of every rank does the same fours, and waits for no other blocks than those.
-KERNEL __launch_bounds__(512) sum_quads(const __grid_constant__ Peers p, const float4* part, float4* out, u32 quads, u32 share, int add) {
-  letNextStart();
-  waitForPrevious();
+// out = or += the sum of all ranks' parts, of at most ranks · `p.quads` units of 4 · FOURS numbers. Rank r adds up the
+// units from r · share on, and takes its result as the others get it. A block of every rank does the same units, and waits
+// for no other blocks than those.
+template <int FOURS> DEVICE void sumInTwoSteps(const Peers& p, const float4* part, float4* out, u32 units, u32 share,
+                                               int add) {
+  typedef Numbers<FOURS> N;
+  const int UNROLL = 4 / FOURS;
   const u32 epoch = beginSum(p), first = blockIdx.x * blockDim.x + threadIdx.x, stride = gridDim.x * blockDim.x;
-  const auto countOf = [&](int r) { return min(quads, (r + 1) * share) - min(quads, r * share); };
-  const int UNROLL = 4;
+  const auto countOf = [&](int r) { return min(units, (r + 1) * share) - min(units, r * share); };
   Wait wait;
   for (int d = 1; d < p.ranks; d++) {
     const int r = (p.rank + d) % p.ranks;
     const u32 count = countOf(r);
     float4* to = quadsAt(p, r, p.rank, 0);
     for (u32 i = first; i < count; i += UNROLL * stride) {
-      float4 v[UNROLL];
+      N v[UNROLL];
 #pragma unroll
       for (int n = 0; n < UNROLL; n++)
-        if (i + n * stride < count) v[n] = part[r * share + i + n * stride];
+        if (i + n * stride < count) v[n].load(part, r * share + i + n * stride);
 #pragma unroll
       for (int n = 0; n < UNROLL; n++)
-        if (i + n * stride < count) to[i + n * stride] = v[n];
+        if (i + n * stride < count) to[i + n * stride] = v[n].sent();
     }
   }
   meetBlocks(p, 0, epoch, wait);
   const u32 count = countOf(p.rank);
   for (u32 i = first; i < count; i += UNROLL * stride) {
-    float4 sum[UNROLL];
+    N sum[UNROLL];
     for (int r = 0; r < p.ranks; r++) {
-      float4 v[UNROLL];
+      N v[UNROLL];
 #pragma unroll
-      for (int n = 0; n < UNROLL; n++)
-        if (i + n * stride < count)
-          v[n] = r == p.rank ? part[r * share + i + n * stride] : readArrived(quadsAt(p, p.rank, r, 0) + i + n * stride);
+      for (int n = 0; n < UNROLL; n++) {
+        if (i + n * stride >= count) continue;
+        if (r == p.rank) v[n].load(part, r * share + i + n * stride);
+        else v[n].receive(readArrived(quadsAt(p, p.rank, r, 0) + i + n * stride));
+      }
 #pragma unroll
-      for (int n = 0; n < UNROLL; n++)
-        if (i + n * stride < count) sum[n] = r == 0 ? v[n] : addQuads(sum[n], v[n]);
+      for (int n = 0; n < UNROLL; n++) {
+        if (i + n * stride >= count) continue;
+        if (r == 0) sum[n] = v[n];
+        else sum[n].add(v[n]);
+      }
     }
 #pragma unroll
     for (int n = 0; n < UNROLL; n++) {
       if (i + n * stride >= count) continue;
-      for (int d = 1; d < p.ranks; d++) quadsAt(p, (p.rank + d) % p.ranks, p.rank, 1)[i + n * stride] = sum[n];
-      float4* to = out + p.rank * share + i + n * stride;
-      *to = add ? addQuads(*to, sum[n]) : sum[n];
+      const float4 sent = sum[n].sent();
+      for (int d = 1; d < p.ranks; d++) quadsAt(p, (p.rank + d) % p.ranks, p.rank, 1)[i + n * stride] = sent;
+      const u32 at = p.rank * share + i + n * stride;
+      N result, before;
+      result.receive(sent);
+      if (add) before.load(out, at), result.add(before);
+      result.store(out, at);
     }
   }
   meetBlocks(p, 1, epoch, wait);
@@ -234,17 +276,30 @@ KERNEL __launch_bounds__(512) sum_quads(const __grid_constant__ Peers p, const f
     const u32 count = countOf(r);
     const float4* from = quadsAt(p, p.rank, r, 1);
     for (u32 i = first; i < count; i += UNROLL * stride) {
-      float4 v[UNROLL], before[UNROLL];
+      N v[UNROLL], before[UNROLL];
 #pragma unroll
       for (int n = 0; n < UNROLL; n++) {
         if (i + n * stride >= count) continue;
-        v[n] = readArrived(from + i + n * stride);
-        if (add) before[n] = out[r * share + i + n * stride];
+        v[n].receive(readArrived(from + i + n * stride));
+        if (add) before[n].load(out, r * share + i + n * stride);
       }
 #pragma unroll
-      for (int n = 0; n < UNROLL; n++)
-        if (i + n * stride < count) out[r * share + i + n * stride] = add ? addQuads(before[n], v[n]) : v[n];
+      for (int n = 0; n < UNROLL; n++) {
+        if (i + n * stride >= count) continue;
+        if (add) v[n].add(before[n]);
+        v[n].store(out, r * share + i + n * stride);
+      }
     }
   }
   endSum(p, epoch);
 }
+
+#define TWO_STEPS(name, FOURS)                                                                                       \
+  KERNEL __launch_bounds__(512) name(const __grid_constant__ Peers p, const float4* part, float4* out, u32 units,   \
+                                     u32 share, int add) {                                                           \
+    letNextStart();                                                                                                  \
+    waitForPrevious();                                                                                               \
+    sumInTwoSteps<FOURS>(p, part, out, units, share, add);                                                           \
+  }
+TWO_STEPS(sum_quads, 1)
+TWO_STEPS(sum_halves, 2)

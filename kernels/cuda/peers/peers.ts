@@ -16,7 +16,7 @@ const mostRanks = 8, mostBlocks = 256;
 /** Threads of a block, by kernel. */
 const pairThreads = 256, quadThreads = 512;
 
-/** Room for pairs, per rank and half; for fours, over all ranks. */
+/** Room for pairs, per rank and half; for what is sent at a time in two steps, over all ranks. */
 const roomPairs = 1 << 17, mostQuads = 1 << 20;
 
 /** Up to so many numbers, divided by the ranks, everything is sent to everybody. */
@@ -72,14 +72,14 @@ export class Peers {
       view.setInt32(80 + 4 * i, word, true)
     );
     // Loading a kernel may wait for what runs.
-    for (const name of ["sum_pairs", "sum_quads", "gather_candidates", "gather_rows"]) {
+    for (const name of ["sum_pairs", "sum_quads", "sum_halves", "gather_candidates", "gather_rows"]) {
       device.kernel("peers", name);
     }
   }
 
   /**
    * out = or += the sum of `count` float32 at `part` of all ranks; a multiple of eight. The two may be the same. `few`
-   * sends everything to everybody.
+   * sends everything to everybody, in float32; otherwise `halves` sends half of the bytes.
    */
   sum(
     part: bigint,
@@ -87,20 +87,22 @@ export class Peers {
     count: number,
     epilogue: "store" | "add",
     few = count <= pairFloats / this.#collective.size,
+    halves = this.#collective.halves === true,
   ): void {
     const { size } = this.#collective, add = epilogue === "add" ? 1 : 0;
     if (few && count <= 2 * roomPairs) {
       return this.#pairs("sum_pairs", count / 2, [part, out, count / 2, add]);
     }
-    const all = count / 4, most = this.#quads * size;
+    const each = halves ? 8 : 4, all = count / each, most = this.#quads * size;
+    const kernel = this.#device.kernel("peers", halves ? "sum_halves" : "sum_quads");
     for (let first = 0; first < all; first += most) {
-      const quads = Math.min(most, all - first), share = Math.ceil(quads / size), at = BigInt(16 * first);
-      const blocks = Math.min(this.#blocks, Math.ceil(share / quadThreads));
-      this.#device.launch(this.#device.kernel("peers", "sum_quads"), [blocks, 1], quadThreads, 0, [
+      const units = Math.min(most, all - first), share = Math.ceil(units / size);
+      const at = BigInt(4 * each * first), blocks = Math.min(this.#blocks, Math.ceil(share / quadThreads));
+      this.#device.launch(kernel, [blocks, 1], quadThreads, 0, [
         this.#group,
         part + at,
         out + at,
-        quads,
+        units,
         share,
         add,
       ]);

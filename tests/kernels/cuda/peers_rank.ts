@@ -17,10 +17,14 @@ export interface PeerTask {
   readonly patience: number;
   /** Of sums. */
   readonly lengths: readonly number[];
+  /** Of sums that travel as halves. */
+  readonly halves: readonly number[];
   /** Rows and vocabulary of gathers. */
   readonly gathers: readonly (readonly [rows: number, vocabSize: number])[];
   /** Join, and never sum. */
   readonly absent: boolean;
+  /** Say so, with the text "waiting", when the first sum has been launched and cannot end without the others. */
+  readonly tells: boolean;
 }
 
 /** What came of it. */
@@ -32,31 +36,53 @@ export interface PeerOutcome {
 }
 
 const value = (rank: number, i: number) => Math.fround(((i * 31 + rank * 7919) % 2003 - 1001) * 0.37);
-const filled = (length: number, rank: number) => Float32Array.from({ length }, (_, i) => value(rank, i));
+function filled(length: number, rank: number): Float32Array {
+  const values = new Float32Array(length);
+  for (let i = 0; i < length; i++) values[i] = value(rank, i);
+  return values;
+}
+
+/** The sum in the order of the ranks where parts travel as halves: a rank's own part, and sums, are not rounded before. */
+function summedHalves(length: number, size: number, before: number | null): Float32Array {
+  const sums = new Float32Array(length), share = Math.ceil(length / 8 / size);
+  for (let i = 0; i < length; i++) {
+    const owner = Math.floor(i / 8 / share);
+    let sum = 0;
+    for (let r = 0; r < size; r++) {
+      const part = r === owner ? value(r, i) : Math.f16round(value(r, i));
+      sum = r === 0 ? part : Math.fround(sum + part);
+    }
+    sum = Math.f16round(sum);
+    sums[i] = before === null ? sum : Math.fround(value(before, i) + sum);
+  }
+  return sums;
+}
 
 /** The sum in the order of the ranks, in float32. */
 function summed(length: number, size: number, before: number | null): Float32Array {
-  return Float32Array.from({ length }, (_, i) => {
+  const sums = new Float32Array(length);
+  for (let i = 0; i < length; i++) {
     let sum = value(0, i);
     for (let r = 1; r < size; r++) sum = Math.fround(sum + value(r, i));
-    return before === null ? sum : Math.fround(value(before, i) + sum);
-  });
+    sums[i] = before === null ? sum : Math.fround(value(before, i) + sum);
+  }
+  return sums;
 }
 
-function run(device: CudaDevice, peers: Peers, { rank, size, lengths, gathers }: PeerTask) {
+function run(device: CudaDevice, peers: Peers, { rank, size, lengths, halves, gathers, tells }: PeerTask) {
   const wrong: string[] = [];
   let bits = 17;
   const compare = (what: string, at: bigint, expected: Float32Array) => {
     const found = new Uint32Array(device.read(at, expected.byteLength));
     const words = new Uint32Array(expected.buffer);
     let different = 0, first = -1;
-    words.forEach((word, i) => {
+    for (let i = 0; i < words.length; i++) {
       bits = (Math.imul(bits, 31) + found[i]!) | 0;
-      if (word !== found[i]) {
+      if (words[i] !== found[i]) {
         different++;
         if (first < 0) first = i;
       }
-    });
+    }
     if (different === 0) return;
     const [a, b] = [new Float32Array(found.buffer)[first], expected[first]];
     wrong.push(`rank ${rank}: ${what}: ${different} of ${words.length}, at ${first} ${a} for ${b}`);
@@ -73,7 +99,20 @@ function run(device: CudaDevice, peers: Peers, { rank, size, lengths, gathers }:
         const graph = device.capture(() => [sum(), sum(), sum()]);
         for (let i = 0; i < 5; i++) device.replay(graph);
       } else sum();
+      if (tells) self.postMessage("waiting");
       compare(`${way} ${length}`, to, summed(length, size, way === "add" ? 99 : null));
+    }
+  }
+  for (const length of halves) {
+    for (const epilogue of ["store", "add"] as const) {
+      device.write(part, filled(length, rank));
+      device.write(out, filled(length, 99));
+      peers.sum(part, out, length, epilogue, false, true);
+      compare(
+        `halves, ${epilogue} ${length}`,
+        out,
+        summedHalves(length, size, epilogue === "add" ? 99 : null),
+      );
     }
   }
   for (const [rows, vocabSize] of gathers) {
