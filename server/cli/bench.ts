@@ -58,6 +58,7 @@ export async function bench({ own, ...options }: Parsed<typeof benchOptions>): P
     device: model.device.description,
     load_milliseconds: Math.round(session.loadMilliseconds),
     weight_bytes: model.weightBytes,
+    rank_weight_bytes: model.rankWeightBytes,
     cache_tokens: model.numPages * model.pageSize,
     context,
     tokens,

@@ -164,10 +164,10 @@ Deno.test("ranks that add in float16 answer right", async () => {
   assert.equal(text, "23 plus 48 is 71.");
 });
 
-for (const device of ["cpu", "webgpu"] as const) {
+for (const [device, tp] of [["cpu", 2], ["webgpu", 2], ["cuda", 2], ["cuda", 4]] as const) {
   const test = testOn(device);
-  test(`${device}: a rank that dies while it generates fails what is in flight and what comes later, and names itself`, async () => {
-    await using engine = await startRanks(device, pocket, 2, {
+  test(`${device}: one of ${tp} ranks that dies while it generates fails what is in flight and what comes later, and names itself`, async () => {
+    await using engine = await startRanks(device, pocket, tp, {
       dieAtPlan: { rank: 1, plan: 3 },
     });
     const finishes = await Promise.all([5, 6, 7].map(async (id) => {
@@ -194,15 +194,22 @@ for (const device of ["cpu", "webgpu"] as const) {
   });
 }
 
-Deno.test("a rank that stalls ends the group, is named, and does not keep the engine from closing", async () => {
-  const hooks = { dieAtPlan: { rank: 1, plan: 3, stall: true }, leastPatience: 1000 };
-  await using engine = await startRanks("cpu", pocket, 2, hooks);
-  const request = { input: ids(5, 8, 9), params: { ...params, maxTokens: 400 } };
-  const { finish } = await engine.submit(request).complete();
-  assert.ok(finish.type === "error" && finish.code === "unavailable", JSON.stringify(finish));
-  assert.match(finish.message, /rank 1 of the group has stalled/);
-  assert.equal(engine.health, "dead");
-});
+for (const [device, tp] of [["cpu", 2], ["cuda", 2], ["cuda", 4]] as const) {
+  const test = testOn(device);
+  test(`${device}: one of ${tp} ranks that stalls ends the group, is named, and does not keep the engine from closing`, async () => {
+    // On a GPU the driver compiles kernels first, for one rank after the other.
+    const hooks = {
+      dieAtPlan: { rank: 1, plan: 12, stall: true },
+      leastPatience: device === "cpu" ? 1000 : 4000,
+    };
+    await using engine = await startRanks(device, pocket, tp, hooks);
+    const request = { input: ids(5, 8, 9), params: { ...params, maxTokens: 400 } };
+    const { finish } = await engine.submit(request).complete();
+    assert.ok(finish.type === "error" && finish.code === "unavailable", JSON.stringify(finish));
+    assert.match(finish.message, /rank 1 of the group has stalled/);
+    assert.equal(engine.health, "dead");
+  });
+}
 
 Deno.test("an engine that is closed while its ranks generate ends without a word about a failure", async () => {
   const engine = await startRanks("cpu", pocket, 2);
