@@ -51,6 +51,7 @@ export class Generation implements AsyncIterable<Delta> {
   begun = false;
   #waiting: Delta[] = [];
   #wake: (() => void) | null = null;
+  #listener: ((delta: Delta) => void) | null = null;
   /** @ignore Whether the tokenizer has passed it on. */
   accepted = false;
   #ended = false;
@@ -93,9 +94,16 @@ export class Generation implements AsyncIterable<Delta> {
         this.#prompt.reject(new Error(delta.finish.message)); // no effect once accepted
       }
     }
+    if (this.#listener !== null) return this.#listener(delta);
     this.#waiting.push(delta);
     this.#wake?.();
     this.#wake = null;
+  }
+
+  /** Instead of iterating: every delta at the moment when it comes, without a promise between. Must not throw. */
+  follow(listener: (delta: Delta) => void): void {
+    this.#listener = listener;
+    for (const delta of this.#waiting.splice(0)) listener(delta);
   }
 
   /** Deltas in order, the last with a `finish`. Leaving the loop early aborts the request. */

@@ -15,7 +15,7 @@ export type ShowReading = (fraction: number | null) => void;
  */
 export async function* withReading(
   engine: Pick<ServedEngine, "counters">,
-  generation: Generation,
+  generation: AsyncIterable<Delta> & Pick<Generation, "promptIds">,
   show: ShowReading,
   interval = defaultInterval,
 ): AsyncGenerator<Delta, void, void> {

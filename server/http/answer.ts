@@ -37,6 +37,8 @@ export interface AppEnv {
 export interface AnswerForm {
   /** How the stream is written; OpenAI's way if missing. */
   readonly streamForm?: StreamForm;
+  /** Whether the text may end the answer before the generation does: then it is read while it comes. */
+  readonly mayEndEarly?: boolean;
   /** Events, ready to send, from the run's events to the end of the stream. */
   stream(events: AsyncIterable<RunEvent>): AsyncGenerator<string>;
   /** The JSON body. */
@@ -70,7 +72,7 @@ export async function answer(
   };
   if (!stream) {
     try {
-      const body = await form.collect(run.events());
+      const body = await form.collect(run.events(form.mayEndEarly !== true));
       await summarize(null);
       return c.json(body as Record<string, unknown>);
     } catch (error) {
@@ -80,6 +82,7 @@ export async function answer(
   }
   const response = await streamResponse(form.stream(run.events()), {
     keepAliveMs: service.options.keepAliveMs,
+    turnEnd: service.turnEnd,
     halfClosed: c.env?.halfClosed ?? null,
     onCancel: () => run.abort(),
     onEnd: (error) => void summarize(error).then(() => record.finish()),

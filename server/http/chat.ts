@@ -2,7 +2,7 @@
 
 import { Hono } from "hono";
 import { answer, type AnswerForm, type AppEnv } from "./answer.ts";
-import { ChatChoice, chatLogprobs } from "./chat_choice.ts";
+import { ChatChoice, type ChatDelta, chatLogprobs } from "./chat_choice.ts";
 import { type ChatRun, startChat } from "./chat_run.ts";
 import { ApiError } from "./errors.ts";
 import { requireStreaming } from "./params.ts";
@@ -10,7 +10,7 @@ import type { Run, RunEvent } from "./run.ts";
 import { chatRequestSchema } from "./schemas/chat.ts";
 import { readRequest } from "./read_request.ts";
 import type { Service } from "./service.ts";
-import { doneEvent, event } from "./sse.ts";
+import { doneEvent, event, eventAround } from "./sse.ts";
 import type { TextLogprob } from "../../engine/messages.ts";
 
 /** POST /v1/chat/completions. */
@@ -37,6 +37,7 @@ export function chatRoutes(service: Service): Hono<AppEnv> {
 
 /** Builds the objects and chunks of one chat answer. */
 class ChatForm implements AnswerForm {
+  readonly mayEndEarly: boolean;
   readonly #run: Run;
   readonly #chat: ChatRun;
   readonly #includeUsage: boolean;
@@ -50,6 +51,7 @@ class ChatForm implements AnswerForm {
   ) {
     this.#run = chat.run;
     this.#chat = chat;
+    this.mayEndEarly = chat.mayEndEarly;
     this.#includeUsage = includeUsage;
     this.#head = { id, created: Math.floor(Date.now() / 1000), model };
   }
@@ -57,6 +59,7 @@ class ChatForm implements AnswerForm {
   async *stream(events: AsyncIterable<RunEvent>): AsyncGenerator<string> {
     let choices: ChatChoice[] | null = null;
     const begun = new Set<number>();
+    const content: ((text: string) => string)[] = [];
     for await (const { index, delta } of events) {
       choices ??= await this.#choices();
       const choice = choices[index]!;
@@ -67,7 +70,9 @@ class ChatForm implements AnswerForm {
       }
       const piece = choice.push(delta.text, delta.finish);
       const logprobs = delta.logprobs?.length ? delta.logprobs : null;
-      if (Object.keys(piece).length > 0 || logprobs) yield this.#chunk(index, piece, logprobs, null);
+      const only = logprobs === null ? onlyContent(piece) : null;
+      if (only !== null) yield (content[index] ??= this.#contentChunk(index))(only);
+      else if (Object.keys(piece).length > 0 || logprobs) yield this.#chunk(index, piece, logprobs, null);
       const finish = this.#finish(index, choice, delta.finish);
       if (finish !== null) yield this.#chunk(index, {}, null, finish);
     }
@@ -125,13 +130,27 @@ class ChatForm implements AnswerForm {
     };
   }
 
+  /** Chunks with a piece of content, as most are. */
+  #contentChunk(index: number): (text: string) => string {
+    return eventAround((content) => this.#chunkValue(index, { content }, null, null));
+  }
+
   #chunk(
     index: number,
     delta: unknown,
     logprobs: readonly TextLogprob[] | null,
     finish: Finish | null,
   ): string {
-    return event({
+    return event(this.#chunkValue(index, delta, logprobs, finish));
+  }
+
+  #chunkValue(
+    index: number,
+    delta: unknown,
+    logprobs: readonly TextLogprob[] | null,
+    finish: Finish | null,
+  ): unknown {
+    return {
       ...this.#head,
       object: "chat.completion.chunk",
       choices: [{
@@ -141,8 +160,13 @@ class ChatForm implements AnswerForm {
         ...(finish ?? { finish_reason: null }),
       }],
       ...(this.#includeUsage ? { usage: null } : {}),
-    });
+    };
   }
+}
+
+/** The text of a delta that has nothing else. */
+function onlyContent({ content, reasoning_content, tool_calls }: ChatDelta): string | null {
+  return reasoning_content === undefined && tool_calls === undefined ? content ?? null : null;
 }
 
 interface Finish {

@@ -28,6 +28,8 @@ type JsonName<S extends string> = S extends `${infer Head}${infer Rest}`
 export interface ChatRun {
   /** Its generations. */
   readonly run: Run;
+  /** One call is allowed, and ends the answer. */
+  readonly mayEndEarly: boolean;
   /** How their texts are taken apart; waits for the prompt, whose end matters. */
   parsing(): Promise<AnswerParsing>;
 }
@@ -83,6 +85,7 @@ export async function startChat(
   }]);
   return {
     run,
+    mayEndEarly: tools.parsed !== null && request.parallel_tool_calls === false,
     parsing: async () => ({
       reasoning: await reasoningParsing(request, service, run),
       tools: tools.parsed,
@@ -125,6 +128,8 @@ export type AnswerEvent = AnswerPart | { readonly type: "end"; readonly end: Ans
 export class SingleAnswer {
   /** Its generations: one. */
   readonly run: Run;
+  /** See {@link ChatRun}. */
+  readonly mayEndEarly: boolean;
   readonly #chat: ChatRun;
   #parser: AnswerParser | null = null;
 
@@ -132,6 +137,7 @@ export class SingleAnswer {
   constructor(chat: ChatRun) {
     this.#chat = chat;
     this.run = chat.run;
+    this.mayEndEarly = chat.mayEndEarly;
   }
 
   /** Tokens that came inside the reasoning block so far. */

@@ -18,7 +18,7 @@ import { type CompletionRequest, completionRequestSchema } from "./schemas/compl
 import { constraint, outputGrammar } from "./structured.ts";
 import { readRequest } from "./read_request.ts";
 import type { Service } from "./service.ts";
-import { doneEvent, event } from "./sse.ts";
+import { doneEvent, event, eventAround } from "./sse.ts";
 import { CompletionLogprobs } from "./completion_logprobs.ts";
 import type { PromptInput, TextLogprob } from "../../engine/messages.ts";
 
@@ -119,10 +119,12 @@ class CompletionForm implements AnswerForm {
   }
 
   async *stream(events: AsyncIterable<RunEvent>): AsyncGenerator<string> {
+    const chunks: ((text: string) => string)[] = [];
     for await (const { index, delta } of events) {
       const text = await this.#text(index, delta);
       const logprobs = this.#logprobs[index]!.take();
-      if (text !== "" || logprobs !== null) yield this.#chunk({ index, text, logprobs, finish_reason: null });
+      if (logprobs !== null) yield this.#chunk({ index, text, logprobs, finish_reason: null });
+      else if (text !== "") yield (chunks[index] ??= this.#textChunk(index))(text);
       const finish = this.#finish(delta);
       if (finish) yield this.#chunk({ index, text: "", logprobs: null, ...finish });
     }
@@ -203,9 +205,18 @@ class CompletionForm implements AnswerForm {
     return { ...usage, completion_tokens: 0, total_tokens: usage.prompt_tokens };
   }
 
+  /** Chunks with a piece of text, as most are. */
+  #textChunk(index: number): (text: string) => string {
+    return eventAround((text) => this.#chunkValue({ index, text, logprobs: null, finish_reason: null }));
+  }
+
   #chunk(choice: Choice): string {
+    return event(this.#chunkValue(choice));
+  }
+
+  #chunkValue(choice: Choice): unknown {
     const usage = this.#options.includeUsage ? { usage: null } : {};
-    return event({ ...this.#head, object: "text_completion", choices: [choice], ...usage });
+    return { ...this.#head, object: "text_completion", choices: [choice], ...usage };
   }
 }
 

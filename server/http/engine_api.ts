@@ -7,12 +7,14 @@ import type { SchedulerCounters, SchedulerState } from "../../engine/scheduler/c
 import type { Life } from "../../engine/workers/watchdog.ts";
 import type { Delta, PromptInput } from "../../engine/messages.ts";
 
-/** A running generation. Its last delta, and only that one, has a finish reason. */
+/** A running generation. Its last delta, and only that one, has a finish reason. Iterate or follow, and once. */
 export interface Generation extends AsyncIterable<Delta> {
   /** Unique in the engine. */
   readonly id: string;
   /** The prompt's tokens; rejects if the request is refused before it has any. */
   readonly promptIds: Promise<Uint32Array>;
+  /** Every delta at the moment when it comes. `listener` must not throw. */
+  follow(listener: (delta: Delta) => void): void;
   /** Ends it; a last delta follows. */
   abort(): void;
 }

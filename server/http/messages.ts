@@ -43,6 +43,7 @@ export function messagesRoutes(service: Service): Hono<AppEnv> {
 const ping = namedEvent("ping", { type: "ping" });
 
 class MessagesForm implements AnswerForm {
+  readonly mayEndEarly: boolean;
   readonly streamForm: StreamForm;
   readonly #id: string;
   readonly #model: string;
@@ -55,6 +56,7 @@ class MessagesForm implements AnswerForm {
     this.#model = model;
     this.#maxTokens = maxTokens;
     this.#answer = single;
+    this.mayEndEarly = single.mayEndEarly;
     this.streamForm = {
       ...openAiStream,
       keepAlive: ping,

@@ -115,7 +115,7 @@ export function ollamaRoutes(service: Service): Hono<AppEnv> {
       id,
     }]);
     const plain = { reasoning: null, tools: null, start: "", parallelToolCalls: true };
-    const chat: ChatRun = { run, parsing: () => Promise.resolve(plain) };
+    const chat: ChatRun = { run, mayEndEarly: false, parsing: () => Promise.resolve(plain) };
     return answer(c, service, run, request.stream !== false, form(chat, "generate"));
   });
 

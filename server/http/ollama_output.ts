@@ -91,6 +91,8 @@ export class OllamaAnswer {
 
 /** Streams an answer's lines, or adds them up. */
 export class OllamaForm implements AnswerForm {
+  /** See {@link AnswerForm}. */
+  readonly mayEndEarly: boolean;
   readonly streamForm: StreamForm = {
     contentType: "application/x-ndjson",
     keepAlive: " ", // White space before a line is no part of it.
@@ -103,6 +105,7 @@ export class OllamaForm implements AnswerForm {
   constructor(lines: OllamaAnswer, single: SingleAnswer) {
     this.#lines = lines;
     this.#answer = single;
+    this.mayEndEarly = single.mayEndEarly;
   }
 
   async *stream(events: AsyncIterable<RunEvent>): AsyncGenerator<string> {

@@ -27,6 +27,7 @@ export function responsesRoutes(service: Service): Hono<AppEnv> {
 }
 
 class ResponsesForm implements AnswerForm {
+  readonly mayEndEarly: boolean;
   readonly streamForm: StreamForm = { ...openAiStream, failure: (error) => this.#failed(error) };
   readonly #id: string;
   readonly #model: string;
@@ -41,6 +42,7 @@ class ResponsesForm implements AnswerForm {
     this.#model = model;
     this.#request = request;
     this.#answer = single;
+    this.mayEndEarly = single.mayEndEarly;
     this.#output = new ResponseOutput({
       tools: namedTools(request),
       sealReasoning: request.include?.includes("reasoning.encrypted_content") === true,

@@ -1,5 +1,8 @@
 // The generations of one HTTP request (prompts × choices): submitted together, merged into one stream of events,
 // measured, and ended together. When a client goes away, or one generation fails, the others are aborted.
+//
+// Between the engine's message and the reader of these events there is no promise but the one that wakes the reader; who
+// wants the answer whole is woken once.
 
 import type { FinishReason, SamplingParams } from "../../engine/params.ts";
 import type { Delta, PromptInput } from "../../engine/messages.ts";
@@ -78,8 +81,10 @@ export class Run implements ActiveRun {
   /** In the order of prompts, then choices. */
   readonly states: readonly GenerationState[];
   readonly #service: Service;
-  readonly #queue: RunEvent[] = [];
+  #queue: RunEvent[] = [];
   #open: number;
+  #whole = false;
+  #failed = false;
   #wake: (() => void) | null = null;
   #left = false;
 
@@ -115,7 +120,9 @@ export class Run implements ActiveRun {
     );
     this.#open = this.states.length;
     service.enter(this);
-    this.states.forEach((state, index) => void this.#pump(state, index));
+    this.states.forEach((state, index) =>
+      state.generation.follow((delta) => this.#receive(state, index, delta))
+    );
   }
 
   /** Whether the client knows one of its generations by this id. */
@@ -131,21 +138,21 @@ export class Run implements ActiveRun {
   }
 
   /**
-   * Everything that comes, in order of arrival, until every generation has finished.
+   * Everything that comes, in order of arrival, until every generation has finished. `whole`: nothing before that.
    *
    * @throws {ApiError} when a generation fails; the others are aborted.
    */
-  async *events(): AsyncGenerator<RunEvent> {
+  async *events(whole = false): AsyncGenerator<RunEvent> {
+    this.#whole = whole;
     try {
-      while (true) {
-        const events = this.#queue.splice(0);
+      while (this.#open > 0 || this.#queue.length > 0) {
+        if (!this.#readable) await new Promise<void>((resolve) => this.#wake = resolve);
+        const events = this.#queue;
+        this.#queue = [];
         for (const event of events) {
           if (event.delta.finish?.type === "error") throw errorOfFinish(event.delta.finish);
           yield event;
         }
-        if (this.#queue.length > 0) continue;
-        if (this.#open === 0) return;
-        await new Promise<void>((resolve) => this.#wake = resolve);
       }
     } finally {
       this.abort();
@@ -178,28 +185,20 @@ export class Run implements ActiveRun {
     };
   }
 
-  async #pump(state: GenerationState, index: number): Promise<void> {
-    try {
-      for await (const delta of state.generation) {
-        this.#measure(state, delta);
-        this.#push({ index, delta });
-      }
-      if (state.finish === null) throw new Error("the engine ended a generation without a reason");
-    } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      const finish = { type: "error", code: "internal", message } as const;
-      state.finish = finish;
-      this.#push({ index, delta: emptyDelta(state.generation.id, finish) });
-    } finally {
-      this.#open--;
-      this.#wake?.();
-      this.#leaveIfDone();
+  #receive(state: GenerationState, index: number, delta: Delta): void {
+    this.#measure(state, delta);
+    this.#queue.push({ index, delta });
+    if (delta.finish !== null) this.#open--;
+    if (delta.finish?.type === "error") this.#failed = true;
+    if (this.#wake !== null && this.#readable) {
+      this.#wake();
+      this.#wake = null;
     }
+    if (delta.finish !== null) this.#leaveIfDone();
   }
 
-  #push(event: RunEvent): void {
-    this.#queue.push(event);
-    this.#wake?.();
+  get #readable(): boolean {
+    return this.#whole && !this.#failed ? this.#open === 0 : this.#queue.length > 0;
   }
 
   #measure(state: GenerationState, delta: Delta): void {
@@ -225,8 +224,4 @@ export class Run implements ActiveRun {
     this.#left = true;
     this.#service.leave(this);
   }
-}
-
-function emptyDelta(id: string, finish: FinishReason): Delta {
-  return { id, text: "", tokens: [], logprobs: null, promptLogprobs: null, cachedTokens: 0, finish };
 }

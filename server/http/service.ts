@@ -8,6 +8,7 @@ import { type ModelTask, modelTask } from "./model_task.ts";
 import { ServerMetrics } from "./metrics_store.ts";
 import type { ServerOptions } from "./options.ts";
 import type { Listener } from "./listener.ts";
+import { TurnEnd } from "./turn_end.ts";
 
 /** The generations of a request, as long as they run. */
 export interface ActiveRun {
@@ -30,6 +31,8 @@ export class Service {
   readonly metrics: ServerMetrics = new ServerMetrics();
   /** Seconds since 1970 at the start: the `created` of the model. */
   readonly started: number = Math.floor(Date.now() / 1000);
+  /** When streams write what they have been given. */
+  readonly turnEnd: TurnEnd = new TurnEnd();
   /** The sockets, where there are any. */
   listener: Listener | null = null;
   #engine: ServedEngine | null = null;

@@ -1,9 +1,12 @@
 // Server-sent events, pulled: an event is made only when the connection has room for it, so a slow client slows
-// its own stream and nothing else. While nothing comes, a comment line keeps proxies from closing the connection.
+// its own stream and nothing else. Events are written at the end of the event loop's turn (turn_end.ts): one by one
+// where the server keeps up, several at once where it is behind. While nothing comes, a comment line keeps proxies from
+// closing the connection.
 
 import { withDeadline } from "../../engine/workers/deadline.ts";
 import { openAiErrors } from "./error_forms.ts";
 import { type ApiError, toApiError } from "./errors.ts";
+import type { TurnEnd } from "./turn_end.ts";
 
 const encoder = new TextEncoder();
 
@@ -26,6 +29,8 @@ export const openAiStream: StreamForm = {
 
 /** What a stream does besides sending events. */
 export interface StreamHooks {
+  /** When it writes. */
+  readonly turnEnd: TurnEnd;
   /** Milliseconds of silence until a comment is sent. */
   readonly keepAliveMs: number;
   /** Aborted when the client has closed its side: from then on it is asked more often whether it listens still. */
@@ -39,6 +44,13 @@ export interface StreamHooks {
 /** `data: …` of one event. */
 export function event(value: unknown): string {
   return `data: ${JSON.stringify(value)}\n\n`;
+}
+
+/** Events that differ in one text: what is around it is written once. */
+export function eventAround(valueOf: (text: string) => unknown): (text: string) => string {
+  const mark = "\0"; // in quotes it occurs once: within a text the quotes would be escaped
+  const [before, after] = event(valueOf(mark)).split(JSON.stringify(mark));
+  return (text) => before + JSON.stringify(text) + after;
 }
 
 /** An event that has a name. */
@@ -59,50 +71,16 @@ export async function streamResponse(
   hooks: StreamHooks,
   form: StreamForm = openAiStream,
 ): Promise<Response> {
-  let pending = events.next();
-  const next = () => quietly(pending, hooks);
-  let first: IteratorResult<string> | null;
+  const first = events.next();
+  let isSilent: boolean;
   try {
-    first = await next();
+    isSilent = await firstOf(first, hooks) === null;
   } catch (error) {
     hooks.onEnd(error);
     throw error;
   }
-  let ended = false;
-  const end = (error: unknown) => {
-    if (ended) return;
-    ended = true;
-    hooks.onEnd(error);
-  };
-  const body = new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      try {
-        const result = first ?? await next();
-        first = null;
-        if (ended) return;
-        if (result === null) {
-          controller.enqueue(encoder.encode(form.keepAlive));
-        } else if (result.done) {
-          end(null);
-          controller.close();
-        } else {
-          pending = events.next();
-          pending.catch(() => {}); // Looked at by the next pull; until then it has no other owner.
-          controller.enqueue(encoder.encode(result.value));
-        }
-      } catch (error) {
-        if (ended) return;
-        controller.enqueue(encoder.encode(form.failure(toApiError(error))));
-        end(error);
-        controller.close();
-      }
-    },
-    cancel() {
-      hooks.onCancel();
-      end(null);
-    },
-  }, { highWaterMark: 1 });
-  return new Response(body, {
+  const source = new EventSource(events, first, isSilent, hooks, form);
+  return new Response(new ReadableStream(source, { highWaterMark: 1 }), {
     headers: {
       "content-type": form.contentType,
       "cache-control": "no-cache, no-transform",
@@ -113,9 +91,11 @@ export async function streamResponse(
 }
 
 const halfClosedMs = 250;
+/** Characters that are gathered at most before they are written. */
+const mostGathered = 1 << 16;
 
-/** What is pending, or null when it is time for a comment. */
-async function quietly<T>(pending: Promise<T>, { keepAliveMs, halfClosed }: StreamHooks): Promise<T | null> {
+/** The first event, or null when it is time for a comment. */
+async function firstOf<T>(pending: Promise<T>, { keepAliveMs, halfClosed }: StreamHooks): Promise<T | null> {
   if (halfClosed === null) return await withDeadline(pending, keepAliveMs);
   if (halfClosed.aborted) return await withDeadline(pending, Math.min(halfClosedMs, keepAliveMs));
   const { promise: closed, resolve } = Promise.withResolvers<null>();
@@ -126,4 +106,140 @@ async function quietly<T>(pending: Promise<T>, { keepAliveMs, halfClosed }: Stre
   } finally {
     halfClosed.removeEventListener("abort", onClosed);
   }
+}
+
+/** What the stream reads from. Asks for an event only while there is room, and one timer looks for silence. */
+class EventSource implements UnderlyingDefaultSource<Uint8Array> {
+  readonly #events: AsyncIterator<string>;
+  readonly #hooks: StreamHooks;
+  readonly #form: StreamForm;
+  #controller!: ReadableStreamDefaultController<Uint8Array>;
+  /** Asked for already; null once it has been taken. */
+  #first: Promise<IteratorResult<string>> | null;
+  /** Gathered, and not written yet. */
+  #text = "";
+  #hasRoom = false;
+  #reading = false;
+  #scheduled = false;
+  #ended = false;
+  /** Since when nothing has been written, of `performance.now()`. */
+  #since = performance.now();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    events: AsyncIterator<string>,
+    first: Promise<IteratorResult<string>>,
+    isSilent: boolean,
+    hooks: StreamHooks,
+    form: StreamForm,
+  ) {
+    if (isSilent) this.#since = -Infinity; // the response begins with a comment
+    this.#events = events;
+    this.#first = first;
+    this.#hooks = hooks;
+    this.#form = form;
+  }
+
+  start(controller: ReadableStreamDefaultController<Uint8Array>): void {
+    this.#controller = controller;
+    this.#hooks.halfClosed?.addEventListener("abort", this.#onHalfClosed, { once: true });
+    this.#watch();
+  }
+
+  pull(): void {
+    this.#hasRoom = true;
+    this.#flushSoon();
+    this.#read();
+  }
+
+  cancel(): void {
+    this.#hooks.onCancel();
+    this.#end(null);
+  }
+
+  #read(): void {
+    if (this.#reading || this.#ended || !this.#hasRoom) return;
+    this.#reading = true;
+    const next = this.#first ?? this.#events.next();
+    this.#first = null;
+    next.then((result) => this.#take(result), (error: unknown) => this.#fail(error));
+  }
+
+  #take({ done, value }: IteratorResult<string>): void {
+    this.#reading = false;
+    if (this.#ended) return;
+    if (done) return this.#close("", null);
+    this.#text += value;
+    if (this.#text.length >= mostGathered) this.#flush();
+    else this.#flushSoon();
+    this.#read();
+  }
+
+  #fail(error: unknown): void {
+    if (!this.#ended) this.#close(this.#form.failure(toApiError(error)), error);
+  }
+
+  #flushSoon(): void {
+    if (this.#scheduled || this.#text === "") return;
+    this.#scheduled = true;
+    this.#hooks.turnEnd.call(() => {
+      this.#scheduled = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    if (this.#ended || !this.#hasRoom || this.#text === "") return;
+    const text = this.#text;
+    this.#text = "";
+    this.#write(text);
+  }
+
+  #write(text: string): void {
+    this.#since = performance.now();
+    this.#hasRoom = false; // the stream pulls when there is room again
+    this.#controller.enqueue(encoder.encode(text));
+  }
+
+  /** Writes what is left, and last words. */
+  #close(last: string, error: unknown): void {
+    const text = this.#text + last;
+    if (text !== "") this.#write(text);
+    this.#end(error);
+    this.#controller.close();
+  }
+
+  #end(error: unknown): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    clearTimeout(this.#timer);
+    this.#hooks.halfClosed?.removeEventListener("abort", this.#onHalfClosed);
+    this.#hooks.onEnd(error);
+  }
+
+  /** Milliseconds of silence until a comment. */
+  get #patience(): number {
+    const { keepAliveMs, halfClosed } = this.#hooks;
+    return halfClosed?.aborted ? Math.min(halfClosedMs, keepAliveMs) : keepAliveMs;
+  }
+
+  /** Comes back when the silence may have been long enough: not for every event, as long as there are some. */
+  #watch(): void {
+    const left = this.#patience - (performance.now() - this.#since);
+    this.#timer = setTimeout(() => this.#breakSilence(), Math.max(1, left));
+  }
+
+  #breakSilence(): void {
+    if (performance.now() - this.#since >= this.#patience) {
+      if (this.#hasRoom && this.#text === "") this.#write(this.#form.keepAlive);
+      else this.#since = performance.now();
+    }
+    this.#watch();
+  }
+
+  readonly #onHalfClosed = () => {
+    clearTimeout(this.#timer);
+    this.#since = -Infinity; // whether it listens still is asked at once
+    this.#breakSilence();
+  };
 }

@@ -3,14 +3,14 @@
 //
 // Once only: a request that kills what computes it may take two replicas with it, not all.
 
-import type { Delta } from "../../engine/messages.ts";
+import { Generation } from "../../engine/generation.ts";
 import type { FinishReason } from "../../engine/params.ts";
-import type { Generation } from "../http/engine_api.ts";
+import type { Generation as ServedGeneration } from "../http/engine_api.ts";
 
 /** The request on a replica. */
 export interface Attempt {
   /** The replica's. */
-  readonly generation: Generation;
+  readonly generation: ServedGeneration;
   /** Whether an end of this kind means that another replica should try. */
   failed(finish: FinishReason): boolean;
   /** The replica has one request less. Called once. */
@@ -18,59 +18,39 @@ export interface Attempt {
 }
 
 /** Deltas of the replica's generation, or of the second one's. */
-export class RoutedGeneration implements Generation {
-  /** The same on both. */
-  readonly id: string;
-  /** Of the first attempt that knows them. */
-  readonly promptIds: Promise<Uint32Array>;
-  readonly #prompt = Promise.withResolvers<Uint32Array>();
+export class RoutedGeneration extends Generation {
   readonly #again: () => Attempt | null;
   #attempt: Attempt;
-  #aborted = false;
+  #begun = false;
+  #retried = false;
 
   /** `again` is called at most once: another replica's attempt, or null if there is none. */
   constructor(id: string, attempt: Attempt, again: () => Attempt | null) {
-    this.id = id;
-    this.#attempt = attempt;
+    super(id, () => this.#attempt.generation.abort());
     this.#again = again;
-    this.promptIds = this.#prompt.promise;
-    this.promptIds.catch(() => {}); // asked for or not
+    this.#attempt = attempt;
     this.#follow(attempt);
   }
 
-  /** Ends it, wherever it runs. */
-  abort(): void {
-    this.#aborted = true;
-    this.#attempt.generation.abort();
-  }
-
-  /** Deltas in order, the last with a finish. Iterate once. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<Delta, void, void> {
-    let begun = false, retried = false, again: Attempt | null = null;
-    do {
-      const attempt = this.#attempt;
-      again = null;
-      try {
-        for await (const delta of attempt.generation) {
-          const mayRetry = !begun && !retried && !this.#aborted;
-          if (mayRetry && delta.finish !== null && attempt.failed(delta.finish)) again = this.#again();
-          if (again !== null) break;
-          begun ||= delta.tokens.length > 0 || delta.promptLogprobs !== null;
-          if (delta.finish?.type === "error") this.#prompt.reject(new Error(delta.finish.message));
-          yield delta;
-        }
-      } finally {
+  #follow(attempt: Attempt): void {
+    this.#attempt = attempt;
+    // Why it was refused is told by its finish.
+    attempt.generation.promptIds.then((ids) => this.accept(ids), () => {});
+    attempt.generation.follow((delta) => {
+      if (delta.finish !== null) {
         attempt.ended();
+        const again = attempt.failed(delta.finish) ? this.#another() : null;
+        if (again !== null) return this.#follow(again);
       }
-      if (again !== null) {
-        this.#attempt = again;
-        this.#follow(again);
-        retried = true;
-      }
-    } while (again !== null);
+      this.#begun ||= delta.tokens.length > 0 || delta.promptLogprobs !== null;
+      this.push(delta);
+    });
   }
 
-  #follow({ generation }: Attempt): void {
-    generation.promptIds.then(this.#prompt.resolve, () => {}); // why it was refused is told by its finish
+  /** Of a request that has not been answered in part, is still wanted, and has been tried once. */
+  #another(): Attempt | null {
+    if (this.#begun || this.#retried || this.aborted) return null;
+    this.#retried = true;
+    return this.#again();
   }
 }

@@ -9,11 +9,9 @@ const params = { ...defaultSamplingParams, maxTokens: 8 };
 const tenTokens = { type: "text", text: "0123456789" } as const;
 
 /** Holds a generation's deltas back until `ready` resolves. */
-function held(generation: Generation, ready: Promise<void>): Generation {
+function held(generation: Generation, ready: Promise<void>): Parameters<typeof withReading>[1] {
   return {
-    id: generation.id,
     promptIds: generation.promptIds,
-    abort: () => generation.abort(),
     async *[Symbol.asyncIterator]() {
       await ready;
       yield* generation;
@@ -58,7 +56,7 @@ Deno.test("leaving early leaves the generation, too, and ends the looking", asyn
   const engine = new FakeEngine(() => ({ forever: "x" }));
   const submitted = engine.submit({ input: tenTokens, params });
   let left = false;
-  const generation: Generation = {
+  const generation: Parameters<typeof withReading>[1] = {
     ...held(submitted, Promise.resolve()),
     async *[Symbol.asyncIterator]() {
       try {

@@ -150,23 +150,18 @@ function record(
   engine.submit = (request) => {
     const generation = submit(request);
     const output: number[] = [];
-    const wrapped: Generation = {
-      id: generation.id,
-      promptIds: generation.promptIds,
-      abort: () => generation.abort(),
-      async *[Symbol.asyncIterator](): AsyncGenerator<Delta> {
-        for await (const delta of generation) {
-          output.push(...delta.tokens);
-          if (delta.finish) {
-            log.prompts.push([...await generation.promptIds]);
-            log.outputs.push(output);
-            log.cached.push(delta.cachedTokens);
-          }
-          yield delta;
+    const { follow } = generation;
+    generation.follow = (listener) =>
+      follow.call(generation, (delta) => {
+        output.push(...delta.tokens);
+        if (delta.finish) {
+          log.outputs.push(output);
+          log.cached.push(delta.cachedTokens);
+          void generation.promptIds.then((ids) => log.prompts.push([...ids]));
         }
-      },
-    };
-    return wrapped as ReturnType<Engine["submit"]>;
+        listener(delta);
+      });
+    return generation;
   };
   return log;
 }

@@ -209,6 +209,12 @@ export class FakeGeneration implements Generation {
     this.#wake?.();
   }
 
+  follow(listener: (delta: Delta) => void): void {
+    void (async () => {
+      for await (const delta of this) listener(delta);
+    })();
+  }
+
   async *[Symbol.asyncIterator](): AsyncGenerator<Delta> {
     let sent = 0;
     let all = "";
