@@ -6,7 +6,10 @@
 // The prompts begin with one of --groups documents of --shared tokens and go on with --own tokens that no other has.
 // Every document is asked about once before the rest, --concurrency requests at a time, is timed: more than one engine
 // runs at once, so that none is idle. Answers come whole, so that reading them takes little. Hits are counted over all
-// requests; throughput is that of the timed ones.
+// requests; throughput is that of the timed ones. The defaults are for GPUs: two H100 with the 8B shape take 10 seconds.
+//
+// What may be the limit is measured beside it, in shares of the time: the server's main thread, which is in front of all
+// replicas; the engines, each with a step on its device; and this program's own thread.
 
 import { z } from "zod";
 import { list, readOptions, whole } from "./common/arguments.ts";
@@ -14,6 +17,7 @@ import { environment } from "./common/environment.ts";
 import { PythonRandom } from "./common/python_random.ts";
 import { writeResult } from "./common/result_file.ts";
 import { figure, table } from "./common/table.ts";
+import { mainThreadSeconds, threadClock } from "./common/thread_clock.ts";
 import { type ServerUnderTest, startServer } from "./online/server.ts";
 
 /** What is counted of an answer. */
@@ -32,6 +36,12 @@ interface ReplicaRun {
   readonly hit_rate: number;
   /** Requests that each replica got. */
   readonly requests: readonly number[];
+  /** Shares of the time in which each was at work: what is near 1 is the limit. Null where the system does not tell. */
+  readonly busy: {
+    readonly front: number | null;
+    readonly engines: readonly number[];
+    readonly client: number;
+  };
 }
 
 function readArguments() {
@@ -47,7 +57,7 @@ function readArguments() {
       shared: { type: "string", default: "256" },
       own: { type: "string", default: "32" },
       tokens: { type: "string", default: "64" },
-      requests: { type: "string", default: "1024" },
+      requests: { type: "string", default: "4096" },
       concurrency: { type: "string", default: "512" },
       seed: { type: "string", default: "0" },
       out: { type: "string" },
@@ -74,6 +84,7 @@ function readArguments() {
 }
 
 const args = readArguments();
+const clock = threadClock();
 
 /** A prompt of each document, then the timed ones, documents in turn. */
 function prompts(vocabSize: number): { first: number[][]; timed: number[][] } {
@@ -124,15 +135,32 @@ async function requestsOf({ url }: ServerUnderTest): Promise<number[]> {
   return counts;
 }
 
+const scheduler = z.object({ counters: z.object({ busyMillisecondsTotal: z.number() }) });
+
+/** CPU seconds of the front and of this program, and seconds in which each engine had a step. */
+async function work({ url, pid }: ServerUnderTest, dp: number) {
+  const engines = await Promise.all(Array.from({ length: dp }, async (_, rank) => {
+    const state = await (await fetch(`${url}/debug/scheduler?dp_rank=${rank}`)).json();
+    return scheduler.parse(state).counters.busyMillisecondsTotal / 1000;
+  }));
+  return { front: pid === null ? null : await mainThreadSeconds(pid), engines, client: clock() / 1000 };
+}
+
 async function measure(dp: number): Promise<ReplicaRun & { model: string }> {
   await using server = await startServer([...args.serverArgs, "--dp", String(dp)]);
   const { first, timed } = prompts(server.vocabSize);
   // As many at a time as there are documents: each replica gets its part, and compiles what it needs.
   const before = await generateAll(server, first, args.groups);
-  const requestsBefore = await requestsOf(server);
+  const requestsBefore = await requestsOf(server), workBefore = await work(server, dp);
   const began = performance.now();
   const answers = await generateAll(server, timed, args.concurrency);
   const seconds = (performance.now() - began) / 1000;
+  const { front, engines, client } = await work(server, dp);
+  const busy = {
+    front: front === null || workBefore.front === null ? null : (front - workBefore.front) / seconds,
+    engines: engines.map((each, rank) => (each - workBefore.engines[rank]!) / seconds),
+    client: (client - workBefore.client) / seconds,
+  };
   const all = [...before, ...answers];
   const sum = (of: (one: (typeof all)[number]) => number, some = all) =>
     some.reduce((total, one) => total + of(one), 0);
@@ -145,8 +173,11 @@ async function measure(dp: number): Promise<ReplicaRun & { model: string }> {
     requests_per_second: answers.length / seconds,
     hit_rate: sum((one) => one.cached_tokens) / sum((one) => one.prompt_tokens),
     requests: (await requestsOf(server)).map((count, rank) => count - requestsBefore[rank]!),
+    busy,
   };
 }
+
+const percent = (share: number) => `${(share * 100).toFixed(0)} %`;
 
 const where = await environment();
 const runs: (ReplicaRun & { model: string })[] = [];
@@ -161,14 +192,21 @@ else {
   const base = runs[0]!;
   console.log(`${base.model} on ${base.device}\n`);
   console.log(table(
-    ["--dp", "output tokens/s", "times", "hit rate", "of the first", "requests of each"],
+    [
+      ...["--dp", "seconds", "output tokens/s", "times", "hit rate", "of the first", "requests of each"],
+      ...["front busy", "engines busy", "client busy"],
+    ],
     runs.map((run) => [
       String(run.dp),
+      figure(run.seconds),
       figure(run.output_tokens_per_second),
       figure(run.output_tokens_per_second / base.output_tokens_per_second),
       run.hit_rate.toFixed(3),
       figure(run.hit_rate / base.hit_rate),
       run.requests.join(" + "),
+      run.busy.front === null ? "" : percent(run.busy.front),
+      run.busy.engines.map(percent).join(" + "),
+      percent(run.busy.client),
     ]),
   ));
 }

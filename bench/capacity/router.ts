@@ -2,7 +2,7 @@
 
 import { blockTokens, prefixKey } from "../../server/replicas/prefix_key.ts";
 import { chooseReplica, defaultRouting } from "../../server/replicas/policy.ts";
-import { treeBlocksPerCached } from "../../server/replicas/replicas.ts";
+import { treeBlocksPerCached } from "../../server/replicas/replica.ts";
 import { RoutingTree } from "../../server/replicas/routing_tree.ts";
 import type { Profile } from "./profile.ts";
 

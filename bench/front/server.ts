@@ -7,7 +7,7 @@
 
 import type { Launched } from "../../engine/launch.ts";
 import type { TextListener } from "../../engine/workers/text_workers.ts";
-import type { ReplicaEngine } from "../../server/replicas/replicas.ts";
+import type { ReplicaEngine } from "../../server/replicas/replica.ts";
 import type { SchedulerCounters } from "../../engine/scheduler/config.ts";
 import { threadClock } from "../common/thread_clock.ts";
 import type { FrontWorkerOptions } from "./worker.ts";

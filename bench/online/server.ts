@@ -5,6 +5,8 @@ import { z } from "zod";
 /** A server that is ready, and what it says about itself. */
 export interface ServerUnderTest extends AsyncDisposable {
   readonly url: string;
+  /** Of the process that was started; null for a server that ran already. */
+  readonly pid: number | null;
   readonly model: string;
   readonly device: string;
   readonly vocabSize: number;
@@ -36,6 +38,7 @@ export async function connect(url: string, key?: string): Promise<ServerUnderTes
   const server = serverInfo.parse(await get("/get_server_info"));
   return {
     url,
+    pid: null,
     model: server.served_model_name,
     device: server.device,
     vocabSize: modelInfo.parse(await get("/get_model_info")).vocab_size,
@@ -98,7 +101,7 @@ export async function startServer(
     await reading;
   };
   try {
-    return { ...await connect(await ready, keys[0]), [Symbol.asyncDispose]: end };
+    return { ...await connect(await ready, keys[0]), pid: child.pid, [Symbol.asyncDispose]: end };
   } catch (error) {
     await end();
     throw error;

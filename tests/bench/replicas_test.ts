@@ -27,4 +27,7 @@ Deno.test("the replicas benchmark sends the same requests to one engine and to t
   assert.equal(one.hit_rate, 12 * 64 / (16 * 80));
   assert.equal(two.hit_rate, one.hit_rate);
   assert.ok(two.output_tokens_per_second > 0);
+  assert.equal(two.busy.engines.length, 2);
+  for (const share of [...two.busy.engines, two.busy.client]) assert.ok(share > 0 && share < 1.5, `${share}`);
+  if (Deno.build.os === "linux") assert.ok(two.busy.front > 0 && two.busy.front < 1.5, `${two.busy.front}`);
 });
