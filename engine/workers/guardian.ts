@@ -86,6 +86,11 @@ export class Guardian implements Disposable {
     };
   }
 
+  /** The scheduler's counters as they were last heard of. */
+  get counters(): SchedulerCounters | null {
+    return this.#counters;
+  }
+
   /** A probe has come back. */
   returned({ probe }: Probe): void {
     if (probe !== this.#probes) return;

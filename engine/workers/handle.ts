@@ -28,6 +28,7 @@ export class WorkerHandle<A extends Answer> implements Disposable {
   readonly #onNotice: (notice: A) => void;
   #calls = 0;
   #failure: Error | null = null;
+  #ended = false;
 
   /** `onNotice` gets messages that answer no question, such as progress. */
   constructor(url: URL, name: string, onNotice: (notice: A) => void = () => {}) {
@@ -50,12 +51,15 @@ export class WorkerHandle<A extends Answer> implements Disposable {
     };
   }
 
-  /** Sends a question (its `call` is filled in) and waits for the answer; an answer of type "failed" rejects. */
+  /**
+   * Sends a question (its `call` is filled in) and waits for the answer; an answer of type "failed" rejects. A worker
+   * that has failed is still asked to "close": it may hold a device, and need not answer.
+   */
   ask(
     question: { readonly type: string } & Record<string, unknown>,
     transfer: Transferable[] = [],
   ): Promise<A> {
-    if (this.#failure) return Promise.reject(this.#failure);
+    if (this.#failure && (this.#ended || question.type !== "close")) return Promise.reject(this.#failure);
     const call = this.#calls++;
     const { promise, resolve, reject } = Promise.withResolvers<A>();
     this.#open.set(call, { resolve, reject });
@@ -84,6 +88,7 @@ export class WorkerHandle<A extends Answer> implements Disposable {
     for (const { reject } of this.#open.values()) reject(closed);
     this.#open.clear();
     this.#failure ??= closed;
+    this.#ended = true;
     this.#worker.terminate();
   }
 

@@ -8,6 +8,7 @@ import { emptyDelta, type GenerateRequest, Generation } from "../generation.ts";
 import type { Launched } from "../launch.ts";
 import type { Delta, FromDetokenizer, FromTokenizer, PromptInput, RequestId } from "../messages.ts";
 import type { FinishReason } from "../params.ts";
+import type { SchedulerCounters } from "../scheduler/config.ts";
 import { EngineError } from "./engine_error.ts";
 import { Guardian } from "./guardian.ts";
 import { fewestTokens, tooLongMessage } from "./length_limit.ts";
@@ -25,6 +26,8 @@ export interface EngineStats {
   readonly tokenized: number;
   /** Seconds that this took. */
   readonly tokenizerSeconds: number;
+  /** The scheduler's counters as they were last heard of, at most a second ago; those of a dead engine stay. */
+  readonly counters: SchedulerCounters | null;
 }
 
 /** Sizes of an engine, as far as requests are concerned. */
@@ -91,7 +94,13 @@ export class Requests {
   get stats(): EngineStats {
     const { length, done, seconds } = this.#queue;
     const { restarts } = this.#launched.text;
-    return { restarts, tokenizerQueue: length, tokenized: done, tokenizerSeconds: seconds };
+    return {
+      restarts,
+      tokenizerQueue: length,
+      tokenized: done,
+      tokenizerSeconds: seconds,
+      counters: this.#guardian.counters,
+    };
   }
 
   /** Starts a generation. Faults of the request arrive as its finish; this never throws for them. */

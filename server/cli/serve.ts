@@ -37,7 +37,12 @@ export async function serve({ own: all, ...session }: Parsed<typeof serveOptions
     { warmUp: true, stallSeconds: own.watchdogTimeout },
     dp === 1
       ? (options, start): Promise<SessionEngine> => Engine.start(options, start)
-      : (options, start) => startReplicas(options, start, { ...routing, dp }),
+      : (options, start) =>
+        startReplicas(options, start, {
+          ...routing,
+          dp,
+          note: (text) => standardError.write(`radish: ${text}`),
+        }),
   );
   started.then(({ engine }) => loading.resolve(engine), loading.reject);
   const ready = await Promise.race([started, signals.first]);
@@ -45,9 +50,6 @@ export async function serve({ own: all, ...session }: Parsed<typeof serveOptions
   await using _ = ready;
   note(`ready: ${app.service.modelName}`);
   const { engine } = ready;
-  for (const [rank, { dead }] of engine.replicas?.entries() ?? []) {
-    void dead.then(({ message }) => standardError.write(`radish: replica ${rank} stopped: ${message}`));
-  }
   const { templateProblem } = engine.model;
   if (templateProblem !== null) note(`warning: conversations cannot be rendered: ${templateProblem}`);
 

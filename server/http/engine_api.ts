@@ -47,7 +47,15 @@ export interface ServedEngine {
   /** "dead" once a worker has failed. */
   readonly health: "ready" | "dead";
   /** Where it is several engines that share the work: each by itself, in the order of their dp_rank. */
-  readonly replicas?: readonly ServedEngine[];
+  readonly replicas?: readonly ServedReplica[];
+}
+
+/** One of several. Its counters are those of all engines that have been in its place, and never refused. */
+export interface ServedReplica extends ServedEngine {
+  /** "restarting": its engine has died, and another one is on its way. */
+  readonly state: "up" | "restarting" | "dead";
+  /** Times that another engine was started. */
+  readonly restarts: number;
 }
 
 /** The engines that it is: itself, where it is one. */

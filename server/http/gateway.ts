@@ -75,7 +75,7 @@ function modelInfo(service: Service): Record<string, unknown> {
 }
 
 async function loads(service: Service): Promise<Record<string, unknown>> {
-  const scraped = await scrape(service);
+  const scraped = (await scrape(service)).filter(({ engine }) => engine.health === "ready");
   return {
     timestamp: new Date().toISOString(),
     dp_rank_count: replicasOf(service.engine).length,

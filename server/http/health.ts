@@ -1,7 +1,7 @@
 // GET /health: is the engine alive? Every worker is asked twice a second (engine/workers/guardian.ts), and a probe goes
 // the way of a request through all of them; one that is silent for three makes the answer 503. A rank in the middle of
 // a step may take longer: a server that is restarted because it is busy is as bad as one that says 200 when dead.
-// With several replicas it is 200 while one of them can serve, and says how each of them is.
+// With several replicas it is 200 while one of them can serve, and says how each of them is; "degraded" while one is down.
 // GET /health_generate goes all the way through and makes one token.
 
 import { Hono } from "hono";
@@ -22,11 +22,12 @@ export function healthRoutes(service: Service): Hono<AppEnv> {
       });
     }
     if (replicas === undefined) return c.json({ status: life.state });
-    const each = replicas.map(({ health, life }, dp_rank) => ({
+    const each = replicas.map(({ state, life }, dp_rank) => ({
       dp_rank,
-      status: health === "dead" ? health : life.state,
+      status: state === "up" ? life.state : state,
     }));
-    return c.json({ status: life.state, replicas: each });
+    const isWhole = replicas.every(({ state }) => state === "up");
+    return c.json({ status: isWhole ? life.state : "degraded", replicas: each });
   });
   app.get("/health_generate", async (c) => {
     const run = new Run(service, service.readyEngine, c.var, [{

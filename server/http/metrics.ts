@@ -147,6 +147,14 @@ function engineMetrics(page: MetricsPage, scraped: readonly Scraped[], { replica
     page.line("sglang:cache_config_info", 1, label(rank), shape);
   }
   if (replicas === undefined) return;
+  page.describe(
+    "sglang:replica_restarts_total",
+    "counter",
+    "Times that a replica's engine was started again.",
+  );
+  for (const [rank, { restarts }] of replicas.entries()) {
+    page.line("sglang:replica_restarts_total", restarts, label(rank));
+  }
   page.describe("sglang:replica_up", "gauge", "1 for a replica that lives, 0 for one that is dead.");
   for (const [rank, { health }] of replicas.entries()) {
     page.line("sglang:replica_up", health === "dead" ? 0 : 1, label(rank));

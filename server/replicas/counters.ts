@@ -1,19 +1,67 @@
-// The figures of several schedulers, or engines, as those of one.
+// The figures of several schedulers, or engines, as those of one: at a time, or one after the other.
 
 import type { EngineStats } from "../../engine/engine.ts";
 import type { SchedulerCounters, SchedulerState } from "../../engine/scheduler/config.ts";
+
+type Key = keyof SchedulerCounters;
 
 /** Totals and sizes added up; of what is no amount, the page size and the slowest step's time. At least one. */
 export function sumCounters(all: readonly SchedulerCounters[]): SchedulerCounters {
   const sum = { ...all[0]! };
   for (const counters of all.slice(1)) {
-    for (const key of Object.keys(sum) as (keyof SchedulerCounters)[]) sum[key] += counters[key];
+    for (const key of Object.keys(sum) as Key[]) sum[key] += counters[key];
   }
   return {
     ...sum,
     pageSize: all[0]!.pageSize,
     stepMilliseconds: Math.max(...all.map(({ stepMilliseconds }) => stepMilliseconds)),
   };
+}
+
+/** Of a scheduler that is not there, and has never done anything. */
+export function atRest(pageSize: number): SchedulerCounters {
+  return {
+    runningRequests: 0,
+    queuedRequests: 0,
+    freePages: 0,
+    totalPages: 0,
+    pageSize,
+    usedTokens: 0,
+    lockedTokens: 0,
+    evictableTokens: 0,
+    promptTokensTotal: 0,
+    cachedTokensTotal: 0,
+    generatedTokensTotal: 0,
+    requestsTotal: 0,
+    abortedTotal: 0,
+    evictedTokensTotal: 0,
+    retractionsTotal: 0,
+    stepsTotal: 0,
+    prefillStepsTotal: 0,
+    prefillTokensTotal: 0,
+    wastedTokensTotal: 0,
+    generationThroughput: 0,
+    busyMillisecondsTotal: 0,
+    stepMilliseconds: 0,
+  };
+}
+
+/** `sizes` with the totals of all of `parts` instead of its own. */
+export function addTotals(
+  sizes: SchedulerCounters,
+  ...parts: readonly SchedulerCounters[]
+): SchedulerCounters {
+  return withTotals(sizes, (key) => parts.reduce((sum, part) => sum + part[key], 0));
+}
+
+/** Of two looks at one scheduler the later one, key by key: which came first is not known. */
+export function largerTotals(a: SchedulerCounters, b: SchedulerCounters): SchedulerCounters {
+  return withTotals(b, (key) => Math.max(a[key], b[key]));
+}
+
+function withTotals(sizes: SchedulerCounters, total: (key: Key) => number): SchedulerCounters {
+  const totals = (Object.keys(sizes) as Key[]).filter((key) => key.endsWith("Total"));
+  return { ...sizes, ...Object.fromEntries(totals.map((key) => [key, total(key)])) };
 }
 
 /** All requests and all trees, one behind the other. At least one. */
@@ -27,7 +75,7 @@ export function joinStates(all: readonly SchedulerState[]): SchedulerState {
 }
 
 /** Restarts and queues added up. */
-export function sumStats(all: readonly EngineStats[]): EngineStats {
+export function addStats(all: readonly EngineStats[]): EngineStats {
   const sum = (of: (stats: EngineStats) => number) => all.reduce((total, stats) => total + of(stats), 0);
   return {
     restarts: {
@@ -37,5 +85,6 @@ export function sumStats(all: readonly EngineStats[]): EngineStats {
     tokenizerQueue: sum(({ tokenizerQueue }) => tokenizerQueue),
     tokenized: sum(({ tokenized }) => tokenized),
     tokenizerSeconds: sum(({ tokenizerSeconds }) => tokenizerSeconds),
+    counters: null,
   };
 }

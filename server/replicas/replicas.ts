@@ -1,6 +1,7 @@
 // Several engines with one face: what `radish serve --dp n` serves. Each engine is whole — tokenizer, scheduler, ranks,
 // cache — and knows nothing of the others. A request goes to the one that has probably cached most of its prompt
-// (policy.ts); a dead engine gets none, and is missed by none but the requests that it had begun to answer.
+// (policy.ts); a dead engine gets none, is missed by none but the requests that it had begun to answer, and is started
+// again (replica.ts) as long as another one lives. When none does, the process has nothing to lose by ending.
 
 import type { EngineStats, GenerateRequest } from "../../engine/engine.ts";
 import type { PromptInput } from "../../engine/messages.ts";
@@ -8,50 +9,32 @@ import type { ModelInfo } from "../../engine/options.ts";
 import type { SchedulerCounters, SchedulerState } from "../../engine/scheduler/config.ts";
 import type { Life } from "../../engine/workers/watchdog.ts";
 import type { Generation, ServedEngine } from "../http/engine_api.ts";
-import { joinStates, sumCounters, sumStats } from "./counters.ts";
+import { addStats, joinStates, sumCounters } from "./counters.ts";
 import { type Attempt, RoutedGeneration } from "./generation.ts";
 import { chooseReplica, defaultRouting, type RoutingOptions } from "./policy.ts";
-import { blockTokens, prefixKey } from "./prefix_key.ts";
-import { RoutingTree } from "./routing_tree.ts";
-
-/** An engine that can be ended. */
-export interface ReplicaEngine extends ServedEngine, AsyncDisposable {
-  /** Why this device was chosen. */
-  readonly deviceReason: string;
-}
-
-interface Replica {
-  readonly rank: number;
-  readonly engine: ReplicaEngine;
-  readonly tree: RoutingTree;
-  /** Requests that have not ended. */
-  load: number;
-}
-
-/** Blocks that a routing tree remembers for every block of tokens in the cache: text has more of them. */
-export const treeBlocksPerCached = 4;
+import { prefixKey } from "./prefix_key.ts";
+import { Replica, type ReplicaEngine, type Restarting } from "./replica.ts";
 
 /** Engines that share the work. Disposing of it ends them all. */
 export class Replicas implements ServedEngine, AsyncDisposable {
-  /** The engines, in the order of their dp_rank. */
-  readonly replicas: readonly ReplicaEngine[];
-  /** Resolves when all are dead, with the last one's reason; never rejects. */
+  /** In the order of their dp_rank. */
+  readonly replicas: readonly Replica[];
+  /** Resolves when no engine lives, with the last one's reason; never rejects. */
   readonly dead: Promise<Error>;
-  readonly #replicas: readonly Replica[];
+  readonly #dead = Promise.withResolvers<Error>();
   readonly #routing: RoutingOptions;
 
-  /** Takes over running engines of one model, at least one. */
-  constructor(engines: readonly ReplicaEngine[], routing: Partial<RoutingOptions> = {}) {
-    this.replicas = engines;
+  /** Takes over running engines of one model, at least one; without `restarting` a dead one stays dead. */
+  constructor(
+    engines: readonly ReplicaEngine[],
+    routing: Partial<RoutingOptions> = {},
+    restarting: Restarting | null = null,
+  ) {
+    this.dead = this.#dead.promise;
     this.#routing = { ...defaultRouting, ...routing };
-    this.#replicas = engines.map((engine, rank) => {
-      const cachedBlocks = Math.ceil(engine.model.numPages * engine.model.pageSize / blockTokens);
-      return { rank, engine, tree: new RoutingTree(treeBlocksPerCached * cachedBlocks), load: 0 };
-    });
-    const deaths = engines.map((engine, rank) =>
-      engine.dead.then((reason) => new Error(`replica ${rank}, the last: ${reason.message}`))
+    this.replicas = engines.map((engine, rank) =>
+      new Replica(rank, engine, restarting, (rank, reason) => this.#lost(rank, reason))
     );
-    this.dead = lastOf(deaths);
   }
 
   /** What each of them serves. */
@@ -71,14 +54,14 @@ export class Replicas implements ServedEngine, AsyncDisposable {
 
   /** The best of the living: as long as one answers, requests can be served. */
   get life(): Life {
-    const lives = this.#living().map(({ engine }) => engine.life);
+    const lives = this.#living().map(({ life }) => life);
     return lives.find(({ state }) => state === "ok") ?? lives.find(({ state }) => state === "busy") ??
       lives[0] ?? this.replicas[0]!.life;
   }
 
   /** Of all together. */
   get stats(): EngineStats {
-    return sumStats(this.replicas.map(({ stats }) => stats));
+    return addStats(this.replicas.map(({ stats }) => stats));
   }
 
   /** Starts a generation where its prefix is cached. */
@@ -106,33 +89,39 @@ export class Replicas implements ServedEngine, AsyncDisposable {
     return this.#ask((engine) => engine.decode(ids, skipSpecialTokens, client));
   }
 
-  /** Of all that live; rejects if none does. */
+  /** Of all, dead ones with what they had counted; rejects if none lives. */
   async counters(): Promise<SchedulerCounters> {
-    return sumCounters(await this.#each((engine) => engine.counters()));
+    return sumCounters(await this.#each(this.replicas, (replica) => replica.counters()));
   }
 
-  /** Of all that live; rejects if none does. */
+  /** Of all, dead ones with what they had counted; rejects if none lives. */
   async inspect(): Promise<SchedulerState> {
-    return joinStates(await this.#each((engine) => engine.inspect()));
+    return joinStates(await this.#each(this.replicas, (replica) => replica.inspect()));
   }
 
   /** False while one of them has requests; the others are emptied all the same. */
   async flush(): Promise<boolean> {
-    return (await this.#each((engine) => engine.flush())).every((done) => done);
+    return (await this.#each(this.#living(), (replica) => replica.flush())).every((done) => done);
   }
 
   /** Ends all. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.replicas.map((engine) => engine[Symbol.asyncDispose]()));
+    await Promise.all(this.replicas.map((replica) => replica[Symbol.asyncDispose]()));
+  }
+
+  #lost(rank: number, reason: Error): void {
+    if (this.health === "ready") return;
+    for (const replica of this.replicas) replica.stop();
+    this.#dead.resolve(new Error(`replica ${rank}, the last: ${reason.message}`));
   }
 
   #start(replica: Replica, request: GenerateRequest, key: Uint32Array): Attempt {
     replica.tree.insert(key);
     replica.load++;
     return {
-      generation: replica.engine.submit(request),
+      generation: replica.submit(request),
       failed: (finish) =>
-        finish.type === "error" && (finish.code === "queue_full" || replica.engine.health === "dead"),
+        finish.type === "error" && (finish.code === "queue_full" || replica.health === "dead"),
       ended: () => replica.load--,
     };
   }
@@ -144,47 +133,39 @@ export class Replicas implements ServedEngine, AsyncDisposable {
       matched: tree.match(key),
       size: tree.size,
     }));
-    return this.#replicas[chooseReplica(candidates, key.length, this.#routing)]!;
+    return this.replicas[chooseReplica(candidates, key.length, this.#routing)]!;
   }
 
   #living(): readonly Replica[] {
-    return this.#replicas.filter(({ engine }) => engine.health === "ready");
+    return this.replicas.filter(({ health }) => health === "ready");
   }
 
   /** Those that answer; else those that live; else all, to say why there is none. */
   #usable(): readonly Replica[] {
     const living = this.#living();
-    const answering = living.filter(({ engine }) => engine.life.state !== "unresponsive");
-    return [answering, living, this.#replicas].find((some) => some.length > 0)!;
+    const answering = living.filter(({ life }) => life.state !== "unresponsive");
+    return [answering, living, this.replicas].find((some) => some.length > 0)!;
   }
 
   /** A question that any can answer: to the one with the shortest queue, and if that one dies, to the next. */
-  async #ask<T>(question: (engine: ServedEngine) => Promise<T>): Promise<T> {
-    const queue = ({ engine }: Replica) => engine.stats.tokenizerQueue;
-    const { engine } = [...this.#usable()].sort((a, b) => queue(a) - queue(b))[0]!;
+  async #ask<T>(question: (replica: Replica) => Promise<T>): Promise<T> {
+    const queue = ({ stats }: Replica) => stats.tokenizerQueue;
+    const replica = [...this.#usable()].sort((a, b) => queue(a) - queue(b))[0]!;
     try {
-      return await question(engine);
+      return await question(replica);
     } catch (error) {
-      if (engine.health === "ready" || this.health === "dead") throw error;
+      if (replica.health === "ready" || this.health === "dead") throw error;
       return await this.#ask(question);
     }
   }
 
-  /** The answers of all that live and go on living; rejects if there is none. */
-  async #each<T>(question: (engine: ServedEngine) => Promise<T>): Promise<T[]> {
-    const some = this.#living().length > 0 ? this.#living() : this.#replicas;
-    const answers = await Promise.allSettled(some.map(({ engine }) => question(engine)));
-    const given = answers.flatMap((answer) => answer.status === "fulfilled" ? [answer.value] : []);
-    const refusal = answers.find((answer) => answer.status === "rejected");
+  /** The answers of all of some that go on living; rejects if no replica lives. */
+  async #each<T>(some: readonly Replica[], question: (replica: Replica) => Promise<T>): Promise<T[]> {
+    if (this.health === "dead") throw await this.dead;
+    const asked = await Promise.allSettled(some.map(question));
+    const given = asked.flatMap((answer) => answer.status === "fulfilled" ? [answer.value] : []);
+    const refusal = asked.find((answer) => answer.status === "rejected");
     if (given.length === 0 && refusal !== undefined) throw refusal.reason;
     return given;
   }
-}
-
-/** What the last of several promises to resolve resolves with. */
-function lastOf<T>(promises: readonly Promise<T>[]): Promise<T> {
-  const { promise, resolve } = Promise.withResolvers<T>();
-  let open = promises.length;
-  for (const each of promises) void each.then((value) => --open === 0 && resolve(value));
-  return promise;
 }

@@ -9,7 +9,7 @@ import type { SchedulerCounters, SchedulerState } from "../../../engine/schedule
 import type { Life } from "../../../engine/workers/watchdog.ts";
 import { silu } from "../../../kernels/ops.ts";
 import type { Generation } from "../../../server/http/engine_api.ts";
-import type { ReplicaEngine } from "../../../server/replicas/replicas.ts";
+import type { ReplicaEngine } from "../../../server/replicas/replica.ts";
 import type { Delta, PromptInput, TextLogprob } from "../../../engine/messages.ts";
 
 export const END_OF_TEXT = 256;
@@ -43,6 +43,7 @@ export class FakeEngine implements ReplicaEngine {
     tokenizerQueue: 0,
     tokenized: 0,
     tokenizerSeconds: 0,
+    counters: null,
   };
   health: "ready" | "dead" = "ready";
   /** What the counters say has been computed of prompts. */

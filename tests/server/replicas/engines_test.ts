@@ -13,8 +13,8 @@ import { pocketDir } from "../http/pocket.ts";
 const options: EngineOptions = { ...defaultEngineOptions, modelDir: pocketDir, device: "cpu", threads: 1 };
 const params = { ...defaultSamplingParams, temperature: 0, maxTokens: 4, ignoreEos: true };
 
-const start = (dp: number, startOf?: (rank: number) => StartOptions) =>
-  startReplicas(options, {}, startOf === undefined ? { dp } : { dp, startOf });
+const start = (dp: number, startOf?: (rank: number) => StartOptions, pauseMilliseconds = 3_600_000) =>
+  startReplicas(options, {}, { dp, pauseMilliseconds, ...(startOf === undefined ? {} : { startOf }) });
 
 async function complete(engine: ServedEngine, ids: Uint32Array, maxTokens = params.maxTokens) {
   const deltas: Delta[] = [];
@@ -102,6 +102,48 @@ Deno.test("a replica whose executor dies costs its own requests, and the other a
   const text = "What is 23 plus 48?";
   const { ids } = await two.encode({ type: "text", text });
   assert.equal(await two.decode(ids, true), text);
+});
+
+Deno.test("a replica that was killed under load comes back, answers as before, and no total has gone down", async () => {
+  let kill = () => {};
+  await using two = await start(2, (rank) => ({
+    onWorkers: (inject) => {
+      if (rank === 1) kill = () => inject("executor", "die");
+    },
+  }), 1);
+  const traffic = waves(4, 3);
+  const expected = await play(two, traffic);
+  const [replica] = two.replicas.slice(1);
+  let before = await two.counters(), seen = 0;
+  const look = async () => {
+    const now = await two.counters();
+    for (const key of Object.keys(now) as (keyof typeof now)[]) {
+      if (key.endsWith("Total")) {
+        assert.ok(now[key] >= before[key], `${key}: ${before[key]}, then ${now[key]}`);
+      }
+    }
+    before = now;
+    seen++;
+  };
+  assert.ok(before.requestsTotal === 12 && before.generatedTokensTotal > 0);
+  const running = traffic[0]!.map((ids) => complete(two, ids, 200));
+  await look();
+  kill();
+  await replica!.dead;
+  while (replica!.state !== "up") {
+    await look();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  for (const { finish } of await Promise.all(running)) {
+    assert.ok(finish.type === "length" || (finish.type === "error" && /told to die/.test(finish.message)));
+  }
+  assert.equal(replica!.restarts, 1);
+  assert.deepEqual(two.replicas.map(({ health }) => health), ["ready", "ready"]);
+  const again = await play(two, traffic);
+  assert.deepEqual(again.answers, expected.answers);
+  await look();
+  assert.ok(seen > 2);
+  assert.ok((await replica!.counters()).requestsTotal > 0);
 });
 
 Deno.test("replicas that cannot start leave no worker behind, and say why", async () => {

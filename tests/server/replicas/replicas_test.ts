@@ -132,7 +132,10 @@ Deno.test("health is 200 and says which replica is dead, until all are", async (
   await (await complete(app, "not to the one that does not answer")).body?.cancel();
   assert.deepEqual(counts(engines), [0, 1]);
   engines[0]!.kill("first");
-  assert.deepEqual((await health()).replicas[0], { dp_rank: 0, status: "dead" });
+  assert.deepEqual(await health(), {
+    status: "degraded",
+    replicas: [{ dp_rank: 0, status: "dead" }, { dp_rank: 1, status: "ok" }],
+  });
   assert.equal((await post(app, "/tokenize", { prompt: "x" })).status, 200);
   engines[1]!.kill("second");
   while (app.service.state !== "dead") await new Promise((resolve) => setTimeout(resolve));
@@ -144,7 +147,7 @@ Deno.test("health is 200 and says which replica is dead, until all are", async (
   }
 });
 
-Deno.test("metrics and loads have a line of each living replica, labelled with its dp_rank", async () => {
+Deno.test("metrics have a line of each replica, labelled with its dp_rank; loads only of the living", async () => {
   const { engines, app } = served(3);
   await (await complete(app, "x")).body?.cancel();
   engines[2]!.kill("gone");
@@ -153,6 +156,7 @@ Deno.test("metrics and loads have a line of each living replica, labelled with i
   assert.deepEqual(lines, [
     'sglang:num_requests_total{model_name="fake",dp_rank="0"} 1',
     'sglang:num_requests_total{model_name="fake",dp_rank="1"} 0',
+    'sglang:num_requests_total{model_name="fake",dp_rank="2"} 0',
   ]);
   assert.match(text, /^sglang:replica_up\{model_name="fake",dp_rank="1"\} 1\nsglang:replica_up\{.*"2"\} 0$/m);
   assert.equal(text.match(/^# TYPE sglang:num_requests_total /gm)?.length, 1);
@@ -193,4 +197,127 @@ Deno.test("an abort finds its request on whichever replica it is, and drain wait
   for (const response of await Promise.all(open)) {
     assert.equal((await response.json()).meta_info.finish_reason.type, "abort");
   }
+});
+
+/** Replicas whose dead engines are replaced by the promises that `next` gives; `notes` are the lines written. */
+function restarted(count: number, next: (rank: number) => Promise<FakeEngine>, most = 5) {
+  const engines = Array.from({ length: count }, () => new FakeEngine());
+  const notes: string[] = [], released: unknown[] = [];
+  const replicas = new Replicas(engines, {}, {
+    start: next,
+    release: (engine) => Promise.resolve(void released.push(engine)),
+    note: (text) => notes.push(text),
+    most,
+    pauseMilliseconds: 1,
+  });
+  return { engines, notes, released, replicas, app: createApp(replicas, { logFormat: "none" }) };
+}
+
+/** Every counter of a page of metrics, by its name and labels. */
+async function totals(app: App): Promise<Map<string, number>> {
+  const text = await (await get(app, "/metrics")).text();
+  const lines = text.split("\n").filter((line) => /^[^#{]*_total\{/.test(line));
+  return new Map(lines.map((line) => {
+    const at = line.lastIndexOf(" ");
+    return [line.slice(0, at), Number(line.slice(at + 1))];
+  }));
+}
+
+function assertGrown(before: Map<string, number>, after: Map<string, number>) {
+  for (const [name, value] of before) {
+    assert.ok((after.get(name) ?? -1) >= value, `${name}: ${value}, then ${after.get(name)}`);
+  }
+}
+
+const until = async (condition: () => boolean) => {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve));
+};
+
+Deno.test("a dead replica is released and started again; health says so, and no total goes down", async () => {
+  const coming = Promise.withResolvers<FakeEngine>();
+  const { engines, notes, released, replicas, app } = restarted(2, () => coming.promise);
+  for (let i = 0; i < 6; i++) await (await complete(app, `${document(`${i}`)}`)).body?.cancel();
+  const before = await totals(app);
+  assert.equal(before.get('sglang:num_requests_total{model_name="fake",dp_rank="0"}'), 3);
+  engines[0]!.kill("out of luck");
+  const health = async () => await (await get(app, "/health")).json();
+  assert.deepEqual(await health(), {
+    status: "degraded",
+    replicas: [{ dp_rank: 0, status: "restarting" }, { dp_rank: 1, status: "ok" }],
+  });
+  const down = await totals(app);
+  assertGrown(before, down);
+  const { loads } = await (await get(app, "/v1/loads")).json();
+  assert.deepEqual(loads.map(({ dp_rank }: { dp_rank: number }) => dp_rank), [1]);
+  await until(() => notes.length === 1);
+  assert.deepEqual(released, [engines[0]]);
+  assert.match(notes[0]!, /^replica 0 stopped: out of luck; it is started again in 0.001 s \(1 of 5\)$/);
+  await (await complete(app, "goes to the other one")).body?.cancel();
+  assert.deepEqual(counts(engines), [3, 4]);
+
+  const fresh = new FakeEngine();
+  coming.resolve(fresh);
+  await until(() => replicas.replicas[0]!.state === "up");
+  assert.equal(notes[1], "replica 0 is back");
+  assert.equal((await health()).status, "ok");
+  assertGrown(down, await totals(app));
+  await (await complete(app, "the new one has fewest requests, and none of this prefix")).body?.cancel();
+  for (let i = 0; i < 3; i++) await (await complete(app, `${document(`new ${i}`)}`)).body?.cancel();
+  assert.ok(fresh.requests.length > 0);
+  const after = await totals(app);
+  assertGrown(down, after);
+  const all = [...engines, fresh].reduce((sum, { requests }) => sum + requests.length, 0);
+  assert.equal((await replicas.counters()).requestsTotal, all);
+  assert.equal(after.get('sglang:replica_restarts_total{model_name="fake",dp_rank="0"}'), 1);
+});
+
+Deno.test("a replica that cannot be started is given up after so many attempts, with pauses that double", async () => {
+  let attempts = 0;
+  const { engines, notes, replicas, app } = restarted(2, () => {
+    attempts++;
+    return Promise.reject(new Error("no memory"));
+  }, 3);
+  engines[1]!.kill("first");
+  await until(() => replicas.replicas[1]!.state === "dead");
+  assert.equal(attempts, 3);
+  assert.deepEqual(notes, [
+    "replica 1 stopped: first; it is started again in 0.001 s (1 of 3)",
+    "replica 1 could not be started: no memory; it is started again in 0.002 s (2 of 3)",
+    "replica 1 could not be started: no memory; it is started again in 0.004 s (3 of 3)",
+    "replica 1 could not be started: no memory; it is given up after 3 restarts",
+  ]);
+  assert.equal((await (await get(app, "/health")).json()).status, "degraded");
+  assert.equal((await complete(app, "x")).status, 200);
+});
+
+Deno.test("an engine that dies soon after each start is not started for ever", async () => {
+  const { engines, replicas } = restarted(2, () => {
+    const engine = new FakeEngine();
+    setTimeout(() => engine.kill("again"));
+    return Promise.resolve(engine);
+  }, 4);
+  engines[0]!.kill("once");
+  await until(() => replicas.replicas[0]!.state === "dead");
+  assert.equal(replicas.replicas[0]!.restarts, 4);
+  assert.equal(replicas.health, "ready");
+});
+
+Deno.test("when the last one dies too, the fleet is dead, and what was being started is ended when it comes", async () => {
+  const coming = Promise.withResolvers<FakeEngine>();
+  let started = false;
+  const { engines, replicas } = restarted(2, () => {
+    started = true;
+    return coming.promise;
+  });
+  engines[0]!.kill("one");
+  await until(() => started);
+  engines[1]!.kill("two");
+  assert.match((await replicas.dead).message, /^replica 1, the last: two$/);
+  const late = new FakeEngine();
+  const ended = Promise.withResolvers<void>();
+  late[Symbol.asyncDispose] = () => Promise.resolve(ended.resolve());
+  coming.resolve(late);
+  await ended.promise;
+  assert.equal(replicas.health, "dead");
+  await assert.rejects(replicas.counters(), /the last: two/);
 });
