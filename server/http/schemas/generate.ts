@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { limits } from "../../../engine/params.ts";
 import { httpLimits } from "../limits.ts";
-import { schedulingFields, sharedSampling, tokenIdSchema } from "./sampling.ts";
+import { schedulingFields, sharedSampling, tokenIdsSchema } from "./sampling.ts";
 
 const samplingParams = z.object({
   ...sharedSampling,
@@ -21,8 +21,8 @@ const perPrompt = <T extends z.ZodType>(value: T) =>
 export const generateRequestSchema = z.object({
   text: z.union([z.string(), z.array(z.string()).min(1).max(httpLimits.generations)]).nullish(),
   input_ids: z.union([
-    z.array(tokenIdSchema).min(1),
-    z.array(z.array(tokenIdSchema).min(1)).min(1).max(httpLimits.generations),
+    tokenIdsSchema,
+    z.array(tokenIdsSchema).min(1).max(httpLimits.generations),
   ]).nullish(),
   sampling_params: perPrompt(samplingParams),
   rid: z.union([
