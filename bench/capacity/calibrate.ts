@@ -12,7 +12,7 @@ import { type Outcome, request } from "../online/client.ts";
 import { fitNonNegative, type Observation } from "./least_squares.ts";
 import {
   idleMilliseconds,
-  noiseClass,
+  noiseClasses,
   type Profile,
   sample,
   stepFeatures,
@@ -218,9 +218,14 @@ export function fitProfile(
   const step = fitSteps(steps);
   const ratio = ({ shape, idle, arrivals, milliseconds }: StepSample) =>
     milliseconds / inner(stepFeatures(shape, idle > idleMilliseconds, arrivals), step);
-  const classes = Map.groupBy(steps, ({ shape, idle }) => noiseClass(shape, idle > idleMilliseconds));
+  const classes = Map.groupBy(
+    steps.flatMap((each) =>
+      noiseClasses(each.shape, each.idle > idleMilliseconds).map((name) => ({ name, each }))
+    ),
+    ({ name }) => name,
+  );
   const noiseOf = [...classes].filter(([, some]) => some.length >= fewest)
-    .map(([name, some]) => [name, sample(some.map(ratio))] as const);
+    .map(([name, some]) => [name, sample(some.map(({ each }) => ratio(each)))] as const);
   return {
     step,
     noise: sample(steps.map(ratio)),

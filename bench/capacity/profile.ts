@@ -63,10 +63,20 @@ export function stepFeatures(shape: StepShape, woken: boolean, arrivals = 0): nu
   ];
 }
 
-/** Steps whose noise is kept together: of one kind and of about one size. */
-export function noiseClass({ rows, prompt }: StepShape, woken: boolean): string {
-  const size = (count: number) => 2 ** Math.floor(Math.log2(count));
-  return (prompt > 0 ? `prompt ${size(prompt)}` : `rows ${size(rows)}`) + (woken ? ", woken" : "");
+/**
+ * Kinds of steps whose noise is kept together, the narrowest first: steps of one kind and of about one size. What the sum
+ * of parts says too much or too little of differs between one forward and eight, and most tokens come from eight.
+ */
+export function noiseClasses({ rows, prompt, forwards }: StepShape, woken: boolean): readonly string[] {
+  const size = (count: number) => count === 0 ? 0 : 2 ** Math.floor(Math.log2(count));
+  const kind = (prompt > 0 ? `prompt ${size(prompt)}` : `rows ${size(rows)}`) + (woken ? ", woken" : "");
+  return [prompt > 0 ? `${kind}, rows ${size(rows)}` : `${kind}, forwards ${size(forwards)}`, kind];
+}
+
+/** The noise of a step: that of the narrowest of its kinds that was seen often enough, else of all steps. */
+export function noiseFor({ noise, noiseOf }: Profile, shape: StepShape, woken: boolean): readonly number[] {
+  const kind = noiseClasses(shape, woken).find((name) => noiseOf[name] !== undefined);
+  return kind === undefined ? noise : noiseOf[kind]!;
 }
 
 const values = z.array(z.number());
@@ -100,7 +110,7 @@ export const profileSchema = z.object({
   config,
   /** Milliseconds of each of {@link stepParts}. */
   step: values.length(stepParts.length),
-  /** Measured over predicted steps, of all and by {@link noiseClass} where there are enough; may be empty. */
+  /** Measured over predicted steps, of all and by {@link noiseClasses} where there are enough; may be empty. */
   noise: values,
   noiseOf: z.record(z.string(), values),
   /** Milliseconds from a result to the next plan. */

@@ -17,7 +17,7 @@ import {
   drawFrom,
   idleMilliseconds,
   meanwhile,
-  noiseClass,
+  noiseFor,
   type Profile,
   schedulerConfig,
   shapeOf,
@@ -114,7 +114,7 @@ export class VirtualServer {
     const { plan } = message, { profile, random } = { profile: this.#profile, random: this.#random };
     const shape = shapeOf(plan.steps, plan.cachedLength, plan.extendLength, (i) => plan.extendLength[i]! > 1);
     const woken = this.#turnEnds - this.#executorFree > idleMilliseconds;
-    const noise = drawFrom(profile.noiseOf[noiseClass(shape, woken)] ?? profile.noise, random, 1);
+    const noise = drawFrom(noiseFor(profile, shape, woken), random, 1);
     const milliseconds = stepMilliseconds(profile, shape, woken) * noise;
     this.#executorFree = Math.max(this.#turnEnds, this.#executorFree) + milliseconds;
     this.#busy += milliseconds;
