@@ -3,8 +3,6 @@
 
 import assert from "node:assert/strict";
 import type { Engine } from "../../../engine/engine.ts";
-import type { Delta } from "../../../engine/messages.ts";
-import type { Generation } from "../../../server/http/engine_api.ts";
 import { post } from "./client.ts";
 import { startPocket } from "./pocket.ts";
 
