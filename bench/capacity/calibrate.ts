@@ -11,6 +11,7 @@ import type { Arrival } from "../online/arrivals.ts";
 import { type Outcome, request } from "../online/client.ts";
 import { fitNonNegative, type Observation } from "./least_squares.ts";
 import {
+  activityAfter,
   idleMilliseconds,
   noiseClasses,
   type Profile,
@@ -35,6 +36,8 @@ export interface StepSample {
   readonly shape: StepShape;
   /** Milliseconds for which the device had had nothing to do. */
   readonly idle: number;
+  /** When it began; see {@link activityAfter}. */
+  readonly activity: number;
   /** Requests that came to the scheduler while it ran. */
   readonly arrivals: number;
   /** From when it could begin (sent, and the one before it done) to its result. */
@@ -79,7 +82,7 @@ export interface Traffic {
 /** Requests of the calibration that are ready before it begins. */
 const prepared = 1000;
 /** Part of the time in which one client sends a request now and then, and milliseconds between its requests. */
-const sparseShare = 0.3, sparsePause = [10, 150] as const;
+const sparseShare = 0.4, sparsePause = [10, 500] as const;
 /** Longest pause between two requests of a client, as a multiple of the time that one takes. */
 const longestPause = 4;
 
@@ -99,7 +102,7 @@ export async function drive(url: string, traffic: Traffic): Promise<ClientRecord
   const sparseEnd = performance.now() + traffic.seconds * 1000 * sparseShare;
   while (performance.now() < sparseEnd) {
     await ask();
-    await delay(random.int(...sparsePause));
+    await delay(between(...sparsePause, random));
   }
   const each = traffic.seconds * 1000 * (1 - sparseShare) / traffic.levels.length;
   for (const clients of traffic.levels) {
@@ -116,14 +119,17 @@ export async function drive(url: string, traffic: Traffic): Promise<ClientRecord
   return records;
 }
 
-/** Lengths are spread evenly over their logarithms: many short ones, some long ones. */
+/** Spread evenly over its logarithm: small ones often, large ones as surely. */
+function between(least: number, most: number, random: PythonRandom): number {
+  return Math.round(least * (most / least) ** random.next());
+}
+
 function randomRequest({ promptTokens, outputTokens, vocabSize }: Traffic, random: PythonRandom): Arrival {
-  const length = (least: number, most: number) => Math.round(least * (most / least) ** random.next());
   const ids = Array.from(
-    { length: length(Math.min(8, promptTokens), promptTokens) },
+    { length: between(Math.min(8, promptTokens), promptTokens, random) },
     () => random.int(0, vocabSize - 1),
   );
-  return { at: 0, ids, outputTokens: length(Math.min(4, outputTokens), outputTokens) };
+  return { at: 0, ids, outputTokens: between(Math.min(4, outputTokens), outputTokens, random) };
 }
 
 /** What the client of a finished request saw. @throws {Error} where it has not finished */
@@ -142,7 +148,7 @@ export function joinRecords(server: readonly ServerRecord[], clients: readonly C
   const steps: StepSample[] = [], turns: number[] = [];
   const arrivals: Measurements["arrivals"][number][] = [],
     deliveries: Measurements["deliveries"][number][] = [];
-  let lastResult = -Infinity, arrived = 0;
+  let lastResult = -Infinity, arrived = 0, activity = 0;
   for (const record of server) {
     switch (record.type) {
       case "config":
@@ -165,12 +171,15 @@ export function joinRecords(server: readonly ServerRecord[], clients: readonly C
         if (plan !== undefined) {
           const idle = Math.max(0, plan.at - lastResult);
           const milliseconds = record.at - Math.max(plan.at, lastResult);
+          activity = activityAfter.rest(activity, idle);
           steps.push({
             shape: plan.shape,
             idle: Number.isFinite(idle) ? idle : 0,
+            activity,
             arrivals: arrived,
             milliseconds,
           });
+          activity = activityAfter.work(activity, milliseconds);
         }
         arrived = 0;
         lastResult = record.at;
@@ -219,9 +228,7 @@ export function fitProfile(
   const ratio = ({ shape, idle, arrivals, milliseconds }: StepSample) =>
     milliseconds / inner(stepFeatures(shape, idle > idleMilliseconds, arrivals), step);
   const classes = Map.groupBy(
-    steps.flatMap((each) =>
-      noiseClasses(each.shape, each.idle > idleMilliseconds).map((name) => ({ name, each }))
-    ),
+    steps.flatMap((each) => noiseClasses(each.shape, each.activity).map((name) => ({ name, each }))),
     ({ name }) => name,
   );
   const noiseOf = [...classes].filter(([, some]) => some.length >= fewest)

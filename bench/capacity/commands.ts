@@ -84,6 +84,7 @@ const stepSample = z.object({
     pairs: z.number(),
   }),
   idle: z.number(),
+  activity: z.number(),
   arrivals: z.number(),
   milliseconds: z.number(),
 });
@@ -130,18 +131,22 @@ export async function runValidate(args: string[]): Promise<void> {
       from: { type: "string" },
     },
   });
-  const file = values.from === undefined ? await measureAll() : await Deno.readTextFile(values.from);
-  const parsed = validationFile.parse(JSON.parse(file));
-  const { model, device, config, measurements, seed, limit } = parsed;
-  const profile: Profile = {
-    kind: "capacity profile",
-    model,
-    device,
-    source: "the calibration of this validation",
-    config,
-    ...fitProfile(measurements),
-  };
-  const rows = (parsed.loads as unknown as LoadResult[]).map((load) => compare(profile, load, seed, limit));
+  const files = values.from === undefined
+    ? [await measureAll()]
+    : await Promise.all(list(values.from, (path) => Deno.readTextFile(path)));
+  const parsed = files.map((file) => validationFile.parse(JSON.parse(file)));
+  const rows = parsed.flatMap(({ model, device, config, measurements, seed, limit, loads }) => {
+    const profile: Profile = {
+      kind: "capacity profile",
+      model,
+      device,
+      source: "the calibration of this validation",
+      config,
+      ...fitProfile(measurements),
+    };
+    return (loads as unknown as LoadResult[]).map((load) => compare(profile, load, seed, limit));
+  });
+  const [{ model, device }] = parsed as [typeof parsed[number]];
   console.log(`${model} on ${device}\n\n${comparisonTable(rows)}`);
 
   async function measureAll(): Promise<string> {

@@ -64,18 +64,36 @@ export function stepFeatures(shape: StepShape, woken: boolean, arrivals = 0): nu
 }
 
 /**
- * Kinds of steps whose noise is kept together, the narrowest first: steps of one kind and of about one size. What the sum
- * of parts says too much or too little of differs between one forward and eight, and most tokens come from eight.
+ * How much a server has been at work of late, 0 to 1: what happened 100 ms ago counts a third. A core that has had little
+ * to do is slower for a while (measured here: 1.7 times after rest, not at all after being busy for half of the time).
  */
-export function noiseClasses({ rows, prompt, forwards }: StepShape, woken: boolean): readonly string[] {
-  const size = (count: number) => count === 0 ? 0 : 2 ** Math.floor(Math.log2(count));
-  const kind = (prompt > 0 ? `prompt ${size(prompt)}` : `rows ${size(rows)}`) + (woken ? ", woken" : "");
-  return [prompt > 0 ? `${kind}, rows ${size(rows)}` : `${kind}, forwards ${size(forwards)}`, kind];
+export const activityAfter = {
+  rest: (activity: number, milliseconds: number): number => activity * Math.exp(-milliseconds / memory),
+  work: (activity: number, milliseconds: number): number =>
+    1 - (1 - activity) * Math.exp(-milliseconds / memory),
+};
+const memory = 100;
+/** Upper ends of the levels of activity that are told apart; the last is all above. */
+const activityLevels = [1 / 6, 1 / 3, 1 / 2];
+
+/**
+ * Kinds of steps whose noise is kept together, the narrowest first: steps of one kind, of about one size, after about as
+ * much activity. What the sum of parts says too much or too little of differs between one forward and eight, and most
+ * tokens come from eight.
+ */
+export function noiseClasses({ rows, prompt, forwards }: StepShape, activity: number): readonly string[] {
+  const size = (count: number) => 2 ** Math.floor(Math.log2(count));
+  const level = activityLevels.findIndex((end) => activity < end);
+  const after = `activity ${level < 0 ? activityLevels.length : level}`;
+  const kind = prompt > 0 ? `prompt ${size(prompt)}` : `rows ${size(rows)}`;
+  return prompt > 0
+    ? [`${kind}, ${after}`, `prompt, ${after}`, kind]
+    : [`${kind}, forwards ${size(forwards)}, ${after}`, `${kind}, ${after}`, kind];
 }
 
 /** The noise of a step: that of the narrowest of its kinds that was seen often enough, else of all steps. */
-export function noiseFor({ noise, noiseOf }: Profile, shape: StepShape, woken: boolean): readonly number[] {
-  const kind = noiseClasses(shape, woken).find((name) => noiseOf[name] !== undefined);
+export function noiseFor({ noise, noiseOf }: Profile, shape: StepShape, activity: number): readonly number[] {
+  const kind = noiseClasses(shape, activity).find((name) => noiseOf[name] !== undefined);
   return kind === undefined ? noise : noiseOf[kind]!;
 }
 

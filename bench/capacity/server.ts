@@ -14,6 +14,7 @@ import type { PythonRandom } from "../common/python_random.ts";
 import type { Arrival } from "../online/arrivals.ts";
 import type { VirtualClock } from "./events.ts";
 import {
+  activityAfter,
   drawFrom,
   idleMilliseconds,
   meanwhile,
@@ -55,6 +56,8 @@ export class VirtualServer {
   /** When a plan that is made now leaves the scheduler. */
   #turnEnds = 0;
   #busy = 0;
+  /** When the last step that was begun will be over. */
+  #activity = 0;
   #load = 0;
 
   /** Lives by `clock`; draws from `random`. */
@@ -114,8 +117,11 @@ export class VirtualServer {
     const { plan } = message, { profile, random } = { profile: this.#profile, random: this.#random };
     const shape = shapeOf(plan.steps, plan.cachedLength, plan.extendLength, (i) => plan.extendLength[i]! > 1);
     const woken = this.#turnEnds - this.#executorFree > idleMilliseconds;
-    const noise = drawFrom(noiseFor(profile, shape, woken), random, 1);
+    const rested = Math.max(0, this.#turnEnds - this.#executorFree);
+    const activity = activityAfter.rest(this.#activity, rested);
+    const noise = drawFrom(noiseFor(profile, shape, activity), random, 1);
     const milliseconds = stepMilliseconds(profile, shape, woken) * noise;
+    this.#activity = activityAfter.work(activity, milliseconds);
     this.#executorFree = Math.max(this.#turnEnds, this.#executorFree) + milliseconds;
     this.#busy += milliseconds;
     const running = { end: this.#executorFree, milliseconds };

@@ -33,7 +33,7 @@ Deno.test("a profile's steps are those that the records were made of", () => {
       chunks: prompt > 0 ? 1 : 0,
       pairs: prompt * random.int(1, 500),
     };
-    return { shape, idle: 0, arrivals: 0, milliseconds: milliseconds(shape) };
+    return { shape, idle: 0, activity: 1, arrivals: 0, milliseconds: milliseconds(shape) };
   });
   const profile = fitProfile({ steps, turns: [0.1, 0.3, 0.2], arrivals: [], deliveries: [] });
   stepParts.forEach((part, i) => {
