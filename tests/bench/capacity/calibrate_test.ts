@@ -2,8 +2,17 @@
 
 import assert from "node:assert/strict";
 import { type ClientRecord, fitProfile, joinRecords } from "../../../bench/capacity/calibrate.ts";
-import { stepFeatures, stepParts, type StepShape } from "../../../bench/capacity/profile.ts";
+import {
+  activityAfter,
+  noiseFor,
+  type Profile,
+  stepFeatures,
+  stepMilliseconds,
+  stepParts,
+  type StepShape,
+} from "../../../bench/capacity/profile.ts";
 import { parseRecords, requestKey, type ServerRecord } from "../../../bench/capacity/records.ts";
+import { median } from "../../../bench/common/statistics.ts";
 import { PythonRandom } from "../../../bench/common/python_random.ts";
 import { runDeno } from "../program.ts";
 
@@ -63,11 +72,14 @@ Deno.test("steps, ways there and ways back are told from one another in the reco
     { due: 1000, key: "a", prompt: 5, tokens: [14, 16] },
     { due: 1001, key: "b", prompt: 7, tokens: [] },
   ];
+  const { rest, work } = activityAfter;
+  const second = rest(work(0, 10), 0.5), third = rest(work(second, 2), 85.5);
+  assert.ok(second > 0.09 && second < 0.1 && third > 0.04 && third < 0.05);
   assert.deepEqual(joinRecords(server, clients), {
     steps: [
-      { shape, idle: 0, arrivals: 1, milliseconds: 10 },
-      { shape: next, idle: 0.5, arrivals: 0, milliseconds: 2 },
-      { shape, idle: 85.5, arrivals: 0, milliseconds: 10 },
+      { shape, idle: 0, activity: 0, arrivals: 1, milliseconds: 10 },
+      { shape: next, idle: 0.5, activity: second, arrivals: 0, milliseconds: 2 },
+      { shape, idle: 85.5, activity: third, arrivals: 0, milliseconds: 10 },
     ],
     turns: [0.5],
     arrivals: [
@@ -129,4 +141,29 @@ Deno.test("a command that does not exist is one line and exit code 2", async () 
   const { code, stderr } = await runDeno(["bench/capacity.ts", "guess"]);
   assert.equal(code, 2);
   assert.equal(stderr.trim(), 'capacity: calibrate, validate, simulate or size, not "guess"');
+});
+
+Deno.test("after rest steps are as slow as they were after rest, and among others as fast as among others", () => {
+  const shape = { forwards: 8, rows: 1, context: 50, prompt: 0, chunks: 0, pairs: 0 };
+  const step = (activity: number, factor: number, forwards: number) => ({
+    shape: { ...shape, forwards },
+    idle: 0,
+    activity,
+    arrivals: 0,
+    milliseconds: factor * (0.5 + 0.25 * forwards),
+  });
+  const steps = [8, 1].flatMap((forwards) =>
+    Array.from({ length: 40 }, (_, i) => i % 2 === 0 ? step(0.05, 1.6, forwards) : step(0.9, 1, forwards))
+  );
+  const fitted = fitProfile({ steps, turns: [], arrivals: [], deliveries: [] });
+  const profile = { ...fitted, config: {} } as Profile;
+  for (const forwards of [8, 1]) {
+    for (const [activity, factor] of [[0.05, 1.6], [0.9, 1]] as const) {
+      const noise = noiseFor(profile, { ...shape, forwards }, activity);
+      const time = stepMilliseconds(profile, { ...shape, forwards }, false) * median(noise);
+      const expected = factor * (0.5 + 0.25 * forwards);
+      assert.ok(Math.abs(time / expected - 1) < 0.01, `${forwards} forwards after ${activity}: ${time} ms`);
+    }
+  }
+  assert.deepEqual(noiseFor(profile, { ...shape, rows: 3 }, 0.5), profile.noise, "of no kind that was seen");
 });
