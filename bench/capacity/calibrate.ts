@@ -12,6 +12,7 @@ import { type Outcome, request } from "../online/client.ts";
 import { fitNonNegative, type Observation } from "./least_squares.ts";
 import {
   activityAfter,
+  activityLevel,
   idleMilliseconds,
   noiseClasses,
   type Profile,
@@ -53,6 +54,7 @@ export interface Measurements {
   readonly arrivals: readonly {
     readonly prompt: number;
     readonly busy: boolean;
+    readonly activity: number;
     readonly milliseconds: number;
   }[];
   /**
@@ -157,7 +159,12 @@ export function joinRecords(server: readonly ServerRecord[], clients: readonly C
         arrived++;
         const client = byKey.get(record.key);
         if (client === undefined) break;
-        arrivals.push({ prompt: record.prompt, busy: plans.size > 0, milliseconds: record.at - client.due });
+        arrivals.push({
+          prompt: record.prompt,
+          busy: plans.size > 0,
+          activity: activityAfter.rest(activity, Math.max(0, record.at - lastResult)),
+          milliseconds: record.at - client.due,
+        });
         break;
       }
       case "plan":
@@ -265,6 +272,7 @@ function fitFront(
   const [firstDelivery = 0, delivery = 0, update = 0] = delivering;
   const late = (some: Measurements["arrivals"]) =>
     sample(some.map((each) => each.milliseconds - inner(features(each), arriving)));
+  const rested = Map.groupBy(idle, ({ activity }) => activityLevel(activity));
   const deliveryNoise = (first: boolean) => {
     const some = deliveries.filter((each) => each.first === first);
     const classes = Map.groupBy(some, ({ size }) => 2 ** Math.floor(Math.log2(size)));
@@ -280,7 +288,11 @@ function fitFront(
     firstDelivery,
     delivery,
     update,
-    idleArrivalNoise: late(idle),
+    idleArrivalNoise: Object.fromEntries(
+      [...rested].filter(([, some]) => some.length >= fewest).map((
+        [level, some],
+      ) => [`${level}`, late(some)]),
+    ),
     busyArrivalNoise: late(arrivals.filter(({ busy }) => busy)),
     firstDeliveryNoise: deliveryNoise(true),
     deliveryNoise: deliveryNoise(false),

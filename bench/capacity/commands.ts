@@ -100,7 +100,9 @@ const validationFile = z.object({
   measurements: z.object({
     steps: z.array(stepSample),
     turns: z.array(z.number()),
-    arrivals: z.array(z.object({ prompt: z.number(), busy: z.boolean(), milliseconds: z.number() })),
+    arrivals: z.array(
+      z.object({ prompt: z.number(), busy: z.boolean(), activity: z.number(), milliseconds: z.number() }),
+    ),
     deliveries: z.array(
       z.object({ place: z.number(), size: z.number(), first: z.boolean(), milliseconds: z.number() }),
     ),
@@ -128,6 +130,7 @@ export async function runValidate(args: string[]): Promise<void> {
       scale: { type: "string", default: "1" },
       loads: { type: "string", default: "0.2,0.4,0.6" },
       limit: { type: "string", default: "60" },
+      "load-seconds": { type: "string" },
       from: { type: "string" },
     },
   });
@@ -166,11 +169,14 @@ export async function runValidate(args: string[]): Promise<void> {
         config,
         ...fitProfile(measurements),
       };
-      const planned = loadsOf(profile, trace, shares, seconds, seed);
+      const loadSeconds = values["load-seconds"] === undefined
+        ? seconds
+        : positive(values["load-seconds"], "load-seconds");
+      const planned = loadsOf(profile, trace, shares, loadSeconds, seed);
       const loads: LoadResult[] = [], parts = [measurements];
       // A machine's speed drifts: a part of the calibration comes after each load.
       for (const [i, load] of planned.entries()) {
-        loads.push(await measureLoad(recorded, load, seed, Math.max(limit, seconds)));
+        loads.push(await measureLoad(recorded, load, seed, Math.max(limit, loadSeconds)));
         const part = { seconds: seconds / planned.length, seed: seed + 2 + i, levels, warm: 0 };
         parts.push((await measure(recorded, part)).measurements);
       }

@@ -76,6 +76,12 @@ const memory = 100;
 /** Upper ends of the levels of activity that are told apart; the last is all above. */
 const activityLevels = [1 / 6, 1 / 3, 1 / 2];
 
+/** Which of a few levels an activity is, from 0. */
+export function activityLevel(activity: number): number {
+  const level = activityLevels.findIndex((end) => activity < end);
+  return level < 0 ? activityLevels.length : level;
+}
+
 /**
  * Kinds of steps whose noise is kept together, the narrowest first: steps of one kind, of about one size, after about as
  * much activity. What the sum of parts says too much or too little of differs between one forward and eight, and most
@@ -83,8 +89,7 @@ const activityLevels = [1 / 6, 1 / 3, 1 / 2];
  */
 export function noiseClasses({ rows, prompt, forwards }: StepShape, activity: number): readonly string[] {
   const size = (count: number) => 2 ** Math.floor(Math.log2(count));
-  const level = activityLevels.findIndex((end) => activity < end);
-  const after = `activity ${level < 0 ? activityLevels.length : level}`;
+  const after = `activity ${activityLevel(activity)}`;
   const kind = prompt > 0 ? `prompt ${size(prompt)}` : `rows ${size(rows)}`;
   return prompt > 0
     ? [`${kind}, ${after}`, `prompt, ${after}`, kind]
@@ -144,9 +149,10 @@ export const profileSchema = z.object({
     update: z.number().min(0),
     /**
      * What is added to those, as measured; may be empty. Requests that come to a device at work wait differently, and
-     * so do tokens of many sequences (a power of two, the key) that are sent on together.
+     * to one at rest by how long that has been (the key is a level of activity); so do tokens of many sequences (a
+     * power of two, the key) that are sent on together.
      */
-    idleArrivalNoise: values,
+    idleArrivalNoise: z.record(z.string(), values),
     busyArrivalNoise: values,
     firstDeliveryNoise: z.record(z.string(), values),
     deliveryNoise: z.record(z.string(), values),

@@ -15,6 +15,7 @@ import type { Arrival } from "../online/arrivals.ts";
 import type { VirtualClock } from "./events.ts";
 import {
   activityAfter,
+  activityLevel,
   drawFrom,
   idleMilliseconds,
   meanwhile,
@@ -96,7 +97,10 @@ export class VirtualServer {
     this.#clients.set(id, { listener, tokens: 0, delivered: 0 });
     const working = this.#executorFree > this.#clock.now;
     if (working) this.#delay(this.#profile.step[meanwhile]!);
-    const noise = drawFrom(working ? front.busyArrivalNoise : front.idleArrivalNoise, this.#random, 0);
+    const rested = Math.max(0, this.#clock.now - this.#executorFree);
+    const level = activityLevel(activityAfter.rest(this.#activity, rested));
+    const noises = working ? front.busyArrivalNoise : valuesOf(front.idleArrivalNoise, level);
+    const noise = drawFrom(noises, this.#random, 0);
     this.#frontFree = Math.max(this.#frontFree, this.#clock.now) + ids.length * front.promptToken;
     this.#clock.at(this.#frontFree + Math.max(0, front.latency + noise), () => {
       this.#scheduler.processInput({

@@ -102,7 +102,7 @@ export function profileFromFigures(result: PeersResult, shape: AttentionShape, c
     front: {
       ...frontMilliseconds,
       promptToken: 0,
-      idleArrivalNoise: [],
+      idleArrivalNoise: {},
       busyArrivalNoise: [],
       firstDeliveryNoise: {},
       deliveryNoise: {},

@@ -44,7 +44,7 @@ export function plainProfile(
       firstDelivery: 0,
       delivery: 0,
       update: 0,
-      idleArrivalNoise: [],
+      idleArrivalNoise: {},
       busyArrivalNoise: [],
       firstDeliveryNoise: {},
       deliveryNoise: {},
