@@ -14,6 +14,7 @@ import { openModel } from "../engine/model/open.ts";
 import type { DTypeOption } from "../engine/weights/device_types.ts";
 import { createCpuBackend } from "../kernels/cpu/backend.ts";
 import { type DType, rowBytes } from "../kernels/formats/mod.ts";
+import { kvBytesPerToken } from "../kernels/kv_format.ts";
 import { type Backend, matrixBytes, type StateSpec } from "../kernels/ops.ts";
 import { plan, smallState, type TestSequence } from "../tests/kernels/plans.ts";
 
@@ -140,7 +141,7 @@ async function benchAttention(): Promise<void> {
       keys += cached + extend;
       pairs += extend * cached + extend * (extend + 1) / 2;
     }
-    const gigabytes = keys * backend.kvBytesPerToken(heads, 1) / seconds / 1e9;
+    const gigabytes = keys * kvBytesPerToken(backend.kvFormats.auto, heads, 1) / seconds / 1e9;
     console.log(
       `${name.padEnd(26)}${(seconds * 1e6).toFixed(0).padStart(9)}${gigabytes.toFixed(1).padStart(10)}` +
         `${(4 * pairs * 16 * 128 / seconds / 1e9).toFixed(1).padStart(10)}`,

@@ -56,6 +56,7 @@ export class Engine implements AsyncDisposable {
       embedding: model.embedding,
       rankWeightBytes: launched.rankWeightBytes,
       maxRunningRequests: executor.maxRows - spareRows,
+      kvDType: options.kvDType,
       tp: options.tp,
     };
     return new Engine(launched, info, options, start.stallSeconds ?? 30);

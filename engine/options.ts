@@ -1,6 +1,7 @@
 // What an engine is started with, and what it turned out to be.
 
 import type { DType } from "../kernels/formats/mod.ts";
+import type { KvDType } from "../kernels/kv_format.ts";
 import type { DeviceInfo } from "../kernels/ops.ts";
 import type { ModelConfig } from "./model/config.ts";
 import type { Model } from "./model/model.ts";
@@ -18,6 +19,8 @@ export interface EngineOptions {
   readonly threads: number | null;
   /** Type of the weights on the device; "auto" keeps the checkpoint's. */
   readonly dtype: DTypeOption;
+  /** How keys and values are kept. */
+  readonly kvDType: KvDType;
   /** Most tokens of prompt and output together; null takes the model's limit, as far as memory goes. */
   readonly contextLength: number | null;
   /** For weights and cache together, of each rank. */
@@ -69,6 +72,7 @@ export const defaultEngineOptions: Omit<EngineOptions, "modelDir"> = {
   device: "auto",
   threads: null,
   dtype: "auto",
+  kvDType: "auto",
   contextLength: null,
   memoryBytes: null,
   numPages: null,
@@ -118,6 +122,8 @@ export interface ModelInfo {
   readonly weightFormats: readonly DType[];
   /** Bytes of weights on each rank. */
   readonly rankWeightBytes: readonly number[];
+  /** How keys and values are kept. */
+  readonly kvDType: KvDType;
   /** Pages of keys and values. */
   readonly numPages: number;
   /** Tokens per page. */

@@ -10,6 +10,7 @@
 // Notation: T tokens in the step, B sequences, S sampled rows, H hidden size, V vocabulary.
 
 import { type DType, rowBytes } from "./formats/mod.ts";
+import type { KvDType, KvFormats } from "./kv_format.ts";
 import type { BatchPlan, StepResult } from "./plan.ts";
 
 /** What a weight matrix looks like before its rows are written. */
@@ -250,6 +251,8 @@ export interface StateSpec {
   readonly vocabSize: number;
   /** First vocabulary row of this rank's head. */
   readonly vocabStart: number;
+  /** How keys and values are kept; "auto" where absent. */
+  readonly kvDType?: KvDType;
   /** Tokens per page; a power of two, 1 allowed. */
   readonly pageSize: number;
   /** Pages handed out, numbered 0 … numPages − 1. The backend adds one dummy page, numbered numPages. */
@@ -328,6 +331,8 @@ export interface Backend extends Disposable {
   readonly dtypes: readonly DType[];
   /** Whether products round their inputs to eight bits where the weights are quantized. */
   readonly roundsInputs?: boolean;
+  /** How keys and values may be kept; the size of the page pool follows from it. */
+  readonly kvFormats: KvFormats;
   /** Bytes held by weights so far, and by everything else. */
   readonly weightBytes: number;
 
@@ -343,8 +348,6 @@ export interface Backend extends Disposable {
   /** [positions, half] each. */
   createRopeTable(cosine: Float32Array, sine: Float32Array, half: number): RopeTable;
 
-  /** Bytes of keys and values per token over all layers, for sizing the page pool before `createState`. */
-  kvBytesPerToken(heads: HeadLayout, numLayers: number): number;
   /**
    * How many of these bytes can be allocated now, found by trying; absent where memory is known or not the
    * device's own.

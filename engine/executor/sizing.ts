@@ -3,6 +3,7 @@
 // real GPU it is found by trying.
 
 import { type Backend, type HeadLayout, isGpu } from "../../kernels/ops.ts";
+import { kvBytesPerToken, kvFormat } from "../../kernels/kv_format.ts";
 import type { ModelConfig } from "../model/config.ts";
 import type { StateSizes } from "../model/decoder.ts";
 import type { EngineOptions } from "../options.ts";
@@ -11,7 +12,13 @@ import { spareRows } from "../workers/fairness.ts";
 /** The part of `EngineOptions` that decides sizes. */
 export type SizeOptions = Pick<
   EngineOptions,
-  "contextLength" | "memoryBytes" | "numPages" | "pageSize" | "maxRunningRequests" | "maxPrefillTokens"
+  | "kvDType"
+  | "contextLength"
+  | "memoryBytes"
+  | "numPages"
+  | "pageSize"
+  | "maxRunningRequests"
+  | "maxPrefillTokens"
 >;
 
 /** Share of what could be allocated that pages take by default: activations and others need room too. */
@@ -42,7 +49,7 @@ export async function chooseSizes(
   options: SizeOptions,
   sharing = 1,
 ): Promise<StateSizes> {
-  const { pageSize } = options;
+  const { pageSize, kvDType } = options;
   if (pageSize < 1 || (pageSize & (pageSize - 1)) !== 0) {
     throw new SizeError(`the page size must be a power of two, not ${pageSize}`);
   }
@@ -55,12 +62,13 @@ export async function chooseSizes(
   const small = !isGpu(backend.info);
   const maxRows = (options.maxRunningRequests ?? (small ? 64 : 256)) + spareRows;
   const prefill = options.maxPrefillTokens ?? (small ? 512 : 2048);
-  const bytesPerPage = backend.kvBytesPerToken(heads, config.numLayers) * pageSize;
+  const bytesPerPage = kvBytesPerToken(kvFormat(backend, kvDType), heads, config.numLayers) * pageSize;
   const fullContexts = Math.ceil(contextLength / pageSize) * defaultContexts;
   const wantedPages = small ? fullContexts : Math.max(fullContexts, Math.ceil(generousTokens / pageSize));
   const numPages = options.numPages ??
     await pagesThatFit(backend, bytesPerPage, wantedPages, options.memoryBytes, sharing);
   return {
+    kvDType,
     pageSize,
     numPages,
     maxRows,
@@ -96,7 +104,7 @@ async function pagesThatFit(
   if (pages >= 1) return pages;
   throw new SizeError(
     `no memory left for the cache: ${found}; a page takes ${formatBytes(bytesPerPage)}. ` +
-      "Give --memory more, or choose a smaller model or --dtype",
+      "Give --memory more, or choose a smaller model, --dtype or --kv-dtype",
   );
 }
 

@@ -5,6 +5,7 @@
 import { guardPort } from "../workers/death.ts";
 import { answerQuestions } from "../workers/answering.ts";
 import { createBackend } from "../../kernels/backend.ts";
+import { kvFormat } from "../../kernels/kv_format.ts";
 import type { Backend } from "../../kernels/ops.ts";
 import type {
   ExecutorAnswer,
@@ -67,6 +68,8 @@ async function start(setup: ExecutorSetup): Promise<Running> {
   using stack = new DisposableStack();
   stack.use(backend);
   progress("device", backend.info.description, 1);
+  // Refused before any weight is loaded.
+  kvFormat(backend, options.kvDType);
 
   const planned = planSize(planWeights(model, backend, { dtype: options.dtype, shard }));
   await checkWeightsFit(backend, planned.bytes, options.memoryBytes);

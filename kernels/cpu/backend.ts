@@ -13,7 +13,6 @@ import type {
   Backend,
   Collective,
   DeviceInfo,
-  HeadLayout,
   Matrix,
   MatrixSpec,
   Ops,
@@ -28,7 +27,7 @@ import { formats } from "./formats.ts";
 import { Forward, ForwardContext } from "./forward.ts";
 import { CpuMatrix, CpuRopeTable, CpuVector, stagingRoom } from "./matrix.ts";
 import { compileKernels, type Kernels } from "./module.ts";
-import { bytesPerToken, CpuState } from "./state.ts";
+import { CpuState, kvFormats } from "./state.ts";
 import { ThreadGroup } from "./threads.ts";
 import { CpuActivation } from "./workspace.ts";
 
@@ -81,6 +80,7 @@ class CpuBackend implements Backend {
   readonly info: DeviceInfo;
   readonly dtypes = Object.keys(formats) as DType[];
   readonly roundsInputs = true;
+  readonly kvFormats = kvFormats;
   weightBytes = 0;
   readonly #kernels: Kernels;
   readonly #threads: ThreadGroup;
@@ -150,10 +150,6 @@ class CpuBackend implements Backend {
 
   createRopeTable(cosine: Float32Array, sine: Float32Array, half: number): RopeTable {
     return new CpuRopeTable(cosine, sine, half);
-  }
-
-  kvBytesPerToken(heads: HeadLayout, numLayers: number): number {
-    return bytesPerToken(heads, numLayers);
   }
 
   createState(spec: StateSpec): void {

@@ -4,7 +4,8 @@
 // a bank has room; each bank with pages has a copy of the page table.
 
 import type { BatchPlan } from "../plan.ts";
-import type { HeadLayout, StateSpec } from "../ops.ts";
+import type { KvFormats } from "../kv_format.ts";
+import type { StateSpec } from "../ops.ts";
 import type { Bank } from "./bank.ts";
 
 /**
@@ -24,10 +25,10 @@ export interface LayerPages {
   readonly valueScales: number;
 }
 
-/** Bytes of keys and values per token over all layers. */
-export function bytesPerToken({ numKvHeads, headDim }: HeadLayout, numLayers: number): number {
-  return 2 * numKvHeads * (headDim * 2 + 4) * numLayers;
-}
+/** Integers with a float32 scale. */
+export const kvFormats = {
+  auto: { numberBytes: 2, scaleBytes: 4 },
+} as const satisfies KvFormats;
 
 /** Everything that outlives a step. */
 export class CpuState {
@@ -58,8 +59,10 @@ export class CpuState {
     }
     this.tokenPool = new Uint32Array((spec.maxRows + 1) * spec.contextLength);
     this.pagesPerRow = Math.ceil(spec.contextLength / spec.pageSize);
+    const { numberBytes, scaleBytes } = kvFormats.auto;
     this.#pageScales = numKvHeads * spec.pageSize;
-    const scales = (spec.numPages + 1) * this.#pageScales * 4, numbers = scales / 4 * headDim * 2;
+    const scales = (spec.numPages + 1) * this.#pageScales * scaleBytes,
+      numbers = scales / scaleBytes * headDim * numberBytes;
     this.layers = Array.from({ length: spec.numLayers }, () => {
       const bank = place(2 * (numbers + scales));
       return {

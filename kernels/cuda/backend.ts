@@ -33,7 +33,6 @@ import { inputType, usesMatrixUnits } from "./linear/product.ts";
 import {
   type ActivationType,
   activationType,
-  cacheBytes,
   CudaActivation,
   CudaMatrix,
   CudaRope,
@@ -41,6 +40,7 @@ import {
   CudaVector,
   elementBytes,
   halves,
+  kvFormats,
   paddedRows,
   Scratch,
   weightTypes,
@@ -86,6 +86,7 @@ export interface CudaOptions {
 export class CudaBackend implements Backend {
   info: DeviceInfo;
   readonly dtypes = weightTypes;
+  readonly kvFormats = kvFormats;
   readonly #device: CudaDevice;
   readonly #collective: Collective | null;
   readonly #halfFrom: number;
@@ -144,10 +145,6 @@ export class CudaBackend implements Backend {
   createRopeTable(cosine: Float32Array, sine: Float32Array, half: number): RopeTable {
     const [c, s] = [this.#upload("rotary angles", cosine), this.#upload("rotary angles", sine)];
     return new CudaRope(cosine.length / half, half, c, s);
-  }
-
-  kvBytesPerToken(heads: HeadLayout, numLayers: number): number {
-    return 2 * numLayers * cacheBytes(heads);
   }
 
   probeMemory(bytes: number): Promise<number> {

@@ -1,5 +1,6 @@
 // What lives on the device: scratch that grows on demand, pages and tables, weights, activations.
 
+import type { KvFormats } from "../kv_format.ts";
 import type { Activation, ActivationKind, Matrix, MatrixSpec, RopeTable, StateSpec, Vector } from "../ops.ts";
 import { matrixBytes } from "../ops.ts";
 import type { CudaDevice, DeviceBuffer } from "./device.ts";
@@ -155,7 +156,7 @@ export class CudaState {
 
   /** Allocates everything. */
   constructor(readonly spec: StateSpec, device: CudaDevice) {
-    const { numLayers, heads, numPages, pageSize, maxRows, contextLength } = spec;
+    const { numLayers, numPages, pageSize, maxRows, contextLength } = spec;
     this.#device = device;
     this.pagesPerRow = Math.ceil(contextLength / pageSize);
     this.pageShift = Math.log2(pageSize);
@@ -164,7 +165,7 @@ export class CudaState {
     device.fill(this.tokenPool.address, 0, rows * contextLength);
     this.pageTable = device.alloc(4 * rows * this.pagesPerRow, "the page table");
     device.fill(this.pageTable.address, numPages, rows * this.pagesPerRow);
-    const bytes = (numPages + 1) * pageSize * cacheBytes(heads);
+    const bytes = (numPages + 1) * pageBytes(spec);
     const make = (what: string) => {
       const buffer = device.alloc(bytes, `${what} of a layer (${numPages} pages)`);
       device.fill(buffer.address, 0, buffer.bytes / 4);
@@ -176,8 +177,7 @@ export class CudaState {
 
   /** Fills pages with NaN. */
   poison(pages: Uint32Array): void {
-    const { heads, pageSize } = this.spec;
-    const bytes = pageSize * cacheBytes(heads);
+    const bytes = pageBytes(this.spec);
     for (const page of pages) {
       for (const { address } of [...this.keys, ...this.values]) {
         this.#device.fill(address + BigInt(page * bytes), nanHalves, bytes / 4);
@@ -186,8 +186,12 @@ export class CudaState {
   }
 }
 
-/** Bytes of keys (or of values) per token and layer. */
-export const cacheBytes = ({ numKvHeads, headDim }: StateSpec["heads"]): number => 2 * numKvHeads * headDim;
+/** The kernels know float16 alone. */
+export const kvFormats: KvFormats = { auto: { numberBytes: 2, scaleBytes: 0 } };
+
+/** Bytes of a page's keys (or of its values). */
+const pageBytes = ({ heads: { numKvHeads, headDim }, pageSize }: StateSpec) =>
+  pageSize * numKvHeads * headDim * kvFormats.auto.numberBytes;
 
 /** What an activation of a kind holds, where products run on the matrix units in `type`. */
 export function activationType(kind: ActivationKind, type: ActivationType): ActivationType {

@@ -10,7 +10,6 @@ import type {
   Backend,
   Collective,
   DeviceInfo,
-  HeadLayout,
   LinearArgs,
   Matrix,
   MatrixSpec,
@@ -25,6 +24,7 @@ import type {
   Vector,
 } from "../ops.ts";
 import { matrixBytes, silu } from "../ops.ts";
+import type { KvFormats } from "../kv_format.ts";
 import { emptyResult, joinResults } from "../results.ts";
 import { gatherBest, gatherRows, needsWholeRow } from "../vocabulary.ts";
 import { attend, rotate } from "./attention.ts";
@@ -83,6 +83,9 @@ export class ReferenceBackend implements Backend {
     memoryBytes: null,
   };
   readonly dtypes = dtypes;
+  readonly kvFormats: KvFormats = {
+    auto: { numberBytes: 8, scaleBytes: 0 },
+  };
   weightBytes = 0;
   #state: ReferenceState | null = null;
   readonly #collective: Collective | null;
@@ -117,10 +120,6 @@ export class ReferenceBackend implements Backend {
   /** See `Backend`. */
   createRopeTable(cosine: Float32Array, sine: Float32Array, half: number): RopeTable {
     return new ReferenceRope(cosine.slice(), sine.slice(), half);
-  }
-
-  kvBytesPerToken(heads: HeadLayout, numLayers: number): number {
-    return 2 * heads.numKvHeads * heads.headDim * numLayers * 8;
   }
 
   createState(spec: StateSpec): void {

@@ -9,7 +9,6 @@ import type {
   Backend,
   Collective,
   DeviceInfo,
-  HeadLayout,
   Matrix,
   MatrixSpec,
   Ops,
@@ -19,7 +18,7 @@ import type {
   Vector,
 } from "../ops.ts";
 import { matrixBytes } from "../ops.ts";
-import { cacheBytes } from "./attention/cache.ts";
+import { kvFormats } from "./attention/cache.ts";
 import { decodeCut } from "./attention/cut.ts";
 import { prefillTile } from "./attention/prefill.ts";
 import { BufferAllocator, type DeviceBuffer } from "./device/buffers.ts";
@@ -79,6 +78,7 @@ export class WebGpuBackend implements Backend {
   readonly #plans: PlanSlot;
   #context: (Context & { readonly tapes: Tapes }) | null = null;
   readonly dtypes = dtypes;
+  readonly kvFormats = kvFormats;
   #weightBytes = 0;
   #uploaded = 0;
   #serial = 0;
@@ -130,10 +130,6 @@ export class WebGpuBackend implements Backend {
   createRopeTable(cosine: Float32Array, sine: Float32Array, half: number): RopeTable {
     const positions = cosine.length / half;
     return new DeviceRope(positions, half, this.#upload("cosine", cosine), this.#upload("sine", sine));
-  }
-
-  kvBytesPerToken(heads: HeadLayout, numLayers: number): number {
-    return 2 * numLayers * cacheBytes(heads);
   }
 
   async probeMemory(bytes: number): Promise<number> {

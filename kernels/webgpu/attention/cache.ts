@@ -2,7 +2,8 @@
 // head in one page are one run of memory. Kernels pack and unpack pairs of elements themselves, which needs no
 // device feature, and load eight at a time.
 
-import type { HeadLayout, StateSpec } from "../../ops.ts";
+import type { KvFormats } from "../../kv_format.ts";
+import type { StateSpec } from "../../ops.ts";
 
 /** What kernels need to know to find a key. */
 export interface CacheLayout {
@@ -26,9 +27,12 @@ export function cacheLayout(state: StateSpec): CacheLayout {
   return { numKvHeads, headDim, pageSize, pagesPerRow, key };
 }
 
-/** Bytes of keys (or of values) per token and layer. */
-export function cacheBytes({ numKvHeads, headDim }: HeadLayout): number {
-  return 2 * numKvHeads * headDim;
+/** The formats that the kernels know. */
+export const kvFormats: KvFormats = { auto: { numberBytes: 2, scaleBytes: 0 } };
+
+/** Bytes of the numbers of a page's keys (or of its values). */
+export function pageBytes({ heads: { numKvHeads, headDim }, pageSize, kvDType = "auto" }: StateSpec): number {
+  return pageSize * numKvHeads * headDim * kvFormats[kvDType]!.numberBytes;
 }
 
 /** WGSL of `slotOf(row, position, kvHead)`: index of the first element; needs a buffer `pageTable`. */

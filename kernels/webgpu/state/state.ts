@@ -4,7 +4,7 @@
 // that one is kept until the step has been read.
 
 import type { StateSpec } from "../../ops.ts";
-import { cacheBytes, type CacheLayout, cacheLayout } from "../attention/cache.ts";
+import { type CacheLayout, cacheLayout, pageBytes } from "../attention/cache.ts";
 import type { BufferAllocator, DeviceBuffer } from "../device/buffers.ts";
 import type { PipelineCache } from "../device/pipelines.ts";
 import { powerOfTwo } from "../shader/wgsl.ts";
@@ -95,13 +95,13 @@ export class DeviceState {
     this.spec = spec;
     this.cache = cacheLayout(spec);
     this.#allocator = allocator;
-    const { numLayers, heads, numPages, pageSize, maxRows, contextLength } = spec;
+    const { numLayers, numPages, maxRows, contextLength } = spec;
     const rows = maxRows + 1;
     this.tokenPool = allocator.create("token pool", 4 * rows * contextLength);
     const entries = new Uint32Array(rows * this.cache.pagesPerRow).fill(numPages);
     this.pageTable = allocator.create("page table", entries.byteLength);
     allocator.write(this.pageTable, 0, entries);
-    const bytes = (numPages + 1) * pageSize * cacheBytes(heads);
+    const bytes = (numPages + 1) * pageBytes(spec);
     const layers = Array.from({ length: numLayers }, (_, i) => i);
     this.keys = layers.map((i) => allocator.create(`keys of layer ${i} (${numPages} pages)`, bytes));
     this.values = layers.map((i) => allocator.create(`values of layer ${i} (${numPages} pages)`, bytes));
@@ -109,8 +109,7 @@ export class DeviceState {
 
   /** Fills pages with NaN. */
   poison(pages: Uint32Array): void {
-    const { heads, pageSize } = this.spec;
-    const bytes = pageSize * cacheBytes(heads);
+    const bytes = pageBytes(this.spec);
     const nan = new Uint32Array(bytes / 4).fill(0x7e007e00);
     for (const page of pages) {
       for (const buffer of [...this.keys, ...this.values]) this.#allocator.write(buffer, page * bytes, nan);

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { checkWeightsFit, chooseSizes, type SizeOptions } from "../../../engine/executor/sizing.ts";
 import { openModel } from "../../../engine/model/open.ts";
 import { headLayout } from "../../../engine/weights/shard.ts";
+import { kvBytesPerToken, kvFormat } from "../../../kernels/kv_format.ts";
 import type { DeviceInfo } from "../../../kernels/ops.ts";
 import { ReferenceBackend } from "../../../kernels/reference/backend.ts";
 
@@ -9,6 +10,7 @@ const { config } = await openModel(new URL("../../data/reference/qwen3-tied", im
 const heads = headLayout(config, { rank: 0, size: 1 });
 
 const options: SizeOptions = {
+  kvDType: "auto",
   contextLength: null,
   memoryBytes: null,
   numPages: null,
@@ -35,7 +37,7 @@ class Gpu extends ReferenceBackend {
 
 Deno.test("the pool takes a share of what the device gives, and no more than is useful", async () => {
   const backend = new Gpu(1 << 20);
-  const bytesPerPage = backend.kvBytesPerToken(heads, config.numLayers) * 16;
+  const bytesPerPage = kvBytesPerToken(backend.kvFormats.auto, heads, config.numLayers) * 16;
   const small = await chooseSizes(backend, config, heads, options);
   assert.equal(small.numPages, Math.floor((1 << 20) * 0.8 / bytesPerPage));
   const large = await chooseSizes(new Gpu(2 ** 45), config, heads, options);
@@ -46,7 +48,7 @@ Deno.test("--num-pages is taken as it is, and --memory covers weights and pages"
   const backend = new Gpu(0);
   assert.equal((await chooseSizes(backend, config, heads, { ...options, numPages: 7 })).numPages, 7);
   backend.weightBytes = 1 << 20;
-  const bytesPerPage = backend.kvBytesPerToken(heads, config.numLayers) * 16;
+  const bytesPerPage = kvBytesPerToken(backend.kvFormats.auto, heads, config.numLayers) * 16;
   const sizes = await chooseSizes(backend, config, heads, {
     ...options,
     memoryBytes: (1 << 20) + 5 * bytesPerPage,

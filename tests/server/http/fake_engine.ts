@@ -360,6 +360,7 @@ const fakeModel: ModelInfo = {
   device: { kind: "reference", description: "scripted", software: true, memoryBytes: null },
   weightBytes: 1000,
   weightFormats: ["f32"],
+  kvDType: "auto",
   rankWeightBytes: [1000],
   numPages: 256,
   pageSize: 16,
