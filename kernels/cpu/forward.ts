@@ -161,6 +161,7 @@ export class Forward implements Ops {
       values,
       keyScales,
       valueScales,
+      numberBytes: state.numberBytes,
       pageTable: state.pageTable(bank),
       pagesPerRow: state.pagesPerRow,
       pageShift: state.pageShift,

@@ -10,7 +10,7 @@ import type { Bank } from "./bank.ts";
 
 /**
  * Where a layer's pages are: keys [page][kv head][headDim][pageSize] and values [page][kv head][pageSize][headDim],
- * 16-bit integers, with float32 scales [page][kv head][pageSize].
+ * integers of 16 or of 8 bits, with float32 scales [page][kv head][pageSize].
  */
 export interface LayerPages {
   /** Where they lie; the addresses are in it. */
@@ -28,6 +28,7 @@ export interface LayerPages {
 /** Integers with a float32 scale. */
 export const kvFormats = {
   auto: { numberBytes: 2, scaleBytes: 4 },
+  int8: { numberBytes: 1, scaleBytes: 4 },
 } as const satisfies KvFormats;
 
 /** Everything that outlives a step. */
@@ -40,6 +41,8 @@ export class CpuState {
   readonly pagesPerRow: number;
   /** Base-two logarithm of the page size. */
   readonly pageShift: number;
+  /** Bytes of a cached number. */
+  readonly numberBytes: number;
   readonly #tables = new Map<Bank, number>();
   /** Scales in one page of keys or of values. */
   readonly #pageScales: number;
@@ -59,7 +62,8 @@ export class CpuState {
     }
     this.tokenPool = new Uint32Array((spec.maxRows + 1) * spec.contextLength);
     this.pagesPerRow = Math.ceil(spec.contextLength / spec.pageSize);
-    const { numberBytes, scaleBytes } = kvFormats.auto;
+    const { numberBytes, scaleBytes } = kvFormats[spec.kvDType ?? "auto"];
+    this.numberBytes = numberBytes;
     this.#pageScales = numKvHeads * spec.pageSize;
     const scales = (spec.numPages + 1) * this.#pageScales * scaleBytes,
       numbers = scales / scaleBytes * headDim * numberBytes;

@@ -1,4 +1,4 @@
-// Rotary positions and causal attention in float64.
+// Rotary positions, rounding of the cache, and causal attention in float64.
 
 import { softCapped } from "./linear.ts";
 
@@ -14,6 +14,16 @@ export function rotate(head: Float64Array, cosine: Float32Array, sine: Float32Ar
     head[i] = a * c - b * s;
     head[i + half] = b * c + a * s;
   }
+}
+
+/** Keys or values of a token as eight bits hold them: integers to ± 127 in each head, of its largest number. */
+export function roundHeads(all: Float64Array, headDim: number): Float64Array {
+  const rounded = new Float64Array(all.length);
+  for (let first = 0; first < all.length; first += headDim) {
+    const head = all.subarray(first, first + headDim), step = Math.max(...head.map(Math.abs)) / 127;
+    rounded.set(head.map((x) => step === 0 ? x : Math.round(x / step) * step), first);
+  }
+  return rounded;
 }
 
 /**

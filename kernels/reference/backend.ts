@@ -27,7 +27,7 @@ import { matrixBytes, silu } from "../ops.ts";
 import type { KvFormats } from "../kv_format.ts";
 import { emptyResult, joinResults } from "../results.ts";
 import { gatherBest, gatherRows, needsWholeRow } from "../vocabulary.ts";
-import { attend, rotate } from "./attention.ts";
+import { attend, rotate, roundHeads } from "./attention.ts";
 import { gateMul, product, rmsNorm, route, softCapped, sumOfSquares } from "./linear.ts";
 import { dtypes, formats } from "../formats/mod.ts";
 import { type SampledRow, sampledRows, SampleFlag } from "../sampling.ts";
@@ -85,6 +85,7 @@ export class ReferenceBackend implements Backend {
   readonly dtypes = dtypes;
   readonly kvFormats: KvFormats = {
     auto: { numberBytes: 8, scaleBytes: 0 },
+    int8: { numberBytes: 8, scaleBytes: 0 },
   };
   weightBytes = 0;
   #state: ReferenceState | null = null;
@@ -242,8 +243,12 @@ class ReferenceOps implements Ops {
       const kvWidth = numKvHeads * headDim;
       const at = this.#state.offset(row, position);
       const k = numHeads * headDim;
-      this.#state.keys[layer]!.set(x.subarray(k, k + kvWidth), at);
-      this.#state.values[layer]!.set(x.subarray(k + kvWidth, k + 2 * kvWidth), at);
+      const keep = (first: number) => {
+        const all = x.subarray(first, first + kvWidth);
+        return this.#state.spec.kvDType === "int8" ? roundHeads(all, headDim) : all;
+      };
+      this.#state.keys[layer]!.set(keep(k), at);
+      this.#state.values[layer]!.set(keep(k + kvWidth), at);
     });
   }
 

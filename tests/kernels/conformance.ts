@@ -16,6 +16,7 @@ import type {
   StateSpec,
 } from "../../kernels/ops.ts";
 import { gelu } from "../../kernels/ops.ts";
+import { type KvDType, kvDTypes } from "../../kernels/kv_format.ts";
 import { ReferenceBackend } from "../../kernels/reference/backend.ts";
 import { encode } from "./numbers.ts";
 import { draw, penalize } from "../../kernels/reference/sampling.ts";
@@ -112,6 +113,7 @@ export function testBackend(
   create: BackendFactory,
   register: Register = Deno.test,
   tolerances: Tolerances = () => tolerance,
+  caches: readonly KvDType[] = kvDTypes,
 ): void {
   const test = (title: string, body: (tested: Backend) => Promise<void>) =>
     register(`${name}: ${title}`, async () => {
@@ -278,16 +280,20 @@ export function testBackend(
     [{ numHeads: 16, numKvHeads: 2, headDim: 64 }, 16, false, 48, null, true],
     [{ numHeads: 4, numKvHeads: 1, headDim: 128 }, 1, true, null, 3, true],
   ];
-  for (const [heads, pageSize, qkNorm, window, softCap = null, sunk = false] of layouts) {
+  const attentions = layouts.flatMap((layout) => caches.map((kvDType) => ({ kvDType, layout })));
+  for (const { kvDType, layout } of attentions) {
+    const [heads, pageSize, qkNorm, window, softCap = null, sunk = false] = layout;
     const { numHeads, numKvHeads, headDim } = heads;
     const title = `attention equals the reference: ${numHeads}/${numKvHeads} heads of ${headDim}, pages of ` +
       `${pageSize}${qkNorm ? ", q/k norm" : ""}${window ? `, window ${window}` : ""}` +
-      `${softCap === null ? "" : `, scores capped`}${sunk ? ", sinks" : ""}`;
+      `${softCap === null ? "" : `, scores capped`}${sunk ? ", sinks" : ""}` +
+      `${kvDType === "auto" ? "" : `, cache in ${kvDType}`}`;
     test(title, async (tested) => {
       const contextLength = 512;
       const state: StateSpec = {
         ...baseState,
         heads,
+        kvDType,
         pageSize,
         numPages: 4 * Math.ceil(contextLength / pageSize),
         contextLength,

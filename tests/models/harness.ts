@@ -8,6 +8,7 @@ import { openModel } from "../../engine/model/open.ts";
 import type { DTypeOption } from "../../engine/weights/device_types.ts";
 import type { Model } from "../../engine/model/model.ts";
 import { readSafetensorsHeader } from "../../engine/weights/safetensors.ts";
+import type { KvDType } from "../../kernels/kv_format.ts";
 import type { Backend } from "../../kernels/ops.ts";
 import type { StepResult } from "../../kernels/plan.ts";
 import {
@@ -38,13 +39,18 @@ export class LoadedModel {
     directory: string,
     backend: Backend,
     pageSize: number,
-    { rows = 4, dtype = "auto" }: { rows?: number; dtype?: DTypeOption } = {},
+    { rows = 4, dtype = "auto", kvDType = "auto" }: {
+      rows?: number;
+      dtype?: DTypeOption;
+      kvDType?: KvDType;
+    } = {},
   ): Promise<LoadedModel> {
     const model = await openModel(directory);
     const shard = { rank: 0, size: 1 };
     const weights = await loadDecoderWeights(model, backend, { dtype, shard });
     const contextLength = 256, pagesPerRow = contextLength / pageSize;
     const sizes = {
+      kvDType,
       pageSize,
       numPages: rows * pagesPerRow + 3,
       maxRows: rows,

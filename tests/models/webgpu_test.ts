@@ -1,5 +1,6 @@
 import { gpuTest } from "../gpu.ts";
 import { createWebGpuBackend } from "../../kernels/webgpu/backend.ts";
+import { testInt8Cache } from "./int8_cache.ts";
 import { testInt8Models } from "./int8.ts";
 import { testReferenceModels } from "./reference_models.ts";
 
@@ -26,3 +27,4 @@ testInt8Models(
   gpuTest,
   ["qwen3-moe", "gpt-oss", "smollm3", "phi3", "granite", "olmo2", "gemma2"],
 );
+testInt8Cache("webgpu", () => createWebGpuBackend(), gpuTest);

@@ -4,7 +4,8 @@
 // A unit is one kv head and a run of a sequence's tokens; the query heads that share the kv head are stacked as
 // rows, so keys and values are read once for all of them. Keys are taken in blocks of 64 that begin at multiples
 // of 64: a row sees the same blocks, hence the same bits, whatever tokens it is computed with. Scores and weighted
-// sums use the micro-kernels of `cache_tile.ts`; the integers' scales are applied to the scores and to the weights.
+// sums use the micro-kernels of `cache_tile.ts`; the scales of the integers, of type T, are applied to the scores and to
+// the weights.
 // What is read beyond the last token of a run (to fill up an eight) is masked.
 
 import { Attention } from "../operations";
@@ -24,12 +25,13 @@ export function attention(op: Attention, thread: i32): void {
   for (let u = claim(op, 1); u < count; u = claim(op, 1)) {
     // Longest runs first: the end of a prompt sees the most keys.
     const run = op.runs + (op.runCount - 1 - u / kvHeads) * 16;
-    attend(op, run, u % kvHeads, scratch);
+    if (op.numberBytes == 1) attend<i8>(op, run, u % kvHeads, scratch);
+    else attend<i16>(op, run, u % kvHeads, scratch);
   }
 }
 
 /** The scratch that is laid out here is counted in `../workspace.ts`. */
-function attend(op: Attention, run: usize, kvHead: usize, scratch: usize): void {
+function attend<T>(op: Attention, run: usize, kvHead: usize, scratch: usize): void {
   const dim = op.headDim, group = op.heads / op.kvHeads, window = op.window, most = op.unitRows;
   const row = load<usize>(run), first = load<usize>(run, 4), tokens = load<usize>(run, 12), rows = tokens * group;
   const bytes = dim * 4;
@@ -50,15 +52,15 @@ function attend(op: Attention, run: usize, kvHead: usize, scratch: usize): void 
   const start = window && first + 1 > window ? first + 1 - window : 0;
   for (let k0 = start & ~(blockKeys - 1); k0 <= last; k0 += blockKeys) {
     const keys = min(blockKeys, last + 1 - k0);
-    const stride = findKeys(op, row, kvHead, k0, keys, keyRuns, gathered);
-    findValues(op, row, kvHead, k0, keys, valueRuns);
+    const stride = findKeys<T>(op, row, kvHead, k0, keys, keyRuns, gathered);
+    findValues<T>(op, row, kvHead, k0, keys, valueRuns);
     findScales(op, row, kvHead, k0, keys, keyScales, valueScales);
     for (let r: usize = 0; r < rows; r += 4) {
       const width = panelWidth(rows - r);
       const low = first + r / group, high = first + (min(r + 4, rows) - 1) / group;
       if (high < k0 || (window && low >= k0 + keys - 1 + window)) continue;
       const visible = min(keys, high + 1 - k0);
-      score(queries + bytes * r, keyRuns, (visible + 7) >> 3, stride, scores, width);
+      score<T>(queries + bytes * r, keyRuns, (visible + 7) >> 3, stride, scores, width);
       for (let i: usize = 0; i < width; i++) {
         // A row that only fills the panel up takes the last one's mask; its sums go nowhere.
         const position = first + min(r + i, rows - 1) / group;
@@ -70,7 +72,7 @@ function attend(op: Attention, run: usize, kvHead: usize, scratch: usize): void 
         if (factor != 1) scaleRow(sums + (r + i) * bytes, bytes, factor);
       }
       packWeights(weights, scores, width, visible);
-      addValues(weights, valueRuns, visible, op.pageShift, dim, width, sums + bytes * r);
+      addValues<T>(weights, valueRuns, visible, op.pageShift, dim, width, sums + bytes * r);
     }
   }
   writeRows(op, run, kvHead, rows, sums, maxima, totals);
@@ -83,18 +85,18 @@ function panelWidth(left: usize): usize {
 }
 
 /** scores[width, 64] = queries · keys, for `eights` groups of eight keys. */
-function score(q: usize, runs: usize, eights: usize, stride: usize, scores: usize, width: usize): void {
+function score<T>(q: usize, runs: usize, eights: usize, stride: usize, scores: usize, width: usize): void {
   const line = blockKeys * 4;
   clear(scores, width * line);
   for (let g: usize = 0; g < eights; g++) {
     const run = runs + g * 8, to = scores + g * 32;
     if (width == 4) {
-      cache4x8(q, run, run + 8, 0, stride, to, line);
+      cache4x8<T>(q, run, run + 8, 0, stride, to, line);
     } else if (g + 1 < eights) {
-      cache2x16(q, run, run + 8, 0, load<usize>(run, 8) - load<usize>(run), stride, to, line);
+      cache2x16<T>(q, run, run + 8, 0, load<usize>(run, 8) - load<usize>(run), stride, to, line);
       g++;
     } else {
-      cache2x8(q, run, run + 8, 0, stride, to, line);
+      cache2x8<T>(q, run, run + 8, 0, stride, to, line);
     }
   }
 }
@@ -134,34 +136,34 @@ function packQueries(op: Attention, run: usize, kvHead: usize, to: usize, rows: 
  * Runs of the block's keys, eight at a time, each headDim lines of eight; returns the bytes between lines. Pages of
  * eight tokens or more hold them so; smaller ones are gathered.
  */
-function findKeys(op: Attention, row: usize, kvHead: usize, k0: usize, keys: usize, to: usize, gathered: usize): usize {
-  const shift = op.pageShift, dim = op.headDim, base = op.keys, mask: usize = (1 << shift) - 1;
+function findKeys<T>(op: Attention, row: usize, kvHead: usize, k0: usize, keys: usize, to: usize, gathered: usize): usize {
+  const shift = op.pageShift, dim = op.headDim, base = op.keys, mask: usize = (1 << shift) - 1, bytes = sizeof<T>();
   for (let g: usize = 0; g < keys; g += 8) {
     let at: usize;
     if (shift >= 3) {
       const slot = slotOf(op, row, kvHead, k0 + g), within = slot & mask;
-      at = base + (slot - within) * dim * 2 + within * 2;
+      at = base + ((slot - within) * dim + within) * bytes;
     } else {
-      at = gathered + g * dim * 2;
+      at = gathered + g * dim * bytes;
       for (let j: usize = 0; j < min(8, keys - g); j++) {
         const slot = slotOf(op, row, kvHead, k0 + g + j), within = slot & mask;
-        let from = base + (slot - within) * dim * 2 + within * 2;
-        for (let d: usize = 0; d < dim; d++, from += 2 << shift) {
-          store<u16>(at + d * 16 + lanePosition(j) * 2, load<u16>(from));
+        let from = base + ((slot - within) * dim + within) * bytes;
+        for (let d: usize = 0; d < dim; d++, from += bytes << shift) {
+          store<T>(at + (d * 8 + lanePosition(j)) * bytes, load<T>(from));
         }
       }
     }
     store<usize>(to + g, at), store<usize>(to + g, dim, 4);
   }
-  return shift >= 3 ? 2 << shift : 16;
+  return shift >= 3 ? bytes << shift : 8 * bytes;
 }
 
 /** Runs of the block's values, one per page, tokens as lines. */
-function findValues(op: Attention, row: usize, kvHead: usize, k0: usize, keys: usize, to: usize): void {
+function findValues<T>(op: Attention, row: usize, kvHead: usize, k0: usize, keys: usize, to: usize): void {
   const mask: usize = (1 << op.pageShift) - 1;
   for (let j: usize = 0; j < keys; to += 8) {
     const slot = slotOf(op, row, kvHead, k0 + j), n = min(mask + 1 - (slot & mask), keys - j);
-    store<usize>(to, op.values + slot * op.headDim * 2), store<usize>(to, n, 4);
+    store<usize>(to, op.values + slot * op.headDim * sizeof<T>()), store<usize>(to, n, 4);
     j += n;
   }
 }
@@ -256,21 +258,22 @@ function packWeights(to: usize, scores: usize, width: usize, keys: usize): void 
 }
 
 /** sums[width, headDim] += weights · values of the block's first `keys` tokens. */
-function addValues(
+function addValues<T>(
   weights: usize, runs: usize, keys: usize, shift: usize, dim: usize, width: usize, sums: usize,
 ): void {
+  const bytes = sizeof<T>();
   // The block begins at a multiple of 64, so its pages are whole but for the last one, which may see fewer tokens.
   const count = (keys + (1 << shift) - 1) >> shift, end = runs + count * 8, lastLines = load<usize>(end - 8, 4);
   store<usize>(end - 8, keys - ((count - 1) << shift), 4);
   for (let d: usize = 0; d < dim; d += 8) {
     const to = sums + d * 4;
     if (width == 4) {
-      cache4x8(weights, runs, end, d * 2, dim * 2, to, dim * 4);
+      cache4x8<T>(weights, runs, end, d * bytes, dim * bytes, to, dim * 4);
     } else if (d + 8 < dim) {
-      cache2x16(weights, runs, end, d * 2, 16, dim * 2, to, dim * 4);
+      cache2x16<T>(weights, runs, end, d * bytes, 8 * bytes, dim * bytes, to, dim * 4);
       d += 8;
     } else {
-      cache2x8(weights, runs, end, d * 2, dim * 2, to, dim * 4);
+      cache2x8<T>(weights, runs, end, d * bytes, dim * bytes, to, dim * 4);
     }
   }
   store<usize>(end - 8, lastLines, 4);

@@ -1,11 +1,18 @@
 // Micro-kernels of attention: C[w, 8] += A[k, w]ᵀ · B[k, 8] where B are cached keys or values.
 //
-// Keys and values are kept as 16-bit integers with a float32 scale per token and head: half the memory of float32,
-// and sixteen bits of the largest number are finer than float16. Two eights of columns at a time (w = 2) give the
+// Keys and values are kept as integers T of 16 or 8 bits with a float32 scale per token and head: sixteen bits of the
+// largest number are finer than float16, and eight of them take half the memory. Two eights of columns at a time (w = 2) give the
 // eight independent chains that hide the latency of multiply-add. As in `tile.ts`, each element of C is one chain
 // in ascending k, whatever w is.
 
 import { madd } from "./vector";
+
+/** Eight integers of a line as 16-bit ones. */
+@inline
+function eight<T>(at: usize): v128 {
+  if (sizeof<T>() == 1) return v128.load_ext<i8>(at);
+  return v128.load(at);
+}
 
 /** Mask of the odd 16-bit lanes, in memory so that it stays in a register. */
 const oddLanes = memory.data<u32>([0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000], 16);
@@ -28,7 +35,7 @@ function odd(v: v128, mask: v128): v128 {
  */
 const runBytes: usize = 8;
 
-export function cache4x8(
+export function cache4x8<T>(
   a: usize, runs: usize, end: usize, offset: usize, bStride: usize, c: usize, cStride: usize,
 ): void {
   const c1 = c + cStride, c2 = c1 + cStride, c3 = c2 + cStride, mask = v128.load(oddLanes);
@@ -37,7 +44,7 @@ export function cache4x8(
   for (; runs < end; runs += runBytes) {
     let b = load<usize>(runs) + offset;
     for (const stop = a + (load<usize>(runs, 4) << 4); a < stop; a += 16, b += bStride) {
-      const w = v128.load(b), b0 = even(w), b1 = odd(w, mask), v = v128.load(a);
+      const w = eight<T>(b), b0 = even(w), b1 = odd(w, mask), v = v128.load(a);
       let s = v128.shuffle<f32>(v, v, 0, 0, 0, 0);
       r00 = madd(s, b0, r00), r01 = madd(s, b1, r01);
       s = v128.shuffle<f32>(v, v, 1, 1, 1, 1);
@@ -53,7 +60,7 @@ export function cache4x8(
 }
 
 /** Two rows; the second eight stands `next` bytes behind the first. */
-export function cache2x16(
+export function cache2x16<T>(
   a: usize, runs: usize, end: usize, offset: usize, next: usize, bStride: usize, c: usize, cStride: usize,
 ): void {
   const c1 = c + cStride, mask = v128.load(oddLanes);
@@ -64,9 +71,9 @@ export function cache2x16(
     for (const stop = a + (load<usize>(runs, 4) << 3); a < stop; a += 8, b += bStride, d += bStride) {
       const v = v128.load64_zero(a);
       const s = v128.shuffle<f32>(v, v, 0, 0, 0, 0), t = v128.shuffle<f32>(v, v, 1, 1, 1, 1);
-      let w = v128.load(b), b0 = even(w), b1 = odd(w, mask);
+      let w = eight<T>(b), b0 = even(w), b1 = odd(w, mask);
       r00 = madd(s, b0, r00), r01 = madd(s, b1, r01), r10 = madd(t, b0, r10), r11 = madd(t, b1, r11);
-      w = v128.load(d), b0 = even(w), b1 = odd(w, mask);
+      w = eight<T>(d), b0 = even(w), b1 = odd(w, mask);
       r02 = madd(s, b0, r02), r03 = madd(s, b1, r03), r12 = madd(t, b0, r12), r13 = madd(t, b1, r13);
     }
   }
@@ -75,7 +82,7 @@ export function cache2x16(
 }
 
 /** Two rows, one eight. */
-export function cache2x8(
+export function cache2x8<T>(
   a: usize, runs: usize, end: usize, offset: usize, bStride: usize, c: usize, cStride: usize,
 ): void {
   const c1 = c + cStride, mask = v128.load(oddLanes);
@@ -83,7 +90,7 @@ export function cache2x8(
   for (; runs < end; runs += runBytes) {
     let b = load<usize>(runs) + offset;
     for (const stop = a + (load<usize>(runs, 4) << 3); a < stop; a += 8, b += bStride) {
-      const w = v128.load(b), b0 = even(w), b1 = odd(w, mask), v = v128.load64_zero(a);
+      const w = eight<T>(b), b0 = even(w), b1 = odd(w, mask), v = v128.load64_zero(a);
       let s = v128.shuffle<f32>(v, v, 0, 0, 0, 0);
       r00 = madd(s, b0, r00), r01 = madd(s, b1, r01);
       s = v128.shuffle<f32>(v, v, 1, 1, 1, 1);

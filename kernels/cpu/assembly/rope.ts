@@ -28,8 +28,8 @@ function rotate(x: usize, half: usize, cosine: usize, sine: usize, norm: usize, 
 }
 
 /**
- * Norms and rotates q and k of every token and stores k and v as 16-bit integers: x = number · scale · 2¹⁶ (the
- * kernels read the numbers in the upper halves of words). A page holds per kv head the keys transposed,
+ * Norms and rotates q and k of every token and stores k and v as integers T, of 16 bits or of 8: x = number · scale · 2¹⁶
+ * (the kernels read the numbers in the upper halves of words). A page holds per kv head the keys transposed,
  * [headDim][page size], so that eight keys are a vector of the score kernel, and the values as rows, [page
  * size][headDim]; the scales are apart, [page][kv head][page size]. Eight neighbours stand as 0 4 1 5 2 6 3 7, which
  * unpacking puts in order. A unit is one token and one head of [q | k | v].
@@ -49,41 +49,46 @@ export function ropeStore(op: Attention): void {
         rotate(x, dim >> 1, cosine, sine, op.qNorm, op.qEpsilon);
       } else if (h < heads + kvHeads) {
         rotate(x, dim >> 1, cosine, sine, op.kNorm, op.kEpsilon);
-        storeKey(op, x, t, position, h - heads);
+        if (op.numberBytes == 1) storeKey<i8>(op, x, t, position, h - heads);
+        else storeKey<i16>(op, x, t, position, h - heads);
       } else {
-        storeValue(op, x, t, position, h - heads - kvHeads);
+        if (op.numberBytes == 1) storeValue<i8>(op, x, t, position, h - heads - kvHeads);
+        else storeValue<i16>(op, x, t, position, h - heads - kvHeads);
       }
     }
   }
 }
 
-function storeKey(op: Attention, x: usize, token: usize, position: usize, kvHead: usize): void {
+function storeKey<T>(op: Attention, x: usize, token: usize, position: usize, kvHead: usize): void {
   const slot = slotOf(op, load<usize>(op.rows + token * 4), kvHead, position), dim = op.headDim, shift = op.pageShift;
   const within = slot & ((1 << shift) - 1), first = slot - within;
-  const factor = storeScale(op.keyScales + slot * 4, x, dim);
+  const factor = storeScale<T>(op.keyScales + slot * 4, x, dim);
   const lane = shift >= 3 ? (within & ~7) + lanePosition(within & 7) : within;
-  let to = op.keys + first * dim * 2 + lane * 2;
-  for (let i: usize = 0; i < dim * 4; i += 16, to += <usize> 8 << shift) {
+  const line = sizeof<T>() << shift;
+  let to = op.keys + (first * dim + lane) * sizeof<T>();
+  for (let i: usize = 0; i < dim * 4; i += 16, to += 4 * line) {
     const v = quantize(v128.load(x + i), factor);
-    store<u16>(to, i32x4.extract_lane(v, 0));
-    store<u16>(to + (2 << shift), i32x4.extract_lane(v, 1));
-    store<u16>(to + (4 << shift), i32x4.extract_lane(v, 2));
-    store<u16>(to + (6 << shift), i32x4.extract_lane(v, 3));
+    store<T>(to, <T> i32x4.extract_lane(v, 0));
+    store<T>(to + line, <T> i32x4.extract_lane(v, 1));
+    store<T>(to + 2 * line, <T> i32x4.extract_lane(v, 2));
+    store<T>(to + 3 * line, <T> i32x4.extract_lane(v, 3));
   }
 }
 
-function storeValue(op: Attention, x: usize, token: usize, position: usize, kvHead: usize): void {
+function storeValue<T>(op: Attention, x: usize, token: usize, position: usize, kvHead: usize): void {
   const slot = slotOf(op, load<usize>(op.rows + token * 4), kvHead, position), dim = op.headDim;
-  const factor = storeScale(op.valueScales + slot * 4, x, dim);
-  let to = op.values + slot * dim * 2;
-  for (let i: usize = 0; i < dim * 4; i += 32, to += 16) {
+  const factor = storeScale<T>(op.valueScales + slot * 4, x, dim);
+  let to = op.values + slot * dim * sizeof<T>();
+  for (let i: usize = 0; i < dim * 4; i += 32, to += 8 * sizeof<T>()) {
     const a = quantize(v128.load(x + i), factor), b = quantize(v128.load(x + i, 16), factor);
-    v128.store(to, v128.or(v128.and(a, i32x4.splat(0xffff)), i32x4.shl(b, 16)));
+    const v = v128.or(v128.and(a, i32x4.splat(0xffff)), i32x4.shl(b, 16));
+    if (sizeof<T>() == 1) v128.store64_lane(to, i8x16.narrow_i16x8_s(v, v), 0);
+    else v128.store(to, v);
   }
 }
 
 /** Writes the scale of `count` numbers; returns the factor that makes integers of them. */
-function storeScale(to: usize, x: usize, count: usize): f32 {
+function storeScale<T>(to: usize, x: usize, count: usize): f32 {
   let m = f32x4.splat(0), n = m;
   for (const end = x + count * 4; x < end; x += 16) {
     const v = f32x4.abs(v128.load(x));
@@ -92,11 +97,12 @@ function storeScale(to: usize, x: usize, count: usize): f32 {
     n = f32x4.add(n, f32x4.sub(v, v));
   }
   const largest = max4(m) + sum4(n);
-  store<f32>(to, largest * <f32> (1 / (32767.0 * 65536.0)));
-  return largest > 0 ? <f32> 32767 / largest : 0;
+  const most: f32 = sizeof<T>() == 1 ? 127 : 32767;
+  store<f32>(to, largest * (1 / (most * 65536)));
+  return largest > 0 ? most / largest : 0;
 }
 
-/** Rounds x · factor (at most 32767) to integers, in the low halves of the lanes. */
+/** Rounds x · factor (at most 32767, or 127) to integers, in the low halves of the lanes. */
 @inline
 function quantize(x: v128, factor: f32): v128 {
   // Adding 1.5 · 2²³ leaves the integer in the low bits, in two's complement.

@@ -13,7 +13,7 @@ import { contentAt, Word } from "../plan/words.ts";
 import { type DeviceCaps, kernel, type KernelCall, read, write } from "../shader/kernel.ts";
 import { plainMain } from "../shader/reduce.ts";
 import { divideUp, float, load, range, wgsl } from "../shader/wgsl.ts";
-import { cacheElement, slotFunction, vecHalf } from "./cache.ts";
+import { pageBuffers, scaled, slotFunction, vecHalf } from "./cache.ts";
 import { ownToken } from "./own_token.ts";
 import { rotationBuffers } from "./rotation.ts";
 import {
@@ -41,7 +41,6 @@ export function decodeAttention(
 ): KernelCall<AttentionRole> {
   const { heads, cache } = shape;
   const tuning = tune(heads, wanted, caps);
-  const pages = (own === null ? read : write)(cacheElement);
   return kernel({
     key: `attention-decode${own === null ? "" : `-own ${own.qNorm} ${own.kNorm}`} ` +
       `${heads.numHeads}/${heads.numKvHeads}x${heads.headDim} ` +
@@ -52,8 +51,7 @@ export function decodeAttention(
       ...(own === null ? {} : rotationBuffers(own)),
       sinks: shape.sinks && read("f32"),
       pageTable: read("u32"),
-      keys: pages,
-      values: pages,
+      ...pageBuffers(cache, own === null ? read : write),
       partials: write("f32"),
       output: write(`vec4<${shape.output}>`),
     },
@@ -85,12 +83,15 @@ function code(shape: AttentionShape, norms: HeadNorms | null, tuning: Tuning): s
     if (own !== null) return own.query(h, quad);
     return load(shape.qkv, `qkv[(token * ${width}u + head + ${h}u) * ${headDim / 4}u + ${quad}]`, 4);
   };
-  const slots = (at: string) =>
-    J.map((i) => `slot${i} = slotOf(row, min(${at} + ${i}u, last), kvHead) >> 3u;`);
-  const loads = (keyword: "var " | "") =>
-    ["key", "value"].map((name) =>
-      J.flatMap((i) => C.map((c) => `${keyword}${name[0]}${i}_${c} = ${name}s[slot${i} + chunk${c}];`))
-    );
+  const slots = (at: string) => J.map((i) => `slot${i} = slotOf(row, min(${at} + ${i}u, last), kvHead);`);
+  const loads = (keyword: "var " | "") => [
+    ...(cache.int8 ? J.map((i) => `${keyword}scales${i} = scales[slot${i}];`) : []),
+    ...["key", "value"].flatMap((name) =>
+      J.flatMap((i) =>
+        C.map((c) => `${keyword}${name[0]}${i}_${c} = ${name}s[slot${i} * ${headDim / 8}u + chunk${c}];`)
+      )
+    ),
+  ];
   const outputBytes = 4 * subgroups * headDim;
   const sharedHeads = Math.max(1, Math.min(headBlock, Math.floor(sharedBytes(threads) / outputBytes)));
   return wgsl`${slotFunction(cache)}
@@ -147,7 +148,7 @@ ${plainMain(threads)} {
     ${
     J.map((i) => [
       ...C.flatMap((c) =>
-        sides.map(([side, half]) => `let k${i}_${c}${side} = ${vecHalf(`k${i}_${c}`, half)};`)
+        sides.map(([side, half]) => `let k${i}_${c}${side} = ${vecHalf(cache, `k${i}_${c}`, half)};`)
       ),
       ...H.map((h) => {
         const dots = C.map((c) => `dot(q${h}_${c}a, k${i}_${c}a) + dot(q${h}_${c}b, k${i}_${c}b)`);
@@ -160,6 +161,7 @@ ${plainMain(threads)} {
       J.map((i) => H.map((h) => `s${i}_${h} += subgroupShuffleXor(s${i}_${h}, ${1 << step}u);`))
     )
   }
+    ${cache.int8 && J.map((i) => H.map((h) => `s${i}_${h} *= scales${i}.x;`))}
     ${J.map((i) => H.map((h) => capScore(shape, `s${i}_${h}`)))}
     ${J.slice(1).map((i) => wgsl`if (j + ${i}u >= end) { ${H.map((h) => `s${i}_${h} = -3e38;`)} }`)}
     ${
@@ -172,12 +174,13 @@ ${plainMain(threads)} {
     ${C.map((c) => sides.map(([side]) => `o${h}_${c}${side} *= r${h};`))}`
     )
   }
+    ${J.map((i) => H.map((h) => `let w${i}_${h} = ${scaled(cache, `p${i}_${h}`, `scales${i}.y`)};`))}
     ${
     J.map((i) =>
       C.map((c) =>
         sides.map(([side, half]) => [
-          `let v${i}_${c}${side} = ${vecHalf(`v${i}_${c}`, half)};`,
-          ...H.map((h) => `o${h}_${c}${side} += p${i}_${h} * v${i}_${c}${side};`),
+          `let v${i}_${c}${side} = ${vecHalf(cache, `v${i}_${c}`, half)};`,
+          ...H.map((h) => `o${h}_${c}${side} += w${i}_${h} * v${i}_${c}${side};`),
         ])
       )
     )

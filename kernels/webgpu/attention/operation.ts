@@ -35,6 +35,7 @@ export function recordAttention(forward: Forward, args: AttentionArgs): void {
     pageTable: state.pageTable,
     keys: state.keys[layer]!,
     values: state.values[layer]!,
+    scales: state.scales[layer] ?? null,
     partials: sharedBuffer(forward, "partials", splits > 1 ? 4 * words : 16),
     output: to.buffer,
   };

@@ -8,8 +8,8 @@
 // cache holds it.
 
 import { divideUp, range, wgsl } from "../shader/wgsl.ts";
-import { vecHalf } from "./cache.ts";
-import { declareHead, guarded, loadHead, packQuad, rotateHead } from "./rotation.ts";
+import { cacheElement, packQuad, quadElement, scaled, vecHalf } from "./cache.ts";
+import { declareHead, guarded, largestOfHead, loadHead, rotateHead } from "./rotation.ts";
 import { type AttentionShape, capScore, type HeadNorms } from "./shape.ts";
 import type { Tuning } from "./tuning.ts";
 
@@ -29,7 +29,7 @@ export interface OwnTokenCode {
 
 /** WGSL for a block of heads, over what `decode.ts` has declared. */
 export function ownToken(shape: AttentionShape, norms: HeadNorms, tuning: Tuning): OwnTokenCode {
-  const { heads: { numHeads, numKvHeads, headDim } } = shape;
+  const { heads: { numHeads, numKvHeads, headDim }, cache } = shape;
   const { lanes, chunks, headBlock, threads } = tuning;
   const quads = headDim / 4;
   const laneGroups = threads / lanes;
@@ -39,16 +39,16 @@ export function ownToken(shape: AttentionShape, norms: HeadNorms, tuning: Tuning
   const R = range(divideUp(headBlock + 2, laneGroups)), C = range(chunks), H = range(headBlock);
   const sides = [["a", 0], ["b", 1]] as const;
   const stored = (from: number, c: number) =>
-    `vec4<u32>(own[${from}u + 2u * chunk${c}], own[${from + 1}u + 2u * chunk${c}])`;
+    `${cacheElement(cache)}(own[${from}u + 2u * chunk${c}], own[${from + 1}u + 2u * chunk${c}])`;
   const stores = wgsl`${
-    C.map((c) =>
-      guarded(rotated, c, `keys[ownSlot + chunk${c}] = k${c}; values[ownSlot + chunk${c}] = v${c};`)
-    )
-  }`;
+    C.map((c) => guarded(rotated, c, `keys[ownAt + chunk${c}] = k${c}; values[ownAt + chunk${c}] = v${c};`))
+  }
+${cache.int8 && "if (part == 0u) { scales[ownSlot] = vec2<f32>(ownScales[0], ownScales[1]); }"}`;
   return {
     declarations: `var<workgroup> queries: array<vec4<f32>, ${headBlock * quads}>;
-// The own key and value, in half precision.
-var<workgroup> own: array<vec2<u32>, ${2 * quads}>;`,
+// The own key and value, as the cache holds them.
+var<workgroup> own: array<${quadElement(cache)}, ${2 * quads}>;
+${cache.int8 ? "var<workgroup> ownScales: array<f32, 2>;" : ""}`,
     loads: wgsl`${
       R.map((r) =>
         `  let task${r} = thread / ${lanes}u + ${r * laneGroups}u;
@@ -60,11 +60,16 @@ var<workgroup> own: array<vec2<u32>, ${2 * quads}>;`,
   }`
       )
     }
-  let ownSlot = slotOf(row, position, kvHead) >> 3u;`,
+  let ownSlot = slotOf(row, position, kvHead);
+  let ownAt = ownSlot * ${quads / 2}u;`,
     rotation: wgsl`${
       R.map((r) =>
         wgsl`  if (task${r} < ${headBlock + 2}u) {
     ${rotateHead(rotated, r, `isQuery${r}`, `task${r} == ${headBlock + 1}u`)}
+    ${
+          cache.int8 && wgsl`${largestOfHead(rotated)}
+    if (!isQuery${r} && part == 0u) { ownScales[task${r} - ${headBlock}u] = largest; }`
+        }
     ${
           C.map((c) =>
             guarded(
@@ -76,8 +81,8 @@ var<workgroup> own: array<vec2<u32>, ${2 * quads}>;`,
       queries[place + ${quads / 2}u] = right${c};
     } else {
       let place = (task${r} - ${headBlock}u) * ${quads}u + chunk${c};
-      own[place] = ${packQuad(`left${c}`)};
-      own[place + ${quads / 2}u] = ${packQuad(`right${c}`)};
+      own[place] = ${packQuad(cache, `left${c}`)};
+      own[place + ${quads / 2}u] = ${packQuad(cache, `right${c}`)};
     }`,
             )
           )
@@ -93,7 +98,9 @@ ${blocks > 1 ? `    if (group.y % ${blocks}u == 0u) {\n${stores}\n    }` : store
 ${
       C.flatMap((c) =>
         sides.map(([side, half]) =>
-          `    let k${c}${side} = ${vecHalf(`k${c}`, half)}; let v${c}${side} = ${vecHalf(`v${c}`, half)};`
+          `    let k${c}${side} = ${vecHalf(cache, `k${c}`, half)}; let v${c}${side} = ${
+            scaled(cache, vecHalf(cache, `v${c}`, half), "ownScales[1]")
+          };`
         )
       )
     }
@@ -101,6 +108,7 @@ ${
       H.flatMap((h) => [
         `    m${h} = ${C.map((c) => `dot(q${h}_${c}a, k${c}a) + dot(q${h}_${c}b, k${c}b)`).join(" + ")};`,
         ...range(Math.log2(lanes)).map((step) => `    m${h} += subgroupShuffleXor(m${h}, ${1 << step}u);`),
+        cache.int8 ? `    m${h} *= ownScales[0];` : "",
         capScore(shape, `m${h}`),
         `    l${h} = 1.0;`,
         ...C.flatMap((c) => sides.map(([side]) => `    o${h}_${c}${side} = v${c}${side};`)),

@@ -13,7 +13,7 @@ import type { HeadLayout } from "../../ops.ts";
 import { type DeviceCaps, halfFrom, kernel, type KernelCall, read, write } from "../shader/kernel.ts";
 import { plainMain } from "../shader/reduce.ts";
 import { divideUp, float, load, range, store, wgsl, xyzw } from "../shader/wgsl.ts";
-import { cacheElement, slotFunction, vecHalf } from "./cache.ts";
+import { cacheElement, pageBuffers, scaled, slotFunction, vecHalf } from "./cache.ts";
 import { halfCode, halfElements, halfTile } from "./prefill_half.ts";
 import { type AttentionRole, type AttentionShape, firstKey, scoreKey, tileEntry, withSink } from "./shape.ts";
 import { onlineSoftmax, strided, sumAcrossLanes } from "./softmax.ts";
@@ -67,13 +67,14 @@ export function prefillAttention(
   const { heads, cache } = shape;
   const blocks = divideUp(heads.numHeads / heads.numKvHeads, tile.heads);
   const isHalf = tile.kernel === "half";
-  const elements = isHalf ? halfElements(shape) : { qkv: shape.qkv, cache: cacheElement };
+  const elements = isHalf ? halfElements(shape) : { qkv: shape.qkv, cache: cacheElement(cache) };
   return kernel({
     key: `attention-prefill ${tile.kernel} ${heads.numHeads}/${heads.numKvHeads}x${heads.headDim} ` +
       `${tile.rows}x${tile.lanes} ${cache.key} ${scoreKey(shape)} ${shape.qkv} ${shape.output}`,
     buffers: {
       qkv: read(elements.qkv),
       pageTable: read("u32"),
+      ...pageBuffers(cache, read),
       keys: read(elements.cache),
       values: read(elements.cache),
       sinks: shape.sinks && read("f32"),
@@ -100,10 +101,16 @@ function code(shape: AttentionShape, tile: PrefillTile, blocks: number): string 
   const column = (n: number) => (n + 1) * lanes > quads ? `select(0u, c${n}, c${n} < ${quads}u)` : `c${n}`;
   const elements = range(4).map((e) => load(shape.qkv, `qkv[at + ${e}u]`)).join(", ");
   const slots = (block: string) =>
-    M.map((m) => `slot${m} = (slotOf(row, min(${block} + j${m}, last), kvHead) >> 3u) + part${m};`);
+    M.map((m) => `slot${m} = slotOf(row, min(${block} + j${m}, last), kvHead);`);
+  const loads = (keyword: "var " | "", buffer: "keys" | "values") =>
+    M.map((m) => [
+      `${keyword}loaded${m} = ${buffer}[slot${m} * ${vecs}u + part${m}];`,
+      cache.int8 ? `${keyword}scale${m} = scales[slot${m}].${buffer === "keys" ? "x" : "y"};` : "",
+    ]);
   const stage = M.map((m) => {
-    const writes = `staged[place${m}] = ${vecHalf(`loaded${m}`, 0)};
-    staged[place${m} + 1u] = ${vecHalf(`loaded${m}`, 1)};`;
+    const half = (half: 0 | 1) => scaled(cache, vecHalf(cache, `loaded${m}`, half), `scale${m}`);
+    const writes = `staged[place${m}] = ${half(0)};
+    staged[place${m} + 1u] = ${half(1)};`;
     return (m + 1) * threads > keys * vecs
       ? `if (thread < ${keys * vecs - m * threads}u) {\n    ${writes}\n    }`
       : writes;
@@ -126,7 +133,7 @@ ${plainMain(threads)} {
     )
   }
   ${slots("start")}
-  ${M.map((m) => `var loaded${m} = keys[slot${m}];`)}
+  ${loads("var ", "keys")}
   // Row r is head r % heads of token r / heads of the tile.
   for (var i = thread; i < ${rows * quads}u; i += ${threads}u) {
     let r = i / ${quads}u;
@@ -151,7 +158,7 @@ ${plainMain(threads)} {
     workgroupBarrier();
     ${stage}
     workgroupBarrier();
-    ${M.map((m) => `loaded${m} = values[slot${m}];`)}
+    ${loads("", "values")}
     ${I.map((i) => `var s${i}_0 = vec4<f32>(0.0);`)}
     for (var d = 0u; d < ${quads}u; d++) {
       ${I.map((j) => `let k${j} = staged[(lane + ${j * lanes}u) * ${stride}u + d];`)}
@@ -178,7 +185,7 @@ ${plainMain(threads)} {
     ${stage}
     workgroupBarrier();
     ${slots(`block + ${keys}u`)}
-    ${M.map((m) => `loaded${m} = keys[slot${m}];`)}
+    ${loads("", "keys")}
     for (var j = 0u; j < ${lanes}u; j++) {
       ${I.map((i) => `let y${i} = weights[(rowAt + ${i}u) * ${lanes}u + j];`)}
       ${

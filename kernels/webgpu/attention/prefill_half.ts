@@ -23,7 +23,7 @@
 import { computesHalf, type DeviceCaps } from "../shader/kernel.ts";
 import { plainMain } from "../shader/reduce.ts";
 import { float, load, range, wgsl, xyzw } from "../shader/wgsl.ts";
-import { slotFunction } from "./cache.ts";
+import { cacheElement, slotFunction, vecHalf } from "./cache.ts";
 import { type AttentionShape, firstKey, tileEntry, withSink } from "./shape.ts";
 import { onlineSoftmax, sumAcrossLanes } from "./softmax.ts";
 import { element, floatSums, pairSums, threadColumns, threadRows } from "./vec_sums.ts";
@@ -42,9 +42,9 @@ export function halfTile(
 }
 
 /** Elements of the buffers of q|k|v and of keys and values. */
-export const halfElements = ({ qkv }: AttentionShape): { readonly qkv: string; readonly cache: string } => ({
+export const halfElements = ({ qkv, cache }: AttentionShape) => ({
   qkv: `vec4<${qkv}>`,
-  cache: "mat2x4<f16>",
+  cache: cache.int8 ? cacheElement(cache) : "mat2x4<f16>",
 });
 
 const I = range(threadRows), J = range(threadColumns);
@@ -62,18 +62,32 @@ export function halfCode(shape: AttentionShape, heads: number, blocks: number): 
   const scale = float(shape.scale * Math.LOG2E);
   const fetch = (buffer: "keys" | "values", from: string) => {
     const [unit, count] = buffer === "keys" ? ["key", 8] : ["value", 4];
-    const at = (m: number) => aligned ? `slot + min(${m}u, last - near) * ${lanes}u` : `slot${m}`;
+    const slot = (m: number) => aligned ? `slot + min(${m}u, last - near)` : `slot${m}`;
     return wgsl`{
       ${
       aligned
         ? `let near = min(${from} + ${count}u * own, last & ${2 ** 32 - count}u);
-      let slot = (slotOf(row, near, kvHead) >> 3u) + lane;`
+      let slot = slotOf(row, near, kvHead);`
         : range(count).map((m) =>
-          `let slot${m} = (slotOf(row, min(${from} + ${count}u * own + ${m}u, last), kvHead) >> 3u) + lane;`
+          `let slot${m} = slotOf(row, min(${from} + ${count}u * own + ${m}u, last), kvHead);`
         )
     }
-      ${range(count).map((m) => `${unit}${m} = ${buffer}[${at(m)}];`)}
+      ${range(count).map((m) => `${unit}${m} = ${buffer}[(${slot(m)}) * ${lanes}u + lane];`)}
+      ${
+      cache.int8 &&
+      range(count).map((m) => `${unit}Scale${m} = scales[${slot(m)}].${unit === "key" ? "x" : "y"};`)
+    }
     }`;
+  };
+  const declare = (unit: "key" | "value", count: number) =>
+    range(count).map((m) => [
+      `var ${unit}${m} = ${cache.int8 ? "vec2<u32>" : "mat2x4<f16>"}();`,
+      cache.int8 ? `var ${unit}Scale${m} = 0.0;` : "",
+    ]);
+  // What was fetched as it is staged: integers wait in registers as they are, two words instead of four.
+  const staging = (unit: string, m: number) => {
+    const half = (half: 0 | 1) => `vec4<f16>(${unit}Scale${m} * ${vecHalf(cache, `${unit}${m}`, half)})`;
+    return cache.int8 ? `mat2x4<f16>(${half(0)}, ${half(1)})` : `${unit}${m}`;
   };
   const scores = floatSums({
     vecs: lanes,
@@ -98,7 +112,7 @@ ${plainMain(lanes * lanes)} {
   let lane = thread % ${lanes}u;
   let own = thread / ${lanes}u;
   let start = ${window !== null && aligned ? `(${first}) & ${2 ** 32 - 8}u` : first};
-  ${range(8).map((m) => `var key${m} = mat2x4<f16>();`)}
+  ${declare("key", 8)}
   ${fetch("keys", "start")}
   // Row r is head r % heads of token r / heads of the tile; a thread multiplies rows that lie ${lanes} apart.
   ${
@@ -123,11 +137,11 @@ ${plainMain(lanes * lanes)} {
   }
   for (var block = start; block <= last; block += ${keys}u) {
     workgroupBarrier();
-    ${range(8).map((m) => `staged[lane >> 1u][lane & 1u][${m}][own ^ (lane & 7u)] = key${m};`)}
+    ${range(8).map((m) => `staged[lane >> 1u][lane & 1u][${m}][own ^ (lane & 7u)] = ${staging("key", m)};`)}
     workgroupBarrier();
     ${I.map((i) => `var s${i}_0 = vec4<f32>(); var s${i}_1 = vec4<f32>();`)}
     ${scores}
-    ${range(4).map((m) => `var value${m} = mat2x4<f16>();`)}
+    ${declare("value", 4)}
     ${fetch("values", "block")}
     ${
     onlineSoftmax({
@@ -156,10 +170,11 @@ ${plainMain(lanes * lanes)} {
       if (part > 0u) {
         workgroupBarrier();
       }
+      ${range(4).map((m) => `let unit${m} = ${staging("value", m)};`)}
       ${
     J.map((e) => {
       const own = `${lanes / 4}u + (own >> 2u)`;
-      const values = range(4).map((m) => element(`value${m}`, e)).join(", ");
+      const values = range(4).map((m) => element(`unit${m}`, e)).join(", ");
       return `let place${e} = 8u * lane + ((lane & 7u) ^ ${e}u);
       staged[${own}][(own >> 1u) & 1u][place${e} / ${lanes}u][place${e} % ${lanes}u][own & 1u] = vec4<f16>(${values});`;
     })

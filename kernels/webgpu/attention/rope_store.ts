@@ -2,15 +2,15 @@
 // with prompts in them (`own_token.ts` does it for others).
 //
 // Grid: (heads of q, k and v / heads of a workgroup, T), a group of lanes per head (`rotation.ts`). Memory: qkv
-// [T, (heads + 2 kvHeads) · headDim]; cache [page][kvHead][slot][headDim] in f16. Bound by launch for few tokens, by
+// [T, (heads + 2 kvHeads) · headDim]; cache as `cache.ts` lays it out. Bound by launch for few tokens, by
 // memory for many.
 
 import { Word } from "../plan/words.ts";
 import { type DeviceCaps, kernel, type KernelCall, read, write } from "../shader/kernel.ts";
 import { plainMain } from "../shader/reduce.ts";
 import { divideUp, range, store, wgsl } from "../shader/wgsl.ts";
-import { slotFunction } from "./cache.ts";
-import { declareHead, guarded, loadHead, packQuad, rotateHead, rotationBuffers } from "./rotation.ts";
+import { packQuad, quadElement, slotFunction } from "./cache.ts";
+import { declareHead, guarded, largestOfHead, loadHead, rotateHead, rotationBuffers } from "./rotation.ts";
 import type { AttentionRole, AttentionShape, HeadNorms } from "./shape.ts";
 import { headLanes } from "./tuning.ts";
 
@@ -27,6 +27,7 @@ export function ropeStore(
   const threads = caps.software ? 32 : 128;
   const quads = headDim / 4, allHeads = numHeads + 2 * numKvHeads;
   const C = range(chunks);
+  const pack = (quad: string) => packQuad(cache, quad);
   const put = (buffer: string, at: string, value: (side: string) => string) => (c: number) =>
     guarded(
       rotated,
@@ -40,8 +41,9 @@ export function ropeStore(
       qkv: write(`vec4<${qkv}>`),
       ...rotationBuffers(norms),
       pageTable: read("u32"),
-      keys: write("vec2<u32>"),
-      values: write("vec2<u32>"),
+      keys: write(quadElement(cache)),
+      values: write(quadElement(cache)),
+      scales: cache.int8 && write("f32"),
     },
     workgroups: [divideUp(allHeads, Math.floor(threads / lanes)), tokens, 1],
     code: () =>
@@ -60,17 +62,20 @@ ${plainMain(threads)} {
   ${declareHead(rotated, 0)}
   ${loadHead(rotated, 0, "head", "isQuery")}
   ${rotateHead(rotated, 0, "isQuery", `head >= ${numHeads + numKvHeads}u`)}
+  ${cache.int8 && largestOfHead(rotated)}
   if (task != head) { return; }
   if (isQuery) {
     let at = (token * ${allHeads}u + head) * ${quads}u;
     ${C.map(put("qkv", "at", (side) => store(qkv, side, 4)))}
     return;
   }
-  let slot = slotOf(plan[entry], position, (head - ${numHeads}u) % ${numKvHeads}u) >> 2u;
+  let slot = slotOf(plan[entry], position, (head - ${numHeads}u) % ${numKvHeads}u);
+  let numbers = slot * ${quads}u;
+  ${cache.int8 && `if (part == 0u) { scales[2u * slot + u32(isValue)] = largest; }`}
   if (isValue) {
-    ${C.map(put("values", "slot", packQuad))}
+    ${C.map(put("values", "numbers", pack))}
   } else {
-    ${C.map(put("keys", "slot", packQuad))}
+    ${C.map(put("keys", "numbers", pack))}
   }
 }`,
   });

@@ -104,9 +104,24 @@ ${
   }`;
 }
 
-/** Four elements as the cache holds them: pairs of f16. */
-export const packQuad = (quad: string): string =>
-  `vec2<u32>(pack2x16float(${quad}.xy), pack2x16float(${quad}.zw))`;
+/**
+ * After {@link rotateHead}: the `largest` of the head's numbers, for the scale of an eight-bit cache, and its `inverse`.
+ * NaN is the largest of all: the bits of numbers without a sign are in the order of the numbers, with NaN on top.
+ */
+export function largestOfHead({ lanes, chunks }: RotatedHeads): string {
+  const bits = range(chunks).flatMap((c) =>
+    ["left", "right"].map((name) => `bitcast<vec4<u32>>(abs(${name}${c}))`)
+  );
+  return wgsl`let most = ${bits.reduce((a, b) => `max(${a}, ${b})`)};
+    var largestBits = max(max(most.x, most.y), max(most.z, most.w));
+    ${
+    range(Math.log2(lanes)).map((step) =>
+      `largestBits = max(largestBits, subgroupShuffleXor(largestBits, ${1 << step}u));`
+    )
+  }
+    let largest = bitcast<f32>(largestBits);
+    let inverse = select(0.0, 1.0 / largest, largest > 1e-30);`;
+}
 
 /** The buffers of angles and norms. */
 export function rotationBuffers({ qNorm, kNorm }: HeadNorms) {

@@ -9,7 +9,7 @@ import type { CacheLayout } from "./cache.ts";
 /** Buffers of a layer's kernels: what it is given, its angles and norms, its pages, its splits' results, its result. */
 export type AttentionRole =
   | ("qkv" | "cosine" | "sine" | "qNorm" | "kNorm" | "sinks")
-  | ("pageTable" | "keys" | "values" | "partials" | "output");
+  | ("pageTable" | "keys" | "values" | "scales" | "partials" | "output");
 
 /** Fixed properties of a layer's attention. */
 export interface AttentionShape {

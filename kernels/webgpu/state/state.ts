@@ -85,6 +85,8 @@ export class DeviceState {
   readonly keys: readonly DeviceBuffer[];
   /** Per layer. */
   readonly values: readonly DeviceBuffer[];
+  /** Per layer, where the numbers have scales. */
+  readonly scales: readonly DeviceBuffer[];
   readonly #allocator: BufferAllocator;
 
   /**
@@ -101,18 +103,25 @@ export class DeviceState {
     const entries = new Uint32Array(rows * this.cache.pagesPerRow).fill(numPages);
     this.pageTable = allocator.create("page table", entries.byteLength);
     allocator.write(this.pageTable, 0, entries);
-    const bytes = (numPages + 1) * pageBytes(spec);
-    const layers = Array.from({ length: numLayers }, (_, i) => i);
-    this.keys = layers.map((i) => allocator.create(`keys of layer ${i} (${numPages} pages)`, bytes));
-    this.values = layers.map((i) => allocator.create(`values of layer ${i} (${numPages} pages)`, bytes));
+    const page = pageBytes(spec);
+    const make = (what: string, bytes: number) =>
+      Array.from(
+        { length: bytes > 0 ? numLayers : 0 },
+        (_, i) => allocator.create(`${what} of layer ${i} (${numPages} pages)`, (numPages + 1) * bytes),
+      );
+    this.keys = make("keys", page.numbers);
+    this.values = make("values", page.numbers);
+    this.scales = make("scales", page.scales);
   }
 
   /** Fills pages with NaN. */
   poison(pages: Uint32Array): void {
-    const bytes = pageBytes(this.spec);
-    const nan = new Uint32Array(bytes / 4).fill(0x7e007e00);
+    const { numbers, scales } = pageBytes(this.spec), int8 = scales > 0;
+    const nan = int8 ? new Float32Array(scales / 4).fill(NaN) : new Uint32Array(numbers / 4).fill(0x7e007e00);
     for (const page of pages) {
-      for (const buffer of [...this.keys, ...this.values]) this.#allocator.write(buffer, page * bytes, nan);
+      for (const buffer of int8 ? this.scales : [...this.keys, ...this.values]) {
+        this.#allocator.write(buffer, page * nan.byteLength, nan);
+      }
     }
   }
 }

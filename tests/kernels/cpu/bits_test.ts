@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { type CpuOptions, createCpuBackend } from "../../../kernels/cpu/backend.ts";
 import type { DTypeOption } from "../../../engine/weights/device_types.ts";
 import { type DType, dtypes, formats } from "../../../kernels/formats/mod.ts";
+import type { KvDType } from "../../../kernels/kv_format.ts";
 import { encode } from "../numbers.ts";
 import { LoadedModel } from "../../models/harness.ts";
 import { Random, relativeError } from "../../random.ts";
@@ -22,28 +23,47 @@ async function withModel<T>(
   pageSize: number,
   use: (model: LoadedModel) => Promise<T>,
   dtype: DTypeOption = "auto",
+  kvDType: KvDType = "auto",
 ): Promise<T> {
   using backend = await createCpuBackend({ ...options, allThreads: "always" });
-  return await use(await LoadedModel.load(pocket, backend, pageSize, { dtype }));
+  return await use(await LoadedModel.load(pocket, backend, pageSize, { dtype, kvDType }));
 }
 
 /** Logits of every position of a prompt, computed whole and alone. */
-const alone = (options: CpuOptions, pageSize: number, ids: readonly number[], dtype?: DTypeOption) =>
-  withModel(options, pageSize, async (model) => {
-    const result = await model.prefill([{ row: 0, ids, everyPosition: true }]);
-    return result.logits!.slice(0, ids.length * vocabSize);
-  }, dtype);
+const alone = (
+  options: CpuOptions,
+  pageSize: number,
+  ids: readonly number[],
+  dtype?: DTypeOption,
+  kvDType?: KvDType,
+) =>
+  withModel(
+    options,
+    pageSize,
+    async (model) => {
+      const result = await model.prefill([{ row: 0, ids, everyPosition: true }]);
+      return result.logits!.slice(0, ids.length * vocabSize);
+    },
+    dtype,
+    kvDType,
+  );
 
 /** Logits of the last token when the prompt comes one token at a time. */
-const tokenByToken = (ids: readonly number[], dtype?: DTypeOption) =>
-  withModel({ threads: 1 }, 16, async (model) => {
-    let logits = new Float32Array();
-    for (const [position, id] of ids.entries()) {
-      const result = await model.decode([{ row: 1, position, id }]);
-      logits = result.logits!.slice(0, vocabSize);
-    }
-    return logits;
-  }, dtype);
+const tokenByToken = (ids: readonly number[], dtype?: DTypeOption, kvDType?: KvDType) =>
+  withModel(
+    { threads: 1 },
+    16,
+    async (model) => {
+      let logits = new Float32Array();
+      for (const [position, id] of ids.entries()) {
+        const result = await model.decode([{ row: 1, position, id }]);
+        logits = result.logits!.slice(0, vocabSize);
+      }
+      return logits;
+    },
+    dtype,
+    kvDType,
+  );
 
 Deno.test("a prompt's logits have the same bits with any threads, page size and number of memories", async () => {
   const ids = prompts[0]!.slice(0, 30);
@@ -124,6 +144,17 @@ Deno.test("eight-bit weights keep that promise: threads, chunks, and batches", a
     },
     "int8",
   );
+});
+
+Deno.test("a cache of eight bits keeps that promise: threads, pages, and token by token", async () => {
+  const ids = prompts[0]!.slice(0, 30);
+  const whole = (options: CpuOptions, pageSize = 16) => alone(options, pageSize, ids, "auto", "int8");
+  const expected = await whole({ threads: 1 });
+  assert.ok(expected.some((v) => v !== 0) && expected.every((v) => Number.isFinite(v)));
+  assert.notDeepEqual(await alone({ threads: 1 }, 16, ids), expected);
+  assert.deepEqual(await whole({ threads: 3 }, 64), expected);
+  assert.deepEqual(await whole({ threads: 2, memoryPages: 128 }, 4), expected);
+  assert.deepEqual(await tokenByToken(ids, "auto", "int8"), expected.subarray(-vocabSize));
 });
 
 for (const dtype of dtypes.filter((dtype) => formats[dtype].quantized)) {

@@ -5,6 +5,7 @@ import { gpuTest } from "../../gpu.ts";
 import assert from "node:assert/strict";
 import type { DType } from "../../../kernels/formats/mod.ts";
 import type { HeadLayout, StateSpec } from "../../../kernels/ops.ts";
+import { kvDTypes } from "../../../kernels/kv_format.ts";
 import { ReferenceBackend } from "../../../kernels/reference/backend.ts";
 import { encode } from "../numbers.ts";
 import { createWebGpuBackend } from "../../../kernels/webgpu/backend.ts";
@@ -46,17 +47,17 @@ const layouts: [HeadLayout, pageSize: number, window: number | null][] = [
   [{ numHeads: 2, numKvHeads: 2, headDim: 128 }, 32, 70],
 ];
 const small = [layouts[0]!, layouts[4]!, layouts[5]!, layouts[9]!];
-const cases = [
-  ...layouts.map((layout) => [...layout, 0] as const),
+const cases = kvDTypes.flatMap((kvDType) => [
+  ...layouts.map((layout) => [...layout, 0, kvDType] as const),
   // As in small models, whose attention stays in float32.
-  ...small.map((layout) => [...layout, Infinity] as const),
-];
-for (const [heads, pageSize, window, halfFrom] of cases) {
+  ...small.map((layout) => [...layout, Infinity, kvDType] as const),
+]);
+for (const [heads, pageSize, window, halfFrom, kvDType] of cases) {
   const { numHeads, numKvHeads, headDim } = heads;
   gpuTest(
     `tiled prefill and split decode equal the reference: ${numHeads}/${numKvHeads} heads of ${headDim}, pages of ${pageSize}, window ${window}${
       halfFrom ? ", in float32" : ""
-    }`,
+    }${kvDType === "auto" ? "" : `, cache in ${kvDType}`}`,
     async () => {
       using tested = await pretendGpu(halfFrom);
       const both = [tested, new ReferenceBackend()];
@@ -72,6 +73,7 @@ for (const [heads, pageSize, window, halfFrom] of cases) {
         backend.createState({
           ...base,
           heads,
+          kvDType,
           pageSize,
           numPages: 2 * pagesPerRow + 1,
         });

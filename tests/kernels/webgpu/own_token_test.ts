@@ -5,6 +5,7 @@
 import { gpuTest } from "../../gpu.ts";
 import assert from "node:assert/strict";
 import type { HeadLayout, StateSpec } from "../../../kernels/ops.ts";
+import type { KvDType } from "../../../kernels/kv_format.ts";
 import { attend } from "../../../kernels/reference/attention.ts";
 import { decode, encode } from "../numbers.ts";
 import { decodeAttention } from "../../../kernels/webgpu/attention/decode.ts";
@@ -25,6 +26,7 @@ import { plan, scatteredPages, smallState } from "../plans.ts";
 
 interface Case {
   readonly heads: HeadLayout;
+  readonly kvDType: KvDType;
   readonly pageSize: number;
   readonly window: number | null;
   readonly norms: HeadNorms;
@@ -34,18 +36,29 @@ interface Case {
   readonly layout: DecodeLayout;
 }
 
-interface Outcome {
+/** Bits of float16, or integers with a scale for each slot's key and value. */
+interface Pages {
+  readonly keys: Uint16Array | Int8Array;
+  readonly values: Uint16Array | Int8Array;
+  readonly scales: Float32Array;
+}
+
+interface Outcome extends Pages {
   readonly result: Float32Array;
-  /** Bits of float16. */
-  readonly keys: Uint16Array;
-  readonly values: Uint16Array;
+}
+
+/** A key (`which` 0) or a value (1) whose first element is `at`. */
+function vectorAt(pages: Pages, which: 0 | 1, at: number, headDim: number): Float64Array {
+  const numbers = (which === 0 ? pages.keys : pages.values).slice(at, at + headDim);
+  if (numbers instanceof Uint16Array) return decode(new Uint8Array(numbers.buffer), "f16", headDim);
+  return Float64Array.from(numbers, (v) => v / 127 * pages.scales[2 * at / headDim + which]!);
 }
 
 const contextLength = 256;
 const nan = 0x7e00;
 
 /** What a case's kernels see. */
-function contents({ heads, pageSize, positions }: Case) {
+function contents({ heads, kvDType, pageSize, positions }: Case) {
   const random = new Random(heads.headDim + positions.length);
   const { numHeads, numKvHeads, headDim } = heads;
   const pagesPerRow = contextLength / pageSize, numPages = positions.length * pagesPerRow;
@@ -59,13 +72,21 @@ function contents({ heads, pageSize, positions }: Case) {
     return ((page * numKvHeads + kvHead) * pageSize + position % pageSize) * headDim;
   };
   const elements = (numPages + 1) * pageSize * numKvHeads * headDim;
-  const [keys, values] = [0, 1].map(() => {
-    const cache = new Uint16Array(elements).fill(nan);
+  const int8 = kvDType === "int8";
+  const scales = new Float32Array(int8 ? 2 * elements / headDim : 0).fill(NaN);
+  const [keys, values] = [0, 1].map((which) => {
+    const cache = int8 ? new Int8Array(elements) : new Uint16Array(elements).fill(nan);
     for (const row of rows) {
       for (let position = 0; position < positions[row]!; position++) {
         for (let h = 0; h < numKvHeads; h++) {
-          const bytes = encode(random.normals(headDim, 1.5), "f16", headDim);
-          cache.set(new Uint16Array(bytes.buffer, bytes.byteOffset, headDim), slot(row, position, h));
+          const numbers = random.normals(headDim, 1.5), at = slot(row, position, h);
+          if (int8) {
+            const largest = scales[2 * at / headDim + which] = Math.max(...numbers.map(Math.abs));
+            cache.set(numbers.map((v) => Math.round(v / largest * 127)), at);
+          } else {
+            const bytes = encode(numbers, "f16", headDim);
+            cache.set(new Uint16Array(bytes.buffer, bytes.byteOffset, headDim), at);
+          }
         }
       }
     }
@@ -81,6 +102,7 @@ function contents({ heads, pageSize, positions }: Case) {
     slot,
     keys: keys!,
     values: values!,
+    scales,
     qkv: random.normals(positions.length * (numHeads + 2 * numKvHeads) * headDim, 1.5),
     cosine: Float32Array.from(angles, Math.cos),
     sine: Float32Array.from(angles, Math.sin),
@@ -100,7 +122,7 @@ interface Bench {
 /** The case through one kernel or through two. */
 async function run(
   { gpu, readback, allocator, pipelines }: Bench,
-  { heads, pageSize, window, norms, positions, splitKeys, layout }: Case,
+  { heads, kvDType, pageSize, window, norms, positions, splitKeys, layout }: Case,
   content: ReturnType<typeof contents>,
   together: boolean,
 ): Promise<Outcome> {
@@ -108,6 +130,7 @@ async function run(
   const spec: StateSpec = {
     ...smallState,
     heads,
+    kvDType,
     pageSize,
     numPages: content.numPages,
     contextLength,
@@ -123,6 +146,8 @@ async function run(
   allocator.write(state.pageTable, 0, content.table);
   allocator.write(state.keys[0]!, 0, new Uint8Array(content.keys.buffer));
   allocator.write(state.values[0]!, 0, new Uint8Array(content.values.buffer));
+  const scales = state.scales[0] ?? null;
+  if (scales !== null) allocator.write(scales, 0, content.scales);
   const splits = Math.ceil(
     Math.max(...positions.map((p) => Math.min(p + 1, window ?? Infinity))) / splitKeys,
   );
@@ -150,6 +175,7 @@ async function run(
     pageTable: state.pageTable,
     keys: state.keys[0]!,
     values: state.values[0]!,
+    scales,
     partials: filled(
       "partials",
       new Float32Array(queries * numHeads * splits * partialWords(headDim)).fill(NaN),
@@ -169,7 +195,7 @@ async function run(
   const recorder = new Recorder(gpu, readback, pipelines.planGroup(planBuffer.gpu, packed.regionBytes));
   recorder.region(offset);
   for (const dispatch of dispatches) recorder.dispatch(dispatch);
-  const read = [buffers.output, buffers.keys, buffers.values];
+  const read = [buffers.output, buffers.keys, buffers.values, ...(scales === null ? [] : [scales])];
   const staging = readback.acquire(read.reduce((sum, { bytes }) => sum + bytes, 0));
   let at = 0;
   for (const { gpu, bytes } of read) {
@@ -179,16 +205,18 @@ async function run(
   gpu.queue.submit(recorder.finish().map(({ commands }) => commands));
   const data = await readback.read(staging, at);
   gpu.check();
-  const { output, keys } = buffers;
+  const { output, keys, values } = buffers;
+  const Numbers = scales === null ? Uint16Array : Int8Array;
   return {
     result: new Float32Array(data, 0, queries * numHeads * headDim),
-    keys: new Uint16Array(data, output.bytes, content.keys.length),
-    values: new Uint16Array(data, output.bytes + keys.bytes, content.values.length),
+    keys: new Numbers(data, output.bytes, content.keys.length),
+    values: new Numbers(data, output.bytes + keys.bytes, content.values.length),
+    scales: new Float32Array(data, output.bytes + keys.bytes + values.bytes, content.scales.length),
   };
 }
 
 /** Attention in float64 over pages that hold the own key and value; the query goes through `rotated`. */
-function expected(one: Case, content: ReturnType<typeof contents>, { keys, values }: Outcome): Float64Array {
+function expected(one: Case, content: ReturnType<typeof contents>, pages: Outcome): Float64Array {
   const { heads: { numHeads, numKvHeads, headDim }, positions, window, norms } = one;
   const output = new Float64Array(positions.length * numHeads * headDim);
   const half = headDim / 2;
@@ -205,14 +233,12 @@ function expected(one: Case, content: ReturnType<typeof contents>, { keys, value
         const partner = i < half ? -q[i + half]! : q[i - half]!;
         return v * content.cosine[at]! + partner * content.sine[at]!;
       });
-      const vector = (cache: Uint16Array) => (p: number) => {
-        const at = content.slot(row, p, Math.floor(h / (numHeads / numKvHeads)));
-        return decode(new Uint8Array(cache.slice(at, at + headDim).buffer), "f16", headDim);
-      };
+      const vector = (which: 0 | 1) => (p: number) =>
+        vectorAt(pages, which, content.slot(row, p, Math.floor(h / (numHeads / numKvHeads))), headDim);
       const first = window === null ? 0 : Math.max(0, position - window + 1);
       const scale = headDim ** -0.5;
       output.set(
-        attend(rotated, vector(keys), vector(values), first, position, scale),
+        attend(rotated, vector(0), vector(1), first, position, scale),
         (row * numHeads + h) * headDim,
       );
     }
@@ -220,17 +246,26 @@ function expected(one: Case, content: ReturnType<typeof contents>, { keys, value
   return output;
 }
 
-/** Equal but for float16's last bit: sums over a head may be taken in another order. */
-function assertSamePages(actual: Uint16Array, wanted: Uint16Array, before: Uint16Array, title: string): void {
-  const numbers = (bits: Uint16Array) => decode(new Uint8Array(bits.slice().buffer), "f16", bits.length);
-  const a = numbers(actual), b = numbers(wanted);
-  let written = 0;
-  wanted.forEach((bits, i) => {
-    if (bits !== before[i]) written++;
-    const near = actual[i] === bits || Math.abs(a[i]! - b[i]!) <= 2 ** -10 * Math.abs(b[i]!) + 1e-6;
-    assert.ok(near, `${title}: element ${i} is ${a[i]}, not ${b[i]}`);
-  });
-  assert.ok(written > 0, title);
+/** Equal but for float16's last bit, or an integer's: sums over a head may be taken in another order. */
+function assertSamePages(actual: Pages, wanted: Pages, before: Pages, headDim: number, title: string): void {
+  for (const which of [0, 1] as const) {
+    const [bits, old] = [wanted, before].map((pages) => which === 0 ? pages.keys : pages.values);
+    let written = 0;
+    for (let at = 0; at < bits!.length; at += headDim) {
+      const a = vectorAt(actual, which, at, headDim), b = vectorAt(wanted, which, at, headDim);
+      const largest = Math.max(...b.map(Math.abs));
+      b.forEach((wanted, i) => {
+        if (bits![at + i] !== old![at + i]) written++;
+        const step = bits instanceof Int8Array ? largest / 127 : 2 ** -10 * Math.abs(wanted);
+        const near = Object.is(a[i], wanted) || Math.abs(a[i]! - wanted) <= step + 1e-6;
+        assert.ok(
+          near,
+          `${title}: element ${at + i} of ${which ? "values" : "keys"} is ${a[i]}, not ${wanted}`,
+        );
+      });
+    }
+    assert.ok(written > 0, title);
+  }
 }
 
 const some = { qNorm: 1e-6, kNorm: 1e-5 }, none = { qNorm: null, kNorm: null };
@@ -251,11 +286,17 @@ const layouts: [HeadLayout, pageSize: number, window: number | null, HeadNorms][
   [{ numHeads: 2, numKvHeads: 1, headDim: 256 }, 16, null, none],
   [{ numHeads: 3, numKvHeads: 3, headDim: 8 }, 2, null, some],
 ];
-for (const [heads, pageSize, window, norms] of layouts) {
+const cases = [
+  ...layouts.map((layout) => [...layout, "auto"] as const),
+  // Enough for a software driver: several chunks, lanes past a head's end, small pages, and each kind of norm.
+  ...[1, 3, 4].map((i) => [...layouts[i]!, "int8"] as const),
+];
+for (const [heads, pageSize, window, norms, kvDType] of cases) {
   const { numHeads, numKvHeads, headDim } = heads;
   const title =
     `attention that stores its own token equals rope, store and attention: ${numHeads}/${numKvHeads} ` +
-    `heads of ${headDim}, pages of ${pageSize}, window ${window}, norms ${norms.qNorm} ${norms.kNorm}`;
+    `heads of ${headDim}, pages of ${pageSize}, window ${window}, norms ${norms.qNorm} ${norms.kNorm}` +
+    (kvDType === "auto" ? "" : `, cache in ${kvDType}`);
   gpuTest(title, async () => {
     for (const [layout, caps, splits] of kinds) {
       using gpu = await GpuDevice.open(caps);
@@ -263,13 +304,12 @@ for (const [heads, pageSize, window, norms] of layouts) {
       const readback = await Readback.create(gpu, 4096);
       const bench = { gpu, readback, allocator, pipelines: new PipelineCache(gpu) };
       for (const splitKeys of splits) {
-        const one = { heads, pageSize, window, norms, positions, splitKeys, layout };
+        const one = { heads, kvDType, pageSize, window, norms, positions, splitKeys, layout };
         const content = contents(one);
         const apart = await run(bench, one, content, false);
         const together = await run(bench, one, content, true);
         const name = `${Object.values(layout)}, splits of ${splitKeys}`;
-        assertSamePages(together.keys, apart.keys, content.keys, `keys, ${name}`);
-        assertSamePages(together.values, apart.values, content.values, `values, ${name}`);
+        assertSamePages(together, apart, content, headDim, name);
         const difference = relativeError(together.result, apart.result);
         assert.ok(difference < 2e-4, `${name}: ${difference} from the kernels apart`);
         const error = relativeError(together.result, expected(one, content, together));

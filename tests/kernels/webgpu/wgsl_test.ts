@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { dtypes, formats } from "../../../kernels/formats/mod.ts";
 import type { HeadLayout } from "../../../kernels/ops.ts";
 import { addRows } from "../../../kernels/webgpu/collective/add.ts";
+import { kvDTypes } from "../../../kernels/kv_format.ts";
 import { cacheLayout } from "../../../kernels/webgpu/attention/cache.ts";
 import { decodeAttention } from "../../../kernels/webgpu/attention/decode.ts";
 import { mergeSplits } from "../../../kernels/webgpu/attention/merge.ts";
@@ -53,8 +54,8 @@ function everyKernel(caps: DeviceCaps): KernelSource[] {
     scatter(5),
     addRows(64, "f32", 3),
   ];
-  for (const heads of layouts) {
-    const state = { heads, pageSize: 16, contextLength: 1000 } as Parameters<
+  for (const [heads, kvDType] of layouts.flatMap((heads) => kvDTypes.map((type) => [heads, type] as const))) {
+    const state = { heads, kvDType, pageSize: 16, contextLength: 1000 } as Parameters<
       typeof cacheLayout
     >[0];
     const cache = cacheLayout(state);
