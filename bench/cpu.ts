@@ -2,19 +2,19 @@
 // random weights, through the same decoder and backend as in the engine.
 //
 //   deno run -A bench/cpu.ts [--shape qwen3-0.6b] [--dtype auto,int8] [--threads 2] [--batches 1,2,4,8] [--prompt 512]
-//     [--context 128] [--kernels-only | --model-only]
+//     [--context 128] [--kv-dtype auto,int8] [--kernels-only | --attention-only | --model-only]
 //
 // The ceiling for streaming is a product of one row with a large float32 matrix: one load and one multiply-add per
 // 16 bytes. Every figure is the best of several runs, since others may use the machine too.
 
-import { readOptions } from "./common/arguments.ts";
+import { choice, readOptions } from "./common/arguments.ts";
 import { Decoder } from "../engine/model/decoder.ts";
 import { loadDecoderWeights } from "../engine/model/load.ts";
 import { openModel } from "../engine/model/open.ts";
 import type { DTypeOption } from "../engine/weights/device_types.ts";
 import { createCpuBackend } from "../kernels/cpu/backend.ts";
 import { type DType, rowBytes } from "../kernels/formats/mod.ts";
-import { kvBytesPerToken } from "../kernels/kv_format.ts";
+import { kvBytesPerToken, type KvDType, kvDTypes, kvFormat } from "../kernels/kv_format.ts";
 import { type Backend, matrixBytes, type StateSpec } from "../kernels/ops.ts";
 import { plan, smallState, type TestSequence } from "../tests/kernels/plans.ts";
 
@@ -26,11 +26,14 @@ const { values: options } = readOptions(import.meta.url, {
     batches: { type: "string", default: "1,2,4,8" },
     prompt: { type: "string", default: "512" },
     context: { type: "string", default: "128" },
+    "kv-dtype": { type: "string", default: "auto" },
     "kernels-only": { type: "boolean", default: false },
+    "attention-only": { type: "boolean", default: false },
     "model-only": { type: "boolean", default: false },
   },
 });
 const threads = Number(options.threads);
+const kvTypes = options["kv-dtype"].split(",").map((name) => choice(name, "kv-dtype", kvDTypes));
 
 /** Smallest time of `runs` calls, in seconds. */
 async function best(runs: number, run: () => unknown): Promise<number> {
@@ -94,10 +97,10 @@ async function benchProducts(): Promise<void> {
 }
 
 /** Rotation, store and attention of 16 query and 8 key/value heads of 128, one layer: single tokens and a prompt. */
-async function benchAttention(): Promise<void> {
+async function benchAttention(kvDType: KvDType): Promise<void> {
   const heads = { numHeads: 16, numKvHeads: 8, headDim: 128 }, contextLength = 4096, width = 32 * 128;
   using backend = await createCpuBackend({ threads, allThreads: "started" });
-  backend.createState({ ...state, heads, numPages: 2048, maxRows: 8, contextLength });
+  backend.createState({ ...state, kvDType, heads, numPages: 2048, maxRows: 8, contextLength });
   const qkv = backend.createActivation(width, "hidden"),
     output = backend.createActivation(16 * 128, "hidden");
   backend.writeActivation(qkv, new Float32Array(512 * width).fill(0.5));
@@ -112,7 +115,7 @@ async function benchAttention(): Promise<void> {
     { length: 2048 },
     (_, i) => [Math.floor(i / 256), i % 256, i] as const,
   );
-  console.log("\nattention                        µs      GB/s   GFLOP/s");
+  console.log(`\nattention, cache ${kvDType.padEnd(5)}             µs      GB/s   GFLOP/s`);
   const cases: [string, TestSequence[]][] = [
     ...[256, 1024, 4095].map((cached): [string, TestSequence[]] => [
       `1 token behind ${cached}`,
@@ -141,7 +144,7 @@ async function benchAttention(): Promise<void> {
       keys += cached + extend;
       pairs += extend * cached + extend * (extend + 1) / 2;
     }
-    const gigabytes = keys * kvBytesPerToken(backend.kvFormats.auto, heads, 1) / seconds / 1e9;
+    const gigabytes = keys * kvBytesPerToken(kvFormat(backend, kvDType), heads, 1) / seconds / 1e9;
     console.log(
       `${name.padEnd(26)}${(seconds * 1e6).toFixed(0).padStart(9)}${gigabytes.toFixed(1).padStart(10)}` +
         `${(4 * pairs * 16 * 128 / seconds / 1e9).toFixed(1).padStart(10)}`,
@@ -150,7 +153,13 @@ async function benchAttention(): Promise<void> {
 }
 
 /** A model of random weights. */
-async function openShape(backend: Backend, dtype: DTypeOption, contextLength: number, rows: number) {
+async function openShape(
+  backend: Backend,
+  dtype: DTypeOption,
+  kvDType: KvDType,
+  contextLength: number,
+  rows: number,
+) {
   const model = await openModel(new URL(`shapes/${options.shape}`, import.meta.url).pathname, {
     dummy: true,
   });
@@ -159,12 +168,13 @@ async function openShape(backend: Backend, dtype: DTypeOption, contextLength: nu
   const weights = await loadDecoderWeights(model, backend, { dtype, shard });
   const pageSize = 16, pagesPerRow = contextLength / pageSize;
   console.log(
-    `\n${options.shape}, ${dtype}: ${
+    `\n${options.shape}, ${dtype}, cache ${kvDType}: ${
       (backend.weightBytes / 2 ** 30).toFixed(2)
     } GiB of weights, made and packed in ` +
       `${((performance.now() - start) / 1000).toFixed(1)} s`,
   );
   const decoder = new Decoder(backend, model.config, weights, shard, {
+    kvDType,
     pageSize,
     numPages: rows * pagesPerRow,
     maxRows: rows,
@@ -182,12 +192,12 @@ async function openShape(backend: Backend, dtype: DTypeOption, contextLength: nu
   return { decoder, pages, bytesRead };
 }
 
-async function benchModel(dtype: DTypeOption): Promise<void> {
+async function benchModel(dtype: DTypeOption, kvDType: KvDType): Promise<void> {
   using backend = await createCpuBackend({ threads, allThreads: "started" });
   const prompt = Number(options.prompt), context = Number(options.context);
   const batches = options.batches.split(",").map(Number), rows = Math.max(...batches);
   const contextLength = Math.ceil(Math.max(prompt, context + 64) / 16) * 16;
-  const { decoder, pages, bytesRead } = await openShape(backend, dtype, contextLength, rows);
+  const { decoder, pages, bytesRead } = await openShape(backend, dtype, kvDType, contextLength, rows);
   let unwritten: typeof pages = pages;
   const step = (sequences: TestSequence[]) => {
     const recorded = backend.record(
@@ -220,9 +230,11 @@ async function benchModel(dtype: DTypeOption): Promise<void> {
 }
 
 if (!options["model-only"]) {
-  await benchProducts();
-  await benchAttention();
+  if (!options["attention-only"]) await benchProducts();
+  for (const kvDType of kvTypes) await benchAttention(kvDType);
 }
-if (!options["kernels-only"]) {
-  for (const dtype of options.dtype.split(",")) await benchModel(dtype as DTypeOption);
+if (!options["kernels-only"] && !options["attention-only"]) {
+  for (const dtype of options.dtype.split(",")) {
+    for (const kvDType of kvTypes) await benchModel(dtype as DTypeOption, kvDType);
+  }
 }

@@ -4,6 +4,7 @@ import { object } from "@optique/core/constructs";
 import { map } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
 import { defaultEngineOptions as defaults } from "../../engine/options.ts";
+import { kvDTypes } from "../../kernels/kv_format.ts";
 import { dtypeOptions } from "../../engine/weights/device_types.ts";
 import { asGroup, flag, list, number, oneOf, path, value, valueWith, whole } from "./option.ts";
 
@@ -37,6 +38,10 @@ export const engineOptions = (all: boolean) => {
     dtype: often("--dtype", oneOf(dtypeOptions, "TYPE"), "bfloat16, float16, float32, int8, q4", {
       fallback: defaults.dtype,
       shows: "as stored",
+    }),
+    kvDType: often("--kv-dtype", oneOf(kvDTypes, "TYPE"), "int8: the cache in half the memory", {
+      fallback: defaults.kvDType,
+      shows: "16 bits",
     }),
     contextLength: often("--context-length", whole("TOKENS", 1, 1 << 24), "longest prompt plus answer", {
       fallback: null,

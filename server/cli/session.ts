@@ -74,6 +74,7 @@ export async function startSessionWith<E extends SessionEngine>(
       model.tp > 1 ? ` on each of ${model.tp} ranks` : ""
     } in ${model.weightFormats.join(", ")}, ` +
       `cache for ${tokens.toLocaleString("en")} tokens` +
+      (model.kvDType === "auto" ? "" : ` in ${model.kvDType}`) +
       (replicas.length > 1 ? `, in each of ${replicas.length} replicas` : ""),
   );
   const wide = !formats[model.weightFormats[0]!].quantized && model.weightBytes > noticeableBytes;

@@ -49,6 +49,7 @@ function serverInfo(service: Service): Record<string, unknown> {
     max_total_tokens: model.numPages * model.pageSize,
     max_total_num_tokens: model.numPages * model.pageSize,
     page_size: model.pageSize,
+    kv_cache_dtype: model.kvDType,
     max_running_requests: model.maxRunningRequests,
     skip_tokenizer_init: !model.hasTokenizer,
   };

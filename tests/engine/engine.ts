@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { type Completion, Engine } from "../../engine/engine.ts";
 import { defaultEngineOptions, type EngineOptions } from "../../engine/options.ts";
 import { defaultSamplingParams, type SamplingParams } from "../../engine/params.ts";
+import { type KvDType, kvDTypes } from "../../kernels/kv_format.ts";
 import type { PromptInput } from "../../engine/messages.ts";
 import { Random } from "../random.ts";
 
@@ -48,8 +49,12 @@ function longText(tokens: number, seed: number): string {
 /** What must be the same however a request was computed. */
 const essence = ({ text, tokens, finish }: Completion) => ({ text, tokens, finish });
 
-/** The suite on one device. */
-export function testEngine(device: EngineOptions["device"], register: Register = Deno.test): void {
+/** The suite on one device, of which `caches` are the types of cache. */
+export function testEngine(
+  device: EngineOptions["device"],
+  register: Register = Deno.test,
+  caches: readonly KvDType[] = kvDTypes,
+): void {
   const start = (changes: Partial<EngineOptions> = {}) =>
     Engine.start({ ...defaultEngineOptions, modelDir: pocket, device, ...changes });
   const test = (title: string, body: () => Promise<void>) => register(`${device}: ${title}`, body);
@@ -90,73 +95,76 @@ export function testEngine(device: EngineOptions["device"], register: Register =
     );
   });
 
-  test("a prompt asked twice comes from the cache the second time, and so does a shared beginning", async () => {
-    await using engine = await start();
-    const params = { ...defaultSamplingParams, temperature: 0, maxTokens: 8, ignoreEos: true };
-    const text = longText(1500, 1);
-    const { ids } = await engine.encode({ type: "text", text });
-    const input: PromptInput = { type: "ids", ids: ids.slice(0, 1500) };
-    const first = await engine.submit({ input, params }).complete();
-    const second = await engine.submit({ input, params }).complete();
-    assert.equal(first.cachedTokens, 0);
-    assert.equal(second.cachedTokens, Math.floor(1499 / 16) * 16);
-    assert.deepEqual(second.tokens, first.tokens);
+  for (const kvDType of caches) {
+    const kept = kvDType === "auto" ? "" : `, with a cache in ${kvDType}`;
+    test(`a prompt asked twice comes from the cache the second time, and so does a shared beginning${kept}`, async () => {
+      await using engine = await start({ kvDType });
+      const params = { ...defaultSamplingParams, temperature: 0, maxTokens: 8, ignoreEos: true };
+      const text = longText(1500, 1);
+      const { ids } = await engine.encode({ type: "text", text });
+      const input: PromptInput = { type: "ids", ids: ids.slice(0, 1500) };
+      const first = await engine.submit({ input, params }).complete();
+      const second = await engine.submit({ input, params }).complete();
+      assert.equal(first.cachedTokens, 0);
+      assert.equal(second.cachedTokens, Math.floor(1499 / 16) * 16);
+      assert.deepEqual(second.tokens, first.tokens);
 
-    // Another question on the same text, while one is still running.
-    const shared = longText(600, 2);
-    const one = engine.submit({
-      input: chat(`${shared} What is 1 plus 1?`),
-      params: { ...params, maxTokens: 200 },
+      // Another question on the same text, while one is still running.
+      const shared = longText(600, 2);
+      const one = engine.submit({
+        input: chat(`${shared} What is 1 plus 1?`),
+        params: { ...params, maxTokens: 200 },
+      });
+      const iterator = one[Symbol.asyncIterator]();
+      await iterator.next(); // its prompt has been computed
+      const two = await engine.submit({ input: chat(`${shared} What is 2 plus 2?`), params }).complete();
+      one.abort();
+      assert.ok(two.cachedTokens >= 500, `cached ${two.cachedTokens}`);
+      await iterator.return();
+      await using naive = await start({ kvDType, cache: "naive" });
+      const check = await naive.submit({ input: chat(`${shared} What is 2 plus 2?`), params }).complete();
+      assert.equal(check.cachedTokens, 0);
+      assert.deepEqual(check.tokens, two.tokens);
     });
-    const iterator = one[Symbol.asyncIterator]();
-    await iterator.next(); // its prompt has been computed
-    const two = await engine.submit({ input: chat(`${shared} What is 2 plus 2?`), params }).complete();
-    one.abort();
-    assert.ok(two.cachedTokens >= 500, `cached ${two.cachedTokens}`);
-    await iterator.return();
-    await using naive = await start({ cache: "naive" });
-    const check = await naive.submit({ input: chat(`${shared} What is 2 plus 2?`), params }).complete();
-    assert.equal(check.cachedTokens, 0);
-    assert.deepEqual(check.tokens, two.tokens);
-  });
 
-  test("32 requests that need more than a pool of 40 pages all finish with the right text", async () => {
-    const params = { ...defaultSamplingParams, temperature: 0, maxTokens: 60, ignoreEos: true };
-    const inputs = Array.from({ length: 32 }, (_, i) => chat(`${questions[i % questions.length]} ${i}`));
-    let expected: Completion[];
-    {
-      await using engine = await start();
-      expected = await engine.generate(inputs, params);
-    }
-    await using engine = await start({ numPages: 40, newTokenRatio: 0.1 });
-    const squeezed = await engine.generate(inputs, params);
-    squeezed.forEach((completion, i) =>
-      assert.deepEqual(completion.tokens, expected[i]!.tokens, `request ${i}`)
-    );
-    const counters = await engine.counters();
-    assert.ok(counters.retractionsTotal > 0);
-    assert.equal(counters.lockedTokens, 0);
-    assert.equal(counters.freePages * counters.pageSize + counters.evictableTokens, 40 * counters.pageSize);
-  });
+    test(`32 requests that need more than a pool of 40 pages all finish with the right text${kept}`, async () => {
+      const params = { ...defaultSamplingParams, temperature: 0, maxTokens: 60, ignoreEos: true };
+      const inputs = Array.from({ length: 32 }, (_, i) => chat(`${questions[i % questions.length]} ${i}`));
+      let expected: Completion[];
+      {
+        await using engine = await start({ kvDType });
+        expected = await engine.generate(inputs, params);
+      }
+      await using engine = await start({ kvDType, numPages: 40, newTokenRatio: 0.1 });
+      const squeezed = await engine.generate(inputs, params);
+      squeezed.forEach((completion, i) =>
+        assert.deepEqual(completion.tokens, expected[i]!.tokens, `request ${i}`)
+      );
+      const counters = await engine.counters();
+      assert.ok(counters.retractionsTotal > 0);
+      assert.equal(counters.lockedTokens, 0);
+      assert.equal(counters.freePages * counters.pageSize + counters.evictableTokens, 40 * counters.pageSize);
+    });
 
-  test("overlap, chunk size, page size, cache and decode steps do not change a token", async () => {
-    const params = { ...defaultSamplingParams, temperature: 0, maxTokens: 24 };
-    const inputs = [...questions.map(chat), chat(`${longText(150, 3)} What is 12 plus 30?`)];
-    let expected: string[] | null = null;
-    const variants: Partial<EngineOptions>[] = [
-      {},
-      { overlap: false, maxDecodeSteps: 1 },
-      { maxPrefillTokens: 16, pageSize: 1, maxDecodeSteps: 3 },
-      { maxPrefillTokens: 33, pageSize: 64, cache: "naive" },
-      { maxRunningRequests: 3, pageSize: 4, overlap: false },
-    ];
-    for (const variant of variants) {
-      await using engine = await start(variant);
-      const texts = (await engine.generate(inputs, params)).map(({ text }) => text);
-      expected ??= texts;
-      assert.deepEqual(texts, expected, JSON.stringify(variant));
-    }
-  });
+    test(`overlap, chunk size, page size, cache and decode steps do not change a token${kept}`, async () => {
+      const params = { ...defaultSamplingParams, temperature: 0, maxTokens: 24 };
+      const inputs = [...questions.map(chat), chat(`${longText(150, 3)} What is 12 plus 30?`)];
+      let expected: string[] | null = null;
+      const variants: Partial<EngineOptions>[] = [
+        {},
+        { overlap: false, maxDecodeSteps: 1 },
+        { maxPrefillTokens: 16, pageSize: 1, maxDecodeSteps: 3 },
+        { maxPrefillTokens: 33, pageSize: 64, cache: "naive" },
+        { maxRunningRequests: 3, pageSize: 4, overlap: false },
+      ];
+      for (const variant of variants) {
+        await using engine = await start({ ...variant, kvDType });
+        const texts = (await engine.generate(inputs, params)).map(({ text }) => text);
+        expected ??= texts;
+        assert.deepEqual(texts, expected, JSON.stringify(variant));
+      }
+    });
+  }
 
   test("a request that cannot be run is refused with its numbers, and the next one works", async () => {
     await using engine = await start({ numPages: 8 });

@@ -76,17 +76,24 @@ export function testTensorParallel(
   for (const model of referenceModels) modelTest(test, model, title(model), sameTokens);
   test(title("pocket"), () => sameTokens(pocket));
 
-  test(`${device}: pocket with int8 gives the same tokens with 1, 2 and 4 ranks`, async () => {
-    const prompts = (await readReference(`${pocket}/reference.safetensors`)).slice(0, 2)
-      .map(({ prompt }) => prompt.slice(0, 12));
-    let expected: unknown = null;
-    for (const tp of [1, 2, 4]) {
-      await using engine = await startRanks(device, pocket, tp, { dtype: "int8" });
-      const found = await continuations(engine, prompts, maxTokens);
-      expected ??= found;
-      assert.deepEqual(found, expected, `${tp} ranks`);
-    }
-  });
+  const eightBits: readonly (readonly [string, Partial<EngineOptions>])[] = [
+    ["int8", { dtype: "int8" }],
+    // CUDA has none.
+    ...(device === "cuda" ? [] : [["a cache in int8", { kvDType: "int8" }] as const]),
+  ];
+  for (const [what, changes] of eightBits) {
+    test(`${device}: pocket with ${what} gives the same tokens with 1, 2 and 4 ranks`, async () => {
+      const prompts = (await readReference(`${pocket}/reference.safetensors`)).slice(0, 2)
+        .map(({ prompt }) => prompt.slice(0, 12));
+      let expected: unknown = null;
+      for (const tp of [1, 2, 4]) {
+        await using engine = await startRanks(device, pocket, tp, changes);
+        const found = await continuations(engine, prompts, maxTokens);
+        expected ??= found;
+        assert.deepEqual(found, expected, `${tp} ranks`);
+      }
+    });
+  }
 
   // The share of a rank may end inside a block of 32 columns; its weights are then rounded in other blocks, and a model
   // of random weights, whose best tokens lie 0.01 apart, may choose another.

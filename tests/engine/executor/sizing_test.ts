@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { checkWeightsFit, chooseSizes, type SizeOptions } from "../../../engine/executor/sizing.ts";
 import { openModel } from "../../../engine/model/open.ts";
 import { headLayout } from "../../../engine/weights/shard.ts";
-import { kvBytesPerToken, kvFormat } from "../../../kernels/kv_format.ts";
+import { kvBytesPerToken, type KvDType, kvFormat } from "../../../kernels/kv_format.ts";
 import type { DeviceInfo } from "../../../kernels/ops.ts";
 import { ReferenceBackend } from "../../../kernels/reference/backend.ts";
 
@@ -54,6 +54,29 @@ Deno.test("--num-pages is taken as it is, and --memory covers weights and pages"
     memoryBytes: (1 << 20) + 5 * bytesPerPage,
   });
   assert.equal(sizes.numPages, 5);
+});
+
+Deno.test("with a cache of eight bits the same memory has nearly twice the pages, by what a token takes", async () => {
+  class Quantizing extends Gpu {
+    override readonly kvFormats = {
+      auto: { numberBytes: 2, scaleBytes: 0 },
+      int8: { numberBytes: 1, scaleBytes: 4 },
+    };
+  }
+  const { numKvHeads, headDim } = heads, memoryBytes = 1 << 22;
+  const pages = async (kvDType: KvDType) =>
+    (await chooseSizes(new Quantizing(0), config, heads, { ...options, kvDType, memoryBytes })).numPages;
+  const token = 2 * config.numLayers * numKvHeads * 16;
+  assert.equal(await pages("auto"), Math.floor(memoryBytes / (token * 2 * headDim)));
+  assert.equal(await pages("int8"), Math.floor(memoryBytes / (token * (headDim + 4))));
+});
+
+Deno.test("a type of cache that a backend has no kernels for is refused in one line", () => {
+  const backend = new Gpu(2 ** 40);
+  const without = { info: backend.info, kvFormats: { auto: backend.kvFormats.auto } };
+  const message = "webgpu has no cache of type int8: choose another --device, or --kv-dtype auto";
+  assert.throws(() => kvFormat(without, "int8"), { name: "RangeError", message });
+  assert.deepEqual(kvFormat(without, "auto"), backend.kvFormats.auto);
 });
 
 Deno.test("sizes that cannot work are refused with their numbers", async () => {

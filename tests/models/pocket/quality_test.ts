@@ -1,4 +1,4 @@
-// What quantising costs the embedded model: its 229 fresh prompts (one of `train_pocket.py`'s seeds), of which the
+// What quantising weights or cache costs the embedded model: its 229 fresh prompts (one of `train_pocket.py`'s seeds), of which the
 // stored weights answer all.
 
 import assert from "node:assert/strict";
@@ -15,16 +15,24 @@ const prompts: readonly (readonly [prompt: string, answer: string])[] = JSON.par
  * The least right answers that will do on a CPU, where inputs of quantised weights have eight bits, and the formats of
  * the matrices. Measured: 229 each.
  */
-const least = [["auto", 229, "bf16"], ["int8", 225, "q8"], ["q4", 225, "q4_1 q8"]] as const;
+const least = [
+  ["auto", "auto", 229, "bf16"],
+  ["int8", "auto", 225, "q8"],
+  ["q4", "auto", 225, "q4_1 q8"],
+  ["auto", "int8", 225, "bf16"],
+  ["q4", "int8", 225, "q4_1 q8"],
+] as const;
 
-for (const [dtype, wanted, stored] of least) {
-  Deno.test(`pocket with ${dtype} weights answers at least ${wanted} of 229 prompts`, async () => {
+for (const [dtype, kvDType, wanted, stored] of least) {
+  const kept = kvDType === "auto" ? "" : ` and a cache in ${kvDType}`;
+  Deno.test(`pocket with ${dtype} weights${kept} answers at least ${wanted} of 229 prompts`, async () => {
     assert.equal(prompts.length, 229);
     await using engine = await Engine.start({
       ...defaultEngineOptions,
       modelDir,
       device: "cpu",
       dtype,
+      kvDType,
       contextLength: 512,
       maxRunningRequests: 32,
     });
