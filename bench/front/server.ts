@@ -73,6 +73,7 @@ function replica(): ReplicaEngine {
       weightBytes: 0,
       weightFormats: [],
       rankWeightBytes: [0],
+      kvDType: "auto",
       numPages: 65_536,
       pageSize: 16,
       maxRunningRequests: mostRequests,
