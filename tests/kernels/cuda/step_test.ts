@@ -56,6 +56,7 @@ const models = [
   ["tests/data/reference/qwen3-moe", "auto"],
   ["bench/shapes/qwen3-0.6b", "auto"],
   ["bench/shapes/qwen3-0.6b", "int8"],
+  ["bench/shapes/gpt-oss-20b", "int8"],
 ] as const;
 
 for (const [model, dtype] of models) {
