@@ -7,26 +7,46 @@
 
 import { madd } from "./vector";
 
-/** Eight integers of a line as 16-bit ones. */
+/** Mask of the odd 16-bit lanes, in memory so that it stays in a register. */
+const oddLanes = memory.data<u32>([0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000], 16);
+/** Bytes 0, 2, 4 and 6 on top of words, and 1, 3, 5 and 7: one instruction each, where widening first takes more. */
+const evenBytes = memory.data<u8>([128, 128, 128, 0, 128, 128, 128, 2, 128, 128, 128, 4, 128, 128, 128, 6], 16);
+const oddBytes = memory.data<u8>([128, 128, 128, 1, 128, 128, 128, 3, 128, 128, 128, 5, 128, 128, 128, 7], 16);
+
+/** Eight integers of a line. */
 @inline
 function eight<T>(at: usize): v128 {
-  if (sizeof<T>() == 1) return v128.load_ext<i8>(at);
+  if (sizeof<T>() == 1) return v128.load64_zero(at);
   return v128.load(at);
 }
 
-/** Mask of the odd 16-bit lanes, in memory so that it stays in a register. */
-const oddLanes = memory.data<u32>([0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000], 16);
-
-/** Four integers from the even lanes, times 2¹⁶. */
+/** What `even` and `odd` take. */
 @inline
-function even(v: v128): v128 {
-  return f32x4.convert_i32x4_s(i32x4.shl(v, 16));
+function evenMask<T>(): v128 {
+  return v128.load(evenBytes);
+}
+@inline
+function oddMask<T>(): v128 {
+  return v128.load(sizeof<T>() == 1 ? oddBytes : oddLanes);
 }
 
-/** Four integers from the odd lanes, times 2¹⁶. */
+/** Bytes of v where the mask says, zeros where it says 128. */
 @inline
-function odd(v: v128, mask: v128): v128 {
-  return f32x4.convert_i32x4_s(v128.and(v, mask));
+function bytes(v: v128, mask: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return i8x16.relaxed_swizzle(v, mask);
+  return i8x16.swizzle(v, mask);
+}
+
+/** Four integers from the even places, times 2¹⁶, or bytes times 2²⁴. */
+@inline
+function even<T>(v: v128, mask: v128): v128 {
+  return f32x4.convert_i32x4_s(sizeof<T>() == 1 ? bytes(v, mask) : i32x4.shl(v, 16));
+}
+
+/** Four integers from the odd places. */
+@inline
+function odd<T>(v: v128, mask: v128): v128 {
+  return f32x4.convert_i32x4_s(sizeof<T>() == 1 ? bytes(v, mask) : v128.and(v, mask));
 }
 
 /**
@@ -38,13 +58,13 @@ const runBytes: usize = 8;
 export function cache4x8<T>(
   a: usize, runs: usize, end: usize, offset: usize, bStride: usize, c: usize, cStride: usize,
 ): void {
-  const c1 = c + cStride, c2 = c1 + cStride, c3 = c2 + cStride, mask = v128.load(oddLanes);
+  const c1 = c + cStride, c2 = c1 + cStride, c3 = c2 + cStride, evens = evenMask<T>(), odds = oddMask<T>();
   let r00 = v128.load(c), r01 = v128.load(c, 16), r10 = v128.load(c1), r11 = v128.load(c1, 16);
   let r20 = v128.load(c2), r21 = v128.load(c2, 16), r30 = v128.load(c3), r31 = v128.load(c3, 16);
   for (; runs < end; runs += runBytes) {
     let b = load<usize>(runs) + offset;
     for (const stop = a + (load<usize>(runs, 4) << 4); a < stop; a += 16, b += bStride) {
-      const w = eight<T>(b), b0 = even(w), b1 = odd(w, mask), v = v128.load(a);
+      const w = eight<T>(b), b0 = even<T>(w, evens), b1 = odd<T>(w, odds), v = v128.load(a);
       let s = v128.shuffle<f32>(v, v, 0, 0, 0, 0);
       r00 = madd(s, b0, r00), r01 = madd(s, b1, r01);
       s = v128.shuffle<f32>(v, v, 1, 1, 1, 1);
@@ -63,7 +83,7 @@ export function cache4x8<T>(
 export function cache2x16<T>(
   a: usize, runs: usize, end: usize, offset: usize, next: usize, bStride: usize, c: usize, cStride: usize,
 ): void {
-  const c1 = c + cStride, mask = v128.load(oddLanes);
+  const c1 = c + cStride, evens = evenMask<T>(), odds = oddMask<T>();
   let r00 = v128.load(c), r01 = v128.load(c, 16), r02 = v128.load(c, 32), r03 = v128.load(c, 48);
   let r10 = v128.load(c1), r11 = v128.load(c1, 16), r12 = v128.load(c1, 32), r13 = v128.load(c1, 48);
   for (; runs < end; runs += runBytes) {
@@ -71,9 +91,9 @@ export function cache2x16<T>(
     for (const stop = a + (load<usize>(runs, 4) << 3); a < stop; a += 8, b += bStride, d += bStride) {
       const v = v128.load64_zero(a);
       const s = v128.shuffle<f32>(v, v, 0, 0, 0, 0), t = v128.shuffle<f32>(v, v, 1, 1, 1, 1);
-      let w = eight<T>(b), b0 = even(w), b1 = odd(w, mask);
+      let w = eight<T>(b), b0 = even<T>(w, evens), b1 = odd<T>(w, odds);
       r00 = madd(s, b0, r00), r01 = madd(s, b1, r01), r10 = madd(t, b0, r10), r11 = madd(t, b1, r11);
-      w = eight<T>(d), b0 = even(w), b1 = odd(w, mask);
+      w = eight<T>(d), b0 = even<T>(w, evens), b1 = odd<T>(w, odds);
       r02 = madd(s, b0, r02), r03 = madd(s, b1, r03), r12 = madd(t, b0, r12), r13 = madd(t, b1, r13);
     }
   }
@@ -85,12 +105,12 @@ export function cache2x16<T>(
 export function cache2x8<T>(
   a: usize, runs: usize, end: usize, offset: usize, bStride: usize, c: usize, cStride: usize,
 ): void {
-  const c1 = c + cStride, mask = v128.load(oddLanes);
+  const c1 = c + cStride, evens = evenMask<T>(), odds = oddMask<T>();
   let r00 = v128.load(c), r01 = v128.load(c, 16), r10 = v128.load(c1), r11 = v128.load(c1, 16);
   for (; runs < end; runs += runBytes) {
     let b = load<usize>(runs) + offset;
     for (const stop = a + (load<usize>(runs, 4) << 3); a < stop; a += 8, b += bStride) {
-      const w = eight<T>(b), b0 = even(w), b1 = odd(w, mask), v = v128.load64_zero(a);
+      const w = eight<T>(b), b0 = even<T>(w, evens), b1 = odd<T>(w, odds), v = v128.load64_zero(a);
       let s = v128.shuffle<f32>(v, v, 0, 0, 0, 0);
       r00 = madd(s, b0, r00), r01 = madd(s, b1, r01);
       s = v128.shuffle<f32>(v, v, 1, 1, 1, 1);

@@ -28,8 +28,8 @@ function rotate(x: usize, half: usize, cosine: usize, sine: usize, norm: usize, 
 }
 
 /**
- * Norms and rotates q and k of every token and stores k and v as integers T, of 16 bits or of 8: x = number · scale · 2¹⁶
- * (the kernels read the numbers in the upper halves of words). A page holds per kv head the keys transposed,
+ * Norms and rotates q and k of every token and stores k and v as integers T, of 16 bits or of 8: x = number · scale · 2¹⁶,
+ * or 2²⁴ (the kernels read the numbers on top of words). A page holds per kv head the keys transposed,
  * [headDim][page size], so that eight keys are a vector of the score kernel, and the values as rows, [page
  * size][headDim]; the scales are apart, [page][kv head][page size]. Eight neighbours stand as 0 4 1 5 2 6 3 7, which
  * unpacking puts in order. A unit is one token and one head of [q | k | v].
@@ -97,8 +97,8 @@ function storeScale<T>(to: usize, x: usize, count: usize): f32 {
     n = f32x4.add(n, f32x4.sub(v, v));
   }
   const largest = max4(m) + sum4(n);
-  const most: f32 = sizeof<T>() == 1 ? 127 : 32767;
-  store<f32>(to, largest * (1 / (most * 65536)));
+  const most: f32 = sizeof<T>() == 1 ? 127 : 32767, unit: f32 = sizeof<T>() == 1 ? 16777216 : 65536;
+  store<f32>(to, largest * (1 / (most * unit)));
   return largest > 0 ? most / largest : 0;
 }
 
