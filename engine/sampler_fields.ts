@@ -27,7 +27,7 @@ const bounds: { readonly [name in keyof Sampler]: Omit<SamplerField, "name" | "j
     min: -1,
     max: 2 ** 31 - 1,
     integer: true,
-    help: "keep the K most likely tokens; 0 and -1 keep all",
+    help: "keep the K most likely; 0, -1: all",
   },
   topP: { min: 0, open: true, max: 1, help: "keep the most likely tokens up to this probability" },
   minP: { min: 0, max: 1, help: "keep tokens at least this times as likely as the best" },

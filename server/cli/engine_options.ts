@@ -39,11 +39,11 @@ export const engineOptions = (all: boolean) => {
       fallback: defaults.dtype,
       shows: "as stored",
     }),
-    kvDType: often("--kv-dtype", oneOf(kvDTypes, "TYPE"), "int8: the cache in half the memory", {
+    kvDType: often("--kv-dtype", oneOf(kvDTypes, "TYPE"), "int8 halves the cache", {
       fallback: defaults.kvDType,
       shows: "16 bits",
     }),
-    contextLength: often("--context-length", whole("TOKENS", 1, 1 << 24), "longest prompt plus answer", {
+    contextLength: often("--context-length", whole("TOKENS", 1, 1 << 24), "prompt plus answer", {
       fallback: null,
       shows: "the model's",
     }),

@@ -185,6 +185,7 @@ export const serverInfoAnswer = z.object({
   max_total_tokens: count,
   max_total_num_tokens: count,
   page_size: count,
+  kv_cache_dtype: text,
   max_running_requests: count,
   skip_tokenizer_init: flag,
 });
