@@ -55,6 +55,8 @@ export interface Measurements {
     readonly prompt: number;
     readonly busy: boolean;
     readonly activity: number;
+    /** Requests that had been due and were not over, this one included. */
+    readonly company: number;
     readonly milliseconds: number;
   }[];
   /**
@@ -142,6 +144,10 @@ export function clientRecord({ ids }: Arrival, due: number, outcome: Outcome): C
   return { due, key: requestKey(ids), prompt: ids.length, tokens };
 }
 
+function companyOf({ due }: ClientRecord, clients: readonly ClientRecord[]): number {
+  return clients.filter((each) => each.due <= due && each.due + (each.tokens.at(-1) ?? 0) >= due).length;
+}
+
 /** Joins what server and clients wrote down. */
 export function joinRecords(server: readonly ServerRecord[], clients: readonly ClientRecord[]): Measurements {
   const byKey = new Map(clients.map((client) => [client.key, client]));
@@ -163,6 +169,7 @@ export function joinRecords(server: readonly ServerRecord[], clients: readonly C
           prompt: record.prompt,
           busy: plans.size > 0,
           activity: activityAfter.rest(activity, Math.max(0, record.at - lastResult)),
+          company: companyOf(client, clients),
           milliseconds: record.at - client.due,
         });
         break;
@@ -272,7 +279,13 @@ function fitFront(
   const [firstDelivery = 0, delivery = 0, update = 0] = delivering;
   const late = (some: Measurements["arrivals"]) =>
     sample(some.map((each) => each.milliseconds - inner(features(each), arriving)));
-  const rested = Map.groupBy(idle, ({ activity }) => activityLevel(activity));
+  /** By a key that is a number, where there are enough. */
+  const lateBy = (some: Measurements["arrivals"], key: (each: typeof some[number]) => number) =>
+    Object.fromEntries(
+      [...Map.groupBy(some, key)].filter(([, of]) => of.length >= fewest).map(([key, of]) =>
+        [`${key}`, late(of)] as const
+      ),
+    );
   const deliveryNoise = (first: boolean) => {
     const some = deliveries.filter((each) => each.first === first);
     const classes = Map.groupBy(some, ({ size }) => 2 ** Math.floor(Math.log2(size)));
@@ -288,12 +301,11 @@ function fitFront(
     firstDelivery,
     delivery,
     update,
-    idleArrivalNoise: Object.fromEntries(
-      [...rested].filter(([, some]) => some.length >= fewest).map((
-        [level, some],
-      ) => [`${level}`, late(some)]),
+    idleArrivalNoise: lateBy(idle, ({ activity }) => activityLevel(activity)),
+    busyArrivalNoise: lateBy(
+      arrivals.filter(({ busy }) => busy),
+      ({ company }) => 2 ** Math.floor(Math.log2(company)),
     ),
-    busyArrivalNoise: late(arrivals.filter(({ busy }) => busy)),
     firstDeliveryNoise: deliveryNoise(true),
     deliveryNoise: deliveryNoise(false),
   };

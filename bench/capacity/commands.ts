@@ -101,7 +101,13 @@ const validationFile = z.object({
     steps: z.array(stepSample),
     turns: z.array(z.number()),
     arrivals: z.array(
-      z.object({ prompt: z.number(), busy: z.boolean(), activity: z.number(), milliseconds: z.number() }),
+      z.object({
+        prompt: z.number(),
+        busy: z.boolean(),
+        activity: z.number(),
+        company: z.number(),
+        milliseconds: z.number(),
+      }),
     ),
     deliveries: z.array(
       z.object({ place: z.number(), size: z.number(), first: z.boolean(), milliseconds: z.number() }),

@@ -148,12 +148,12 @@ export const profileSchema = z.object({
     /** Milliseconds that the front is busy for each sequence with news. */
     update: z.number().min(0),
     /**
-     * What is added to those, as measured; may be empty. Requests that come to a device at work wait differently, and
-     * to one at rest by how long that has been (the key is a level of activity); so do tokens of many sequences (a
-     * power of two, the key) that are sent on together.
+     * What is added to those, as measured; may be empty. The key is, for requests that come to a device at rest, a level
+     * of activity; at work, the requests there are (a power of two); for tokens, the sequences that they are sent on
+     * with (another one).
      */
     idleArrivalNoise: z.record(z.string(), values),
-    busyArrivalNoise: values,
+    busyArrivalNoise: z.record(z.string(), values),
     firstDeliveryNoise: z.record(z.string(), values),
     deliveryNoise: z.record(z.string(), values),
   }),

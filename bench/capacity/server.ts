@@ -99,7 +99,9 @@ export class VirtualServer {
     if (working) this.#delay(this.#profile.step[meanwhile]!);
     const rested = Math.max(0, this.#clock.now - this.#executorFree);
     const level = activityLevel(activityAfter.rest(this.#activity, rested));
-    const noises = working ? front.busyArrivalNoise : valuesOf(front.idleArrivalNoise, level);
+    const noises = working
+      ? valuesOf(front.busyArrivalNoise, this.#load)
+      : valuesOf(front.idleArrivalNoise, level);
     const noise = drawFrom(noises, this.#random, 0);
     this.#frontFree = Math.max(this.#frontFree, this.#clock.now) + ids.length * front.promptToken;
     this.#clock.at(this.#frontFree + Math.max(0, front.latency + noise), () => {

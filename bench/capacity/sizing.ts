@@ -103,7 +103,7 @@ export function profileFromFigures(result: PeersResult, shape: AttentionShape, c
       ...frontMilliseconds,
       promptToken: 0,
       idleArrivalNoise: {},
-      busyArrivalNoise: [],
+      busyArrivalNoise: {},
       firstDeliveryNoise: {},
       deliveryNoise: {},
     },

@@ -83,8 +83,8 @@ Deno.test("steps, ways there and ways back are told from one another in the reco
     ],
     turns: [0.5],
     arrivals: [
-      { prompt: 5, busy: false, activity: 0, milliseconds: 2 },
-      { prompt: 7, busy: true, activity: 0, milliseconds: 4 },
+      { prompt: 5, busy: false, activity: 0, company: 1, milliseconds: 2 },
+      { prompt: 7, busy: true, activity: 0, company: 2, milliseconds: 4 },
     ],
     deliveries: [
       { place: 1, size: 1, first: true, milliseconds: 1 },

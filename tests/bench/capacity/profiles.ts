@@ -45,7 +45,7 @@ export function plainProfile(
       delivery: 0,
       update: 0,
       idleArrivalNoise: {},
-      busyArrivalNoise: [],
+      busyArrivalNoise: {},
       firstDeliveryNoise: {},
       deliveryNoise: {},
       ...front,
