@@ -4,7 +4,8 @@
 //   deno run -A bench/capacity.ts calibrate --model models/pocket --device cpu --out PROFILE.json
 //   deno run -A bench/capacity.ts simulate --profile PROFILE.json --rates 2,8 --servers 1,4 --routing round-robin,prefix
 //   deno run -A bench/capacity.ts validate --model models/pocket --device cpu --traces ../shared/traces --out FILE.json
-//   deno run -A bench/capacity.ts validate --from FILE.json         the comparison again, from what was measured
+//   deno run -A bench/capacity.ts validate --from FILE.json         the comparison again, from what was measured; --table
+//                                                                   OUT.json writes it, without the measurements
 //   deno run -A bench/capacity.ts size --results RESULT.json       how many users a card carries, from a peers result
 //
 // calibrate and validate start a server (--dummy-weights for a shape without weights) with a recorder in its scheduler;

@@ -92,6 +92,7 @@ const stepSample = z.object({
 /** What a validation writes, as far as it is read again. */
 const validationFile = z.object({
   kind: z.literal("capacity validation"),
+  environment: z.looseObject({}),
   model: z.string(),
   device: z.string(),
   seed: z.number(),
@@ -137,6 +138,7 @@ export async function runValidate(args: string[]): Promise<void> {
       loads: { type: "string", default: "0.2,0.4,0.6" },
       limit: { type: "string", default: "60" },
       "load-seconds": { type: "string" },
+      table: { type: "string" },
       from: { type: "string" },
     },
   });
@@ -156,6 +158,10 @@ export async function runValidate(args: string[]): Promise<void> {
     return (loads as unknown as LoadResult[]).map((load) => compare(profile, load, seed, limit));
   });
   const [{ model, device }] = parsed as [typeof parsed[number]];
+  if (values.table !== undefined) {
+    const environments = parsed.map(({ environment }) => environment);
+    await writeResult(values.table, { kind: "capacity comparison", model, device, environments, rows });
+  }
   console.log(`${model} on ${device}\n\n${comparisonTable(rows)}`);
 
   async function measureAll(): Promise<string> {
