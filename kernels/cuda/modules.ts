@@ -83,6 +83,16 @@ import skinny_f16_32 from "./ptx/skinny_f16_32.txt" with { type: "text" };
 import skinny_f16_32_sm90 from "./ptx/skinny_f16_32_sm90.txt" with { type: "text" };
 import skinny_f16_64 from "./ptx/skinny_f16_64.txt" with { type: "text" };
 import skinny_f16_64_sm90 from "./ptx/skinny_f16_64_sm90.txt" with { type: "text" };
+import stream_q4_0 from "./ptx/stream_q4_0.txt" with { type: "text" };
+import stream_q4_0_sm90 from "./ptx/stream_q4_0_sm90.txt" with { type: "text" };
+import stream_q4_1 from "./ptx/stream_q4_1.txt" with { type: "text" };
+import stream_q4_1_sm90 from "./ptx/stream_q4_1_sm90.txt" with { type: "text" };
+import stream_q4_k from "./ptx/stream_q4_k.txt" with { type: "text" };
+import stream_q4_k_sm90 from "./ptx/stream_q4_k_sm90.txt" with { type: "text" };
+import stream_q6_k from "./ptx/stream_q6_k.txt" with { type: "text" };
+import stream_q6_k_sm90 from "./ptx/stream_q6_k_sm90.txt" with { type: "text" };
+import stream_q8 from "./ptx/stream_q8.txt" with { type: "text" };
+import stream_q8_sm90 from "./ptx/stream_q8_sm90.txt" with { type: "text" };
 import wide_bf16 from "./ptx/wide_bf16.txt" with { type: "text" };
 import wide_f16 from "./ptx/wide_f16.txt" with { type: "text" };
 
@@ -170,6 +180,16 @@ export const modules = {
   skinny_f16_32_sm90,
   skinny_f16_64,
   skinny_f16_64_sm90,
+  stream_q4_0,
+  stream_q4_0_sm90,
+  stream_q4_1,
+  stream_q4_1_sm90,
+  stream_q4_k,
+  stream_q4_k_sm90,
+  stream_q6_k,
+  stream_q6_k_sm90,
+  stream_q8,
+  stream_q8_sm90,
   wide_bf16,
   wide_f16,
 } as const;

@@ -1,5 +1,6 @@
 // Opens the GPU that a backend runs on.
 
+import { readStreamTuning } from "./linear/stream_tuning.ts";
 import { CudaDevice } from "./device.ts";
 import { CudaError } from "./errors.ts";
 import { findDriver, isUsable, tooOld } from "./find.ts";
@@ -24,5 +25,7 @@ export function openDevice(address: string | null): CudaDevice {
         : tooOld(there ? [there] : devices),
     );
   }
-  return new CudaDevice(driver, chosen, Deno.env.get("RADISH_CUDA_CHECK") === "1");
+  const checking = Deno.env.get("RADISH_CUDA_CHECK") === "1";
+  const staying = readStreamTuning(Deno.env.get("RADISH_CUDA_STREAM"));
+  return new CudaDevice(driver, { ...chosen, staying }, checking);
 }

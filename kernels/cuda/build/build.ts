@@ -19,7 +19,7 @@ async function build(nvrtc: Nvrtc, { source, defines = {}, architecture = "80" }
   return strip(nvrtc.compile(text, source, [
     `--gpu-architecture=compute_${architecture}`,
     "--std=c++17",
-    ...["", "gemm", "attention"].map((path) =>
+    ...["", "gemm", "attention", "linear"].map((path) =>
       `--include-path=${decodeURIComponent(folder.pathname)}${path}`
     ),
     ...Object.entries(defines).map(([name, value]) => `-D${name}=${value}`),

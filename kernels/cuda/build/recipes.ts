@@ -55,6 +55,10 @@ const overlapping: Readonly<Record<string, Recipe>> = {
     `quantized_${kind}`,
     { source: "linear/quantized.cu", defines: { KIND: kind.toUpperCase() } },
   ]),
+  ...each(["q8", ...planes], (kind) => [
+    `stream_${kind}`,
+    { source: "linear/stream.cu", defines: { KIND: kind.toUpperCase() } },
+  ]),
   ...each(
     ["bf16", "f16"].flatMap((kind) => ["16", "32", "64"].map((rows) => `${kind}_${rows}`)),
     (name) => {

@@ -19,6 +19,7 @@ import { isOwnGate, launchGate } from "./gate.ts";
 import { Epilogue, inputType, type Product, usesMatrixUnits } from "./product.ts";
 import { launchTiled } from "./tiled.ts";
 import { planQuantized, type QuantizedPlan, quantizedRows, quantizedTypes, suits } from "./quantized.ts";
+import { planStream } from "./stream.ts";
 
 /** Up to so many rows weights go straight from memory to the matrix units. */
 const skinnyRows = 64;
@@ -65,6 +66,7 @@ export function launchLinear(forward: Forward, product: Product): void {
     columns <= squareRun * mostRuns;
   const { quantized } = formats[dtype];
   if (norm !== null && input.type === "f32" && dtype !== "f16") {
+    if (launchStream(forward, product, input.buffer.address, norm)) return;
     const few = planFew(forward, product, norm, null);
     if (few !== null) return launchFew(forward, few, product, input.buffer.address, norm, null);
     if (fused && !quantized) return launchSkinny(forward, product, input.buffer.address, norm);
@@ -72,6 +74,7 @@ export function launchLinear(forward: Forward, product: Product): void {
   const x = norm === null && input.type === type
     ? input.buffer.address
     : prepare(forward, input, norm, type, rows, columns, "prepared");
+  if (launchStream(forward, product, x, null)) return;
   const few = quantized ? planFew(forward, product, null, null) !== null : skinny;
   if (few) launchSkinny(forward, product, x, null);
   else launchTiled(forward, product, x);
@@ -250,6 +253,43 @@ function planFew(
     experts === null ? properties.multiprocessors : Infinity,
     Math.min(mostSkinnyBytes, properties.sharedBytes),
   );
+}
+
+/** Launches the kernel of `stream.cu`, where it is asked for and suits; whether it did. */
+function launchStream(
+  { context: { device } }: Forward,
+  product: Product,
+  x: bigint,
+  norm: Norm | null,
+): boolean {
+  const { weight: { spec, buffer }, bias, output, epilogue, rows } = product;
+  const { staying, multiprocessors, sharedBytes } = device.properties;
+  const dtype = quantizedTypes.find((type) => type === spec.dtype);
+  if (!staying || rows !== 1 || dtype === undefined) return false;
+  const features = featuresOf(product), { columns } = spec;
+  const shape = { dtype, features, columns, paired: epilogue === "gate-mul", norm: norm !== null };
+  const plan = planStream(shape, multiprocessors, sharedBytes, staying);
+  if (plan === null) return false;
+  device.launch(
+    device.kernel(plan.module, plan.kernel, sharedBytes),
+    [plan.blocks, 1],
+    plan.threads,
+    plan.sharedBytes,
+    [
+      x,
+      normWeight(norm),
+      new Float(norm?.epsilon ?? 0),
+      buffer.address,
+      vector(bias),
+      output.buffer.address,
+      ElementType[output.type],
+      features,
+      columns,
+      Epilogue[epilogue],
+      plan.slots,
+    ],
+  );
+  return true;
 }
 
 function launchFew(

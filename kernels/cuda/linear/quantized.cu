@@ -14,24 +14,11 @@
 // through `order`. Bound by reading the weights. Permutations instead of conversions: Kim et al. 2022, "Who says
 // elephants can't run" (arXiv 2211.10017), there for float16.
 
-#include "kernel.cuh"
+#include "digits.cuh"
 
-DEVICE void mma(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
-}
-DEVICE void copy16(u32 to, const void* from, bool inside) {
-  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(inside ? 16 : 0));
-}
 DEVICE void copy8(u32 to, const void* from, bool inside) {
   asm volatile("cp.async.ca.shared.global.L2::128B [%0], [%1], 8, %2;" ::"r"(to), "l"(from), "r"(inside ? 8 : 0));
 }
-DEVICE void copy4(u32 to, const void* from) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(to), "l"(from));
-}
-DEVICE void endGroup() { asm volatile("cp.async.commit_group;"); }
-template <int N> DEVICE void waitGroups() { asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory"); }
 
 // Where the tokens' rows are read from: global memory; shared memory, which they are copied to; or there, normalised.
 enum Input { X_GLOBAL = 0, X_SHARED = 1, X_NORM = 2 };
@@ -59,23 +46,6 @@ template <int D> struct Slot {
 // Runs of 256 columns whose squares are added up apart; most warps of a block.
 const int SQUARES = 32, WARPS = 8;
 const u32 ONES = 0x3f803f80u, NIBBLES = 0x0f0f0f0fu;
-
-// Operands of numbers below 128 in the bytes of two rows' words: four columns.
-struct Four {
-  u32 a[4];
-};
-DEVICE Four operands(u32 row, u32 other) {
-  return {{__byte_perm(row, 0x43434343u, 0x4140), __byte_perm(other, 0x43434343u, 0x4140),
-           __byte_perm(row, 0x43434343u, 0x4342), __byte_perm(other, 0x43434343u, 0x4342)}};
-}
-DEVICE void mma(float (&c)[4], const Four& f, u32 b0, u32 b1) { mma(c, f.a[0], f.a[1], f.a[2], f.a[3], b0, b1); }
-
-// Four six-bit numbers from a word's nibbles and a byte of bit pairs. Two products put the pairs where they belong:
-// within one, nothing overlaps.
-DEVICE u32 sixBits(u32 nibbles, u32 pairs) {
-  const u32 even = pairs * 0x00010010u, odd = pairs * 0x00400400u;
-  return nibbles & NIBBLES | (even & 0x00ff00ffu | odd & 0xff00ff00u) & 0x30303030u;
-}
 
 // Dynamic shared memory: with X_NORM sums of squares, [8 rows][SQUARES] floats, and the rows' scales, [8]; the input's
 // rows (unless X_GLOBAL), [M] of K bfloat16 and 64 bytes; the weights' scales as stored, [16 · NT] rows; each warp's scales

@@ -1,0 +1,61 @@
+// Compiles a kernel's own source as C++ and runs it on the processor (see emulator.hpp): every index, every wait and
+// every exchange is the GPU's; sums may be rounded otherwise.
+
+const folder = new URL("../../../../kernels/cuda/", import.meta.url);
+
+/** What stands for an instruction, by how its text begins; operands have their names in the sources. */
+const instructions: readonly (readonly [string, string])[] = [
+  ["cvt.f32.f16", "value = emulated::fromHalf(bits)"],
+  ["cvt.rn.bf16x2.f32", "pair = emulated::bf16Pair(low, high)"],
+  ["cvt.rn.f16x2.f32", "pair = emulated::halfPair(clampHalf(low), clampHalf(high))"],
+  ["mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", "emulated::mma(c, a0, a1, a2, a3, b0, b1)"],
+  ["cp.async.cg", "emulated::copyLater(to, from, inside ? 16 : 0, 16)"],
+  ["cp.async.ca", "emulated::copyLater(to, from, 4, 4)"],
+  ["cp.async.commit_group", "emulated::endGroup()"],
+  ["cp.async.wait_group", "emulated::waitGroups(N)"],
+];
+
+/** A source without assembly. */
+const plain = (source: string): string =>
+  source.replace(/\basm(?:\s+volatile)?\(\s*"([^"]*)"(?:"[^"]*"|[^"])*?\);/g, (all, text: string) => {
+    // Guarded by the architecture, which is none here.
+    if (text.startsWith("griddepcontrol")) return all;
+    const found = instructions.find(([name]) => text.startsWith(name));
+    if (found === undefined) throw new Error(`the emulator does not know ${text}`);
+    return `${found[1]};`;
+  });
+
+/** Why sources cannot be compiled here; null where they can. */
+export const noCompiler: string | null = await new Deno.Command("g++", { args: ["--version"] }).output().then(
+  ({ success }) => success ? null : "g++ does not work",
+  () => "g++ is not there",
+);
+
+/**
+ * The library that `source` (under `kernels/cuda/`) and `more`, C++ behind it, give.
+ * @throws with the compiler's messages
+ */
+export async function emulate(
+  source: string,
+  defines: Record<string, string>,
+  more: string,
+): Promise<string> {
+  const to = await Deno.makeTempDir({ prefix: "radish-emulated-" });
+  for (
+    const file of ["kernel.cuh", "numbers.cuh", "weights.cuh", "linear/warp.cuh", "linear/digits.cuh", source]
+  ) {
+    const name = file.slice(file.lastIndexOf("/") + 1);
+    await Deno.writeTextFile(`${to}/${name}`, plain(await Deno.readTextFile(new URL(file, folder))));
+  }
+  const name = source.slice(source.lastIndexOf("/") + 1);
+  const emulator = new URL("emulator.hpp", import.meta.url).pathname;
+  await Deno.writeTextFile(`${to}/all.cpp`, `#include "${emulator}"\n#include "${name}"\n${more}\n`);
+  const { success, stderr } = await new Deno.Command("g++", {
+    args: ["-std=c++20", "-O2", "-w", "-shared", "-fPIC", "-I", to, "-o", `${to}/all.so`, `${to}/all.cpp`]
+      .concat(
+        Object.entries(defines).map(([key, value]) => `-D${key}=${value}`),
+      ),
+  }).output();
+  if (!success) throw new Error(new TextDecoder().decode(stderr));
+  return `${to}/all.so`;
+}
