@@ -75,8 +75,9 @@ for name, t in tokenizers.items():
         ids = t.encode(text, add_special_tokens=False).ids
         framed = t.encode(text, add_special_tokens=True).ids
         assert framed[len(framed) - len(ids):] == ids
-        rows.append({"ids": ids, "decoded": t.decode(ids, skip_special_tokens=False), "skipped": t.decode(ids, skip_special_tokens=True)})
+        decoded, skipped = (t.decode(ids, skip_special_tokens=skip) for skip in (False, True))
+        rows.append({"ids": ids, "decoded": decoded} | ({} if skipped == decoded else {"skipped": skipped}))
     result[name] = rows
 with open(os.path.join(here, "expected.json"), "w", encoding="utf-8") as f:
-    f.write("{\n" + ",\n".join(json.dumps(n) + ": [\n" + ",\n".join(json.dumps(r, ensure_ascii=False) for r in rows) + "\n]" for n, rows in result.items()) + "\n}\n")
+    f.write("{\n" + ",\n".join(json.dumps(n) + ": [\n" + ",\n".join(json.dumps(r, ensure_ascii=False, separators=(",", ":")) for r in rows) + "\n]" for n, rows in result.items()) + "\n}\n")
 print({n: sum(len(r["ids"]) for r in rows) for n, rows in result.items()})

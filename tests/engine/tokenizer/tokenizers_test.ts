@@ -12,9 +12,10 @@ const root = new URL("../../../", import.meta.url).pathname;
 
 interface Expected {
   readonly ids: number[];
-  /** The decoded ids, with and without special tokens. */
+  /** The decoded ids. */
   readonly decoded: string;
-  readonly skipped: string;
+  /** Without special tokens, where that is another text. */
+  readonly skipped?: string;
 }
 
 const texts: string[] = JSON.parse(await Deno.readTextFile(`${data}texts.json`));
@@ -26,7 +27,7 @@ async function checkAll(name: string, directory: string): Promise<void> {
     const { ids, decoded, skipped } = expected[name]![i]!;
     assert.deepEqual([...tokenizer.encode(text, false)], ids, `ids of ${JSON.stringify(text)}`);
     assert.equal(tokenizer.decode(ids, false), decoded);
-    assert.equal(tokenizer.decode(ids, true), skipped);
+    assert.equal(tokenizer.decode(ids, true), skipped ?? decoded);
   });
 }
 
