@@ -85,8 +85,10 @@ tmuxTest(
     await terminal.type("Tell me a story about a fox named Ida.", "Enter");
     await terminal.see(/Once upon/);
     await terminal.type("C-c");
-    const screen = await terminal.see(/\(stopped\)\n>/);
-    assert.equal(screen.match(/Once upon/g)?.length, 1, screen);
+    const screen = (await terminal.see(/\(stopped\)\n>/)).replaceAll(/\s+/g, " ");
+    // Where a story ends before it is stopped, another one begins; that of Ida stands there once.
+    const [beginning] = /Once upon.{1,80}/.exec(screen)!;
+    assert.equal(screen.split(beginning).length - 1, 1, screen);
     await terminal.type("C-d");
     await terminal.see(/^rc 0$/m);
   },
