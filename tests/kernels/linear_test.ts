@@ -108,6 +108,26 @@ gpuTest("the kernels chosen for a GPU compute the same products", async () => {
   }
 });
 
+gpuTest("four-bit weights read by sixteen bytes give the same products", async () => {
+  using device = await LinearDevice.open();
+  const random = seeded(13);
+  const caps: DeviceCaps = { ...device.caps, software: false, quads: true };
+  for (const dtype of ["q4_0", "q4_1", "q4_k"] as const) {
+    for (const columns of [256, 1280, 2048, 4352, 9216]) {
+      for (const epilogue of ["store", "add", "gate-mul"] as const) {
+        const shape = {
+          ...randomShape(random, dtype),
+          ...{ epilogue, columns, rows: 52, outputStride: 60, outputOffset: 3 },
+        };
+        const plan = planLinear(shape, 1, caps);
+        assert.match(plan.calls[0]!.source.key, /n[12]q/);
+        const error = await measure(device, shape, 1, plan);
+        assert(error < 1e-3, `${describe(shape, 1)}: ${error}`);
+      }
+    }
+  }
+});
+
 gpuTest("a product whose plan was made for more rows than the step has leaves the others alone", async () => {
   using device = await LinearDevice.open();
   for (const [planned, tokens] of [[8, 5], [64, 9], [130, 1]] as const) {

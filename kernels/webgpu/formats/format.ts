@@ -17,6 +17,16 @@ export interface VecPlace {
   readonly index?: string;
 }
 
+/** Four vecs side by side that share a scale and stand in 16 bytes, read by one load from a buffer of vec4<u32>. */
+export interface Quads {
+  /** Statements that load quad number `quad` of a row; `row` counts vecs, as in {@link VecPlace}. */
+  load(name: string, buffer: string, row: string, quad: string): string;
+  /** As {@link WebGpuFormat.numbers}, of one of the four vecs. */
+  numbers(name: string, vec: number): readonly [low: string, high: string];
+  /** As {@link WebGpuFormat.functions}. */
+  functions(buffer: string, columns: number): string;
+}
+
 /** A format of weights (or of activations), in WGSL. */
 export interface WebGpuFormat {
   /** Type of a buffer's elements. */
@@ -35,6 +45,8 @@ export interface WebGpuFormat {
   readonly scale?: (name: string) => string;
   /** What is added to each number once it is scaled, as a float32; absent where there is none. */
   readonly minimum?: (name: string) => string;
+  /** The format by 16 bytes; absent where it has no such. Scale and minimum are those of a vec. */
+  readonly quad?: Quads;
   /** Functions that the expressions above call, for a buffer whose rows have `columns` numbers. */
   functions(buffer: string, columns: number): string;
 }

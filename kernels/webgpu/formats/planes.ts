@@ -5,6 +5,7 @@
 // the lowest bits of one.
 
 import { planeStarts } from "../../formats/planes.ts";
+import { xyzw } from "../shader/wgsl.ts";
 import type { WebGpuFormat } from "./format.ts";
 
 /** What tells one of these formats from another. */
@@ -18,10 +19,10 @@ export interface PlaneShader {
   /** Whether groups have a minimum. */
   readonly minimum: boolean;
   /**
-   * Body of a function that returns a vec's scale and minimum as vec2<f32>: of `buffer`, whose words from `at` on are
-   * the row's scales, for vec number `vec` of a row of `columns` numbers.
+   * Body of a function that returns a vec's scale and minimum as vec2<f32>: of the buffer's words, which from `at` on
+   * are the row's scales, for vec number `vec` of a row of `columns` numbers.
    */
-  readonly scales: (buffer: string, columns: number) => string;
+  readonly scales: (word: (index: string) => string, columns: number) => string;
 }
 
 /** A format of such planes in WGSL. */
@@ -42,6 +43,11 @@ export function planeFormat({ name, bits, zero, minimum, scales }: PlaneShader):
       })) & vec4<u32>(${mask}u)) << vec4<u32>(4u));`
   }
   return bitcast<vec4<f32>>(all | vec4<u32>(0x4b000000u)) - vec4<f32>(${8388608 + zero}.0);
+}`;
+  const scalesFunction = (word: (index: string) => string, columns: number) =>
+    `fn scales_${name}(row: u32, vec: u32) -> vec2<f32> {
+  let at = row + ${planeStarts(bits, columns).scales / 4}u;
+  ${scales(word, columns)}
 }`;
   return {
     element: "u32",
@@ -68,16 +74,27 @@ export function planeFormat({ name, bits, zero, minimum, scales }: PlaneShader):
 }`;
       return `${unpack}
 ${upper}
-fn scales_${name}(row: u32, vec: u32) -> vec2<f32> {
-  let at = row + ${starts.scales / 4}u;
-  ${scales(buffer, columns)}
-}`;
+${scalesFunction((index) => `${buffer}[${index}]`, columns)}`;
     },
+    // Thirty-two columns are a group, or the half of none.
+    ...(bits !== 4 ? {} : {
+      quad: {
+        load: (v: string, buffer: string, row: string, quad: string) =>
+          `let ${v}_q = ${buffer}[(${row} >> 2u) + ${quad}]; let ${v}_s = scales_${name}(${row}, (${quad}) << 2u);`,
+        numbers: (v: string, vec: number) => {
+          const word = `${v}_q.${xyzw[vec]}`;
+          return [`unpack_${name}(${word}, 0u)`, `unpack_${name}(${word} >> 4u, 0u)`] as const;
+        },
+        functions: (buffer: string, columns: number) =>
+          `${unpack}
+${scalesFunction((index) => `${buffer}[(${index}) >> 2u][(${index}) & 3u]`, columns)}`,
+      },
+    }),
   };
 }
 
 /** Scales as `kernels/formats/k_scales.ts` has them: a word has the pairs of two groups. */
-export const kScales = (buffer: string, columns: number): string =>
-  `let outer = unpack2x16float(${buffer}[at + ${columns / 64}u + (vec >> 5u)]);
-  let pair = ${buffer}[at + (vec >> 3u)] >> ((vec & 4u) << 2u);
+export const kScales = (word: (index: string) => string, columns: number): string =>
+  `let outer = unpack2x16float(${word(`at + ${columns / 64}u + (vec >> 5u)`)});
+  let pair = ${word(`at + (vec >> 3u)`)} >> ((vec & 4u) << 2u);
   return outer * vec2<f32>(f32(pair & 255u), -f32((pair >> 8u) & 255u));`;

@@ -8,7 +8,7 @@ export const q4_0 = planeFormat({
   bits: 4,
   zero: 8,
   minimum: false,
-  scales: (buffer) =>
-    `let pair = unpack2x16float(${buffer}[at + (vec >> 3u)]);
+  scales: (word) =>
+    `let pair = unpack2x16float(${word(`at + (vec >> 3u)`)});
   return vec2<f32>(select(pair.x, pair.y, (vec & 4u) != 0u), 0.0);`,
 });

@@ -8,5 +8,5 @@ export const q4_1 = planeFormat({
   bits: 4,
   zero: 0,
   minimum: true,
-  scales: (buffer) => `return unpack2x16float(${buffer}[at + (vec >> 2u)]);`,
+  scales: (word) => `return unpack2x16float(${word(`at + (vec >> 2u)`)});`,
 });

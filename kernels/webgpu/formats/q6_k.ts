@@ -8,9 +8,9 @@ export const q6_k = planeFormat({
   bits: 6,
   zero: 32,
   minimum: false,
-  scales: (buffer, columns) =>
-    `let pair = unpack2x16float(${buffer}[at + ${columns / 64}u + (vec >> 6u)]);
+  scales: (word, columns) =>
+    `let pair = unpack2x16float(${word(`at + ${columns / 64}u + (vec >> 6u)`)});
   let d = select(pair.x, pair.y, (vec & 32u) != 0u);
-  let four = bitcast<i32>(${buffer}[at + (vec >> 3u)]);
+  let four = bitcast<i32>(${word(`at + (vec >> 3u)`)});
   return vec2<f32>(d * f32((four << (24u - ((vec >> 1u) & 3u) * 8u)) >> 24u), 0.0);`,
 });

@@ -12,26 +12,16 @@
 // Bound by: memory bandwidth; from about 6 rows on, by arithmetic. One kernel per number of columns follows
 // llama.cpp's Vulkan back end (mul_mat_vec).
 
-import {
-  element,
-  formatFunctions,
-  loadVec,
-  rowVecs,
-  vecHalves,
-  vecMinimum,
-  vecNumbers,
-  vecScale,
-} from "../formats/mod.ts";
+import { element, formatFunctions, loadVec, rowVecs, vecHalves } from "../formats/mod.ts";
 import { type DeviceCaps, kernel, type KernelCall, read, write } from "../shader/kernel.ts";
 import { plainMain } from "../shader/reduce.ts";
 import { divideUp, foldGrid, gridIndex, range, wgsl } from "../shader/wgsl.ts";
 import { biasArgument, finishFunction, outputWidth, pairBias } from "./finish.ts";
+import { type LoopTile, quadsOf, vecLoop } from "./matvec_loop.ts";
 import { expertKey, type LinearRole, type LinearShape, outputKey } from "./linear.ts";
 
 /** How a matrix–vector kernel divides its work; all numbers but `split` are powers of two. */
-export interface MatvecTile {
-  /** Activation rows it computes: 1, 2, 4 or 8. */
-  readonly tokens: number;
+export interface MatvecTile extends LoopTile {
   /** Lanes of a subgroup that go along the sum side by side. */
   readonly sumLanes: number;
   /** Lanes of a subgroup that own different rows; sumLanes · rowLanes is the subgroup's size where that is fixed. */
@@ -44,8 +34,6 @@ export interface MatvecTile {
   readonly rowSubgroups: number;
   /** Subgroups that share rows and divide the sum. */
   readonly split: number;
-  /** Vecs a lane loads before it uses the first. */
-  readonly unroll: number;
 }
 
 /** Whether lanes of a subgroup can be counted on when the shader is written. */
@@ -83,10 +71,10 @@ export function matvecCall(shape: LinearShape, tile: MatvecTile, tokens = 1): Ke
   return kernel({
     key: `matvec/${rows}x${columns}/${dtype}/norm${normEpsilon}/${input}/${outputKey(shape)}/` +
       `t${tile.tokens}l${tile.sumLanes}x${rowLanes}${tile.subgroups ? "s" : "w"}` +
-      `u${units}g${rowSubgroups}k${tile.split}n${tile.unroll}${expertKey(shape)}`,
+      `u${units}g${rowSubgroups}k${tile.split}n${tile.unroll}${tile.quads ? "q" : ""}${expertKey(shape)}`,
     buffers: {
       input: read(element(input)),
-      weight: read(element(dtype)),
+      weight: read(tile.quads ? "vec4<u32>" : element(dtype)),
       normWeight: norm && read("vec4<f32>"),
       bias: bias && read("f32"),
       routes: experts !== undefined && read("vec2<u32>"),
@@ -98,72 +86,6 @@ export function matvecCall(shape: LinearShape, tile: MatvecTile, tokens = 1): Ke
     ],
     code: () => matvecCode(shape, tile, count),
   });
-}
-
-/** Statements that multiply-add one vec of every row with every activation row. */
-function multiplyVec(shape: LinearShape, rows: number, tokens: number, name: string, at: string): string {
-  const norm = shape.normEpsilon !== null;
-  // The norm's weight goes to whichever side has fewer vectors.
-  const scaleRows = norm && rows < tokens;
-  const scaleInput = norm && !scaleRows;
-  const hasMinimum = vecMinimum(shape.dtype, "w") !== null, ones = "vec4<f32>(1.0)";
-  return wgsl`{
-    ${norm && loadVec("f32", "g", { buffer: "normWeight", row: "0u", vec: at, index: at })}
-    ${
-    range(rows).map((r) => {
-      const [low, high] = vecNumbers(shape.dtype, `${name}_${r}`);
-      const scale = (i: number) => scaleRows ? ` * g_${i}` : "";
-      return `let wl${r} = ${low}${scale(0)}; let wh${r} = ${high}${scale(1)};`;
-    })
-  }
-    ${
-    range(tokens).map((t) => {
-      const [low, high] = vecHalves(shape.input, `x${t}`);
-      const scale = (i: number) => scaleInput ? ` * g_${i}` : "";
-      return wgsl`{ ${loadVec(shape.input, `x${t}`, { buffer: "input", row: `token${t}`, vec: at })}
-      let xl = ${low}${scale(0)}; let xh = ${high}${scale(1)};
-      ${
-        hasMinimum &&
-        `let total = dot(xl, ${scaleRows ? "g_0" : ones}) + dot(xh, ${scaleRows ? "g_1" : ones});`
-      }
-      ${
-        range(rows).map((r) => {
-          const product = `${vecScale(shape.dtype, `${name}_${r}`)}(dot(wl${r}, xl) + dot(wh${r}, xh))`;
-          const minimum = vecMinimum(shape.dtype, `${name}_${r}`);
-          return `sum${r}_${t} += ${product}${minimum === null ? "" : ` + ${minimum} * total`};`;
-        })
-      } }`;
-    })
-  } }`;
-}
-
-/** The loop over a row's vecs, `stride` apart, unrolled, with the odd ones at its end. */
-function vecLoop(shape: LinearShape, rows: number, tile: MatvecTile, stride: number): string {
-  const vecs = shape.columns / 8;
-  const at = (start: string, u: number) => `${start} + ${u * stride}u`;
-  const block = (start: string, depth: number) =>
-    wgsl`${
-      range(depth).map((u) =>
-        range(rows).map((r) =>
-          loadVec(shape.dtype, `w${u}_${r}`, { buffer: "weight", row: `row${r}`, vec: at(start, u) })
-        )
-      )
-    }
-    ${range(depth).map((u) => multiplyVec(shape, rows, tile.tokens, `w${u}`, at(start, u)))}`;
-  const perLane = Math.floor(vecs / stride);
-  const blocks = Math.floor(perLane / tile.unroll);
-  const rest = perLane - blocks * tile.unroll;
-  const done = blocks * tile.unroll * stride;
-  return wgsl`${
-    blocks > 1
-      ? `for (var k = first; k < ${done}u; k += ${tile.unroll * stride}u) { ${block("k", tile.unroll)} }`
-      : blocks === 1 && `{ ${block("first", tile.unroll)} }`
-  }
-  ${rest > 0 && `{ let k = first + ${done}u; ${block("k", rest)} }`}
-  ${
-    vecs % stride !== 0 &&
-    `{ let k = first + ${perLane * stride}u; if (k < ${vecs}u) { ${block("k", 1)} } }`
-  }`;
 }
 
 /**
@@ -300,7 +222,8 @@ function matvecCode(shape: LinearShape, tile: MatvecTile, count: number): string
   const first = experts?.input === "pair" ? "sumLane" : `part * ${sumLanes}u + sumLane`;
   return wgsl`var<workgroup> partial: array<f32, ${shared.sums}>;
 ${norm && `var<workgroup> squares: array<f32, ${shared.squares}>;`}
-${formatFunctions([[dtype, "weight", columns], [input, "input", columns]])}
+${tile.quads === true && quadsOf(shape).functions("weight", columns)}
+${formatFunctions([...tile.quads ? [] : [[dtype, "weight", columns] as const], [input, "input", columns]])}
 ${finishFunction(finished)}
 ${plainMain(threads)} {
   let tokens = ${experts === undefined ? `min(plan[${shape.countWord}], ${tokens}u)` : "1u"};
