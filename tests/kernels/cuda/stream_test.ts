@@ -219,4 +219,5 @@ async function compare(dtype: QuantizedType): Promise<void> {
     assert.ok(error < 2e-5, `${JSON.stringify(cases[i])}: relative error ${error}`);
   }
   library.close();
+  await Deno.remove(path.slice(0, path.lastIndexOf("/")), { recursive: true });
 }

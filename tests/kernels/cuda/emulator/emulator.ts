@@ -32,7 +32,8 @@ export const noCompiler: string | null = await new Deno.Command("g++", { args: [
 );
 
 /**
- * The library that `source` (under `kernels/cuda/`) and `more`, C++ behind it, give.
+ * The library that `source` (under `kernels/cuda/`) and `more`, C++ behind it, give, in a folder of its own that the
+ * caller removes.
  * @throws with the compiler's messages
  */
 export async function emulate(
