@@ -12,7 +12,7 @@ import { type LineReader, readMessage, StreamReader, TerminalReader } from "./li
 import { UsageError } from "./option.ts";
 import { checkSampling, samplingParams } from "./sampling_options.ts";
 import { type Session, startSession } from "./session.ts";
-import { windowSize } from "./terminal.ts";
+import { unseenKeys, windowSize } from "./terminal.ts";
 
 /** Runs the command. */
 export async function chat({ own, sampling, ...options }: Parsed<typeof chatOptions>): Promise<number> {
@@ -50,7 +50,9 @@ export async function chat({ own, sampling, ...options }: Parsed<typeof chatOpti
   while (true) {
     const line = await Promise.race([readMessage(lines, conversation.takeDraft()), interrupts.ended]);
     if (line === "interrupted") return 130;
-    if (line === null || !await conversation.take(line, interrupts.next())) return 0;
+    if (line === null) return 0;
+    using _keys = terminal ? unseenKeys() : null;
+    if (!await conversation.take(line, interrupts.next())) return 0;
     if (seat.engine.health === "dead") throw await seat.engine.dead;
   }
 }

@@ -2,6 +2,7 @@
 // taken back and printed as it is meant. Lines end between words: a word that reaches the edge while it grows is taken to
 // the next line. A block higher than the window stays as it is, for it cannot be taken back.
 
+import type { Token } from "marked";
 import stringWidth from "string-width";
 import { blocksOf, harmless, renderBlock, splitLast, wrapped } from "./markdown.ts";
 import type { WindowSize } from "./terminal.ts";
@@ -27,46 +28,63 @@ export class MarkdownPrinter {
     this.#tail += harmless(text);
     const { done, rest } = splitLast(this.#tail);
     if (done.length > 0) {
-      this.#takeBack();
-      for (const block of done) this.#print(renderBlock(block, this.#size().columns));
+      this.#finish(done);
       this.#tail = rest;
     }
-    const wanted = wrapped(this.#tail.trimStart(), this.#size().columns);
+    this.#show(this.#tail.trim());
+  }
+
+  /** No more will come; ends the line. */
+  end(): void {
+    this.#finish(blocksOf(this.#tail));
+    if (this.#first) this.#write("\n");
+    this.#tail = "";
+  }
+
+  /** Blocks that are complete; the growing one is the first of them. */
+  #finish(blocks: readonly Token[]): void {
+    const [growing, ...others] = blocks;
+    if (growing === undefined) return;
+    if (this.#takeBack()) this.#print(growing);
+    else {
+      this.#show(growing.raw.trim());
+      this.#write("\n");
+      this.#first = false;
+      this.#shown = "";
+    }
+    for (const block of others) this.#print(block);
+  }
+
+  /** The growing block as it is written so far. */
+  #show(text: string): void {
+    const wanted = wrapped(text, this.#size().columns);
     const lastLine = this.#shown.lastIndexOf("\n") + 1;
     let from = 0;
     if (wanted.startsWith(this.#shown)) from = this.#shown.length;
     else if (wanted.startsWith(this.#shown.slice(0, lastLine))) {
       this.#write("\r\x1b[J");
       from = lastLine;
-    } else this.#takeBack();
+    } else if (!this.#takeBack()) this.#write("\n");
     if (this.#shown === "" && wanted !== "" && !this.#first) this.#write("\n");
     this.#write(wanted.slice(from));
     this.#shown = wanted;
   }
 
-  /** No more will come; ends the line. */
-  end(): void {
-    const blocks = blocksOf(this.#tail);
-    this.#takeBack();
-    for (const block of blocks) this.#print(renderBlock(block, this.#size().columns));
-    if (this.#first) this.#write("\n");
-    this.#tail = "";
-  }
-
-  #print(text: string): void {
-    this.#write(`${this.#first ? "" : "\n"}${text}\n`);
+  #print(block: Token): void {
+    this.#write(`${this.#first ? "" : "\n"}${renderBlock(block, this.#size().columns)}\n`);
     this.#first = false;
   }
 
-  /** Clears the growing block and the empty line above it; too high a block is left, and ended. */
-  #takeBack(): void {
-    if (this.#shown === "") return;
+  /** Clears the growing block and the empty line above it; false, and nothing happens, where it is too high for that. */
+  #takeBack(): boolean {
+    if (this.#shown === "") return true;
     const { columns, rows } = this.#size();
     const height = this.#shown.split("\n")
       .reduce((sum, line) => sum + Math.max(1, Math.ceil(stringWidth(line) / columns)), 0);
     const up = height - 1 + (this.#first ? 0 : 1);
-    if (up >= rows) this.#write("\n");
-    else this.#write(`\r${up > 0 ? `\x1b[${up}A` : ""}\x1b[J`);
+    if (up >= rows) return false;
+    this.#write(`\r${up > 0 ? `\x1b[${up}A` : ""}\x1b[J`);
     this.#shown = "";
+    return true;
   }
 }

@@ -30,3 +30,19 @@ export function columns(): number {
 export function helpWidth(): number {
   return Deno.stdout.isTerminal() ? Math.max(40, Math.min(columns(), 120)) : 80;
 }
+
+/**
+ * Keys are not shown until it is disposed of: what is typed while an answer is printed, the ^C of a Ctrl-C too, would
+ * move the text behind the printer's back. They wait for the next line, and Ctrl-C stays a signal.
+ */
+export function unseenKeys(): Disposable {
+  const set = (on: boolean) => {
+    try {
+      Deno.stdin.setRaw(on, { cbreak: true });
+    } catch {
+      // Windows has no such mode, and shows nothing there.
+    }
+  };
+  set(true);
+  return { [Symbol.dispose]: () => set(false) };
+}

@@ -50,9 +50,9 @@ class Screen {
   }
 }
 
-function printed(pieces: readonly string[], columns: number): string {
+function printed(pieces: readonly string[], columns: number, rows = 1000): string {
   const screen = new Screen(columns);
-  const printer = new MarkdownPrinter((text) => screen.write(text), () => ({ columns, rows: 1000 }));
+  const printer = new MarkdownPrinter((text) => screen.write(text), () => ({ columns, rows }));
   for (const piece of pieces) printer.push(piece);
   printer.end();
   return screen.lines.join("\n");
@@ -89,9 +89,20 @@ Deno.test("a word that reaches the edge while it grows stands whole in the next 
     for (const piece of text) {
       printer.push(piece);
       pushed += piece;
-      assert.deepEqual(screen.lines.join(" ").split(/ +/), pushed.split(/ +/));
+      assert.deepEqual(screen.lines.join(" ").trim().split(/ +/), pushed.trim().split(/ +/));
     }
   }));
+});
+
+Deno.test("a block that is higher than the window stays as it was written, and stands there once", () => {
+  const list = Array.from({ length: 12 }, (_, i) => `- **item** ${i}`).join("\n");
+  const text = `# Title\n\n${list}\n\nThe *end*.`;
+  for (const size of [1, 3, 7, 1000]) {
+    const pieces = text.match(new RegExp(`[^]{1,${size}}`, "g"))!;
+    const seen = size === 1000 ? list.replaceAll("**", "").replaceAll(/^- /gm, "• ") : list;
+    assert.equal(printed(pieces, 40, 8), `Title\n\n${seen}\n\nThe end.\n`);
+  }
+  assert.equal(printed([..."- one\n- two\n- three"], 40, 2), "- one\n- two\n- three\n");
 });
 
 Deno.test("a model's text cannot command the terminal", () => {

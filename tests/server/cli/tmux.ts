@@ -60,6 +60,11 @@ export class Terminal implements AsyncDisposable {
     }
   }
 
+  /** The screen, and what has scrolled out of it. */
+  whole(): Promise<string> {
+    return this.#command("capture-pane -p -S -");
+  }
+
   /** Types keys as tmux names them. */
   async type(...keys: string[]): Promise<void> {
     await tmux(this.#socket, "send-keys", ...keys);
