@@ -109,6 +109,8 @@ async function start(setup: ExecutorSetup): Promise<Running> {
   let plans = 0;
   guardPort(port).onmessage = ({ data: message }: MessageEvent<ToExecutor>) => {
     if (message.type === "probe") return port.postMessage(message satisfies FromExecutor);
+    // The scheduler does not know yet; the group is closed, so that no rank waits for this one.
+    if (closing) return;
     if (message.type === "plan" && ++plans >= dieAt) {
       if (options.dieAtPlan?.stall) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
       throw new Error(`told to die at plan ${dieAt}`);
