@@ -29,6 +29,7 @@ export async function measure(
   const promptTokens = Math.min(longestPrompt, Math.floor(server.contextLength * shareOfContext));
   const traffic = { promptTokens, outputTokens: longestAnswer, vocabSize: server.vocabSize };
   if (warm > 0) await drive(server.url, { ...traffic, seconds: warm, levels, seed: seed + 1000 });
+  await server.flush(); // before, a line may be half written
   const config = parseRecords(await Deno.readTextFile(record)).find((each) => each.type === "config")?.config;
   if (config === undefined) throw new Error("the recorder did not write the scheduler's settings");
   const from = await recordedBytes(record);
