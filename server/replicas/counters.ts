@@ -1,7 +1,12 @@
 // The figures of several schedulers, or engines, as those of one: at a time, or one after the other.
 
 import type { EngineStats } from "../../engine/engine.ts";
-import type { SchedulerCounters, SchedulerState } from "../../engine/scheduler/config.ts";
+import {
+  type SchedulerCounters,
+  type SchedulerState,
+  type SchedulerTotals,
+  zeroTotals,
+} from "../../engine/scheduler/config.ts";
 
 type Key = keyof SchedulerCounters;
 
@@ -29,19 +34,8 @@ export function atRest(pageSize: number): SchedulerCounters {
     usedTokens: 0,
     lockedTokens: 0,
     evictableTokens: 0,
-    promptTokensTotal: 0,
-    cachedTokensTotal: 0,
-    generatedTokensTotal: 0,
-    requestsTotal: 0,
-    abortedTotal: 0,
-    evictedTokensTotal: 0,
-    retractionsTotal: 0,
-    stepsTotal: 0,
-    prefillStepsTotal: 0,
-    prefillTokensTotal: 0,
-    wastedTokensTotal: 0,
+    ...zeroTotals,
     generationThroughput: 0,
-    busyMillisecondsTotal: 0,
     stepMilliseconds: 0,
   };
 }
@@ -59,8 +53,11 @@ export function largerTotals(a: SchedulerCounters, b: SchedulerCounters): Schedu
   return withTotals(b, (key) => Math.max(a[key], b[key]));
 }
 
-function withTotals(sizes: SchedulerCounters, total: (key: Key) => number): SchedulerCounters {
-  const totals = (Object.keys(sizes) as Key[]).filter((key) => key.endsWith("Total"));
+function withTotals(
+  sizes: SchedulerCounters,
+  total: (key: keyof SchedulerTotals) => number,
+): SchedulerCounters {
+  const totals = Object.keys(zeroTotals) as (keyof SchedulerTotals)[];
   return { ...sizes, ...Object.fromEntries(totals.map((key) => [key, total(key)])) };
 }
 

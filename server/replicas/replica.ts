@@ -8,6 +8,7 @@ import type { EngineStats, GenerateRequest } from "../../engine/engine.ts";
 import type { PromptInput } from "../../engine/messages.ts";
 import type { ModelInfo } from "../../engine/options.ts";
 import type { SchedulerCounters, SchedulerState } from "../../engine/scheduler/config.ts";
+import { withDeadline } from "../../engine/workers/deadline.ts";
 import type { Life } from "../../engine/workers/watchdog.ts";
 import type { Generation, ServedEngine, ServedReplica } from "../http/engine_api.ts";
 import { addStats, addTotals, atRest, largerTotals } from "./counters.ts";
@@ -207,7 +208,8 @@ export class Replica implements ServedReplica, AsyncDisposable {
       }
       const pause = Math.min(longestPause, pauseMilliseconds * 2 ** (this.#deaths - 1));
       note(`${name} ${why}; it is started again in ${pause / 1000} s (${this.#deaths} of ${most})`);
-      if (await this.#isClosedWithin(pause)) return;
+      await withDeadline(this.#closed.promise, pause);
+      if (this.#isClosed) return;
       try {
         const engine = await start(this.rank);
         if (this.#isClosed) return await engine[Symbol.asyncDispose]();
@@ -230,14 +232,6 @@ export class Replica implements ServedReplica, AsyncDisposable {
     this.restarts++;
     this.#state = "up";
     this.#watch();
-  }
-
-  async #isClosedWithin(milliseconds: number): Promise<boolean> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const over = new Promise<void>((resolve) => timer = setTimeout(resolve, milliseconds));
-    await Promise.race([over, this.#closed.promise]);
-    clearTimeout(timer);
-    return this.#isClosed;
   }
 }
 
