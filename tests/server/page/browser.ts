@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import axe from "axe-core";
 import { type Browser, chromium, type Page } from "playwright-core";
-import type { App } from "../../../server/http/app.ts";
+import { type App, createApp } from "../../../server/http/app.ts";
 import { listen } from "../../../server/http/server.ts";
+import type { FakeEngine } from "../http/fake_engine.ts";
 
 const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(
   (path) => {
@@ -20,6 +21,9 @@ if (!executablePath) console.warn("the page is not tested: no Chromium here (apt
 /** A test that needs a browser. */
 export const browserTest = (name: string, fn: () => Promise<void>): void =>
   Deno.test({ name, fn, ignore: executablePath === undefined });
+
+/** The server of an engine, without a log. */
+export const appOf = (engine: FakeEngine): App => createApp(engine, { logFormat: "none" });
 
 export interface Visit {
   /** Ends the server and starts `app` at the same address. */

@@ -6,7 +6,7 @@ import { defaultSamplingParams } from "../../../engine/params.ts";
 import { createApp } from "../../../server/http/app.ts";
 import { FakeEngine } from "../http/fake_engine.ts";
 import { startPocket } from "../http/pocket.ts";
-import { ask, assertAccessible, browserTest, eventually, picture, withPage } from "./browser.ts";
+import { appOf, ask, assertAccessible, browserTest, eventually, picture, withPage } from "./browser.ts";
 
 /** An engine whose every answer is `text`, in pieces of a few characters. */
 function answering(text: string): FakeEngine {
@@ -19,8 +19,6 @@ function parrot(): FakeEngine {
     pieces: [`You said: ${prompt.split("user: ").at(-1)!.split("\n").at(-2)}`],
   }));
 }
-
-const appOf = (engine: FakeEngine) => createApp(engine, { logFormat: "none" });
 
 browserTest(
   "the page asks, streams answers, thinks aloud, and says how fast and how much was cached",
@@ -238,102 +236,6 @@ browserTest("code is coloured when it is complete, and can be copied", async () 
     await page.getByRole("button", { name: "Copy code" }).click();
     await page.getByText("Copied").waitFor();
     assert.equal(await page.evaluate("navigator.clipboard.readText()"), "def f(x):\n    return 'a'");
-  });
-});
-
-browserTest("the view stays at the end of an answer of 2,000 tokens", async () => {
-  const long = Array.from({ length: 300 }, (_, i) => `Line ${i} of a long answer.`).join("\n\n");
-  const engine = new FakeEngine(() => ({ pieces: long.match(/[^]{1,4}/gu)!, perSecond: 1000 }), {
-    contextLength: 2 ** 20,
-  });
-  await withPage(appOf(engine), async (page) => {
-    await ask(page, "go");
-    // What a frame shows, before the next piece comes: the view's distance from the end, every time it grows.
-    const distances = page.evaluate<number[]>(`new Promise((resolve) => {
-      const scroller = document.querySelector(".scroller"), distances = [];
-      let height = 0;
-      const look = () => {
-        if (scroller.scrollHeight > height) {
-          distances.push(scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight);
-        }
-        height = scroller.scrollHeight;
-        if (scroller.textContent.includes("Line 299 of a long answer.")) resolve(distances);
-        else requestAnimationFrame(() => setTimeout(look));
-      };
-      look();
-    })`);
-    const seen = await distances;
-    assert.ok(seen.length > 2, `${seen.length} times longer`);
-    assert.ok(Math.max(...seen.slice(1)) < 2, `${seen}`);
-  });
-});
-
-browserTest("who scrolls up while an answer grows stays there, and at the end takes hold again", async () => {
-  const lines = Array.from({ length: 20_000 }, (_, i) => i % 20 === 0 ? "\n\n" : "word ");
-  const engine = new FakeEngine(() => ({ pieces: ["A line.\n\n".repeat(60), ...lines], perSecond: 150 }), {
-    contextLength: 2 ** 20,
-  });
-  await withPage(appOf(engine), async (page) => {
-    const place = () =>
-      page.locator(".scroller").evaluate((e) => ({
-        top: e.scrollTop,
-        left: e.scrollHeight - e.scrollTop - e.clientHeight,
-      }));
-    await ask(page, "go");
-    await eventually(page, async () => (await place()).top > 1200);
-    await page.locator(".scroller").hover();
-    // The browser scrolls smoothly, so the wheel's way up begins with a few pixels, at the end that it would follow.
-    await page.mouse.wheel(0, -60);
-    await eventually(page, async () => (await place()).left > 200);
-    const { top, left } = await place();
-    await eventually(page, async () => (await place()).left > left + 200);
-    assert.equal((await place()).top, top);
-    await eventually(page, async () => {
-      await page.mouse.wheel(0, 3000);
-      return (await place()).left < 2;
-    });
-    const { top: again } = await place();
-    await eventually(page, async () => (await place()).top > again + 200 && (await place()).left < 2);
-    await page.keyboard.press("Escape");
-    await page.getByText("ended by you").waitFor();
-    // One's own question is seen, wherever one was.
-    await page.locator(".scroller").evaluate((e) => e.scrollTop = 0);
-    await ask(page, "again");
-    await eventually(page, async () => (await place()).left < 2);
-    await page.keyboard.press("Escape");
-    await page.getByText("ended by you").nth(1).waitFor();
-  });
-});
-
-browserTest("up and to the end again is what the reader says, also where the page is slow", async () => {
-  const lines = Array.from({ length: 20_000 }, (_, i) => i % 20 === 0 ? "\n\n" : "word ");
-  const engine = new FakeEngine(() => ({ pieces: ["A line.\n\n".repeat(60), ...lines], perSecond: 150 }), {
-    contextLength: 2 ** 20,
-  });
-  await withPage(appOf(engine), async (page) => {
-    const place = () =>
-      page.locator(".scroller").evaluate((e) => ({
-        top: e.scrollTop,
-        left: e.scrollHeight - e.scrollTop - e.clientHeight,
-      }));
-    await ask(page, "go");
-    await eventually(page, async () => (await place()).top > 1200);
-    await page.locator(".scroller").hover();
-    const throttle = await page.context().newCDPSession(page);
-    await throttle.send("Emulation.setCPUThrottlingRate", { rate: 20 });
-    for (let round = 0; round < 4; round++) {
-      await page.mouse.wheel(0, -60);
-      await eventually(page, async () => (await place()).left > 200);
-      await eventually(page, async () => {
-        await page.mouse.wheel(0, 3000);
-        return (await place()).left < 2;
-      });
-      const { top } = await place();
-      await eventually(page, async () => (await place()).top > top + 100 && (await place()).left < 2);
-    }
-    await throttle.send("Emulation.setCPUThrottlingRate", { rate: 1 });
-    await page.keyboard.press("Escape");
-    await page.getByText("ended by you").waitFor();
   });
 });
 
