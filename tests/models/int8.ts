@@ -4,11 +4,10 @@
 
 import type { Register } from "../gpu.ts";
 import assert from "node:assert/strict";
-import { createReferenceBackend } from "../../kernels/reference/backend.ts";
 import type { BackendFactory } from "../kernels/conformance.ts";
 import { relativeError } from "../random.ts";
+import { pocket, testBesideReference } from "./beside_reference.ts";
 import { LoadedModel, readReference } from "./harness.ts";
-import { modelTest, referenceModels } from "./references.ts";
 
 /**
  * Largest ‖Δ‖/‖ref‖ of a prompt's logits. Measured: 1.2e-2 to 7.5e-2 for the models of random weights, which have no
@@ -33,8 +32,6 @@ const tie = 2e-2;
 /** With inputs of eight bits it is ahead by 2.3e-2. */
 const tieRounded = 3e-2;
 
-const pocket = new URL("../../models/pocket/", import.meta.url).pathname;
-
 /** All reference models, but those `without`, and the embedded one with `--dtype int8`. */
 export function testInt8Models(
   name: string,
@@ -43,36 +40,25 @@ export function testInt8Models(
   without: readonly string[] = [],
   roundsInputs = false,
 ): void {
-  const check = (model: string) => async (directory: string) => {
-    using backend = await create();
-    using reference = await createReferenceBackend();
-    const options = { dtype: "int8" } as const;
-    const loaded = await LoadedModel.load(directory, backend, 16, options);
-    const exact = await LoadedModel.load(directory, reference, 16, options);
-    const kind = model === "pocket" ? "trained" : "random";
-    // gpt-oss: eight bits move a close choice of its router, so that a token gets other experts. The float64 reference
-    // with the same weights is as far away (0.161), and the backend's own error below is as small as elsewhere.
-    const wide = roundsInputs || model === "gpt-oss";
-    const bound = (wide ? publishedBoundRounded : publishedBound)[kind];
-    for (const { prompt, logits } of await readReference(`${directory}/reference.safetensors`)) {
-      const everyPosition = logits.length > loaded.model.config.vocabSize;
-      const prompts = [{ row: 0, ids: prompt, everyPosition }];
-      const found = (await loaded.prefill(prompts)).logits!;
-      const published = relativeError(found, logits);
-      assert.ok(published <= bound, `${prompt.length} tokens: ${published} from what was published`);
-      assert.ok(published > 1e-4, `${prompt.length} tokens: ${published} is too good for eight bits`);
-      const sameWeights = (await exact.prefill(prompts)).logits!;
-      const own = relativeError(found, sameWeights);
-      const limit = roundsInputs ? inputShare[kind] * relativeError(sameWeights, logits) : tolerance;
-      assert.ok(own <= limit, `${prompt.length} tokens: ${own} from the reference, more than ${limit}`);
-    }
-  };
-  const title = (model: string) =>
-    `${name}: ${model} with int8 is near the published logits, and at its reference`;
-  for (const model of referenceModels.filter((model) => !without.includes(model))) {
-    modelTest(register, model, title(model), check(model));
-  }
-  register(title("pocket"), () => check("pocket")(pocket));
+  testBesideReference({
+    title: (model) => `${name}: ${model} with int8 is near the published logits, and at its reference`,
+    create,
+    register,
+    without,
+    options: { dtype: "int8" },
+    check({ model, tokens, found, published, exact }) {
+      const kind = model === "pocket" ? "trained" : "random";
+      // gpt-oss: eight bits move a close choice of its router, so that a token gets other experts. The float64 reference
+      // with the same weights is as far away (0.161), and the backend's own error below is as small as elsewhere.
+      const wide = roundsInputs || model === "gpt-oss";
+      const bound = (wide ? publishedBoundRounded : publishedBound)[kind];
+      const off = relativeError(found, published), own = relativeError(found, exact);
+      assert.ok(off <= bound, `${tokens} tokens: ${off} from what was published`);
+      assert.ok(off > 1e-4, `${tokens} tokens: ${off} is too good for eight bits`);
+      const limit = roundsInputs ? inputShare[kind] * relativeError(exact, published) : tolerance;
+      assert.ok(own <= limit, `${tokens} tokens: ${own} from the reference, more than ${limit}`);
+    },
+  });
 
   register(
     `${name}: pocket with int8 answers its conversations as with the stored weights, but for a tie`,
