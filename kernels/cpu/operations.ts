@@ -34,22 +34,13 @@ export const layouts = {
   /**
    * Rotation, store and attention of [q | k | v] rows. `rows` and `positions` are per token; a run is (sequence row,
    * first position, first token, tokens). The page table has `pagesPerRow` entries per row, a page 2^`pageShift`
-   * tokens. A number of the cache takes `numberBytes`. A unit of attention has at most `unitRows` rows, a multiple of 4. `softCap` 0 is none; `sinks` are a score
-   * per head.
+   * tokens. A number of the cache takes `numberBytes`. A unit of attention has at most `unitRows` rows, a multiple of 4.
+   * `softCap` 0 is none; `sinks` are a score per head.
    */
   Attention: [
     ...["qkv", "stride", "tokens", "rows", "positions", "heads", "kvHeads", "headDim", "cosine", "sine"],
-    ...[
-      "qNorm",
-      "qEpsilon",
-      "kNorm",
-      "kEpsilon",
-      "keys",
-      "values",
-      "keyScales",
-      "valueScales",
-      "numberBytes",
-    ],
+    ...["qNorm", "qEpsilon", "kNorm", "kEpsilon"],
+    ...["keys", "values", "keyScales", "valueScales", "numberBytes"],
     ...["pageTable", "pagesPerRow", "pageShift", "runs", "runCount", "output", "outputStride", "scale"],
     ...["window", "scratch", "scratchBytes", "unitRows", "softCap", "sinks"],
   ],
