@@ -4,6 +4,7 @@
 import { type ReduceType, SharedMemoryCollective } from "../engine/executor/collectives.ts";
 import { openDevice } from "../kernels/cuda/open.ts";
 import { joinPeers } from "../kernels/cuda/peers/peers.ts";
+import { median } from "./common/statistics.ts";
 
 /** What to time. */
 export interface ReduceTask {
@@ -23,17 +24,16 @@ const timedFloats = 1 << 22;
 /** Median microseconds of one all-reduce of a length. */
 function time(collective: SharedMemoryCollective, length: number): number {
   const data = new Float32Array(length).fill(0.01);
-  const times = Array.from({ length: Math.max(8, Math.min(400, timedFloats / length)) }, () => {
+  return median(Array.from({ length: Math.max(8, Math.min(400, timedFloats / length)) }, () => {
     data.fill(0.01);
     const start = performance.now();
     collective.allReduce(data);
     return 1000 * (performance.now() - start);
-  }).sort((a, b) => a - b);
-  return times[times.length >> 1]!;
+  }));
 }
 
-/** Sums of a graph, and graphs of a timing. */
-const graphSums = 50, graphs = 4;
+/** Sums of a graph; timings of which the median counts. */
+const graphSums = 50, timings = 7;
 
 /** Microseconds of one sum inside of a graph, for each length. */
 function timeOnGpu({ lengths, address, few }: ReduceTask, collective: SharedMemoryCollective): number[] {
@@ -51,10 +51,14 @@ function timeOnGpu({ lengths, address, few }: ReduceTask, collective: SharedMemo
     });
     device.replay(graph);
     device.synchronize("warming up");
-    const start = performance.now();
-    for (let i = 0; i < graphs; i++) device.replay(graph);
-    device.synchronize("timing");
-    return 1000 * (performance.now() - start) / graphs / graphSums;
+    return median(Array.from({ length: timings }, () => {
+      collective.allReduce(new Float32Array(1)); // all begin together: waiting for a late one is not what is timed
+      const start = performance.now();
+      device.replay(graph);
+      device.replay(graph);
+      device.synchronize("timing");
+      return 1000 * (performance.now() - start) / 2 / graphSums;
+    }));
   });
   peers.check();
   peers.leave();
