@@ -220,6 +220,8 @@ export interface SampleArgs {
 
 /** One forward over the current plan. Operations run in the order of the calls. */
 export interface Ops {
+  /** Whether `sample` is all that there is to do: it draws from kept logits. */
+  readonly draws: boolean;
   /** output[t] = scale · table[token_pool[row(t)][position(t)] − vocabStart]; zeros where it has no such row. */
   embed(table: Matrix, output: Activation, scale?: number): void;
   /** output = epilogue(norm(input) · weightᵀ + bias) */
@@ -331,6 +333,8 @@ export interface Backend extends Disposable {
   readonly dtypes: readonly DType[];
   /** Whether products round their inputs to eight bits where the weights are quantized. */
   readonly roundsInputs?: boolean;
+  /** Once there is a state: whether steps take about as long for any rows, so that plans that only draw are worth it. */
+  readonly drawsLater: boolean;
   /** How keys and values may be kept; the size of the page pool follows from it. */
   readonly kvFormats: KvFormats;
   /** Bytes held by weights so far, and by everything else. */

@@ -37,6 +37,11 @@ export interface BatchPlan {
    * the head is left out, and tokens and log-probabilities mean nothing.
    */
   readonly hidden?: "also" | "only";
+  /**
+   * Nothing is computed: sampled rows are drawn from the logits that were last kept of their rows. Sequences are those
+   * of the plan that kept them, each with its last position alone.
+   */
+  readonly draws?: boolean;
 }
 
 /** What a step leaves behind; rows are ordered [forward][sampled row]. */

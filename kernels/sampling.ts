@@ -52,6 +52,8 @@ export const SampleFlag = {
   Draw: 1,
   /** Do not draw: report the log-probability of the token that already stands there (prompt log-probabilities). */
   Score: 2,
+  /** Draw later: keep the logits, one set for each row of the pool, for a plan that `draws`. The token means nothing. */
+  Keep: 4,
 } as const;
 
 /** A sampled row, complete. */

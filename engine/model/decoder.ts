@@ -90,6 +90,16 @@ export class Decoder {
   /** Records one forward over the current plan. */
   forward(ops: Ops): void {
     const x = this.#x, { embedding, finalNorm } = this.#weights;
+    if (!ops.draws) this.#hidden(ops, x, embedding);
+    ops.sample({
+      input: x,
+      norm: this.#norm(finalNorm),
+      head: this.#weights.head ?? embedding,
+      softCap: this.#config.logitSoftCap,
+    });
+  }
+
+  #hidden(ops: Ops, x: Activation, embedding: Matrix): void {
     const scale = this.#config.embeddingMultiplier / this.#config.residualMultiplier;
     if (this.#ranks === 1) {
       ops.embed(embedding, x, scale);
@@ -99,12 +109,6 @@ export class Decoder {
       ops.allReduce(this.#partial!, x, "store");
     }
     for (let i = 0; i < this.#weights.layers.length; i++) this.#layer(ops, i);
-    ops.sample({
-      input: x,
-      norm: this.#norm(finalNorm),
-      head: this.#weights.head ?? embedding,
-      softCap: this.#config.logitSoftCap,
-    });
   }
 
   #layer(ops: Ops, index: number): void {

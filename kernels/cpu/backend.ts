@@ -80,6 +80,7 @@ class CpuBackend implements Backend {
   readonly info: DeviceInfo;
   readonly dtypes = Object.keys(formats) as DType[];
   readonly roundsInputs = true;
+  readonly drawsLater = false;
   readonly kvFormats = kvFormats;
   weightBytes = 0;
   readonly #kernels: Kernels;

@@ -15,9 +15,10 @@ import type {
 import type { Bank } from "./bank.ts";
 import { ExpertBuffers, recordExperts } from "./experts.ts";
 import { hiddenOnly, hiddenRows } from "./hidden.ts";
-import { LogitsBuffers, sampleRows } from "./logits.ts";
+import { LogitsBuffers, moveKept, sampleRows } from "./logits.ts";
 import type { CpuMatrix, CpuRopeTable, CpuVector } from "./matrix.ts";
 import { normAddress, Recorder } from "./recorder.ts";
+import type { Logits } from "./sampling.ts";
 import type { CpuState } from "./state.ts";
 import type { ThreadGroup } from "./threads.ts";
 import { type CpuActivation, maxChunk, rowsPerUnit, StepTokens } from "./workspace.ts";
@@ -57,6 +58,7 @@ export class Forward implements Ops {
   readonly #step: number;
   /** Set by `sample`. */
   result: StepResult | null = null;
+  readonly draws: boolean;
 
   /** Forward `step` of the plan. */
   constructor(context: ForwardContext, plan: BatchPlan, step: number) {
@@ -65,6 +67,7 @@ export class Forward implements Ops {
     this.#tokens = new StepTokens(plan, step, context.state);
     this.#plan = plan;
     this.#step = step;
+    this.draws = plan.draws === true;
     this.#recorder.begin(this.#tokens);
   }
 
@@ -200,9 +203,12 @@ export class Forward implements Ops {
 
   sample({ input, norm, head, softCap }: SampleArgs): void {
     const weight = head as CpuMatrix, { bank } = weight;
-    const { state, collective, logits: buffers } = this.#context;
-    const logits = buffers.in(bank), from = input as CpuActivation;
+    const logits = this.#context.logits.in(bank), from = input as CpuActivation;
     const { samples } = this.#recorder.enter(bank);
+    if (this.draws) {
+      this.result = this.#sampled(logits, weight);
+      return;
+    }
     const at = from.read(bank, this.#tokens.count * from.width * 4);
     let hidden: Float32Array | null = null;
     if (this.#plan.hidden) {
@@ -227,16 +233,14 @@ export class Forward implements Ops {
       outputStride: logits.stride,
     });
     this.flush();
-    const sampled = sampleRows(
-      state,
-      collective,
-      logits,
-      weight.spec.rows,
-      this.#plan,
-      this.#step,
-      this.#tokens,
-    );
+    const sampled = this.#sampled(logits, weight);
     this.result = hidden === null ? sampled : { ...sampled, hidden };
+  }
+
+  #sampled(logits: Logits, { spec: { rows } }: CpuMatrix): StepResult {
+    const { state, collective } = this.#context;
+    moveKept(state, logits, rows, this.#plan, this.#tokens);
+    return sampleRows(state, collective, logits, rows, this.#plan, this.#step, this.#tokens);
   }
 
   /** Runs what has been recorded. */

@@ -37,6 +37,24 @@ export class LogitsBuffers {
   }
 }
 
+/** Keeps the logits of rows that are drawn later, or brings back those that the plan draws from. */
+export function moveKept(
+  { kept }: CpuState,
+  { bank, address, stride }: Logits,
+  localRows: number,
+  { sampling, draws }: BatchPlan,
+  { rows }: StepTokens,
+): void {
+  sampledRows(sampling).forEach(({ token, flags }, s) => {
+    if (!draws && flags !== SampleFlag.Keep) return;
+    const from = (address + s * stride) / 4, row = rows[token]!;
+    if (draws) return bank.floats.set(kept.get(row)!, from);
+    const room = kept.get(row) ?? new Float32Array(localRows);
+    room.set(bank.floats.subarray(from, from + localRows));
+    kept.set(row, room);
+  });
+}
+
 /** Samples or scores the rows of one forward whose logits (of `localRows` tokens, this rank's) have been computed. */
 export function sampleRows(
   state: CpuState,
@@ -58,6 +76,7 @@ export function sampleRows(
     ...(plan.returnLogits ? { logits: copyLogits(logits, count, vocabSize) } : {}),
   };
   for (const [s, sampled] of rows.entries()) {
+    if (sampled.flags === SampleFlag.Keep) continue;
     const row = new LogitRow(logits, s, vocabSize);
     const { token, sequence } = sampled;
     const position = tokens.positions[token]! + 1;

@@ -35,6 +35,8 @@ export const kvFormats = {
 export class CpuState {
   /** [maxRows + 1, contextLength] */
   readonly tokenPool: Uint32Array;
+  /** This rank's logits for a later draw, by row. */
+  readonly kept = new Map<number, Float32Array>();
   /** In order of depth. */
   readonly layers: readonly LayerPages[];
   /** Entries of a page table's row. */

@@ -87,6 +87,7 @@ export class CudaBackend implements Backend {
   info: DeviceInfo;
   readonly dtypes = weightTypes;
   readonly kvFormats = kvFormats;
+  readonly drawsLater = true;
   readonly #device: CudaDevice;
   readonly #collective: Collective | null;
   readonly #halfFrom: number;

@@ -37,7 +37,7 @@ export function bucketShape(shape: ForwardShape, mostTokens: number): ForwardSha
 /** What the launches of a decode step depend on beside the function. */
 export function graphKey(
   { tokens, decodes, splits, headBlock, offset, groups }: ForwardShape,
-  { history, biases, masks, limits, logprobs }: SamplingNeeds,
+  { history, biases, masks, limits, logprobs, kept }: SamplingNeeds,
   topCount: number,
   step: number,
 ): string {
@@ -45,7 +45,7 @@ export function graphKey(
   const positions = history === 0 ? 0 : Math.ceil((history + step) / historyStep);
   return `${tokens} ${decodes} ${splits} ${headBlock} ${sampled} ${positions} ${
     bucket(biases)
-  } ${masks} ${limits} ${logprobs} ${topCount}`;
+  } ${masks} ${limits} ${logprobs} ${kept} ${topCount}`;
 }
 
 /** The graphs of a backend. */

@@ -85,6 +85,7 @@ export type ScratchRole =
   | "hidden"
   | "logits"
   | "localLogits"
+  | "kept"
   | "rawLogits"
   | "limits"
   | "candidates"

@@ -27,6 +27,10 @@ export class CudaOps implements Ops {
     this.#forward = forward;
   }
 
+  get draws(): boolean {
+    return this.#forward.needs.kept === "restore";
+  }
+
   embed(table: Matrix, output: Activation, scale = 1): void {
     const { context: { device, state }, shape, plan } = this.#forward;
     const { spec, type, buffer } = table as CudaMatrix, to = output as CudaActivation;

@@ -83,6 +83,7 @@ export class ReferenceBackend implements Backend {
     memoryBytes: null,
   };
   readonly dtypes = dtypes;
+  readonly drawsLater = false;
   readonly kvFormats: KvFormats = {
     auto: { numberBytes: 8, scaleBytes: 0 },
     int8: { numberBytes: 8, scaleBytes: 0 },
@@ -176,12 +177,14 @@ class ReferenceOps implements Ops {
   /** Row and position of each of the T tokens. */
   readonly #tokens: { row: number; position: number }[] = [];
   result: StepResult | null = null;
+  readonly draws: boolean;
 
   constructor(state: ReferenceState, plan: BatchPlan, step: number, collective: Collective | null) {
     this.#state = state;
     this.#plan = plan;
     this.#step = step;
     this.#collective = collective;
+    this.draws = plan.draws === true;
     plan.row.forEach((row, b) => {
       const first = plan.cachedLength[b]! + step;
       for (let i = 0; i < plan.extendLength[b]!; i++) this.#tokens.push({ row, position: first + i });
@@ -306,7 +309,14 @@ class ReferenceOps implements Ops {
       const x = normalize((input as ReferenceActivation).row(row.token), norm);
       if (this.#plan.hidden) hidden.push(...x);
       if (this.#plan.hidden === "only") continue;
-      const local = multiply(x, head).map((logit) => softCapped(logit, softCap));
+      const { kept } = this.#state, poolRow = this.#tokens[row.token]!.row;
+      const local = this.draws
+        ? kept.get(poolRow)!
+        : multiply(x, head).map((logit) => softCapped(logit, softCap));
+      if (row.flags === SampleFlag.Keep) {
+        kept.set(poolRow, local);
+        continue;
+      }
       if (this.#collective !== null && !this.#plan.returnLogits && !needsWholeRow(row)) {
         result.tokens[s] = this.#settle(row, () => this.#best(this.#collective!, local));
         continue;

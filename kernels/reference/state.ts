@@ -15,6 +15,8 @@ export class ReferenceState {
   readonly keys: Float64Array[];
   /** Per layer. */
   readonly values: Float64Array[];
+  /** Logits for a later draw, by row. */
+  readonly kept = new Map<number, Float64Array>();
   readonly #pagesPerRow: number;
   readonly #width: number;
 

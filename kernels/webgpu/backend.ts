@@ -79,6 +79,11 @@ export class WebGpuBackend implements Backend {
   #context: (Context & { readonly tapes: Tapes }) | null = null;
   readonly dtypes = dtypes;
   readonly kvFormats = kvFormats;
+  /** On a GPU, where one binding can show all that is kept. */
+  get drawsLater(): boolean {
+    const { vocabSize, maxRows } = this.#live.state.spec;
+    return !this.info.software && 4 * (maxRows + 1) * (vocabSize + 3) <= this.#gpu.caps.maxBindingBytes;
+  }
   #weightBytes = 0;
   #uploaded = 0;
   #serial = 0;

@@ -33,6 +33,10 @@ export class DeviceOps implements Ops {
     forward.recorder.region(forward.shape.offset);
   }
 
+  get draws(): boolean {
+    return this.#forward.needs.kept === "restore";
+  }
+
   embed(table: Matrix, output: Activation, scale = 1): void {
     recordEmbed(this.#forward, table as DeviceMatrix, activation(output), scale);
   }

@@ -74,6 +74,7 @@ export function plan(
     sampling?: Sampling;
     returnLogits?: boolean;
     hidden?: "also" | "only";
+    draws?: boolean;
   } = {},
 ): BatchPlan {
   return {
@@ -88,6 +89,7 @@ export function plan(
     sampling: options.sampling ?? samplingRows(sequences),
     ...(options.returnLogits ? { returnLogits: true } : {}),
     ...(options.hidden ? { hidden: options.hidden } : {}),
+    ...(options.draws ? { draws: true } : {}),
   };
 }
 

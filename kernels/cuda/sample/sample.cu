@@ -12,7 +12,7 @@ enum Sample {
   PROMPT_LENGTH = 10, SEED_LOW = 11, SEED_HIGH = 12, LOGPROBS = 13, ROW = 14, POSITION = 15, BIAS_AT = 16,
   BIAS_COUNT = 17, MASK_AT = 1
 };
-const u32 SCORE = 2, NO_TOKEN = 0xffffffffu, NAN_BITS = 0x7fc00000u;
+const u32 SCORE = 2, KEEP = 4, NO_TOKEN = 0xffffffffu, NAN_BITS = 0x7fc00000u;
 const int CHUNK = 4096;
 const float LOWEST = -3.4e38f;
 
@@ -83,6 +83,19 @@ KERNEL apply_masks(const u32* plan, float* logits, int vocabSize, int stride) {
   const u32 mask = field(plan, row, MASK_AT);
   if (mask != 0 && (plan[mask + i / 32] >> (i % 32) & 1) == 0)
     logits[(size_t)row * stride + i] = __uint_as_float(0xff800000u);
+}
+
+// Logits for a later draw, one set for each row of the pool: keeps those of the rows that ask for it, or brings back
+// what was kept of all. A thread moves four. Grid: (stride / 1024, rows).
+KERNEL move_kept(const u32* plan, float* logits, float* kept, int stride, int keep) {
+  letNextStart();
+  waitForPrevious();
+  const u32 row = blockIdx.y, i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (row >= plan[SAMPLES] || i >= (u32)stride / 4 || (keep && field(plan, row, FLAGS) != KEEP)) return;
+  float4* here = (float4*)(logits + (size_t)row * stride) + i;
+  float4* there = (float4*)(kept + (size_t)field(plan, row, ROW) * stride) + i;
+  if (keep) *there = *here;
+  else *here = *there;
 }
 
 // --- Limits: of each row the smallest logit that top-k, top-p and min-p let through, without a sort. A histogram over

@@ -35,7 +35,9 @@ export function launchSample(forward: Forward, args: SampleArgs): void {
     const plan = forward.plan + BigInt(group.offset - shape.offset);
     launchHidden(forward, group, plan, args);
     if (forward.returned?.only) continue;
-    const local = launchHead(forward, group, plan, args);
+    const local = logitsBuffer(forward, group, args);
+    if (forward.needs.kept !== "restore") launchHead(forward, group, plan, args, local);
+    moveKept(forward, group, plan, local);
     if (collective !== null && !forward.needs.wholeRows) {
       if (peers !== null) drawGreedyOnDevice(forward, group, plan, collective.size, peers, local);
       else drawGreedy(forward, group, plan, collective, local);
@@ -61,16 +63,39 @@ function launchHidden(
   device.copyOut(to, offset + 4 * first * width, rows, 4 * count * width);
 }
 
-/** The logits of this rank's part of the vocabulary. */
-function launchHead(forward: Forward, group: SampleGroup, plan: bigint, args: SampleArgs): Logits {
-  const { context: { collective, halfFrom, scratch: buffers } } = forward;
-  const head = args.head as CudaMatrix;
-  const { rows: vocabSize, columns } = head.spec;
-  const stride = 4 * divideUp(vocabSize, 4);
+/** Where the logits of this rank's part of the vocabulary are. */
+function logitsBuffer({ context }: Forward, { count }: SampleGroup, { head }: SampleArgs): Logits {
+  const vocabSize = (head as CudaMatrix).spec.rows, stride = 4 * divideUp(vocabSize, 4);
+  const role = context.collective === null ? "logits" : "localLogits";
+  return { buffer: context.scratch.get(role, 4 * count * stride), vocabSize, stride };
+}
+
+/** Keeps the logits of rows that are drawn later, or brings back those that this plan draws from. */
+function moveKept(
+  { context: { device, state, scratch: buffers }, needs: { kept: direction } }: Forward,
+  { count }: SampleGroup,
+  plan: bigint,
+  { buffer, stride }: Logits,
+): void {
+  if (direction === null) return;
+  const kept = buffers.get("kept", 4 * (state.spec.maxRows + 1) * stride).address;
+  const grid = [divideUp(stride, 1024), count] as const;
+  const args = [plan, buffer.address, kept, stride, direction === "keep" ? 1 : 0];
+  device.launch(device.kernel("sample", "move_kept"), grid, 256, 0, args);
+}
+
+/** Computes them. */
+function launchHead(
+  forward: Forward,
+  group: SampleGroup,
+  plan: bigint,
+  args: SampleArgs,
+  { buffer, stride }: Logits,
+): void {
+  const { context: { halfFrom, scratch: buffers } } = forward;
+  const head = args.head as CudaMatrix, { columns } = head.spec;
   const type = usesMatrixUnits(head, halfFrom) ? inputType(head) : "f32";
   prepare(forward, args.input as CudaActivation, args.norm, type, group.count, columns, "sampled", plan);
-  const role = collective === null ? "logits" : "localLogits";
-  const buffer = buffers.get(role, 4 * group.count * stride);
   launchLinear(forward, {
     input: { type, buffer: buffers.get("sampled", 0) },
     norm: null,
@@ -87,7 +112,6 @@ function launchHead(forward: Forward, group: SampleGroup, plan: bigint, args: Sa
     const words = [buffer.address, count, new Float(args.softCap)];
     device.launch(device.kernel("prepare", "cap_logits"), grid, 256, 0, words);
   }
-  return { buffer, vocabSize, stride };
 }
 
 /** The logits of the whole vocabulary. */

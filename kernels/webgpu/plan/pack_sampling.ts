@@ -1,7 +1,7 @@
 // The sampling part of a packed plan: a record per sampled row, its biases, and which parts of the sampler are needed.
 
 import type { BatchPlan } from "../../plan.ts";
-import { isFiltered, isPenalized, maskOf, rowWords, sampledRows } from "../../sampling.ts";
+import { isFiltered, isPenalized, maskOf, rowWords, sampledRows, SampleFlag } from "../../sampling.ts";
 import { needsWholeRow } from "../../vocabulary.ts";
 import type { Regions } from "./regions.ts";
 import { contentAt, Sample, sampleWords, Word } from "./words.ts";
@@ -30,14 +30,17 @@ export interface SamplingNeeds {
   readonly logprobs: boolean;
   /** Ranks that share the vocabulary cannot settle every row by their best candidates. */
   readonly wholeRows: boolean;
+  /** Where logits come from and go to beside the draw: "keep" those of some rows, or "restore" what was kept. */
+  readonly kept: "keep" | "restore" | null;
 }
 
 /** Looks through the plan's rows. */
 export function samplingNeeds(
-  { sampling, cachedLength, extendLength, returnLogits }: BatchPlan,
+  { sampling, cachedLength, extendLength, returnLogits, draws }: BatchPlan,
   bias: ReadonlyMap<number, ReadonlyMap<number, number>>,
 ): SamplingNeeds {
   let history = 0, biases = 0, limits = false, logprobs = false, wholeRows = returnLogits === true;
+  let kept: SamplingNeeds["kept"] = draws ? "restore" : null;
   for (const [s, row] of sampledRows(sampling).entries()) {
     if (isPenalized(row)) {
       history = Math.max(history, cachedLength[row.sequence]! + extendLength[row.sequence]!);
@@ -46,8 +49,9 @@ export function samplingNeeds(
     limits ||= isFiltered(row);
     logprobs ||= row.logprobs > 0;
     wholeRows ||= needsWholeRow(row);
+    if (row.flags === SampleFlag.Keep) kept = "keep";
   }
-  return { history, biases, masks: sampling.maskRow.length > 0, limits, logprobs, wholeRows };
+  return { history, biases, masks: sampling.maskRow.length > 0, limits, logprobs, wholeRows, kept };
 }
 
 /** Biases of each sampled row, added up per token: (token → value). */

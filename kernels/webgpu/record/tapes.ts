@@ -22,14 +22,14 @@ const regionsOf = ({ offset, groups }: ForwardShape): readonly number[] => [
 /** What the commands of a forward depend on beside the function. */
 export function tapeKey(
   { tokens, decodes, decodeOnly, tiles, splits, threads, headBlock, batch, groups }: ForwardShape,
-  { biases, masks, limits, logprobs, wholeRows }: SamplingNeeds,
+  { biases, masks, limits, logprobs, wholeRows, kept }: SamplingNeeds,
   history: number,
   topCount: number,
   resultsId: number,
 ): string {
   const rows = groups.map(({ first, count }) => `${first}+${count}`).join();
   return `${tokens} ${decodes} ${decodeOnly} ${tiles} ${splits} ${threads} ${headBlock} ${batch} ${rows} ` +
-    `${history} ${biases} ${masks} ${limits} ${logprobs} ${wholeRows} ${topCount} ${resultsId}`;
+    `${history} ${biases} ${masks} ${limits} ${logprobs} ${wholeRows} ${kept} ${topCount} ${resultsId}`;
 }
 
 /** The tapes of a backend. */

@@ -8,6 +8,7 @@ import { Word } from "../plan/words.ts";
 import type { SampleGroup, SamplingNeeds } from "../plan/pack_sampling.ts";
 import { chunkCount, drawChunks, drawFinish, type Logits, type LogitsShape } from "./draw.ts";
 import { chunkWords, logprobChunks, logprobFinish } from "./logprobs.ts";
+import { moveKept } from "./keep.ts";
 import { applyBias, applyMasks, applyPenalties, countHistory } from "./penalties.ts";
 import { sampleLimits } from "./threshold.ts";
 import type { DeviceBuffer } from "../device/buffers.ts";
@@ -20,7 +21,10 @@ export function recordSample(forward: Forward, args: SampleArgs): void {
     forward.recorder.region(group.offset);
     recordHidden(forward, group, args);
     if (forward.returned?.only) continue;
-    const local = recordLogits(forward, group, args);
+    const local = forward.needs.kept === "restore"
+      ? logitsBuffer(forward, group, args)
+      : recordLogits(forward, group, args);
+    recordKept(forward, group, local);
     const { collective } = forward.context;
     if (collective !== null && !forward.needs.wholeRows) {
       recordGreedy(forward, group, collective, local);
@@ -43,25 +47,35 @@ function recordHidden(forward: Forward, { first, count }: SampleGroup, { input, 
   recorder.copy(rows.buffer.gpu, 0, returned.staging, returned.offset + 4 * first * width, bytes);
 }
 
-/** The logits of this rank's part of the vocabulary. */
-function recordLogits(
-  forward: Forward,
-  { count }: SampleGroup,
-  { input, norm, softCap, ...args }: SampleArgs,
-): Logits {
-  const head = args.head as DeviceMatrix;
-  const { context: { gpu, collective } } = forward;
-  const { rows, columns } = head.spec;
-  const stride = 4 * divideUp(rows, 4);
-  const logits = sharedBuffer(forward, collective === null ? "logits" : "localLogits", 4 * count * stride);
-  const output = new DeviceActivation(stride, "f32", logits);
+/** Where the logits of this rank's part of the vocabulary are. */
+function logitsBuffer(forward: Forward, { count }: SampleGroup, { head }: SampleArgs): Logits {
+  const { rows } = (head as DeviceMatrix).spec, stride = 4 * divideUp(rows, 4);
+  const role = forward.context.collective === null ? "logits" : "localLogits";
+  return { logits: sharedBuffer(forward, role, 4 * count * stride), shape: { vocabSize: rows, stride } };
+}
+
+/** Keeps the logits of rows that are drawn later, or brings back those that this plan draws from. */
+function recordKept(forward: Forward, { count }: SampleGroup, { logits, shape }: Logits): void {
+  const { needs: { kept: direction }, context: { state: { spec } } } = forward;
+  if (direction === null) return;
+  const kept = sharedBuffer(forward, "kept", 4 * (spec.maxRows + 1) * shape.stride);
+  dispatch(forward, moveKept(shape, direction, count), { logits, kept });
+}
+
+/** Computes them. */
+function recordLogits(forward: Forward, group: SampleGroup, args: SampleArgs): Logits {
+  const { input, norm, softCap } = args, { count } = group;
+  const head = args.head as DeviceMatrix, { columns } = head.spec;
+  const { context: { gpu } } = forward;
+  const local = logitsBuffer(forward, group, args);
+  const output = new DeviceActivation(local.shape.stride, "f32", local.logits);
   const buffer = sharedBuffer(forward, "sampled", 4 * count * columns);
   const sampled = new DeviceActivation(columns, normedType(head, count, gpu.caps), buffer);
   const rowsOf = { rows: count, countWord: Word.Samples };
   recordNorm(forward, input as DeviceActivation, norm, sampled, { ...rowsOf, gather: true });
   const end = softCap == null ? { epilogue: "store" } as const : { epilogue: "cap", cap: softCap } as const;
   recordLinear(forward, { input: sampled, weight: head, output, ...end, ...rowsOf });
-  return { logits, shape: { vocabSize: rows, stride } };
+  return local;
 }
 
 /** The logits of the whole vocabulary. */

@@ -19,6 +19,7 @@ export type SharedRole =
     | "logits"
     | "rawLogits"
     | "localLogits"
+    | "kept"
     | "limits"
     | "candidates"
     | "counts"
