@@ -227,6 +227,7 @@ function schedulerConfig(
     vocabSize: model.config.vocabSize,
     eosIds: model.generation.eosIds,
     tokenizerDir: options.skipTokenizer ? null : options.modelDir,
+    drawLater: options.drawLater ?? executor.drawsLater,
     prefillStepMilliseconds: isGpu(executor.device) ? 0 : slowStepMilliseconds,
   };
 }

@@ -212,6 +212,8 @@ export interface ExecutorSetup {
 /** What an executor turned out to be. */
 export interface ExecutorReady
   extends StateSizes, Pick<ModelInfo, "device" | "weightBytes" | "weightFormats"> {
+  /** See `Backend`. */
+  readonly drawsLater: boolean;
   /** Why this device was chosen, for the start-up line. */
   readonly reason: string;
 }

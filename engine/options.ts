@@ -59,6 +59,8 @@ export interface EngineOptions {
   readonly newTokenRatio?: number;
   /** A mixed step's prompt chunk shrinks so that the step stays near this time; 0 sets no limit. */
   readonly targetStepMilliseconds?: number;
+  /** Whether constrained rows are drawn in plans of their own, for tests; otherwise the device says. */
+  readonly drawLater?: boolean;
   /** For tests: freed pages are filled with NaN. */
   readonly poisonFreedPages?: boolean;
   /** Test hook: this rank's worker throws, or stalls, when it gets its n-th plan. */

@@ -3,11 +3,12 @@
 // On a plan: record it while the step before it still runs, then read that step's result (this blocks), submit the
 // new one, and only then hand the result to the scheduler. The device idles only for the readback and the submit.
 // "drain" reads what is in flight when no further plan will come. (SGLang's overlap loop, on a platform where a
-// readback waits for everything submitted.)
+// readback waits for everything submitted.) A plan that only draws is not worth a wait: it is recorded, and the one
+// that follows it, too, before anything is read.
 
 import type { FromExecutor, ToExecutor } from "../messages.ts";
 import type { Backend, Ops, RecordedStep } from "../../kernels/ops.ts";
-import type { BatchPlan } from "../../kernels/plan.ts";
+import type { BatchPlan, StepResult } from "../../kernels/plan.ts";
 
 /** What `Executor` needs of the decoder. */
 export interface Forward {
@@ -22,7 +23,8 @@ export class Executor {
   readonly #forward: (ops: Ops) => void;
   readonly #post: (message: FromExecutor & { readonly type: "result" }) => void;
   readonly #onWork: () => void;
-  #inFlight: RecordedStep | null = null;
+  /** Recorded and not read, oldest first; the first one has been submitted. */
+  readonly #steps: RecordedStep[] = [];
   #last: Promise<void> = Promise.resolve();
 
   /**
@@ -50,10 +52,8 @@ export class Executor {
   /** Resolves when everything handled so far is done and read, or has failed; nothing is posted any more. */
   async idle(): Promise<void> {
     await this.#last.catch(() => {});
-    const last = this.#inFlight;
-    this.#inFlight = null;
     try {
-      await last?.read();
+      while (this.#steps.length > 0) await this.#readOldest();
     } catch {
       // Of no use to anyone now; with several ranks it fails as soon as one of them is closed.
     }
@@ -64,23 +64,29 @@ export class Executor {
       case "plan":
         return await this.#run(message.plan);
       case "drain":
-        return await this.#finish(null);
+        return await this.#finish(0);
       case "poison":
         return this.#backend.poisonPages(message.pages);
     }
   }
 
   async #run(plan: BatchPlan): Promise<void> {
-    if (this.#inFlight === null) this.#onWork();
-    const recorded = this.#backend.record(plan, this.#forward);
-    await this.#finish(recorded);
+    if (this.#steps.length === 0) this.#onWork();
+    this.#steps.push(this.#backend.record(plan, this.#forward));
+    if (this.#steps.length === 1) this.#steps[0]!.submit();
+    else if (!plan.draws) await this.#finish(1);
   }
 
-  /** Reads the step in flight, puts `next` in its place, and posts the result. */
-  async #finish(next: RecordedStep | null): Promise<void> {
-    const result = await this.#inFlight?.read();
-    next?.submit();
-    this.#inFlight = next;
-    if (result) this.#post({ type: "result", result });
+  /** Reads and posts until so many steps are left. */
+  async #finish(left: number): Promise<void> {
+    while (this.#steps.length > left) this.#post({ type: "result", result: await this.#readOldest() });
+  }
+
+  /** Reads the step in flight, and submits the next. */
+  async #readOldest(): Promise<StepResult> {
+    const result = await this.#steps[0]!.read();
+    this.#steps.shift();
+    this.#steps[0]?.submit();
+    return result;
   }
 }

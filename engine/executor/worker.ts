@@ -124,6 +124,7 @@ async function start(setup: ExecutorSetup): Promise<Running> {
   const ready: ExecutorReady = {
     device: backend.info,
     reason: place.address === null ? setup.reason ?? reason : `${reason}, at ${place.address}`,
+    drawsLater: backend.drawsLater,
     weightBytes: backend.weightBytes,
     weightFormats: planned.formats,
     ...sizes,

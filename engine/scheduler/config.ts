@@ -13,6 +13,7 @@ export type SharedOptions =
   | "maxDecodeSteps"
   | "targetStepMilliseconds"
   | "newTokenRatio"
+  | "drawLater"
   | "poisonFreedPages";
 
 /** Fixed at start; sizes come from the executor, which knows how much memory there is. */

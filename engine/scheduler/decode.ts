@@ -31,9 +31,14 @@ export class DecodeManager {
     removeRequest(this.#running, request);
   }
 
-  /** Those that the next forward can advance, oldest first. */
-  ready(): Request[] {
-    return this.#running.filter((request) => request.runnable && request.mask !== null);
+  /** Those that the next forward can advance, oldest first; without a mask only where their draw can wait for it. */
+  ready(later: boolean): Request[] {
+    return this.#running.filter((r) => r.runnable && !r.kept && (later || r.mask !== null));
+  }
+
+  /** Those whose next token can be drawn from the logits that are kept. */
+  drawable(): Request[] {
+    return this.#running.filter((request) => request.runnable && request.kept && request.mask !== null);
   }
 
   /**

@@ -51,6 +51,8 @@ export class Request {
   cachedLength = 0;
   /** Tokens that its next one may be; null while that is not known yet, undefined where there is no grammar. */
   mask: Uint32Array | null | undefined;
+  /** Whether the device keeps the logits of its next token, until the mask is there. */
+  kept = false;
   /** Plans sent, and not yet answered, that contain this request. */
   inFlight = 0;
   /** What it holds; null while it waits. */

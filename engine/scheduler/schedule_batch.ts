@@ -6,7 +6,13 @@
 // whether the last one ends it by length) is captured now, because by then the lengths will have moved on.
 
 import type { BatchPlan } from "../../kernels/plan.ts";
-import { packSampling, plainSampler, type SampledRow, SampleFlag } from "../../kernels/sampling.ts";
+import {
+  greedySampler,
+  packSampling,
+  plainSampler,
+  type SampledRow,
+  SampleFlag,
+} from "../../kernels/sampling.ts";
 import { isOnly } from "../grammar/serving/only.ts";
 import type { Allocation, Request } from "./request.ts";
 
@@ -36,6 +42,8 @@ export interface LaunchedBatch {
   readonly prefillTokens: number;
   /** Sampled rows of each forward. */
   readonly samples: number;
+  /** Whether it computes nothing, and draws from kept logits. */
+  readonly draws: boolean;
 }
 
 /** The row that draws a request's next token from the logits of `token`. */
@@ -77,6 +85,9 @@ function scoredRow({ params, prompt }: Request, token: number, sequence: number)
   };
 }
 
+/** What makes a row one whose logits are kept; greedy, so that no part of the sampler is needed for it. */
+const keptRow = { ...greedySampler, flags: SampleFlag.Keep, logprobs: 0 };
+
 /** Builds one plan; use once. */
 export class ScheduleBatch {
   /** Ascending number of the plan. */
@@ -88,6 +99,7 @@ export class ScheduleBatch {
   /** Sequences so far. */
   readonly sequences: LaunchedSequence[] = [];
   readonly #steps: number;
+  #draws = false;
   readonly #pageWrites: number[] = [];
   readonly #tokenWrites: number[] = [];
   readonly #tokenIds: Uint32Array[] = [];
@@ -110,6 +122,14 @@ export class ScheduleBatch {
   /** Launches one forward per step for a request whose prompt is in the cache. */
   decode(request: Request, allocation: Allocation): void {
     this.#launch(request, allocation, 1, 0, this.#steps);
+  }
+
+  /** Launches the draw of a token whose logits are kept. A plan has either such draws or forwards. */
+  draw(request: Request, allocation: Allocation): void {
+    this.#draws = true;
+    request.kept = false;
+    request.cachedLength--;
+    this.#launch(request, allocation, 1, 0, 1);
   }
 
   /**
@@ -150,9 +170,13 @@ export class ScheduleBatch {
       cachedLength: Uint32Array.from(this.#cachedLength),
       extendLength: Uint32Array.from(this.#extendLength),
       sampling: packSampling(this.#samples),
+      draws: this.#draws,
       ...(pooled > 0 ? { hidden: pooled === samples ? "only" as const : "also" as const } : {}),
     };
-    return { plan, launched: { id, steps: this.#steps, sequences, prefillTokens, samples } };
+    return {
+      plan,
+      launched: { id, steps: this.#steps, sequences, prefillTokens, samples, draws: this.#draws },
+    };
   }
 
   #launch(request: Request, allocation: Allocation, extend: number, scores: number, draws: number): void {
@@ -167,8 +191,13 @@ export class ScheduleBatch {
     }
     const firstSample = this.samples - scores;
     const sequence = this.sequences.length;
-    if (draws > 0) {
-      this.#samples.push(drawnRow(request, this.tokens + extend - 1, sequence));
+    const last = this.tokens + extend - 1;
+    if (draws > 0 && request.mask === null) {
+      this.#samples.push({ ...scoredRow(request, last, sequence), ...keptRow });
+      request.kept = true;
+      draws = 0;
+    } else if (draws > 0) {
+      this.#samples.push(drawnRow(request, last, sequence));
       if (request.mask) request.mask = null; // the next one needs the token that is drawn now
     }
     this.#row.push(row);

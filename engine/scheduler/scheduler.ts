@@ -82,15 +82,21 @@ export class Scheduler {
   /** Launches batches while the executor has room for one and there is something to compute; then sends the news. */
   runNextBatches(): void {
     const depth = this.#config.overlap && !this.#pace.slow ? overlapDepth : 1;
-    while (this.#inFlight.length < depth) {
+    const later = this.#config.drawLater && depth > 1;
+    let waiting = false;
+    while (this.#forwards < depth) {
       // Without the masks that are about to come, their requests would miss a step.
-      if (this.#grammars.due && (depth === 1 || this.#inFlight.length > 0)) break;
-      const batch = this.#getNextBatch();
+      waiting = (this.#grammars.due && (depth === 1 || this.#inFlight.length > 0)) ||
+        this.#inFlight.some(({ draws }) => draws);
+      if (waiting) break;
+      this.#drawKept();
+      const batch = this.#getNextBatch(later);
       if (batch === null) break;
       this.#runBatch(batch);
     }
-    // With room for another plan but nothing to put in it, the executor would wait for us and we for it.
-    if (!this.#drained && this.#inFlight.length < overlapDepth) {
+    // With room for another plan but nothing to put in it, the executor would wait for us and we for it; unless a draw
+    // is about to come, which has to stand behind the forward that runs.
+    if (!this.#drained && this.#forwards < overlapDepth && !(waiting && later)) {
       this.#io.toExecutors({ type: "drain" });
       this.#drained = true;
     }
@@ -134,7 +140,7 @@ export class Scheduler {
     if (batch?.id !== result.id) {
       throw new Error(`result ${result.id} came instead of ${batch?.id ?? "none"}`);
     }
-    this.#pace.observe(batch.prefillTokens, batch.steps, result.milliseconds);
+    if (!batch.draws) this.#pace.observe(batch.prefillTokens, batch.steps, result.milliseconds);
     let tokens = 0;
     for (const sequence of batch.sequences) {
       const { request } = sequence;
@@ -149,7 +155,12 @@ export class Scheduler {
       else this.#releaseIfDone(request);
     }
     this.#cache.reclaim(batch.id);
-    this.#counters.finishStep(tokens, batch.steps, batch.prefillTokens, result.milliseconds);
+    this.#counters.finishStep(
+      tokens,
+      batch.draws ? 0 : batch.steps,
+      batch.prefillTokens,
+      result.milliseconds,
+    );
   }
 
   /** After the tokenizer was lost: ends what is not in `live`. Returns those of `live` that never arrived. */
@@ -240,10 +251,10 @@ export class Scheduler {
   }
 
   /** The next batch: every running request's next token, then chunks of prompts. Null if there is nothing to do. */
-  #getNextBatch(): ScheduleBatch | null {
+  #getNextBatch(later: boolean): ScheduleBatch | null {
     const yielding = this.#prefill.yielding();
     if (yielding !== null) this.#retract(yielding);
-    return (this.#prefill.favours ? this.#makeBatch([]) : null) ?? this.#makeBatch(this.#decode.ready());
+    return (this.#prefill.favours ? this.#makeBatch([]) : null) ?? this.#makeBatch(this.#decode.ready(later));
   }
 
   #makeBatch(ready: readonly Request[]): ScheduleBatch | null {
@@ -255,11 +266,26 @@ export class Scheduler {
     this.#decode.schedule(batch, ready, steps, () => this.#retractDecode());
     const { maxStepTokens, maxStepSamples } = this.#config;
     const budget = {
-      tokens: Math.min(this.#pace.chunk(this.#decode.ready().length), maxStepTokens - batch.tokens),
+      tokens: Math.min(
+        this.#pace.chunk(batch.samples || this.#decode.ready(true).length),
+        maxStepTokens - batch.tokens,
+      ),
       samples: maxStepSamples - batch.samples,
     };
     for (const request of this.#prefill.schedule(batch, budget)) this.#decode.add(request);
     return batch.sequences.length === 0 ? null : batch;
+  }
+
+  /** Forwards in flight. */
+  get #forwards(): number {
+    return this.#inFlight.filter(({ draws }) => !draws).length;
+  }
+
+  /** Launches the draws whose masks have come, for the forward behind them. */
+  #drawKept(): void {
+    const batch = new ScheduleBatch(this.#lastPlan + 1, 1);
+    for (const request of this.#decode.drawable()) batch.draw(request, request.allocation!);
+    if (batch.samples > 0) this.#runBatch(batch);
   }
 
   #runBatch(batch: ScheduleBatch): void {
@@ -308,6 +334,7 @@ export class Scheduler {
     this.#cache.release(request, allocation);
     this.#rows.release(allocation.row);
     request.allocation = null;
+    request.kept = false;
     if (request.ended) return;
     request.retracting = false;
     this.#prefill.enqueue(request);

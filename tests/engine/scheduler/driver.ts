@@ -8,6 +8,7 @@ import type { SchedulerConfig } from "../../../engine/scheduler/config.ts";
 import { Scheduler } from "../../../engine/scheduler/scheduler.ts";
 import type { ToDetokenizer, TokenUpdate } from "../../../engine/messages.ts";
 import type { Probe } from "../../../engine/workers/protocol.ts";
+import { FakeGrammarWorker } from "./fake_grammar.ts";
 import { FakeExecutor } from "./fake_executor.ts";
 import { type Expected, oracle } from "./fake_model.ts";
 
@@ -30,6 +31,7 @@ export const baseConfig: SchedulerConfig = {
   targetStepMilliseconds: 0,
   prefillStepMilliseconds: 0,
   newTokenRatio: 0.5,
+  drawLater: false,
   poisonFreedPages: true,
 };
 
@@ -79,12 +81,12 @@ export class Client {
       assert.deepEqual(this.tokens, []);
       return;
     }
-    const { tokens, finish, logprobs, promptLogprobs } = this.expected;
+    const { tokens, finish, logprobs, promptLogprobs, late } = this.expected;
     const count = this.tokens.length;
     assert.deepEqual(this.tokens, tokens.slice(0, count), `tokens of ${this.id}`);
     assert.deepEqual(this.logprobs, logprobs?.slice(0, count) ?? []);
     if (count > 0) assert.deepEqual(this.promptLogprobs, promptLogprobs);
-    if (this.finish === null) return assert.ok(count < tokens.length, "the finish is missing");
+    if (this.finish === null) return assert.ok(late || count < tokens.length, "the finish is missing");
     if (this.finish.type === "abort") return assert.ok(this.aborted);
     assert.deepEqual(this.embedding, this.expected.embedding);
     assert.deepEqual(this.finish, finish);
@@ -95,16 +97,18 @@ export class Client {
 export class Driver {
   readonly config: SchedulerConfig;
   readonly executor: FakeExecutor;
+  readonly grammars: FakeGrammarWorker;
   readonly scheduler: Scheduler;
   readonly clients = new Map<string, Client>();
 
   constructor(config: Partial<SchedulerConfig> = {}) {
     this.config = { ...baseConfig, ...config };
     this.executor = new FakeExecutor(this.config);
+    this.grammars = new FakeGrammarWorker(this.config.vocabSize);
     this.scheduler = new Scheduler(this.config, {
       toExecutors: (message) => this.executor.receive(message),
       toDetokenizer: (message) => this.#detokenize(message),
-      toGrammar: () => assert.fail("no request is constrained"),
+      toGrammar: (message) => this.grammars.receive(message),
     });
   }
 
@@ -158,10 +162,19 @@ export class Driver {
     return true;
   }
 
+  /** Hands one of the grammar worker's answers to the scheduler; false if there is none. */
+  answer(which = 0): boolean {
+    const answer = this.grammars.answer(which);
+    if (answer === null) return false;
+    this.scheduler.processInput(answer);
+    this.advance();
+    return true;
+  }
+
   /** Runs until nothing happens any more. Every request must then be over, and nothing may be held. */
   finish(): void {
     this.advance();
-    while (this.deliver());
+    while (this.deliver() || this.answer());
     assert.equal(this.executor.unread, 0, "a plan was never read");
     for (const client of this.clients.values()) assert.ok(client.over, `${client.id} never ends`);
     const { numPages, pageSize } = this.config;

@@ -26,7 +26,10 @@ export class FakeExecutor {
   readonly #slots: Uint32Array;
   readonly #table: Int32Array[];
   readonly #pool: Int32Array[];
-  #running: BatchPlan | null = null;
+  /** Sent and not executed, oldest first. */
+  readonly #running: BatchPlan[] = [];
+  /** Of each row, what the logits that are kept of it follow from. */
+  readonly #kept = new Map<number, { readonly kv: number; readonly position: number }>();
 
   constructor(config: SchedulerConfig) {
     const { numPages, pageSize, maxRunningRequests, contextLength } = config;
@@ -39,20 +42,21 @@ export class FakeExecutor {
 
   /** Plans without an answer that the scheduler has seen. */
   get unread(): number {
-    return this.results.length + (this.#running === null ? 0 : 1);
+    return this.results.length + this.#running.length;
   }
 
   receive(message: ToExecutor): void {
     switch (message.type) {
       case "plan":
         this.plans.push(message.plan);
-        this.#finish();
-        this.#running = message.plan;
-        assert.ok(this.unread <= (this.#config.overlap ? 2 : 1), "too many plans unread");
+        this.#running.push(message.plan);
+        if (!message.plan.draws) this.#finish(1);
+        assert.ok(this.#unanswered(false) <= (this.#config.overlap ? 2 : 1), "too many forwards unread");
+        assert.ok(this.#unanswered(true) <= 1, "a draw behind another one");
         return;
       case "drain":
-        assert.ok(this.#running !== null, "drain with nothing in flight");
-        this.#finish();
+        assert.ok(this.#running.length > 0, "drain with nothing in flight");
+        this.#finish(0);
         return;
       case "poison":
         for (const page of message.pages) {
@@ -62,10 +66,13 @@ export class FakeExecutor {
     }
   }
 
-  #finish(): void {
-    if (this.#running === null) return;
-    this.results.push(this.#execute(this.#running));
-    this.#running = null;
+  #finish(left: number): void {
+    while (this.#running.length > left) this.results.push(this.#execute(this.#running.shift()!));
+  }
+
+  #unanswered(draws: boolean): number {
+    const last = this.plans.slice(this.plans.length - this.unread);
+    return last.filter((plan) => (plan.draws ?? false) === draws).length;
   }
 
   #execute(plan: BatchPlan): StepResult {
@@ -142,6 +149,13 @@ export class FakeExecutor {
     const tokenPosition: { row: number; position: number }[] = [];
     plan.row.forEach((row, i) => {
       const begin = plan.cachedLength[i]! + step;
+      if (plan.draws) {
+        assert.equal(plan.extendLength[i], 1);
+        assert.deepEqual(this.#kept.get(row), { kv: this.#slots[this.#slot(row, begin)]!, position: begin });
+        this.#kept.delete(row);
+        tokenPosition.push({ row, position: begin });
+        return;
+      }
       for (let position = begin; position < begin + plan.extendLength[i]!; position++) {
         assert.ok(position < contextLength, "a position beyond the context");
         const token = this.#pool[row]![position]!;
@@ -176,6 +190,11 @@ export class FakeExecutor {
       return result.hidden.set(hiddenState(kv, position), 2 * at);
     }
     assert.notEqual(plan.hidden, "only", "a row of which more is wanted than its state");
+    if (sampled.flags === SampleFlag.Keep) {
+      assert.ok(!plan.draws && sampled.logprobs === 0 && sampled.mask === undefined);
+      this.#kept.set(row, { kv, position });
+      return;
+    }
     if (sampled.flags === SampleFlag.Draw) {
       this.#pool[row]![position + 1] = draw(kv, position, drawParams(sampled), vocabSize);
     } else {

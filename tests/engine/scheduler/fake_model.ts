@@ -2,6 +2,9 @@
 // that, of the position and of the sampling parameters. So one wrong token, position, page or parameter anywhere
 // changes everything after it, and the oracle below says what a request must give whatever runs beside it.
 
+import { isOnly } from "../../../engine/grammar/serving/only.ts";
+import { allows } from "../../../kernels/sampling.ts";
+import { fakeGrammar } from "./fake_grammar.ts";
 import type { FinishReason, SamplingParams, TokenLogprob } from "../../../engine/params.ts";
 
 /** Mixes numbers into a 32-bit hash (FNV-1a with a final avalanche). */
@@ -30,6 +33,7 @@ export interface DrawParams {
   readonly promptLength: number;
   readonly seed: readonly number[];
   readonly bias: readonly (readonly [token: number, value: number])[];
+  readonly mask?: Uint32Array;
 }
 
 const bits = (value: number) => new Uint32Array(Float32Array.of(value).buffer)[0]!;
@@ -51,7 +55,7 @@ export function draw(kv: number, position: number, params: DrawParams, vocabSize
   const forbidden = new Set(params.bias.filter(([, value]) => value === -Infinity).map(([token]) => token));
   for (let attempt = 0;; attempt++) {
     const token = hash(base, attempt) % vocabSize;
-    if (!forbidden.has(token)) return token;
+    if (!forbidden.has(token) && (params.mask === undefined || allows(params.mask, token))) return token;
   }
 }
 
@@ -69,6 +73,8 @@ export interface Expected {
   readonly logprobs: readonly TokenLogprob[] | null;
   readonly promptLogprobs: readonly (TokenLogprob | null)[] | null;
   readonly embedding?: Float32Array;
+  /** The finish comes behind the last token, not with it: from the grammar. */
+  readonly late?: boolean;
 }
 
 /** What a position with this key/value is after the last norm. Sums of them are exact. */
@@ -82,7 +88,8 @@ export function oracle(
   eosIds: readonly number[],
   vocabSize: number,
 ): Expected {
-  const stops = [...params.stopTokenIds, ...(params.ignoreEos ? [] : eosIds)];
+  const { grammar } = params;
+  const stops = [...params.stopTokenIds, ...(params.ignoreEos && grammar === null ? [] : eosIds)];
   const seed = params.seed ?? 0;
   const kvs: number[] = [];
   const push = (token: number) => kvs.push(keyValue(kvs.at(-1) ?? 0, token, kvs.length));
@@ -105,21 +112,31 @@ export function oracle(
     }
   }
   const tokens: number[] = [], logprobs: TokenLogprob[] = [];
+  const result = () => ({ tokens, logprobs: params.logprobs === null ? null : logprobs, promptLogprobs });
   while (true) {
     const position = kvs.length - 1, kv = kvs[position]!;
-    const forbid = tokens.length < params.minTokens ? [...new Set(stops)] : [];
+    const allowed = grammar && fakeGrammar(grammar, tokens, vocabSize);
+    if (allowed && allowed.type !== "mask") {
+      const finish: FinishReason = allowed.type === "complete"
+        ? { type: "stop", matched: eosIds[0] ?? 0 }
+        : { type: "error", code: allowed.code, message: allowed.message };
+      return { ...result(), finish, late: true };
+    }
+    const mask = allowed?.mask;
+    const mayForbid = tokens.length < params.minTokens && !(mask && isOnly(mask, stops));
+    const forbid = mayForbid ? [...new Set(stops)] : [];
     const drawParams: DrawParams = {
       ...params,
       promptLength: prompt.length,
       seed: [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0],
       bias: [...params.logitBias, ...forbid.map((id) => [id, -Infinity] as const)],
+      ...(mask ? { mask } : {}),
     };
     const token = draw(kv, position, drawParams, vocabSize);
     tokens.push(token);
     if (params.logprobs !== null) logprobs.push(logprob(kv, token, params.logprobs, vocabSize));
-    const result = { tokens, logprobs: params.logprobs === null ? null : logprobs, promptLogprobs };
-    if (stops.includes(token)) return { ...result, finish: { type: "stop", matched: token } };
-    if (tokens.length === maxNewTokens) return { ...result, finish: { type: "length" } };
+    if (stops.includes(token)) return { ...result(), finish: { type: "stop", matched: token } };
+    if (tokens.length === maxNewTokens) return { ...result(), finish: { type: "length" } };
     push(token);
   }
 }

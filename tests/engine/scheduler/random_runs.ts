@@ -6,6 +6,7 @@ import type { SamplingParams } from "../../../engine/params.ts";
 import type { SchedulerConfig } from "../../../engine/scheduler/config.ts";
 import { spareRows } from "../../../engine/workers/fairness.ts";
 import { baseConfig, type Client, Driver } from "./driver.ts";
+import { grammarOf } from "./fake_grammar.ts";
 import { hash } from "./fake_model.ts";
 
 const vocabSize = 24;
@@ -27,6 +28,7 @@ export const config: fc.Arbitrary<SchedulerConfig> = fc.record({
   targetStepMilliseconds: fc.constantFrom(0, 15),
   prefillStepMilliseconds: fc.constantFrom(0, 20),
   newTokenRatio: fc.constantFrom(0, 0, 0.3, 1),
+  drawLater: fc.boolean(),
 }).map(({ poolTokens, ...rest }) => ({
   ...baseConfig,
   ...rest,
@@ -53,10 +55,11 @@ const params: fc.Arbitrary<Partial<SamplingParams>> = fc.record({
   promptLogprobsStart: fc.constantFrom(0, 0, 1, 7),
   priority: fc.constantFrom(0, 0, 0, -1, 5),
   pooling: fc.constantFrom(null, null, null, null, "last" as const, "mean" as const),
+  grammar: fc.option(fc.nat().map(grammarOf)),
 }).map((params) =>
   params.pooling === null
     ? params
-    : { ...params, logprobs: null, promptLogprobs: null, promptLogprobsStart: 0 }
+    : { ...params, logprobs: null, promptLogprobs: null, promptLogprobsStart: 0, grammar: null }
 );
 
 const arrival = fc.record({
@@ -87,6 +90,14 @@ export const operation = fc.oneof(
   {
     weight: 8,
     arbitrary: fc.record({ type: fc.constant("deliver" as const), count: fc.integer({ min: 1, max: 6 }) }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      type: fc.constant("answer" as const),
+      which,
+      count: fc.integer({ min: 1, max: 6 }),
+    }),
   },
   { weight: 2, arbitrary: fc.record({ type: fc.constant("abort" as const), which, advance }) },
   { weight: 1, arbitrary: fc.record({ type: fc.constant("stopped" as const), which, advance }) },
@@ -127,6 +138,9 @@ export function run(config: SchedulerConfig, operations: readonly Operation[]): 
       }
       case "deliver":
         for (let i = 0; i < op.count; i++) driver.deliver();
+        break;
+      case "answer":
+        for (let i = 0; i < op.count; i++) driver.answer(op.which);
         break;
       case "abort":
       case "stopped": {

@@ -23,6 +23,9 @@ Deno.test("whatever happens, every request gets what it would get alone, and not
     mixed: 0,
     scored: 0,
     embedded: 0,
+    constrained: 0,
+    kept: 0,
+    drawn: 0,
   };
   const operations = fc.array(operation, { maxLength: 60, size: "max" });
   fc.assert(
@@ -34,7 +37,10 @@ Deno.test("whatever happens, every request gets what it would get alone, and not
       seen.evicted += counters.evictedTokensTotal;
       seen.retracted += counters.retractionsTotal;
       seen.wasted += counters.wastedTokensTotal;
-      for (const { steps, extendLength, sampling, hidden } of executor.plans) {
+      for (const { steps, extendLength, sampling, hidden, draws } of executor.plans) {
+        if (draws) seen.drawn++;
+        if (sampling.maskRow.length > 0) seen.constrained++;
+        if (sampledRows(sampling).some(({ flags }) => flags === SampleFlag.Keep)) seen.kept++;
         if (hidden === "also") seen.embedded++;
         if (steps > 1) seen.bursts++;
         if (Math.min(...extendLength) === 1 && Math.max(...extendLength) > 1) seen.mixed++;
