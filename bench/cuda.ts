@@ -78,6 +78,7 @@ async function run(plan: BatchPlan, forward: (ops: Ops) => void): Promise<void> 
 function only(ops: Ops, wanted: (name: string) => boolean): Ops {
   let linear = 0;
   return {
+    draws: ops.draws,
     embed: (...args) => wanted("embed") ? ops.embed(...args) : undefined,
     norm: (args) => wanted("norm") ? ops.norm(args) : undefined,
     squares: (...args) => wanted("norm") ? ops.squares(...args) : undefined,

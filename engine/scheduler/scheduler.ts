@@ -81,8 +81,8 @@ export class Scheduler {
 
   /** Launches batches while the executor has room for one and there is something to compute; then sends the news. */
   runNextBatches(): void {
-    const depth = this.#config.overlap && !this.#pace.slow ? overlapDepth : 1;
-    const later = this.#config.drawLater && depth > 1;
+    const { overlap, drawLater } = this.#config, later = overlap && drawLater && this.#grammars.active;
+    const depth = overlap && (later || !this.#pace.slow) ? overlapDepth : 1;
     let waiting = false;
     while (this.#forwards < depth) {
       // Without the masks that are about to come, their requests would miss a step.

@@ -37,15 +37,17 @@ const person = {
   additionalProperties: false,
 };
 
-/** The suite on one device; `rounds` texts for each schema. */
+/** The suite on one device; `rounds` texts for each schema. With `drawLater` as on a GPU. */
 export function testStructured(
   device: EngineOptions["device"],
   rounds: number,
   register: Register = Deno.test,
+  drawLater = false,
 ): void {
   const start = (changes: Partial<EngineOptions> = {}) =>
-    Engine.start({ ...defaultEngineOptions, modelDir: pocket, device, ...changes });
-  const test = (title: string, body: () => Promise<void>) => register(`${device}: ${title}`, body);
+    Engine.start({ ...defaultEngineOptions, modelDir: pocket, device, drawLater, ...changes });
+  const name = `${device}${drawLater ? ", drawn later" : ""}`;
+  const test = (title: string, body: () => Promise<void>) => register(`${name}: ${title}`, body);
 
   test("every finished output validates, at temperature 1.5 under every schema", async () => {
     await using engine = await start({ contextLength: 256 });
