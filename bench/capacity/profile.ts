@@ -164,7 +164,7 @@ export type Profile = z.infer<typeof profileSchema>;
 
 /** The scheduler's settings in a simulation. */
 export function schedulerConfig({ config }: Profile): SchedulerConfig {
-  return { ...config, eosIds: [], tokenizerDir: null, poisonFreedPages: false };
+  return { ...config, eosIds: [], tokenizerDir: null, drawLater: false, poisonFreedPages: false };
 }
 
 /** Milliseconds of a step without noise. */
