@@ -182,7 +182,7 @@ export class CudaBackend implements Backend {
   }
 
   warmUpPlans(): Iterable<BatchPlan> {
-    return warmUpPlans(this.#live.state.spec, false);
+    return warmUpPlans(this.#live.state.spec, false, this.drawsLater);
   }
 
   record(plan: BatchPlan, forward: (ops: Ops) => void): RecordedStep {

@@ -218,7 +218,7 @@ export class WebGpuBackend implements Backend {
   }
 
   warmUpPlans(): Iterable<BatchPlan> {
-    return warmUpPlans(this.#live.state.spec, this.info.software);
+    return warmUpPlans(this.#live.state.spec, this.info.software, this.drawsLater);
   }
 
   async readActivation(activation: Activation, rows: number): Promise<Float32Array> {

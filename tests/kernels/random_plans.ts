@@ -2,6 +2,7 @@
 
 import type { StateSizes } from "../../engine/model/decoder.ts";
 import type { BatchPlan } from "../../kernels/plan.ts";
+import { SampleFlag } from "../../kernels/sampling.ts";
 import type { Random } from "../random.ts";
 import { plan, samplingRows, type TestSampling, type TestSequence } from "./plans.ts";
 
@@ -31,6 +32,7 @@ export function randomPlan(
     logprobs: random.pick([0, 0, 0, 1, 4]),
     bias: random.pick([[], [], [[3, 1], [5, -1]]]),
     ...(random.next() < 0.2 ? { mask: new Uint32Array(128).fill(5) } : {}),
+    ...(random.next() < 0.1 ? { flags: SampleFlag.Keep } : {}),
   }));
   return plan(id, sequences, { sampling: samplingRows(sequences, parameters) });
 }

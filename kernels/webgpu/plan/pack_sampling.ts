@@ -49,7 +49,7 @@ export function samplingNeeds(
     limits ||= isFiltered(row);
     logprobs ||= row.logprobs > 0;
     wholeRows ||= needsWholeRow(row);
-    if (row.flags === SampleFlag.Keep) kept = "keep";
+    if (row.flags === SampleFlag.Keep) kept ??= "keep";
   }
   return { history, biases, masks: sampling.maskRow.length > 0, limits, logprobs, wholeRows, kept };
 }

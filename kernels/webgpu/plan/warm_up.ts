@@ -34,8 +34,8 @@ const promptTokens = 5;
 /** A software driver takes seconds for a large step, and its kernels change no more from here on. */
 const mostSoftwareTokens = 65;
 
-/** The plans, smallest first; `software` says that the device is a software driver. */
-export function* warmUpPlans(state: Sizes, software: boolean): Generator<BatchPlan> {
+/** The plans, smallest first; `software` says that the device is a software driver, `later` that it draws later. */
+export function* warmUpPlans(state: Sizes, software: boolean, later: boolean): Generator<BatchPlan> {
   const mask = new Uint32Array(Math.ceil(state.vocabSize / 32)).fill(0xffffffff);
   const most = Math.min(software ? mostSoftwareTokens : Infinity, state.maxTokens);
   // The last position of all is left free, for the token that is drawn.
@@ -43,6 +43,10 @@ export function* warmUpPlans(state: Sizes, software: boolean): Generator<BatchPl
   const [middle, long] = [middleContext, longContext].map((cached) =>
     Math.max(0, Math.min(cached, room - promptTokens))
   ) as [number, number];
+  if (later) {
+    yield makePlan([1], 0, null, SampleFlag.Keep);
+    yield { ...makePlan([1], 0, mask), draws: true };
+  }
   for (const n of [...sizes.filter((size) => size < most), most]) {
     if (n <= Math.min(state.maxRows, state.maxSamples)) {
       const ones = new Array<number>(n).fill(1);
@@ -71,7 +75,12 @@ function chunks(n: number, most: number): number[] {
 }
 
 /** Sequences that each have `cached` positions, greedy or, with a mask, with every option of the sampler. */
-function makePlan(extendLengths: readonly number[], cached: number, mask: Uint32Array | null): BatchPlan {
+function makePlan(
+  extendLengths: readonly number[],
+  cached: number,
+  mask: Uint32Array | null,
+  flags: number = SampleFlag.Draw,
+): BatchPlan {
   const decode = extendLengths.every((n) => n === 1);
   let end = 0;
   const token = extendLengths.map((n) => (end += n) - 1);
@@ -85,7 +94,7 @@ function makePlan(extendLengths: readonly number[], cached: number, mask: Uint32
     cachedLength: new Uint32Array(extendLengths.length).fill(cached),
     extendLength: Uint32Array.from(extendLengths),
     sampling: packSampling(
-      sampledRows(decode ? token : token.slice(-1), decode ? 0 : token.length - 1, mask),
+      sampledRows(decode ? token : token.slice(-1), decode ? 0 : token.length - 1, mask, flags),
     ),
   };
 }
@@ -94,12 +103,13 @@ function sampledRows(
   tokens: readonly number[],
   firstSequence: number,
   mask: Uint32Array | null,
+  flags: number,
 ): SampledRow[] {
   return tokens.map((token, i) => ({
     ...(mask ? fullSampler : greedySampler),
     token,
     sequence: firstSequence + i,
-    flags: SampleFlag.Draw,
+    flags,
     promptLength: 0,
     seedLow: 0,
     seedHigh: 0,

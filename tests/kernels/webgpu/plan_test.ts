@@ -176,6 +176,7 @@ Deno.test("biases of the same token are added up, and only what is needed is ask
   assert.deepEqual(packed.needs, {
     history: 9,
     biases: 2,
+    kept: null,
     limits: false,
     logprobs: false,
     masks: false,
