@@ -38,6 +38,29 @@ Deno.test("the executor records a step before it reads the one before, and posts
   ]);
 });
 
+Deno.test("a draw and the forward behind it are recorded before the forward that runs is read, in this order", async () => {
+  const backend = new LoggingBackend();
+  const executor = new Executor(
+    backend,
+    { forward() {} },
+    ({ result }) => backend.log.push(`post ${result.id}`),
+  );
+  const draw = (id: number) => ({ ...plan(id, []), draws: true });
+  for (const step of [plan(1, []), draw(2), plan(3, []), draw(4)]) {
+    void executor.handle({ type: "plan", plan: step });
+  }
+  await executor.handle({ type: "drain" });
+  await executor.handle({ type: "plan", plan: draw(5) });
+  await executor.idle();
+  assert.deepEqual(backend.log, [
+    ...["record 1", "submit 1", "record 2", "record 3"],
+    ...["read 1", "submit 2", "post 1", "read 2", "submit 3", "post 2"],
+    // Nothing follows this one, and a drain says so.
+    ...["record 4", "read 3", "submit 4", "post 3", "read 4", "post 4"],
+    ...["record 5", "submit 5", "read 5"],
+  ]);
+});
+
 Deno.test("a step that fails rejects its message and every one after it", async () => {
   class Failing extends LoggingBackend {
     override record(step: { id: number }): RecordedStep {
