@@ -95,6 +95,7 @@ export const operation = fc.oneof(
     weight: 6,
     arbitrary: fc.record({
       type: fc.constant("answer" as const),
+      late: fc.boolean(),
       which,
       count: fc.integer({ min: 1, max: 6 }),
     }),
@@ -125,7 +126,7 @@ function promptOf(operation: Operation & { type: "arrive" }, clients: readonly C
 
 /** Lets it all happen, then waits for the end. The driver checks everything after every step. */
 export function run(config: SchedulerConfig, operations: readonly Operation[]): Driver {
-  const driver = new Driver(config);
+  using driver = new Driver(config);
   const owners = new Set<string>();
   const clients: Client[] = [];
   for (const op of operations) {
@@ -140,6 +141,8 @@ export function run(config: SchedulerConfig, operations: readonly Operation[]): 
         for (let i = 0; i < op.count; i++) driver.deliver();
         break;
       case "answer":
+        // Late ones are not waited for again.
+        if (op.late) driver.late();
         for (let i = 0; i < op.count; i++) driver.answer(op.which);
         break;
       case "abort":
