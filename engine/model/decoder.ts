@@ -90,25 +90,22 @@ export class Decoder {
   /** Records one forward over the current plan. */
   forward(ops: Ops): void {
     const x = this.#x, { embedding, finalNorm } = this.#weights;
-    if (!ops.draws) this.#hidden(ops, x, embedding);
+    const layers = ops.draws ? [] : this.#weights.layers;
+    const scale = this.#config.embeddingMultiplier / this.#config.residualMultiplier;
+    if (this.#ranks === 1 && !ops.draws) {
+      ops.embed(embedding, x, scale);
+    } else if (!ops.draws) {
+      // Each rank holds a slice of the vocabulary and contributes zeros for other tokens.
+      ops.embed(embedding, this.#partial!, scale);
+      ops.allReduce(this.#partial!, x, "store");
+    }
+    layers.forEach((_, i) => this.#layer(ops, i));
     ops.sample({
       input: x,
       norm: this.#norm(finalNorm),
       head: this.#weights.head ?? embedding,
       softCap: this.#config.logitSoftCap,
     });
-  }
-
-  #hidden(ops: Ops, x: Activation, embedding: Matrix): void {
-    const scale = this.#config.embeddingMultiplier / this.#config.residualMultiplier;
-    if (this.#ranks === 1) {
-      ops.embed(embedding, x, scale);
-    } else {
-      // Each rank holds a slice of the vocabulary and contributes zeros for other tokens.
-      ops.embed(embedding, this.#partial!, scale);
-      ops.allReduce(this.#partial!, x, "store");
-    }
-    for (let i = 0; i < this.#weights.layers.length; i++) this.#layer(ops, i);
   }
 
   #layer(ops: Ops, index: number): void {

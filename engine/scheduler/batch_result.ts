@@ -6,7 +6,7 @@
 import type { TokenUpdate } from "../messages.ts";
 import type { FinishReason, TokenLogprob } from "../params.ts";
 import type { StepResult } from "../../kernels/plan.ts";
-import type { LaunchedBatch, LaunchedSequence } from "./schedule_batch.ts";
+import type { LaunchedSequence, ScheduleBatch } from "./schedule_batch.ts";
 import type { Request } from "./request.ts";
 
 /**
@@ -15,7 +15,7 @@ import type { Request } from "./request.ts";
  */
 export function processSequence(
   result: StepResult,
-  plan: LaunchedBatch,
+  plan: ScheduleBatch,
   sequence: LaunchedSequence,
 ): TokenUpdate | null {
   const { request, firstSample, scores, draws } = sequence;
@@ -55,7 +55,7 @@ export function processSequence(
  */
 function pool(
   { hidden = new Float32Array() }: StepResult,
-  { samples }: LaunchedBatch,
+  { samples }: ScheduleBatch,
   { request, firstSample, scores, lastByLength }: LaunchedSequence,
 ): TokenUpdate | null {
   const width = hidden.length / samples, { params, prompt } = request;

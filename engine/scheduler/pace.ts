@@ -37,7 +37,7 @@ export class Pace {
 
   /** Takes in a finished step of `steps` forwards that computed `prefillTokens` prompt tokens. */
   observe(prefillTokens: number, steps: number, milliseconds: number): void {
-    if (!(milliseconds >= 0 && milliseconds < Infinity)) return;
+    if (steps === 0 || !(milliseconds >= 0 && milliseconds < Infinity)) return;
     if (prefillTokens === 0) {
       this.#decode = average(this.#decode, milliseconds / steps);
     } else {

@@ -6,13 +6,7 @@
 // whether the last one ends it by length) is captured now, because by then the lengths will have moved on.
 
 import type { BatchPlan } from "../../kernels/plan.ts";
-import {
-  greedySampler,
-  packSampling,
-  plainSampler,
-  type SampledRow,
-  SampleFlag,
-} from "../../kernels/sampling.ts";
+import { packSampling, plainSampler, type SampledRow, SampleFlag } from "../../kernels/sampling.ts";
 import { isOnly } from "../grammar/serving/only.ts";
 import type { Allocation, Request } from "./request.ts";
 
@@ -28,22 +22,6 @@ export interface LaunchedSequence {
   readonly draws: boolean;
   /** Whether the plan's last forward is the last one that the request may have. */
   readonly lastByLength: boolean;
-}
-
-/** A plan in flight. */
-export interface LaunchedBatch {
-  /** The plan's id. */
-  readonly id: number;
-  /** Forwards in it. */
-  readonly steps: number;
-  /** In the order of the plan. */
-  readonly sequences: readonly LaunchedSequence[];
-  /** Prompt tokens that it computes. */
-  readonly prefillTokens: number;
-  /** Sampled rows of each forward. */
-  readonly samples: number;
-  /** Whether it computes nothing, and draws from kept logits. */
-  readonly draws: boolean;
 }
 
 /** The row that draws a request's next token from the logits of `token`. */
@@ -86,9 +64,9 @@ function scoredRow({ params, prompt }: Request, token: number, sequence: number)
 }
 
 /** What makes a row one whose logits are kept; greedy, so that no part of the sampler is needed for it. */
-const keptRow = { ...greedySampler, flags: SampleFlag.Keep, logprobs: 0 };
+const keptRow = { temperature: 0, flags: SampleFlag.Keep, logprobs: 0 };
 
-/** Builds one plan; use once. */
+/** Builds one plan, and is what is remembered of it while it is in flight; use once. */
 export class ScheduleBatch {
   /** Ascending number of the plan. */
   readonly id: number;
@@ -98,20 +76,22 @@ export class ScheduleBatch {
   prefillTokens = 0;
   /** Sequences so far. */
   readonly sequences: LaunchedSequence[] = [];
-  readonly #steps: number;
-  #draws = false;
+  /** Forwards in it; more than one only if every sequence decodes. */
+  readonly steps: number;
+  /** Whether it computes nothing, and draws from kept logits. */
+  draws = false;
   readonly #pageWrites: number[] = [];
   readonly #tokenWrites: number[] = [];
-  readonly #tokenIds: Uint32Array[] = [];
+  readonly #tokenIds: number[] = [];
   readonly #row: number[] = [];
   readonly #cachedLength: number[] = [];
   readonly #extendLength: number[] = [];
   readonly #samples: SampledRow[] = [];
 
-  /** `steps` forwards; more than one only if every sequence decodes. */
+  /** Nothing is in it. */
   constructor(id: number, steps: number) {
     this.id = id;
-    this.#steps = steps;
+    this.steps = steps;
   }
 
   /** Sampled rows of a forward, so far. */
@@ -121,12 +101,12 @@ export class ScheduleBatch {
 
   /** Launches one forward per step for a request whose prompt is in the cache. */
   decode(request: Request, allocation: Allocation): void {
-    this.#launch(request, allocation, 1, 0, this.#steps);
+    this.#launch(request, allocation, 1, 0, this.steps);
   }
 
   /** Launches the draw of a token whose logits are kept. A plan has either such draws or forwards. */
   draw(request: Request, allocation: Allocation): void {
-    this.#draws = true;
+    this.draws = true;
     request.kept = false;
     request.cachedLength--;
     this.#launch(request, allocation, 1, 0, 1);
@@ -149,33 +129,23 @@ export class ScheduleBatch {
     this.#launch(request, allocation, end - begin, scores, end === request.deviceLength ? 1 : 0);
   }
 
-  /** The plan for the executors, and what to remember of it. */
-  build(): { readonly plan: BatchPlan; readonly launched: LaunchedBatch } {
-    const { id, sequences, prefillTokens, samples } = this;
+  /** The plan for the executors. */
+  build(): BatchPlan {
+    const { id, steps, draws, sequences, samples } = this;
     let pooled = 0;
     for (const { request, scores } of sequences) if (request.params.pooling !== null) pooled += scores;
-    const tokenIds = new Uint32Array(this.#tokenIds.reduce((total, ids) => total + ids.length, 0));
-    let at = 0;
-    for (const ids of this.#tokenIds) {
-      tokenIds.set(ids, at);
-      at += ids.length;
-    }
-    const plan = {
+    return {
       id,
-      steps: this.#steps,
+      steps,
+      draws,
       pageWrites: Uint32Array.from(this.#pageWrites),
       tokenWrites: Uint32Array.from(this.#tokenWrites),
-      tokenIds,
+      tokenIds: Uint32Array.from(this.#tokenIds),
       row: Uint32Array.from(this.#row),
       cachedLength: Uint32Array.from(this.#cachedLength),
       extendLength: Uint32Array.from(this.#extendLength),
       sampling: packSampling(this.#samples),
-      draws: this.#draws,
       ...(pooled > 0 ? { hidden: pooled === samples ? "only" as const : "also" as const } : {}),
-    };
-    return {
-      plan,
-      launched: { id, steps: this.#steps, sequences, prefillTokens, samples, draws: this.#draws },
     };
   }
 
@@ -186,11 +156,10 @@ export class ScheduleBatch {
     if (!allocation.idsWritten) {
       const ids = request.ids(request.deviceLength);
       this.#tokenWrites.push(row, 0, ids.length);
-      this.#tokenIds.push(ids);
+      for (const id of ids) this.#tokenIds.push(id);
       allocation.idsWritten = true;
     }
-    const firstSample = this.samples - scores;
-    const sequence = this.sequences.length;
+    const firstSample = this.samples - scores, sequence = this.sequences.length;
     const last = this.tokens + extend - 1;
     if (draws > 0 && request.mask === null) {
       this.#samples.push({ ...scoredRow(request, last, sequence), ...keptRow });
@@ -204,7 +173,7 @@ export class ScheduleBatch {
     this.#cachedLength.push(request.cachedLength);
     this.#extendLength.push(extend);
     this.tokens += extend;
-    request.cachedLength += extend * this.#steps;
+    request.cachedLength += extend * this.steps;
     request.launchedTokens += draws;
     request.inFlight++;
     const isLast = draws > 0 && request.remaining === 0,

@@ -20,9 +20,9 @@ import { DecodeManager } from "./decode.ts";
 import { mostShown, stateOf } from "./inspect.ts";
 import type { Inbox, SchedulerInput, SchedulerIo } from "./io.ts";
 import { Pace } from "./pace.ts";
-import { type LaunchedBatch, ScheduleBatch } from "./schedule_batch.ts";
+import { ScheduleBatch } from "./schedule_batch.ts";
 import { PrefillManager } from "./prefill.ts";
-import { type Allocation, checkRequest, Request } from "./request.ts";
+import { checkRequest, Request } from "./request.ts";
 import { endOf, processSequence } from "./batch_result.ts";
 import { spareRows } from "../workers/fairness.ts";
 import { RowTable } from "./table.ts";
@@ -44,7 +44,7 @@ export class Scheduler {
   /** Requests that have not ended. */
   readonly #requests = new Map<string, Request>();
   /** Plans without an answer, oldest first. */
-  readonly #inFlight: LaunchedBatch[] = [];
+  readonly #inFlight: ScheduleBatch[] = [];
   #lastPlan = 0;
   #arrivals = 0;
   /** Whether the executor has been told to read all that is in flight. */
@@ -83,8 +83,9 @@ export class Scheduler {
   runNextBatches(): void {
     const { overlap, drawLater } = this.#config, later = overlap && drawLater && this.#grammars.active;
     const depth = overlap && (later || !this.#pace.slow) ? overlapDepth : 1;
+    const forwards = () => this.#inFlight.filter(({ draws }) => !draws).length;
     let waiting = false;
-    while (this.#forwards < depth) {
+    while (forwards() < depth) {
       // Without the masks that are about to come, their requests would miss a step.
       waiting = (this.#grammars.due && (depth === 1 || this.#inFlight.length > 0)) ||
         this.#inFlight.some(({ draws }) => draws);
@@ -96,7 +97,7 @@ export class Scheduler {
     }
     // With room for another plan but nothing to put in it, the executor would wait for us and we for it; unless a draw
     // is about to come, which has to stand behind the forward that runs.
-    if (!this.#drained && this.#forwards < overlapDepth && !(waiting && later)) {
+    if (!this.#drained && forwards() < overlapDepth && !(waiting && later)) {
       this.#io.toExecutors({ type: "drain" });
       this.#drained = true;
     }
@@ -140,7 +141,8 @@ export class Scheduler {
     if (batch?.id !== result.id) {
       throw new Error(`result ${result.id} came instead of ${batch?.id ?? "none"}`);
     }
-    if (!batch.draws) this.#pace.observe(batch.prefillTokens, batch.steps, result.milliseconds);
+    const { prefillTokens } = batch, forwards = batch.draws ? 0 : batch.steps;
+    this.#pace.observe(prefillTokens, forwards, result.milliseconds);
     let tokens = 0;
     for (const sequence of batch.sequences) {
       const { request } = sequence;
@@ -155,12 +157,7 @@ export class Scheduler {
       else this.#releaseIfDone(request);
     }
     this.#cache.reclaim(batch.id);
-    this.#counters.finishStep(
-      tokens,
-      batch.draws ? 0 : batch.steps,
-      batch.prefillTokens,
-      result.milliseconds,
-    );
+    this.#counters.finishStep(tokens, forwards, prefillTokens, result.milliseconds);
   }
 
   /** After the tokenizer was lost: ends what is not in `live`. Returns those of `live` that never arrived. */
@@ -189,8 +186,7 @@ export class Scheduler {
 
   /** Totals and the present state. */
   counters(): SchedulerCounters {
-    const { pageSize, numPages } = this.#config;
-    const { usage } = this.#cache;
+    const { pageSize, numPages } = this.#config, { usage } = this.#cache;
     return {
       ...this.#counters.totals,
       runningRequests: this.#rows.usedRows,
@@ -217,9 +213,7 @@ export class Scheduler {
 
   /** Checks that every page has one owner, and the cache's own sums. Throws otherwise. For tests. */
   verify(): void {
-    const allocations: Allocation[] = [];
-    for (const { allocation } of this.#rows.holders()) allocations.push(allocation!);
-    this.#cache.verify(allocations);
+    this.#cache.verify([...this.#rows.holders()].map(({ allocation }) => allocation!));
   }
 
   #arrive(spec: RequestSpec): void {
@@ -258,27 +252,18 @@ export class Scheduler {
   }
 
   #makeBatch(ready: readonly Request[]): ScheduleBatch | null {
-    const steps = this.#decode.steps(
-      ready,
-      this.#prefill.busy || this.#grammars.active ? 1 : this.#pace.burst(),
-    );
+    const most = this.#prefill.busy || this.#grammars.active ? 1 : this.#pace.burst();
+    const steps = this.#decode.steps(ready, most);
     const batch = new ScheduleBatch(this.#lastPlan + 1, steps);
     this.#decode.schedule(batch, ready, steps, () => this.#retractDecode());
     const { maxStepTokens, maxStepSamples } = this.#config;
+    const chunk = this.#pace.chunk(batch.samples || this.#decode.ready(true).length);
     const budget = {
-      tokens: Math.min(
-        this.#pace.chunk(batch.samples || this.#decode.ready(true).length),
-        maxStepTokens - batch.tokens,
-      ),
+      tokens: Math.min(chunk, maxStepTokens - batch.tokens),
       samples: maxStepSamples - batch.samples,
     };
     for (const request of this.#prefill.schedule(batch, budget)) this.#decode.add(request);
     return batch.sequences.length === 0 ? null : batch;
-  }
-
-  /** Forwards in flight. */
-  get #forwards(): number {
-    return this.#inFlight.filter(({ draws }) => !draws).length;
   }
 
   /** Launches the draws whose masks have come, for the forward behind them. */
@@ -289,10 +274,9 @@ export class Scheduler {
   }
 
   #runBatch(batch: ScheduleBatch): void {
-    const { plan, launched } = batch.build();
-    this.#lastPlan = plan.id;
-    this.#inFlight.push(launched);
-    this.#io.toExecutors({ type: "plan", plan });
+    this.#lastPlan = batch.id;
+    this.#inFlight.push(batch);
+    this.#io.toExecutors({ type: "plan", plan: batch.build() });
     this.#drained = false;
   }
 

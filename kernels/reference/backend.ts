@@ -309,12 +309,10 @@ class ReferenceOps implements Ops {
       const x = normalize((input as ReferenceActivation).row(row.token), norm);
       if (this.#plan.hidden) hidden.push(...x);
       if (this.#plan.hidden === "only") continue;
-      const { kept } = this.#state, poolRow = this.#tokens[row.token]!.row;
-      const local = this.draws
-        ? kept.get(poolRow)!
-        : multiply(x, head).map((logit) => softCapped(logit, softCap));
+      const { kept } = this.#state, at = this.#tokens[row.token]!.row;
+      const local = this.draws ? kept.get(at)! : multiply(x, head).map((v) => softCapped(v, softCap));
       if (row.flags === SampleFlag.Keep) {
-        kept.set(poolRow, local);
+        kept.set(at, local);
         continue;
       }
       if (this.#collective !== null && !this.#plan.returnLogits && !needsWholeRow(row)) {
