@@ -2,8 +2,9 @@
  * The constrained requests as the scheduler sees them: whose mask is there, whose is on its way.
  *
  * A mask needs the token before it, so a constrained request is in one plan at a time, while the others' plans
- * overlap. A mask usually takes a fraction of a millisecond: it is `due`, and worth a wait where otherwise its
- * request would miss a whole step. A request whose mask once took long is never waited for again.
+ * overlap; or it is in all of them, and its tokens are drawn by plans of their own. A mask usually takes a fraction of
+ * a millisecond: it is `due`, and worth a wait where otherwise its request would miss a whole step. A request whose
+ * mask once took long is never waited for again.
  */
 import type { FromGrammar, OutputGrammar, ToGrammar } from "./messages.ts";
 
