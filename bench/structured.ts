@@ -2,6 +2,7 @@
 // beside the same batch without a constraint, in turns.
 //
 //   deno run -A bench/structured.ts [--model DIR] [--device cpu] [--requests 32] [--tokens 128] [--rounds 5]
+//     [--draw-later true|false: whether constrained rows are drawn in plans of their own; the device's choice]
 
 import { parseArgs } from "node:util";
 import { Engine } from "../engine/engine.ts";
@@ -17,6 +18,7 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "5" },
     overlap: { type: "string", default: "true" },
     dummy: { type: "boolean", default: false },
+    "draw-later": { type: "string" },
   },
 });
 const requests = Number(values.requests), tokens = Number(values.tokens), rounds = Number(values.rounds);
@@ -67,6 +69,7 @@ await using engine = await Engine.start({
   device: values.device as EngineOptions["device"],
   overlap: values.overlap === "true",
   dummyWeights: values.dummy,
+  ...(values["draw-later"] === undefined ? {} : { drawLater: values["draw-later"] === "true" }),
 });
 const free: number[] = [], half: number[] = [], all: number[] = [];
 await run(engine, (i) => i % 2 === 0); // compiles, and fills the caches
@@ -78,6 +81,7 @@ for (let round = 0; round < rounds; round++) {
 console.log(JSON.stringify(
   {
     device: engine.model.device.description,
+    draw_later: values["draw-later"] ?? "as the device",
     requests,
     tokens,
     tokens_per_second: { free: median(free), half_constrained: median(half), all_constrained: median(all) },

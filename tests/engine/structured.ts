@@ -44,16 +44,16 @@ async function settled(engine: Engine) {
   return await engine.counters();
 }
 
-/** The suite on one device; `rounds` texts for each schema. With `drawLater` as on a GPU. */
+/** The suite on one device; `rounds` texts for each schema. `drawLater` as on a GPU, where nothing is said as the device does. */
 export function testStructured(
   device: EngineOptions["device"],
   rounds: number,
   register: Register = Deno.test,
-  drawLater = false,
+  options: Pick<EngineOptions, "drawLater"> = {},
 ): void {
   const start = (changes: Partial<EngineOptions> = {}) =>
-    Engine.start({ ...defaultEngineOptions, modelDir: pocket, device, drawLater, ...changes });
-  const name = `${device}${drawLater ? ", drawn later" : ""}`;
+    Engine.start({ ...defaultEngineOptions, modelDir: pocket, device, ...options, ...changes });
+  const name = `${device}${options.drawLater ? ", drawn later" : ""}`;
   const test = (title: string, body: () => Promise<void>) => register(`${name}: ${title}`, body);
 
   test("every finished output validates, at temperature 1.5 under every schema", async () => {

@@ -2,4 +2,4 @@
 
 import { testStructured } from "./structured.ts";
 
-testStructured("cpu", 1, Deno.test, true);
+testStructured("cpu", 1, Deno.test, { drawLater: true });
