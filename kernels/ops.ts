@@ -333,7 +333,10 @@ export interface Backend extends Disposable {
   readonly dtypes: readonly DType[];
   /** Whether products round their inputs to eight bits where the weights are quantized. */
   readonly roundsInputs?: boolean;
-  /** Once there is a state: whether steps take about as long for any rows, so that plans that only draw are worth it. */
+  /**
+   * Once there is a state: whether plans that only draw are worth it, because steps run by themselves once submitted,
+   * and take about as long for any number of rows.
+   */
   readonly drawsLater: boolean;
   /** How keys and values may be kept; the size of the page pool follows from it. */
   readonly kvFormats: KvFormats;

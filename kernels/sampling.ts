@@ -178,7 +178,7 @@ export function allows(mask: Uint32Array, token: number): boolean {
 }
 
 /** One whole-number field of all sampled rows, where the rest of them is not needed. */
-export function rowField({ rows }: Sampling, field: "token" | "logprobs"): Uint32Array {
+export function rowField({ rows }: Sampling, field: "token" | "flags" | "logprobs"): Uint32Array {
   const at = RowWord[field];
   return Uint32Array.from({ length: rows.length / rowWords }, (_, s) => rows[s * rowWords + at]!);
 }

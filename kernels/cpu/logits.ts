@@ -5,7 +5,7 @@ import { emptyResult } from "../results.ts";
 import type { Collective, StateSpec } from "../ops.ts";
 import { gatherBest, gatherRows, needsWholeRow } from "../vocabulary.ts";
 import { type Bank, Region } from "./bank.ts";
-import { type SampledRow, sampledRows, SampleFlag } from "../sampling.ts";
+import { rowField, type SampledRow, sampledRows, SampleFlag } from "../sampling.ts";
 import { LogitRow, type Logits } from "./sampling.ts";
 import type { CpuState } from "./state.ts";
 import type { StepTokens } from "./workspace.ts";
@@ -45,9 +45,10 @@ export function moveKept(
   { sampling, draws }: BatchPlan,
   { rows }: StepTokens,
 ): void {
-  sampledRows(sampling).forEach(({ token, flags }, s) => {
+  const tokens = rowField(sampling, "token");
+  rowField(sampling, "flags").forEach((flags, s) => {
     if (!draws && flags !== SampleFlag.Keep) return;
-    const from = (address + s * stride) / 4, row = rows[token]!;
+    const from = (address + s * stride) / 4, row = rows[tokens[s]!]!;
     if (draws) return bank.floats.set(kept.get(row)!, from);
     const room = kept.get(row) ?? new Float32Array(localRows);
     room.set(bank.floats.subarray(from, from + localRows));

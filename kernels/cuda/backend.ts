@@ -87,7 +87,6 @@ export class CudaBackend implements Backend {
   info: DeviceInfo;
   readonly dtypes = weightTypes;
   readonly kvFormats = kvFormats;
-  readonly drawsLater = true;
   readonly #device: CudaDevice;
   readonly #collective: Collective | null;
   readonly #halfFrom: number;
@@ -197,6 +196,11 @@ export class CudaBackend implements Backend {
       !this.#usesHost,
       () => this.#context?.peers?.check(),
     );
+  }
+
+  /** Unless steps wait for the host. */
+  get drawsLater(): boolean {
+    return !this.#usesHost;
   }
 
   /** Whether the host takes part in steps. */

@@ -79,10 +79,10 @@ export class WebGpuBackend implements Backend {
   #context: (Context & { readonly tapes: Tapes }) | null = null;
   readonly dtypes = dtypes;
   readonly kvFormats = kvFormats;
-  /** On a GPU, where one binding can show all that is kept. */
+  /** On a GPU alone, where one binding can show all that is kept. */
   get drawsLater(): boolean {
-    const { vocabSize, maxRows } = this.#live.state.spec;
-    return !this.info.software && 4 * (maxRows + 1) * (vocabSize + 3) <= this.#gpu.caps.maxBindingBytes;
+    const { vocabSize, maxRows } = this.#live.state.spec, bytes = 4 * (maxRows + 1) * (vocabSize + 3);
+    return !this.info.software && this.#collective === null && bytes <= this.#gpu.caps.maxBindingBytes;
   }
   #weightBytes = 0;
   #uploaded = 0;

@@ -101,14 +101,14 @@ export function packSamples(
     const s = first + i;
     const record = contentAt + sampleWords * i;
     const words = sampling.rows.subarray(s * rowWords, (s + 1) * rowWords);
-    words.forEach((word, at) => regions.set(record + at, word));
+    regions.setAll(record, words);
     const token = words[Sample.token]!, b = words[Sample.sequence]!;
     regions.set(record + Sample.row, plan.row[b]!);
     regions.set(record + Sample.position, plan.cachedLength[b]! + step + token - starts[b]!);
     const mask = maskOf(sampling, s);
     const maskAt = mask ? regions.take(mask.length) : 0;
     regions.set(record + Sample.maskAt, maskAt);
-    mask?.forEach((word, at) => regions.set(maskAt + at, word));
+    if (mask) regions.setAll(maskAt, mask);
     const list = bias.get(s);
     if (list === undefined) continue;
     let biasAt = regions.take(2 * list.size);

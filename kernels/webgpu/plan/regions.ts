@@ -43,6 +43,11 @@ export class Regions {
     this.#words[this.#start + at] = value;
   }
 
+  /** Sets many words of the current region. */
+  setAll(at: number, values: Uint32Array): void {
+    this.#words.set(values, this.#start + at);
+  }
+
   /** Sets a word of the current region to a float's bits. */
   setFloat(at: number, value: number): void {
     this.#floats[this.#start + at] = value;
