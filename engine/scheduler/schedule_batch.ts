@@ -117,8 +117,7 @@ export class ScheduleBatch {
    * drawn if nothing known is left after them.
    */
   prefill(request: Request, allocation: Allocation, end: number): void {
-    const begin = request.cachedLength;
-    const sequence = this.sequences.length;
+    const begin = request.cachedLength, sequence = this.sequences.length;
     const first = Math.max(begin, request.nextScore - 1);
     const scores = Math.max(0, Math.min(end, request.prompt.length - 1) - first);
     for (let i = 0; i < scores; i++) {

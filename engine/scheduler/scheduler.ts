@@ -75,6 +75,7 @@ export class Scheduler {
       const { messages, results } = await inbox.receive();
       for (const message of messages) this.processInput(message);
       for (const result of results) this.processBatchResult(result);
+      await null; // what is said to the grammar worker goes out first: the device waits for its masks
       this.runNextBatches();
     }
   }
