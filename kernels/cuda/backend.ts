@@ -222,8 +222,7 @@ export class CudaBackend implements Backend {
   #launch(plan: BatchPlan, packed: PackedPlan, forward: (ops: Ops) => void): Launched {
     const started = performance.now();
     const context = this.#live, { scratch, state } = context, device = this.#device;
-    const { words, needs, topCount, forwards } = packed;
-    const input = this.#pool.buffer(words.byteLength);
+    const { words, needs, topCount, forwards } = packed, input = this.#pool.buffer(words.byteLength);
     new Uint32Array(input.data.buffer, input.data.byteOffset).set(words);
     const writes = packed.pageWrites + packed.tokenWrites;
     if (writes > 0) {
