@@ -120,8 +120,8 @@ export interface Sampling {
   readonly biasValue: Float32Array;
   /** Rows that have a mask, ascending. */
   readonly maskRow: Uint32Array;
-  /** Their masks, one after the other, of equal lengths. */
-  readonly maskWords: Uint32Array;
+  /** Their masks. In shared memory nothing is copied: they stay as they are until this plan has been answered. */
+  readonly masks: readonly Uint32Array[];
 }
 
 /** Packs rows for a plan. */
@@ -134,13 +134,10 @@ export function packSampling(rows: readonly SampledRow[]): Sampling {
   );
   const biases = rows.flatMap(({ bias }, s) => bias.map(([token, value]) => [s, token, value] as const));
   const masks = rows.flatMap(({ mask }, s) => mask === undefined ? [] : [{ s, mask }]);
-  const length = masks[0]?.mask.length ?? 0;
-  const maskWords = new Uint32Array(masks.length * length);
-  masks.forEach(({ mask }, i) => maskWords.set(mask, i * length));
   return {
     rows: words,
     maskRow: Uint32Array.from(masks, ({ s }) => s),
-    maskWords,
+    masks: masks.map(({ mask }) => mask),
     biasRow: Uint32Array.from(biases, ([row]) => row),
     biasToken: Uint32Array.from(biases, ([, token]) => token),
     biasValue: Float32Array.from(biases, ([, , value]) => value),
@@ -167,9 +164,8 @@ export function sampledRow(sampling: Sampling, s: number): SampledRow {
 }
 
 /** The mask of sampled row s, if it has one. */
-export function maskOf({ maskRow, maskWords }: Sampling, s: number): Uint32Array | undefined {
-  const at = maskRow.indexOf(s), length = maskWords.length / maskRow.length;
-  return at < 0 ? undefined : maskWords.subarray(at * length, (at + 1) * length);
+export function maskOf({ maskRow, masks }: Sampling, s: number): Uint32Array | undefined {
+  return masks[maskRow.indexOf(s)];
 }
 
 /** Whether a mask allows a token. */

@@ -24,7 +24,8 @@ export type ToGrammar =
 
 /** grammar worker → scheduler: one answer to every "open" and "accept" of a request that goes on. */
 export type FromGrammar =
-  | Tagged<"mask", { key: number; mask: Uint32Array<ArrayBuffer> }>
+  /** In shared memory; it stays as it is until the mask after the next one is made. */
+  | Tagged<"mask", { key: number; mask: Uint32Array }>
   /** Nothing but an end may follow. */
   | Tagged<"complete", { key: number }>
   /** `invalid`: the grammar is at fault; `unavailable`: the worker was lost. */

@@ -17,11 +17,22 @@ const keptGrammars = 256;
 /** Characters of the sources of those. */
 const keptCharacters = 16 << 20;
 
+/**
+ * A constrained request. Its masks stand in shared memory, so that all workers on their way see them without a copy: in
+ * two places by turns, because a rank may still draw under one when another has told the token.
+ */
+interface Entry {
+  /** Where its text is. */
+  readonly matcher: Matcher;
+  /** The last one and the one before it; the other way round for the next. */
+  readonly masks: Uint32Array[];
+}
+
 /** Answers the scheduler. */
 export class GrammarService {
   readonly #masks: MaskMaker;
   readonly #decode: (ids: Uint32Array) => string;
-  readonly #matchers = new Map<number, Matcher>();
+  readonly #entries = new Map<number, Entry>();
   /** By source as JSON; the one that was not used for longest comes first. */
   readonly #grammars = new Map<string, Grammar>();
   #characters = 0;
@@ -36,13 +47,13 @@ export class GrammarService {
   handle(message: ToGrammar): FromGrammar | null {
     const { key } = message;
     if (message.type === "close") {
-      this.#matchers.delete(key);
+      this.#entries.delete(key);
       return null;
     }
     try {
       return message.type === "open" ? this.#open(message) : this.#accept(key, message.token);
     } catch (error) {
-      this.#matchers.delete(key);
+      this.#entries.delete(key);
       if (error instanceof GrammarError) {
         return { type: "refused", key, code: "invalid", message: error.message };
       }
@@ -61,25 +72,26 @@ export class GrammarService {
       this.#grammars.delete(old);
       this.#characters -= old.length;
     }
-    const matcher = new Matcher(grammar, this.#masks);
-    this.#matchers.set(key, matcher);
-    return this.#next(key, matcher);
+    const bytes = 4 * this.#masks.vocabulary.words, memory = new SharedArrayBuffer(2 * bytes);
+    const masks = [0, bytes].map((at) => new Uint32Array(memory, at, bytes / 4));
+    const entry = { matcher: new Matcher(grammar, this.#masks), masks };
+    this.#entries.set(key, entry);
+    return this.#next(key, entry);
   }
 
   #accept(key: number, token: number): FromGrammar | null {
-    const matcher = this.#matchers.get(key);
-    if (matcher === undefined) return null; // refused before
-    if (matcher.accept(token)) return this.#next(key, matcher);
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return null; // refused before
+    if (entry.matcher.accept(token)) return this.#next(key, entry);
     const message =
       `token ${token} was drawn although the grammar forbids it: every allowed one was impossible`;
     return { type: "refused", key, code: "internal", message };
   }
 
-  #next(key: number, matcher: Matcher): FromGrammar {
-    const { words, endIds } = this.#masks.vocabulary;
-    const mask = new Uint32Array(words);
+  #next(key: number, { matcher, masks }: Entry): FromGrammar {
+    const mask = masks.reverse()[0]!;
     const any = matcher.fillMask(mask);
-    if (matcher.canEnd && isOnly(mask, endIds)) return { type: "complete", key };
+    if (matcher.canEnd && isOnly(mask, this.#masks.vocabulary.endIds)) return { type: "complete", key };
     if (any) return { type: "mask", key, mask };
     const message = "the model's vocabulary has no token with which the grammar could go on";
     return { type: "refused", key, code: "internal", message };

@@ -54,9 +54,8 @@ function handle(service: GrammarService, messages: readonly ToGrammar[]): void {
   let answers: FromGrammar[] = [];
   let since = performance.now();
   const send = () => {
-    const buffers = answers.flatMap((answer) => answer.type === "mask" ? [answer.mask.buffer] : []);
     if (answers.length > 0) {
-      self.postMessage({ type: "said", messages: answers } satisfies Said<FromGrammar>, buffers);
+      self.postMessage({ type: "said", messages: answers } satisfies Said<FromGrammar>);
     }
     answers = [];
     since = performance.now();
