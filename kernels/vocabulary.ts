@@ -5,7 +5,7 @@
 // arXiv 1909.08053, without the gathering). A row with penalties, filters or log-probabilities needs the whole row,
 // which every rank then holds, so that all draw the same token.
 
-import { isPenalized, type SampledRow } from "./sampling.ts";
+import { isPenalized, type Sampler } from "./sampling.ts";
 import type { Collective } from "./ops.ts";
 
 /** The rows of one rank: as even as it can be, for any vocabulary of at least one token per rank. */
@@ -17,8 +17,18 @@ export function vocabularyShare(
   return { start, rows: Math.floor(vocabSize * (rank + 1) / size) - start };
 }
 
+/** What of a sampled row decides it. */
+export interface WholeRowReasons extends Sampler {
+  /** As in a sampled row. */
+  readonly logprobs: number;
+  /** As in a sampled row. */
+  readonly bias: { readonly length: number };
+  /** As in a sampled row. */
+  readonly mask?: Uint32Array | undefined;
+}
+
 /** Whether the best logit of each rank does not settle a sampled row. */
-export function needsWholeRow(row: SampledRow): boolean {
+export function needsWholeRow(row: WholeRowReasons): boolean {
   return row.temperature !== 0 || row.logprobs !== 0 || isPenalized(row) || row.bias.length > 0 ||
     row.mask !== undefined;
 }

@@ -19,6 +19,7 @@ import type {
 import { rowBytes } from "../formats/mod.ts";
 import { matrixBytes } from "../ops.ts";
 import { type PackedPlan, type PackOptions, packPlan } from "../webgpu/plan/pack.ts";
+import { Regions } from "../webgpu/plan/regions.ts";
 import { headerWords, sampleWords } from "../webgpu/plan/words.ts";
 import { warmUpPlans } from "../webgpu/plan/warm_up.ts";
 import { type PrefillTile, prefillTiles } from "./attention/attention.ts";
@@ -93,6 +94,7 @@ export class CudaBackend implements Backend {
   readonly #graphs: Graphs | null;
   readonly #options: CudaOptions;
   readonly #pool: StepPool;
+  readonly #regions = new Regions();
   #context: Context | null = null;
   #weightBytes = 0;
   /** In which activations are kept; set by the first weight whose products run on the matrix units. */
@@ -186,7 +188,9 @@ export class CudaBackend implements Backend {
 
   record(plan: BatchPlan, forward: (ops: Ops) => void): RecordedStep {
     this.#device.assertAlive();
-    const packed = packPlan(plan, this.#packOptions(plan));
+    // What is launched at once is copied at once.
+    const regions = this.#usesHost ? new Regions() : this.#regions.clear();
+    const packed = packPlan(plan, this.#packOptions(plan), regions);
     return new CudaStep(
       this.#device,
       this.#pool,

@@ -75,9 +75,12 @@ export interface PackOptions {
   readonly cut: (lengths: readonly number[], decodeOnly: boolean) => AttentionCut;
 }
 
-/** Packs a plan. */
-export function packPlan(plan: BatchPlan, options: PackOptions): PackedPlan {
-  const regions = new Regions();
+/** Packs a plan, into `regions`, which are empty. */
+export function packPlan(
+  plan: BatchPlan,
+  options: PackOptions,
+  regions: Regions = new Regions(),
+): PackedPlan {
   const { pageWrites, tokenWrites } = packWrites(regions, plan, options);
   const samples = sampleCount(plan.sampling);
   let topCount = 0;

@@ -1,7 +1,7 @@
 // The sampling part of a packed plan: a record per sampled row, its biases, and which parts of the sampler are needed.
 
 import type { BatchPlan } from "../../plan.ts";
-import { isFiltered, isPenalized, maskOf, rowWords, sampledRows, SampleFlag } from "../../sampling.ts";
+import { isFiltered, isPenalized, maskOf, rowWords, SampleFlag } from "../../sampling.ts";
 import { needsWholeRow } from "../../vocabulary.ts";
 import type { Regions } from "./regions.ts";
 import { contentAt, Sample, sampleWords, Word } from "./words.ts";
@@ -41,15 +41,30 @@ export function samplingNeeds(
 ): SamplingNeeds {
   let history = 0, biases = 0, limits = false, logprobs = false, wholeRows = returnLogits === true;
   let kept: SamplingNeeds["kept"] = draws ? "restore" : null;
-  for (const [s, row] of sampledRows(sampling).entries()) {
+  const words = sampling.rows, floats = new Float32Array(words.buffer, words.byteOffset, words.length);
+  for (let s = 0, at = 0; at < words.length; s++, at += rowWords) {
+    // A record for each row, by name of its words, would take most of the time of packing.
+    const row = {
+      temperature: floats[at + Sample.temperature]!,
+      topK: words[at + Sample.topK]!,
+      topP: floats[at + Sample.topP]!,
+      minP: floats[at + Sample.minP]!,
+      presencePenalty: floats[at + Sample.presencePenalty]!,
+      frequencyPenalty: floats[at + Sample.frequencyPenalty]!,
+      repetitionPenalty: floats[at + Sample.repetitionPenalty]!,
+      logprobs: words[at + Sample.logprobs]!,
+      bias: { length: bias.get(s)?.size ?? 0 },
+      mask: maskOf(sampling, s),
+    };
     if (isPenalized(row)) {
-      history = Math.max(history, cachedLength[row.sequence]! + extendLength[row.sequence]!);
+      const sequence = words[at + Sample.sequence]!;
+      history = Math.max(history, cachedLength[sequence]! + extendLength[sequence]!);
     }
-    biases = Math.max(biases, bias.get(s)?.size ?? 0);
+    biases = Math.max(biases, row.bias.length);
     limits ||= isFiltered(row);
     logprobs ||= row.logprobs > 0;
     wholeRows ||= needsWholeRow(row);
-    if (row.flags === SampleFlag.Keep) kept ??= "keep";
+    if (words[at + Sample.flags] === SampleFlag.Keep) kept ??= "keep";
   }
   return { history, biases, masks: sampling.maskRow.length > 0, limits, logprobs, wholeRows, kept };
 }

@@ -2,7 +2,7 @@
 
 import { headerWords } from "./words.ts";
 
-/** Appends regions to a growing array. */
+/** Appends regions to a growing array, which can be used again. */
 export class Regions {
   #words = new Uint32Array(1024);
   #floats = new Float32Array(this.#words.buffer);
@@ -11,9 +11,16 @@ export class Regions {
   /** Words of the longest region. */
   longest = 0;
 
+  /** Forgets everything, also what `finish` returned. */
+  clear(): this {
+    this.#start = this.#end = this.longest = 0;
+    return this;
+  }
+
   /** Begins a region; returns its first word's index. */
   begin(alignWords: number): number {
     this.#start = Math.ceil(this.#end / alignWords) * alignWords;
+    this.#words.fill(0, this.#end, this.#start);
     this.#end = this.#start;
     this.take(headerWords);
     return this.#start;
@@ -26,7 +33,7 @@ export class Regions {
 
   /** Room for `count` words; returns their offset within the region. */
   take(count: number): number {
-    const at = this.#end - this.#start;
+    const at = this.#end - this.#start, before = this.#end;
     this.#end += count;
     if (this.#end > this.#words.length) {
       const grown = new Uint32Array(Math.max(2 * this.#words.length, this.#end));
@@ -34,6 +41,7 @@ export class Regions {
       this.#words = grown;
       this.#floats = new Float32Array(grown.buffer);
     }
+    this.#words.fill(0, before, this.#end);
     this.longest = Math.max(this.longest, this.#end - this.#start);
     return at;
   }
@@ -55,6 +63,6 @@ export class Regions {
 
   /** All regions. */
   finish(): Uint32Array<ArrayBuffer> {
-    return this.#words.slice(0, this.#end);
+    return this.#words.subarray(0, this.#end);
   }
 }

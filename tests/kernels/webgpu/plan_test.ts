@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { type PackOptions, packPlan } from "../../../kernels/webgpu/plan/pack.ts";
+import { Regions } from "../../../kernels/webgpu/plan/regions.ts";
 import { contentAt, Sample, sampleWords, Word } from "../../../kernels/webgpu/plan/words.ts";
 import { plan, samplingRows } from "../plans.ts";
 
@@ -140,6 +141,20 @@ Deno.test("sampled rows are grouped by what fits the logits, in order", () => {
     record[Sample.row],
     record[Sample.position],
   ], [5, 2, 3]);
+});
+
+Deno.test("regions that are used again hold nothing of the plan before", () => {
+  const sequences = [0, 1, 2].map((row) => ({ row, cached: 3, extend: 1 }));
+  const sampling = samplingRows(sequences, [
+    { bias: [[5, 1.5], [6, -1]], mask: new Uint32Array(4).fill(0xffffffff) },
+    { bias: [[2, 3]], logprobs: 4 },
+    {},
+  ]);
+  const used = new Regions();
+  packPlan(plan(1, sequences, { sampling, pages: [[1, 2, 7]] }), options, used);
+  for (const next of [plan(2, sequences.slice(1)), plan(3, sequences)]) {
+    assert.deepEqual(packPlan(next, options, used.clear()), packPlan(next, options));
+  }
 });
 
 Deno.test("the last of several writes to a page-table entry counts, and token runs become pairs", () => {
