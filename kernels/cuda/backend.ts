@@ -44,6 +44,7 @@ import {
   kvFormats,
   paddedRows,
   Scratch,
+  singles,
   weightTypes,
 } from "./memory.ts";
 import { CudaOps } from "./operations.ts";
@@ -276,16 +277,7 @@ export class CudaBackend implements Backend {
   readActivation(activation: Activation, rows: number): Promise<Float32Array> {
     const { buffer, width, type } = activation as CudaActivation;
     const data = this.#device.read(buffer.address, elementBytes(type) * rows * width);
-    switch (type) {
-      case "f32":
-        return Promise.resolve(new Float32Array(data));
-      case "f16":
-        return Promise.resolve(new Float32Array(new Float16Array(data)));
-      case "bf16": {
-        const bits = Uint32Array.from(new Uint16Array(data), (half) => half << 16);
-        return Promise.resolve(new Float32Array(bits.buffer));
-      }
-    }
+    return Promise.resolve(singles(data, type));
   }
 
   writeActivation(activation: Activation, values: Float32Array): void {

@@ -205,3 +205,15 @@ export function halves(values: Float32Array, type: "bf16" | "f16"): Uint16Array 
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   return Uint16Array.from(bits, (word) => word + 0x7fff + (word >>> 16 & 1) >>> 16);
 }
+
+/** What the device keeps as one of its types, as numbers. */
+export function singles(data: ArrayBuffer, type: ActivationType): Float32Array {
+  switch (type) {
+    case "f32":
+      return new Float32Array(data);
+    case "f16":
+      return new Float32Array(new Float16Array(data));
+    case "bf16":
+      return new Float32Array(Uint32Array.from(new Uint16Array(data), (half) => half << 16).buffer);
+  }
+}
