@@ -1,8 +1,9 @@
 // Calibration: drives a recorded server through every kind of step, and fits a profile to what it wrote down.
 //
-// Traffic is one client with long pauses, then a closed loop of more and more clients. Each sends its next request when the last one is done, every
-// other time after a pause that is a multiple of how long they take. So the machine's speed need not be known, and
-// steps run from one sequence to full batches, behind one another and after times without any.
+// Traffic is one client with long pauses, then a closed loop of more and more clients. They join one after another: all
+// at once, each waits for the sending of all, which no load does. Each sends its next request when the last one is done,
+// every other time after a pause that is a multiple of how long they take. So the machine's speed need not be known,
+// and steps run from one sequence to full batches, behind one another and after times without any.
 
 import { setTimeout as delay } from "node:timers/promises";
 import { PythonRandom } from "../common/python_random.ts";
@@ -87,6 +88,8 @@ export interface Traffic {
 const prepared = 1000;
 /** Part of the time in which one client sends a request now and then, and milliseconds between its requests. */
 const sparseShare = 0.4, sparsePause = [10, 500] as const;
+/** Part of a level's time in which its clients join. */
+const joiningShare = 0.3;
 /** Longest pause between two requests of a client, as a multiple of the time that one takes. */
 const longestPause = 4;
 
@@ -112,7 +115,8 @@ export async function drive(url: string, traffic: Traffic): Promise<ClientRecord
   for (const clients of traffic.levels) {
     const end = performance.now() + each;
     const took: number[] = [];
-    await Promise.all(Array.from({ length: clients }, async () => {
+    await Promise.all(Array.from({ length: clients }, async (_, i) => {
+      await delay(each * joiningShare * i / clients);
       while (performance.now() < end) {
         took.push(await ask());
         const pause = random.next() < 0.5 ? 0 : longestPause * random.next() * mean(took);
@@ -315,19 +319,32 @@ function inner(a: readonly number[], b: readonly number[]): number {
   return a.reduce((sum, each, i) => sum + each * b[i]!, 0);
 }
 
-/** Relative errors count alike; outliers are left out of the second fit and stay in the noise. */
+/** Fits of {@link fitSteps}, one after the other. */
+const fits = 5;
+
+/**
+ * Errors count as shares of what the fit before predicted, not of what was measured: as shares of that, a step that
+ * seems short, because the result before it was seen late, counts many times as much as one that seems long, and all
+ * predictions come out too short. Outliers are left out of all but the first fit and stay in the noise.
+ */
 function fitSteps(steps: readonly StepSample[]): number[] {
-  const observe = (some: readonly StepSample[]) =>
-    some.map(({ shape, idle, arrivals, milliseconds }): Observation => ({
-      features: stepFeatures(shape, idle > idleMilliseconds, arrivals),
+  const features = steps.map(({ shape, idle, arrivals }) =>
+    stepFeatures(shape, idle > idleMilliseconds, arrivals)
+  );
+  let expected = steps.map(({ milliseconds }) => milliseconds),
+    kept = steps.map(() => true),
+    step: number[] = [];
+  for (let fit = 0; fit < fits; fit++) {
+    const observations = steps.map(({ milliseconds }, i): Observation => ({
+      features: features[i]!,
       value: milliseconds,
-      weight: 1 / Math.max(milliseconds, 1e-3) ** 2,
+      weight: 1 / Math.max(expected[i]!, 1e-3) ** 2,
     }));
-  const first = fitNonNegative(observe(steps));
-  const ratio = ({ shape, idle, arrivals, milliseconds }: StepSample) =>
-    milliseconds / inner(stepFeatures(shape, idle > idleMilliseconds, arrivals), first);
-  const ratios = steps.map(ratio), middle = median(ratios);
-  const spread = median(ratios.map((each) => Math.abs(each - middle)));
-  const kept = steps.filter((_, i) => Math.abs(ratios[i]! - middle) <= 6 * spread + 1e-9);
-  return fitNonNegative(observe(kept));
+    step = fitNonNegative(observations.filter((_, i) => kept[i]));
+    expected = features.map((each) => inner(each, step));
+    const ratios = steps.map(({ milliseconds }, i) => milliseconds / expected[i]!), middle = median(ratios);
+    const spread = median(ratios.map((each) => Math.abs(each - middle)));
+    kept = ratios.map((each) => Math.abs(each - middle) <= 6 * spread + 1e-9);
+  }
+  return step;
 }

@@ -34,6 +34,14 @@ export const stepParts = [
   "forward",
   "row",
   "context token",
+  "context token of the first few",
+  "forward of more than 1",
+  "forward of more than 2",
+  "forward of more than 4",
+  "forward of more than 8",
+  "forward of more than 16",
+  "forward of more than 32",
+  "prompt",
   "prompt token",
   "chunk",
   "pair",
@@ -43,6 +51,10 @@ export const stepParts = [
 ] as const;
 /** Where the last of them is. */
 export const meanwhile = stepParts.length - 1;
+/** Rows above which a decode step's forward may cost more at once: kernels and captured graphs are made for sizes. */
+const rowSteps = [1, 2, 4, 8, 16, 32];
+/** Context tokens up to which each may cost more: reading so few keys and values does not fill a large device. */
+const fewTokens = 4096;
 
 /** How often each part occurs in a step; `arrivals`: requests that came while it ran, and took their part of the cores. */
 export function stepFeatures(shape: StepShape, woken: boolean, arrivals = 0): number[] {
@@ -54,6 +66,9 @@ export function stepFeatures(shape: StepShape, woken: boolean, arrivals = 0): nu
     forwards,
     forwards * rows,
     forwards * grown,
+    forwards * Math.min(grown, fewTokens),
+    ...rowSteps.map((most) => prompt === 0 && rows > most ? forwards : 0),
+    prompt > 0 ? 1 : 0,
     prompt,
     chunks,
     pairs,
@@ -84,16 +99,18 @@ export function activityLevel(activity: number): number {
 
 /**
  * Kinds of steps whose noise is kept together, the narrowest first: steps of one kind, of about one size, after about as
- * much activity. What the sum of parts says too much or too little of differs between one forward and eight, and most
- * tokens come from eight.
+ * much activity. What the sum of parts says too much or too little of differs between one forward and eight more than
+ * anything else does, and most tokens come from eight; so the number of forwards is never given up.
  */
 export function noiseClasses({ rows, prompt, forwards }: StepShape, activity: number): readonly string[] {
   const size = (count: number) => 2 ** Math.floor(Math.log2(count));
   const after = `activity ${activityLevel(activity)}`;
-  const kind = prompt > 0 ? `prompt ${size(prompt)}` : `rows ${size(rows)}`;
-  return prompt > 0
-    ? [`${kind}, ${after}`, `prompt, ${after}`, kind]
-    : [`${kind}, forwards ${size(forwards)}, ${after}`, `${kind}, ${after}`, kind];
+  if (prompt > 0) {
+    const kind = `prompt ${size(prompt)}`;
+    return [`${kind}, ${after}`, kind, `prompt, ${after}`];
+  }
+  const kind = `forwards ${size(forwards)}`, sized = `${kind}, rows ${size(rows)}`;
+  return [`${sized}, ${after}`, sized, `${kind}, ${after}`, kind];
 }
 
 /** The noise of a step: that of the narrowest of its kinds that was seen often enough, else of all steps. */

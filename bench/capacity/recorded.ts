@@ -14,7 +14,7 @@ export interface RecordedServer {
 /** Seconds of traffic first that are thrown away: compilers and caches become warm. */
 const warmSeconds = 4;
 /** Longest calibration prompts and answers; a model with a short context gets a share of it. */
-const longestPrompt = 2048, longestAnswer = 96, shareOfContext = 0.5;
+const longestPrompt = 4096, longestAnswer = 256, shareOfContext = 0.5;
 
 /** Drives calibration traffic and joins what server and clients saw. */
 export async function measure(
