@@ -79,6 +79,7 @@ const stepSample = z.object({
     forwards: z.number(),
     rows: z.number(),
     context: z.number(),
+    longest: z.number(),
     prompt: z.number(),
     chunks: z.number(),
     pairs: z.number(),

@@ -17,6 +17,8 @@ export interface StepShape {
   readonly rows: number;
   /** Tokens that those have in the cache, in all. */
   readonly context: number;
+  /** Tokens that the one with most has there. */
+  readonly longest: number;
   /** Prompt tokens, and the chunks they come in. */
   readonly prompt: number;
   readonly chunks: number;
@@ -27,6 +29,13 @@ export interface StepShape {
 /** Milliseconds without a step after which cores and caches have turned to something else: the next one is woken. */
 export const idleMilliseconds = 10;
 
+/**
+ * Ends of the classes of rows. Kernels are chosen and graphs captured for sizes, so a forward may cost more at once; and
+ * it is by the rows that a sequence's context is cut over a device, whose other parts then wait for the longest one.
+ */
+const rowClasses = [1, 2, 4, 8, 16, 32, Infinity] as const;
+const rowClass = (rows: number) => rowClasses.find((most) => rows <= most)!;
+
 /** The parts of a step's time, in the order of {@link Profile.step}. */
 export const stepParts = [
   "plan",
@@ -34,13 +43,8 @@ export const stepParts = [
   "forward",
   "row",
   "context token",
-  "context token of the first few",
-  "forward of more than 1",
-  "forward of more than 2",
-  "forward of more than 4",
-  "forward of more than 8",
-  "forward of more than 16",
-  "forward of more than 32",
+  ...rowClasses.slice(0, -1).map((most) => `forward of more than ${most}` as const),
+  ...rowClasses.map((most) => `longest context of up to ${most}` as const),
   "prompt",
   "prompt token",
   "chunk",
@@ -51,23 +55,19 @@ export const stepParts = [
 ] as const;
 /** Where the last of them is. */
 export const meanwhile = stepParts.length - 1;
-/** Rows above which a decode step's forward may cost more at once: kernels and captured graphs are made for sizes. */
-const rowSteps = [1, 2, 4, 8, 16, 32];
-/** Context tokens up to which each may cost more: reading so few keys and values does not fill a large device. */
-const fewTokens = 4096;
 
 /** How often each part occurs in a step; `arrivals`: requests that came while it ran, and took their part of the cores. */
 export function stepFeatures(shape: StepShape, woken: boolean, arrivals = 0): number[] {
-  const { forwards, rows, context, prompt, chunks, pairs } = shape;
-  const grown = context + rows * (forwards - 1) / 2;
+  const { forwards, rows, context, longest, prompt, chunks, pairs } = shape;
+  const more = (forwards - 1) / 2;
   return [
     1,
     rows,
     forwards,
     forwards * rows,
-    forwards * grown,
-    forwards * Math.min(grown, fewTokens),
-    ...rowSteps.map((most) => prompt === 0 && rows > most ? forwards : 0),
+    forwards * (context + rows * more),
+    ...rowClasses.slice(0, -1).map((most) => prompt === 0 && rows > most ? forwards : 0),
+    ...rowClasses.map((most) => most === rowClass(rows) && rows > 0 ? forwards * (longest + more) : 0),
     prompt > 0 ? 1 : 0,
     prompt,
     chunks,
@@ -109,7 +109,7 @@ export function noiseClasses({ rows, prompt, forwards }: StepShape, activity: nu
     const kind = `prompt ${size(prompt)}`;
     return [`${kind}, ${after}`, kind, `prompt, ${after}`];
   }
-  const kind = `forwards ${size(forwards)}`, sized = `${kind}, rows ${size(rows)}`;
+  const kind = `forwards ${size(forwards)}`, sized = `${kind}, up to ${rowClass(rows)} rows`;
   return [`${sized}, ${after}`, sized, `${kind}, ${after}`, kind];
 }
 
@@ -218,7 +218,7 @@ export function shapeOf(
   extend: ArrayLike<number>,
   isPrompt: (i: number) => boolean,
 ): StepShape {
-  let rows = 0, context = 0, prompt = 0, chunks = 0, pairs = 0;
+  let rows = 0, context = 0, longest = 0, prompt = 0, chunks = 0, pairs = 0;
   for (let i = 0; i < cached.length; i++) {
     if (isPrompt(i)) {
       chunks++;
@@ -227,7 +227,8 @@ export function shapeOf(
     } else {
       rows++;
       context += cached[i]!;
+      longest = Math.max(longest, cached[i]!);
     }
   }
-  return { forwards, rows, context, prompt, chunks, pairs };
+  return { forwards, rows, context, longest, prompt, chunks, pairs };
 }

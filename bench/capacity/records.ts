@@ -21,6 +21,7 @@ const record = z.discriminatedUnion("type", [
       forwards: count,
       rows: count,
       context: count,
+      longest: count,
       prompt: count,
       chunks: count,
       pairs: count,

@@ -51,12 +51,13 @@ export function profileFromFigures(result: PeersResult, shape: AttentionShape, c
   const pairMilliseconds = 4 * shape.heads * shape.headDim * shape.layers / (card.flops * attentionShare) *
     1000;
   const context = stepParts.indexOf("context token"), pair = stepParts.indexOf("pair");
+  const none = { forwards: 1, rows: 0, context: 0, longest: 0, prompt: 0, chunks: 0, pairs: 0 };
   const observations = measurements.map(({ what, size, tokens_per_second }) => {
     const decodes = what === "decode";
     const milliseconds = size / tokens_per_second * 1000;
     const step: StepShape = decodes
-      ? { forwards: 1, rows: size, context: size * result.workload.context, prompt: 0, chunks: 0, pairs: 0 }
-      : { forwards: 1, rows: 0, context: 0, prompt: size, chunks: 1, pairs: size * (size + 1) / 2 };
+      ? { ...none, rows: size, context: size * result.workload.context, longest: result.workload.context }
+      : { ...none, prompt: size, chunks: 1, pairs: size * (size + 1) / 2 };
     const features = stepFeatures(step, false);
     const known = features[context]! * contextMilliseconds + features[pair]! * pairMilliseconds;
     // Only forwards, rows and prompt tokens can be told apart by such figures.

@@ -34,10 +34,12 @@ Deno.test("a profile's steps are those that the records were made of", () => {
     const decodes = random.next() < 0.6,
       rows = random.int(decodes ? 1 : 0, 16),
       prompt = decodes ? 0 : random.int(1, 300);
+    const each = random.int(10, 900);
     const shape = {
       forwards: decodes ? random.int(1, 8) : 1,
       rows,
-      context: rows * random.int(10, 900),
+      context: rows * each,
+      longest: rows > 0 ? each + random.int(0, 500) : 0,
       prompt,
       chunks: prompt > 0 ? 1 : 0,
       pairs: prompt * random.int(1, 500),
@@ -53,9 +55,53 @@ Deno.test("a profile's steps are those that the records were made of", () => {
   assert.equal(profile.turn, 0.2);
 });
 
+Deno.test("a step is predicted to take the mean of what such steps took, however far they spread", () => {
+  const shape = { forwards: 1, rows: 4, context: 400, longest: 200, prompt: 0, chunks: 0, pairs: 0 };
+  const steps = Array.from({ length: 101 }, (_, i) => ({
+    shape,
+    idle: 0,
+    activity: 1,
+    arrivals: 0,
+    milliseconds: 0.5 + 0.05 * i,
+  }));
+  const profile = {
+    ...fitProfile({ steps, turns: [], arrivals: [], deliveries: [] }),
+    config: {},
+  } as Profile;
+  const time = stepMilliseconds(profile, shape, false);
+  assert.ok(Math.abs(time - 3) < 0.01, `${time} ms`);
+});
+
+Deno.test("the context that others wait for is told from that of all", () => {
+  const random = new PythonRandom(3);
+  const took = (shape: StepShape) => shape.forwards * (1 + 0.0001 * shape.context + 0.0004 * shape.longest);
+  const shapes = Array.from({ length: 300 }, (): StepShape => {
+    const rows = random.int(9, 16), longest = random.int(500, 4000);
+    const context = longest + (rows - 1) * random.int(10, 500);
+    return { forwards: random.int(1, 8), rows, context, longest, prompt: 0, chunks: 0, pairs: 0 };
+  });
+  const steps = shapes.map((shape) => ({
+    shape,
+    idle: 0,
+    activity: 1,
+    arrivals: 0,
+    milliseconds: took(shape),
+  }));
+  const profile = {
+    ...fitProfile({ steps, turns: [], arrivals: [], deliveries: [] }),
+    config: {},
+  } as Profile;
+  const even = { ...shapes[0]!, forwards: 1, rows: 12, context: 12_000, longest: 1000 };
+  const uneven = { ...even, longest: 4000 };
+  for (const shape of [even, uneven]) {
+    const time = stepMilliseconds(profile, shape, false);
+    assert.ok(Math.abs(time / took(shape) - 1) < 0.02, `${time} ms, not ${took(shape)}`);
+  }
+});
+
 Deno.test("steps, ways there and ways back are told from one another in the records", () => {
-  const shape = { forwards: 1, rows: 0, context: 0, prompt: 5, chunks: 1, pairs: 15 };
-  const next = { ...shape, prompt: 0, chunks: 0, pairs: 0, rows: 1, context: 5 };
+  const shape = { forwards: 1, rows: 0, context: 0, longest: 0, prompt: 5, chunks: 1, pairs: 15 };
+  const next = { ...shape, prompt: 0, chunks: 0, pairs: 0, rows: 1, context: 5, longest: 5 };
   const server: ServerRecord[] = [
     { type: "request", at: 1002, key: "a", prompt: 5 },
     { type: "plan", at: 1002, id: 1, turn: null, shape },
@@ -144,7 +190,7 @@ Deno.test("a command that does not exist is one line and exit code 2", async () 
 });
 
 Deno.test("after rest steps are as slow as they were after rest, and among others as fast as among others", () => {
-  const shape = { forwards: 8, rows: 1, context: 50, prompt: 0, chunks: 0, pairs: 0 };
+  const shape = { forwards: 8, rows: 1, context: 50, longest: 50, prompt: 0, chunks: 0, pairs: 0 };
   const step = (activity: number, factor: number, forwards: number) => ({
     shape: { ...shape, forwards },
     idle: 0,
@@ -165,5 +211,11 @@ Deno.test("after rest steps are as slow as they were after rest, and among other
       assert.ok(Math.abs(time / expected - 1) < 0.01, `${forwards} forwards after ${activity}: ${time} ms`);
     }
   }
-  assert.deepEqual(noiseFor(profile, { ...shape, rows: 3 }, 0.5), profile.noise, "of no kind that was seen");
+  const eights = noiseFor(profile, { ...shape, rows: 3 }, 0.9);
+  assert.deepEqual(eights, noiseFor(profile, shape, 0.9), "of a number of rows that was not seen");
+  assert.deepEqual(
+    noiseFor(profile, { ...shape, forwards: 3 }, 0.5),
+    profile.noise,
+    "of no kind that was seen",
+  );
 });
