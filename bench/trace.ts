@@ -1,19 +1,20 @@
 // One decode step by kernel: where the time of a step goes.
 //
 // deno run -A bench/trace.ts [--shape bench/shapes/qwen3-0.6b] [--batch 1,8,32,64] [--context 128] [--prefill 2048]
+//   [--dtype auto|bfloat16|int8|q4|q4_k_m]
 //
 // Every dispatch is put into a pass of its own between two timestamps, by standing in for the command encoder: the
 // kernels run as they are. Passes of their own cost some microseconds more than dispatches in one pass, so the
 // gaps are shown apart, beside the step's time untraced.
 
-import { readOptions } from "./common/arguments.ts";
+import { choice, readOptions } from "./common/arguments.ts";
 import { Decoder } from "../engine/model/decoder.ts";
-import { loadDecoderWeights } from "../engine/model/load.ts";
 import { openModel } from "../engine/model/open.ts";
 import type { BatchPlan } from "../kernels/plan.ts";
 import type { Ops } from "../kernels/ops.ts";
 import { createWebGpuBackend } from "../kernels/webgpu/backend.ts";
 import { equalPlan } from "./common/equal_plan.ts";
+import { type BenchDType, loadDummy } from "./common/mixture.ts";
 
 const { values } = readOptions(import.meta.url, {
   options: {
@@ -22,6 +23,7 @@ const { values } = readOptions(import.meta.url, {
     context: { type: "string", default: "128" },
     prefill: { type: "string", default: "2048" },
     layers: { type: "string" },
+    dtype: { type: "string", default: "auto" },
   },
 });
 
@@ -126,7 +128,8 @@ const opened = await openModel(values.shape, { dummy: true });
 const config = values.layers ? { ...opened.config, numLayers: Number(values.layers) } : opened.config;
 const model = { ...opened, config };
 const backend = await createWebGpuBackend();
-const weights = await loadDecoderWeights(model, backend, { dtype: "auto", shard });
+const known: readonly BenchDType[] = ["auto", "bfloat16", "float16", "int8", "q4", "q4_k_m"];
+const weights = await loadDummy(model, backend, choice(values.dtype, "dtype", known));
 const maxRows = Math.max(1, ...batches);
 const pageSize = 16;
 const contextLength = Math.max(context + 64, prefill);
