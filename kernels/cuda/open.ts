@@ -1,6 +1,5 @@
 // Opens the GPU that a backend runs on.
 
-import { readStreamTuning } from "./linear/stream_tuning.ts";
 import { CudaDevice } from "./device.ts";
 import { CudaError } from "./errors.ts";
 import { findDriver, isUsable, tooOld } from "./find.ts";
@@ -26,6 +25,5 @@ export function openDevice(address: string | null): CudaDevice {
     );
   }
   const checking = Deno.env.get("RADISH_CUDA_CHECK") === "1";
-  const staying = readStreamTuning(Deno.env.get("RADISH_CUDA_STREAM"));
-  return new CudaDevice(driver, { ...chosen, staying }, checking);
+  return new CudaDevice(driver, chosen, checking);
 }

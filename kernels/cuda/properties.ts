@@ -2,7 +2,6 @@
 
 import { Attribute, Code, type Driver } from "./driver.ts";
 import { cudaError } from "./errors.ts";
-import type { StreamTuning } from "./linear/stream_tuning.ts";
 
 /** What is known about a GPU without using it. */
 export interface DeviceProperties {
@@ -24,8 +23,6 @@ export interface DeviceProperties {
   readonly address: string;
   /** For example "GPU-4f2c0e5a-5d0e-9f3b-6a51-0c1b8d7e9f10", as nvidia-smi -L gives it. */
   readonly uuid: string;
-  /** How products of one token go through kernels that stay; they do not where nothing is said. */
-  readonly staying?: StreamTuning | null;
 }
 
 /** All GPUs that the driver shows to this process. */

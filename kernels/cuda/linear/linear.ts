@@ -255,7 +255,7 @@ function planFew(
   );
 }
 
-/** Launches the kernel of `stream.cu`, where it is asked for and suits; whether it did. */
+/** Launches the kernel of `stream.cu`, where it suits; whether it did. */
 function launchStream(
   { context: { device } }: Forward,
   product: Product,
@@ -263,12 +263,12 @@ function launchStream(
   norm: Norm | null,
 ): boolean {
   const { weight: { spec, buffer }, bias, output, epilogue, rows } = product;
-  const { staying, multiprocessors, sharedBytes } = device.properties;
+  const { multiprocessors, sharedBytes } = device.properties;
   const dtype = quantizedTypes.find((type) => type === spec.dtype);
-  if (!staying || rows !== 1 || dtype === undefined) return false;
+  if (rows !== 1 || dtype === undefined) return false;
   const features = featuresOf(product), { columns } = spec;
   const shape = { dtype, features, columns, paired: epilogue === "gate-mul", norm: norm !== null };
-  const plan = planStream(shape, multiprocessors, sharedBytes, staying);
+  const plan = planStream(shape, multiprocessors, sharedBytes);
   if (plan === null) return false;
   device.launch(
     device.kernel(plan.module, plan.kernel, sharedBytes),

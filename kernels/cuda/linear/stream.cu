@@ -39,7 +39,7 @@ struct Arguments {
   void* y;                  // [N]
   int yType, N, K;          // K is a multiple of 256, N of a tile's features
   int epilogue;
-  int slots;                // of a warp, 2 to 4
+  int slots;                // of a warp, 2 or 3
 };
 
 // Dynamic shared memory: 64 bytes of zeros, sums of squares, [SQUARES] floats; the warps' sums of two tiles,
@@ -141,8 +141,7 @@ template <int D, bool PAIRED, bool NORM> DEVICE void stream(const Arguments& p) 
 #pragma unroll 1
     for (int round = 0; round < rounds; round++) {
       if (slots == 2) waitGroups<1>();
-      else if (slots == 3) waitGroups<2>();
-      else waitGroups<3>();
+      else waitGroups<2>();
       __syncwarp();
       const int step = round * warps + warp;
       if (step < steps) {

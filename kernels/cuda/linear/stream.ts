@@ -1,11 +1,9 @@
-// The launches of stream.cu: one token, quantized weights, blocks that stay. Off unless RADISH_CUDA_STREAM asks for it,
-// until it has been measured on a GPU.
+// The launches of stream.cu: one token, quantized weights, blocks that stay.
 
 import { rowBytes } from "../../formats/mod.ts";
 import { divideUp } from "../forward.ts";
 import type { ModuleName } from "../modules.ts";
 import type { QuantizedShape, QuantizedType } from "./quantized.ts";
-import type { StreamTuning } from "./stream_tuning.ts";
 
 /** A launch. */
 export interface StreamPlan {
@@ -22,6 +20,12 @@ export interface StreamPlan {
 /** Columns of a step, most warps of a block, and most columns with a norm: thirty-two sums of squares. */
 const step = 256, mostWarps = 8, mostNormColumns = 32 * step;
 
+/**
+ * Most blocks of a multiprocessor, and slots of a warp where there are so many, or fewer; measured on an H100 (see
+ * bench/NOTES.md).
+ */
+const mostBlocks = 3, slotsOfMost = 2, slotsOfFewer = 3;
+
 /** Bytes in front of the input: zeros, sums of squares, sums of warps. */
 const fixedBytes = 64 + 4 * 32 + 4 * 2 * mostWarps * 16;
 
@@ -33,7 +37,6 @@ export function planStream(
   { dtype, features, columns, paired, norm }: Omit<QuantizedShape, "tokens">,
   multiprocessors: number,
   mostBytes: number,
-  tuning: StreamTuning,
 ): StreamPlan | null {
   if (columns % step !== 0 || rowBytes(dtype, columns) % 16 !== 0) return null;
   const each = paired ? 8 : 16;
@@ -43,13 +46,14 @@ export function planStream(
     fixedBytes + 2 * columns + 4 * columns / (dtype === "q6_k" ? 16 : 32) + warps * slots * slotBytes[dtype];
   // A multiprocessor has as much as a block may take and a KiB, and keeps a KiB of each block for itself.
   const fit = (slots: number) => Math.floor((mostBytes + 1024) / (bytes(slots) + 1024));
-  let { slots } = tuning;
-  while (slots > 2 && fit(slots) < tuning.blocks) slots--;
+  const blocks = Math.min(mostBlocks, divideUp(features / each, multiprocessors));
+  let slots = blocks === mostBlocks ? slotsOfMost : slotsOfFewer;
+  if (fit(slots) < blocks) slots = slotsOfMost;
   if (fit(slots) === 0) return null;
   return {
     module: `stream_${dtype}`,
     kernel: norm ? paired ? "stream_norm_pair" : "stream_norm" : "stream_plain",
-    blocks: Math.min(features / each, Math.min(tuning.blocks, fit(slots)) * multiprocessors),
+    blocks: Math.min(features / each, Math.min(blocks, fit(slots)) * multiprocessors),
     threads: 32 * warps,
     sharedBytes: bytes(slots),
     slots,

@@ -6,20 +6,10 @@ import assert from "node:assert/strict";
 import { mostSharedBytes } from "../../../kernels/cuda/gemm/launch.ts";
 import { type QuantizedType, quantizedTypes } from "../../../kernels/cuda/linear/quantized.ts";
 import { planStream } from "../../../kernels/cuda/linear/stream.ts";
-import { readStreamTuning } from "../../../kernels/cuda/linear/stream_tuning.ts";
 import { modules } from "../../../kernels/cuda/modules.ts";
 import { unpack } from "../../../kernels/cuda/unpack.ts";
 import { formats } from "../../../kernels/formats/mod.ts";
 import { emulate, noCompiler } from "./emulator/emulator.ts";
-
-Deno.test("RADISH_CUDA_STREAM takes a switch or a layout, and nothing else", () => {
-  for (const text of [undefined, "", "0"]) assert.equal(readStreamTuning(text), null);
-  assert.deepEqual(readStreamTuning("1"), { blocks: 2, slots: 3 });
-  assert.deepEqual(readStreamTuning("3:2"), { blocks: 3, slots: 2 });
-  for (const text of ["2", "2:5", "0:2", "2:3:4", "on"]) {
-    assert.throws(() => readStreamTuning(text), /BLOCKS:SLOTS/);
-  }
-});
 
 Deno.test("the launch of any product of one token fits the device, and names a compiled kernel", () => {
   const compiled = new Map(quantizedTypes.map((type) => [type, unpack(modules[`stream_${type}`])]));
@@ -30,18 +20,14 @@ Deno.test("the launch of any product of one token fits the device, and names a c
     paired: fc.boolean(),
     norm: fc.boolean(),
   });
-  const tunings = fc.record({
-    blocks: fc.integer({ min: 1, max: 4 }),
-    slots: fc.integer({ min: 2, max: 4 }),
-  });
   let found = 0;
-  fc.assert(fc.property(shapes, tunings, fc.constantFrom(80, 86, 90), (shape, tuning, capability) => {
+  fc.assert(fc.property(shapes, fc.constantFrom(80, 86, 90), (shape, capability) => {
     const most = mostSharedBytes(capability);
-    const plan = planStream(shape, 132, most, tuning);
+    const plan = planStream(shape, 132, most);
     if (plan === null) return;
     found++;
     assert.ok(plan.sharedBytes <= most && plan.threads <= 256 && plan.threads % 32 === 0);
-    assert.ok(plan.blocks >= 1 && plan.blocks <= 4 * 132 && plan.slots >= 2 && plan.slots <= tuning.slots);
+    assert.ok(plan.blocks >= 1 && plan.blocks <= 3 * 132 && plan.slots >= 2 && plan.slots <= 3);
     assert.ok(plan.blocks <= shape.features / (shape.paired ? 8 : 16));
     assert.ok(compiled.get(shape.dtype)!.includes(`.entry ${plan.kernel}(`), plan.kernel);
   }));
@@ -54,10 +40,7 @@ Deno.test("the products of a token of models of 0.6, 8 and 32 billion weights ha
       const [hidden, inner, qkv] of [[1024, 3072, 4096], [4096, 12288, 6144], [5120, 25600, 10240]] as const
     ) {
       const plan = (features: number, columns: number, paired: boolean, norm: boolean) =>
-        planStream({ dtype, features, columns, paired, norm }, 132, mostSharedBytes(90), {
-          blocks: 2,
-          slots: 3,
-        });
+        planStream({ dtype, features, columns, paired, norm }, 132, mostSharedBytes(90));
       assert.ok(plan(qkv, hidden, false, true), "q/k/v");
       assert.ok(plan(hidden, hidden, false, false), "output");
       assert.ok(plan(inner, hidden, true, true), "gate and up");
@@ -120,7 +103,7 @@ async function compare(dtype: QuantizedType): Promise<void> {
       result: "void",
     },
   });
-  // The second and third leave warps without a step, and blocks with several tiles and with none left.
+  // The second and third leave warps without a step; blocks have several tiles, one, and none left.
   const cases = [
     {
       features: 48,
@@ -129,8 +112,8 @@ async function compare(dtype: QuantizedType): Promise<void> {
       norm: true,
       add: false,
       bias: true,
-      slots: 2,
       multiprocessors: 2,
+      blocks: 2,
     },
     {
       features: 40,
@@ -139,8 +122,8 @@ async function compare(dtype: QuantizedType): Promise<void> {
       norm: true,
       add: false,
       bias: true,
-      slots: 3,
-      multiprocessors: 2,
+      multiprocessors: 1,
+      blocks: 3,
     },
     {
       features: 112,
@@ -149,8 +132,8 @@ async function compare(dtype: QuantizedType): Promise<void> {
       norm: false,
       add: true,
       bias: false,
-      slots: 4,
-      multiprocessors: 3,
+      multiprocessors: 4,
+      blocks: 3,
     },
     {
       features: 16,
@@ -159,8 +142,8 @@ async function compare(dtype: QuantizedType): Promise<void> {
       norm: true,
       add: false,
       bias: false,
-      slots: 2,
       multiprocessors: 2,
+      blocks: 2,
     },
     {
       features: 32,
@@ -169,14 +152,18 @@ async function compare(dtype: QuantizedType): Promise<void> {
       norm: false,
       add: true,
       bias: true,
-      slots: 2,
       multiprocessors: 1,
+      blocks: 1,
     },
   ];
-  for (const [i, { features, columns, paired, norm, add, bias, slots, multiprocessors }] of cases.entries()) {
+  const slots = new Set<number>();
+  for (
+    const [i, { features, columns, paired, norm, add, bias, multiprocessors, blocks }] of cases.entries()
+  ) {
     const shape = { dtype, features, columns, paired, norm };
-    const plan = planStream(shape, multiprocessors, mostSharedBytes(90), { blocks: 1, slots })!;
-    assert.ok(plan !== null, JSON.stringify(shape));
+    const plan = planStream(shape, multiprocessors, mostSharedBytes(90));
+    assert.ok(plan !== null && plan.blocks >= blocks, JSON.stringify(shape));
+    slots.add(plan.slots);
     const rows = paired ? 2 * features : features;
     const weights = formats[dtype].encode(numbers(rows * columns, 100 + i), columns);
     const values = formats[dtype].decode(weights, columns);
@@ -191,7 +178,7 @@ async function compare(dtype: QuantizedType): Promise<void> {
     aligned.set(weights, shift);
     library.symbols.run(
       ["stream_norm", "stream_norm_pair", "stream_plain"].indexOf(plan.kernel),
-      plan.blocks,
+      blocks,
       plan.threads,
       BigInt(plan.sharedBytes),
       norm ? x : halves,
@@ -218,6 +205,7 @@ async function compare(dtype: QuantizedType): Promise<void> {
     const error = Math.sqrt(difference / size);
     assert.ok(error < 2e-5, `${JSON.stringify(cases[i])}: relative error ${error}`);
   }
+  assert.deepEqual([...slots].sort(), [2, 3]);
   library.close();
   await Deno.remove(path.slice(0, path.lastIndexOf("/")), { recursive: true });
 }
