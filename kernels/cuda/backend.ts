@@ -18,8 +18,7 @@ import type {
 } from "../ops.ts";
 import { rowBytes } from "../formats/mod.ts";
 import { matrixBytes } from "../ops.ts";
-import { type PackedPlan, type PackOptions, packPlan } from "../webgpu/plan/pack.ts";
-import { Regions } from "../webgpu/plan/regions.ts";
+import { mostWords, type PackedPlan, type PackOptions, packPlan } from "../webgpu/plan/pack.ts";
 import { headerWords, sampleWords } from "../webgpu/plan/words.ts";
 import { warmUpPlans } from "../webgpu/plan/warm_up.ts";
 import { type PrefillTile, prefillTiles } from "./attention/attention.ts";
@@ -48,6 +47,7 @@ import {
   weightTypes,
 } from "./memory.ts";
 import { CudaOps } from "./operations.ts";
+import { type PinnedBuffer, wordsOf } from "./pinned.ts";
 import { joinPeers, type Peers } from "./peers/peers.ts";
 import { resultBytes, returnedWords } from "../results.ts";
 import { selfTest } from "./self_test.ts";
@@ -95,7 +95,6 @@ export class CudaBackend implements Backend {
   readonly #graphs: Graphs | null;
   readonly #options: CudaOptions;
   readonly #pool: StepPool;
-  readonly #regions = new Regions();
   #context: Context | null = null;
   #weightBytes = 0;
   /** In which activations are kept; set by the first weight whose products run on the matrix units. */
@@ -189,15 +188,14 @@ export class CudaBackend implements Backend {
 
   record(plan: BatchPlan, forward: (ops: Ops) => void): RecordedStep {
     this.#device.assertAlive();
-    // What is launched at once is copied at once.
-    const regions = this.#usesHost ? new Regions() : this.#regions.clear();
-    const packed = packPlan(plan, this.#packOptions(plan), regions);
+    const options = this.#packOptions(plan), input = this.#pool.buffer(4 * mostWords(plan, options));
+    const packed = packPlan(plan, options, wordsOf(input));
     return new CudaStep(
       this.#device,
       this.#pool,
       plan,
       packed,
-      () => this.#launch(plan, packed, forward),
+      () => this.#launch(plan, packed, input, forward),
       !this.#usesHost,
       () => this.#context?.peers?.check(),
     );
@@ -224,11 +222,10 @@ export class CudaBackend implements Backend {
   }
 
   /** Launches everything, and the copy of the results. */
-  #launch(plan: BatchPlan, packed: PackedPlan, forward: (ops: Ops) => void): Launched {
+  #launch(plan: BatchPlan, packed: PackedPlan, input: PinnedBuffer, forward: (ops: Ops) => void): Launched {
     const started = performance.now();
     const context = this.#live, { scratch, state } = context, device = this.#device;
-    const { words, needs, topCount, forwards } = packed, input = this.#pool.buffer(words.byteLength);
-    new Uint32Array(input.data.buffer, input.data.byteOffset).set(words);
+    const { words, needs, topCount, forwards } = packed;
     const writes = packed.pageWrites + packed.tokenWrites;
     if (writes > 0) {
       const bytes = forwards[0]?.offset ?? words.byteLength;

@@ -10,6 +10,11 @@ export interface PinnedBuffer {
   readonly data: Uint8Array<ArrayBuffer>;
 }
 
+/** The memory as words. */
+export function wordsOf({ data: { buffer, byteOffset, length } }: PinnedBuffer): Uint32Array<ArrayBuffer> {
+  return new Uint32Array(buffer, byteOffset, length / 4);
+}
+
 /**
  * Memory is pinned in slabs: two of them must not share a page, and every allocator takes so many bytes from the
  * system in whole pages.

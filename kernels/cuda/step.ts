@@ -5,7 +5,7 @@ import type { RecordedStep } from "../ops.ts";
 import type { PackedPlan } from "../webgpu/plan/pack.ts";
 import { readResult } from "../results.ts";
 import type { CudaDevice } from "./device.ts";
-import type { PinnedBuffer } from "./pinned.ts";
+import { type PinnedBuffer, wordsOf } from "./pinned.ts";
 import type { Handle } from "./driver.ts";
 
 /** Pinned buffers and events lent to steps. */
@@ -102,9 +102,7 @@ export class CudaStep implements RecordedStep {
     // A step that was launched behind another one begins when that one ends.
     const now = performance.now(), milliseconds = now - Math.max(started, this.#pool.finished);
     this.#pool.finished = now;
-    const { buffer, byteOffset, length } = output.data;
-    const words = new Uint32Array(buffer, byteOffset, length / 4);
-    const result = readResult(words, this.#plan, this.#packed, milliseconds);
+    const result = readResult(wordsOf(output), this.#plan, this.#packed, milliseconds);
     this.#pool.release([input, output], done);
     return result;
   }

@@ -17,7 +17,7 @@ import {
 } from "./pack_sampling.ts";
 import { Regions } from "./regions.ts";
 import { type ResultLayout, resultWords } from "../../results.ts";
-import { Word } from "./words.ts";
+import { headerWords, sampleWords, Word } from "./words.ts";
 
 /** How attention work is cut; chosen from the plan and the device. */
 export interface AttentionCut extends DecodeLayout {
@@ -75,12 +75,24 @@ export interface PackOptions {
   readonly cut: (lengths: readonly number[], decodeOnly: boolean) => AttentionCut;
 }
 
-/** Packs a plan, into `regions`, which are empty. */
+/** Words that a packed plan has at most. */
+export function mostWords(plan: BatchPlan, { alignWords, maxGroup }: PackOptions): number {
+  const { steps, sampling, pageWrites, tokenIds } = plan, samples = sampleCount(sampling);
+  const regions = 1 + steps * (1 + Math.ceil(samples / maxGroup));
+  let row = sampleWords * samples + 2 * sampling.biasRow.length;
+  for (const { length } of sampling.masks) row += length;
+  // A token is in the list of tokens, and has a query or a tile of its own at most.
+  return regions * (headerWords + alignWords) + pageWrites.length + 2 * tokenIds.length +
+    steps * (6 * tokenCount(plan) + row);
+}
+
+/** Packs a plan, into `room` for `mostWords` of it, which may hold anything. */
 export function packPlan(
   plan: BatchPlan,
   options: PackOptions,
-  regions: Regions = new Regions(),
+  room: Uint32Array<ArrayBuffer> = new Uint32Array(mostWords(plan, options)),
 ): PackedPlan {
+  const regions = new Regions(room);
   const { pageWrites, tokenWrites } = packWrites(regions, plan, options);
   const samples = sampleCount(plan.sampling);
   let topCount = 0;

@@ -1,20 +1,20 @@
-// A growing array of words, divided into regions that begin at multiples of the binding alignment.
+// An array of words, divided into regions that begin at multiples of the binding alignment.
 
 import { headerWords } from "./words.ts";
 
-/** Appends regions to a growing array, which can be used again. */
+/** Fills an array with regions. */
 export class Regions {
-  #words = new Uint32Array(1024);
-  #floats = new Float32Array(this.#words.buffer);
+  readonly #words: Uint32Array<ArrayBuffer>;
+  readonly #floats: Float32Array;
   #start = 0;
   #end = 0;
   /** Words of the longest region. */
   longest = 0;
 
-  /** Forgets everything, also what `finish` returned. */
-  clear(): this {
-    this.#start = this.#end = this.longest = 0;
-    return this;
+  /** What stands in `words` already means nothing. */
+  constructor(words: Uint32Array<ArrayBuffer>) {
+    this.#words = words;
+    this.#floats = new Float32Array(words.buffer, words.byteOffset, words.length);
   }
 
   /** Begins a region; returns its first word's index. */
@@ -36,10 +36,7 @@ export class Regions {
     const at = this.#end - this.#start, before = this.#end;
     this.#end += count;
     if (this.#end > this.#words.length) {
-      const grown = new Uint32Array(Math.max(2 * this.#words.length, this.#end));
-      grown.set(this.#words);
-      this.#words = grown;
-      this.#floats = new Float32Array(grown.buffer);
+      throw new RangeError(`a plan of ${this.#end} words was given room for ${this.#words.length}`);
     }
     this.#words.fill(0, before, this.#end);
     this.longest = Math.max(this.longest, this.#end - this.#start);
