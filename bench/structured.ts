@@ -1,13 +1,19 @@
 // What structured output costs a batch: tokens per second of requests that run together, half of them constrained,
 // beside the same batch without a constraint, in turns.
 //
-//   deno run -A bench/structured.ts [--model DIR] [--device cpu] [--requests 32] [--tokens 128] [--rounds 5]
+//   deno run -A bench/structured.ts [--model DIR] [--dummy] [--device cpu] [--requests 32] [--tokens 128] [--rounds 5]
 //     [--draw-later true|false: whether constrained rows are drawn in plans of their own; the device's choice]
+//     [--out FILE: what is printed, as a file]
+//
+// A model's vocabulary counts: `--model` may be a folder with a shape's config.json and a tokenizer, with --dummy.
 
+import { basename } from "node:path";
 import { parseArgs } from "node:util";
 import { Engine } from "../engine/engine.ts";
 import { defaultEngineOptions, type EngineOptions } from "../engine/options.ts";
 import { defaultSamplingParams, type SamplingParams } from "../engine/params.ts";
+import { environment } from "./common/environment.ts";
+import { writeResult } from "./common/result_file.ts";
 
 const { values } = parseArgs({
   options: {
@@ -19,6 +25,7 @@ const { values } = parseArgs({
     overlap: { type: "string", default: "true" },
     dummy: { type: "boolean", default: false },
     "draw-later": { type: "string" },
+    out: { type: "string" },
   },
 });
 const requests = Number(values.requests), tokens = Number(values.tokens), rounds = Number(values.rounds);
@@ -63,6 +70,7 @@ async function run(engine: Engine, constrained: (i: number) => boolean): Promise
 const median = (list: readonly number[]) => list.toSorted((a, b) => a - b)[list.length >> 1]!;
 const best = (list: readonly number[]) => Math.max(...list);
 
+const where = await environment();
 await using engine = await Engine.start({
   ...defaultEngineOptions,
   modelDir: values.model,
@@ -78,18 +86,20 @@ for (let round = 0; round < rounds; round++) {
   half.push(await run(engine, (i) => i % 2 === 0));
   all.push(await run(engine, () => true));
 }
-console.log(JSON.stringify(
-  {
-    device: engine.model.device.description,
-    draw_later: values["draw-later"] ?? "as the device",
-    requests,
-    tokens,
-    tokens_per_second: { free: median(free), half_constrained: median(half), all_constrained: median(all) },
-    ratio: { half: median(half) / median(free), all: median(all) / median(free) },
-    // The best rounds, which other work on the machine disturbed least.
-    best: { free: best(free), half_constrained: best(half), all_constrained: best(all) },
-    best_ratio: { half: best(half) / best(free), all: best(all) / best(free) },
-  },
-  null,
-  2,
-));
+const result = {
+  kind: "structured",
+  environment: where,
+  device: engine.model.device.description,
+  model: basename(values.model),
+  draw_later: values["draw-later"] ?? "as the device",
+  requests,
+  tokens,
+  rounds,
+  tokens_per_second: { free: median(free), half_constrained: median(half), all_constrained: median(all) },
+  ratio: { half: median(half) / median(free), all: median(all) / median(free) },
+  // The best rounds, which other work on the machine disturbed least.
+  best: { free: best(free), half_constrained: best(half), all_constrained: best(all) },
+  best_ratio: { half: best(half) / best(free), all: best(all) / best(free) },
+};
+console.log(JSON.stringify(result, null, 2));
+if (values.out !== undefined) await writeResult(values.out, result);
