@@ -1,9 +1,10 @@
 // Calibration: drives a recorded server through every kind of step, and fits a profile to what it wrote down.
 //
 // Traffic is one client with long pauses, then a closed loop of more and more clients. They join one after another: all
-// at once, each waits for the sending of all, which no load does. Each sends its next request when the last one is done,
-// every other time after a pause that is a multiple of how long they take. So the machine's speed need not be known,
-// and steps run from one sequence to full batches, behind one another and after times without any.
+// at once, each waits for the sending of all, which no load does. Each sends its next request after a pause of up to
+// twice the time that one takes: without one, it would come as a step ends, and loads come in the midst of steps, too.
+// So the machine's speed need not be known, and steps run from one sequence to full batches, behind one another and
+// after times without any.
 
 import { setTimeout as delay } from "node:timers/promises";
 import { PythonRandom } from "../common/python_random.ts";
@@ -87,11 +88,11 @@ export interface Traffic {
 /** Requests of the calibration that are ready before it begins. */
 const prepared = 1000;
 /** Part of the time in which one client sends a request now and then, and milliseconds between its requests. */
-const sparseShare = 0.4, sparsePause = [10, 500] as const;
+const sparseShare = 0.5, sparsePause = [10, 500] as const;
 /** Part of a level's time in which its clients join. */
 const joiningShare = 0.3;
 /** Longest pause between two requests of a client, as a multiple of the time that one takes. */
-const longestPause = 4;
+const longestPause = 2;
 
 /** Runs the traffic and returns what the clients saw. Rejects if a request fails. */
 export async function drive(url: string, traffic: Traffic): Promise<ClientRecord[]> {
@@ -119,8 +120,8 @@ export async function drive(url: string, traffic: Traffic): Promise<ClientRecord
       await delay(each * joiningShare * i / clients);
       while (performance.now() < end) {
         took.push(await ask());
-        const pause = random.next() < 0.5 ? 0 : longestPause * random.next() * mean(took);
-        if (pause > 0) await delay(Math.max(0, Math.min(pause, end - performance.now())));
+        const pause = longestPause * random.next() * mean(took);
+        await delay(Math.max(0, Math.min(pause, end - performance.now())));
       }
     }));
   }

@@ -7,7 +7,7 @@ import { writeResult } from "../common/result_file.ts";
 import { figure, table } from "../common/table.ts";
 import { type Arrival, poissonArrivals } from "../online/arrivals.ts";
 import { startServer } from "../online/server.ts";
-import { fitProfile, together } from "./calibrate.ts";
+import { fitProfile, type Measurements, together } from "./calibrate.ts";
 import { compare, comparisonTable, type LoadResult, loadsOf, measureLoad, traceFor } from "./validate.ts";
 import { measure, type RecordedServer } from "./recorded.ts";
 import { capacityPage } from "./page.ts";
@@ -99,7 +99,8 @@ const validationFile = z.object({
   seed: z.number(),
   limit: z.number(),
   config: profileSchema.shape.config,
-  measurements: z.object({
+  /** One before each load and one after the last. */
+  calibrations: z.array(z.object({
     steps: z.array(stepSample),
     turns: z.array(z.number()),
     arrivals: z.array(
@@ -114,7 +115,7 @@ const validationFile = z.object({
     deliveries: z.array(
       z.object({ place: z.number(), size: z.number(), first: z.boolean(), milliseconds: z.number() }),
     ),
-  }),
+  })),
   loads: z.array(z.looseObject({
     load: z.number(),
     speed: z.number(),
@@ -127,6 +128,16 @@ const validationFile = z.object({
     measured: z.looseObject({}),
   })),
 });
+
+/** The profile that a validation holds against a load. */
+function validated(
+  { model, device }: { readonly model: string; readonly device: string },
+  config: Profile["config"],
+  measurements: Measurements,
+): Profile {
+  const source = "a calibration beside the load";
+  return { kind: "capacity profile", model, device, source, config, ...fitProfile(measurements) };
+}
 
 /** `validate`: calibrates, replays a trace at several loads, and compares with the simulation. */
 export async function runValidate(args: string[]): Promise<void> {
@@ -147,17 +158,13 @@ export async function runValidate(args: string[]): Promise<void> {
     ? [await measureAll()]
     : await Promise.all(list(values.from, (path) => Deno.readTextFile(path)));
   const parsed = files.map((file) => validationFile.parse(JSON.parse(file)));
-  const rows = parsed.flatMap(({ model, device, config, measurements, seed, limit, loads }) => {
-    const profile: Profile = {
-      kind: "capacity profile",
-      model,
-      device,
-      source: "the calibration of this validation",
-      config,
-      ...fitProfile(measurements),
-    };
-    return (loads as unknown as LoadResult[]).map((load) => compare(profile, load, seed, limit));
-  });
+  const rows = parsed.flatMap(({ model, device, config, calibrations, seed, limit, loads }) =>
+    (loads as unknown as LoadResult[]).map((load, i) => {
+      // A machine's speed drifts: what counts is what was measured just before and just after.
+      const measurements = together(calibrations.slice(i, i + 2));
+      return compare(validated({ model, device }, config, measurements), load, seed, limit);
+    })
+  );
   const [{ model, device }] = parsed as [typeof parsed[number]];
   if (values.table !== undefined) {
     const environments = parsed.map(({ environment }) => environment);
@@ -173,25 +180,17 @@ export async function runValidate(args: string[]): Promise<void> {
     const result = await withServer(serverArguments(values), async (recorded) => {
       const { server } = recorded;
       const trace = await traceFor(values.traces ?? null, scale, server);
-      const { config, measurements } = await measure(recorded, { seconds, seed, levels });
-      const profile: Profile = {
-        kind: "capacity profile",
-        model: server.model,
-        device: server.device,
-        source: "this calibration",
-        config,
-        ...fitProfile(measurements),
-      };
+      const part = { seconds: seconds / 2, levels };
+      const { config, measurements } = await measure(recorded, { ...part, seed });
+      const profile = validated(server, config, measurements);
       const loadSeconds = values["load-seconds"] === undefined
         ? seconds
         : positive(values["load-seconds"], "load-seconds");
       const planned = loadsOf(profile, trace, shares, loadSeconds, seed);
-      const loads: LoadResult[] = [], parts = [measurements];
-      // A machine's speed drifts: a part of the calibration comes after each load.
+      const loads: LoadResult[] = [], calibrations = [measurements];
       for (const [i, load] of planned.entries()) {
         loads.push(await measureLoad(recorded, load, seed, Math.max(limit, loadSeconds)));
-        const part = { seconds: seconds / planned.length, seed: seed + 2 + i, levels, warm: 0 };
-        parts.push((await measure(recorded, part)).measurements);
+        calibrations.push((await measure(recorded, { ...part, seed: seed + 2 + i, warm: 0 })).measurements);
       }
       return {
         model: server.model,
@@ -199,7 +198,7 @@ export async function runValidate(args: string[]): Promise<void> {
         seed,
         limit,
         config,
-        measurements: together(parts),
+        calibrations,
         loads,
       };
     });
