@@ -9,8 +9,8 @@
 //   deno run -A bench/capacity.ts size --results RESULT.json       how many users a card carries, from a peers result
 //
 // calibrate and validate start a server (--dummy-weights for a shape without weights) with a recorder in its scheduler;
-// --seconds is the length of the calibration and of each load (--load-seconds, another one); validate spends half of a
-// calibration before each load and after the last, and predicts each load from the two beside it. It replays the first
+// --seconds is the length of the calibration and of each load (--load-seconds, another one); validate spends half of
+// that on calibrating before each load and again after the last, and predicts from all of these. It replays the first
 // .csv trace of --traces (or, without it, Poisson arrivals) at --loads, shares of the throughput that the simulation says
 // is the most; --scale shortens its prompts and answers. simulate writes a page with plots to --html. All that is random
 // comes from --seed.

@@ -11,10 +11,12 @@ import { PythonRandom } from "../common/python_random.ts";
 import { mean, median } from "../common/statistics.ts";
 import type { Arrival } from "../online/arrivals.ts";
 import { type Outcome, request } from "../online/client.ts";
+import { until } from "../online/replay.ts";
 import { fitNonNegative, type Observation } from "./least_squares.ts";
 import {
   activityAfter,
   activityLevel,
+  behindMilliseconds,
   idleMilliseconds,
   noiseClasses,
   type Profile,
@@ -22,7 +24,7 @@ import {
   stepFeatures,
   type StepShape,
 } from "./profile.ts";
-import { requestKey, type ServerRecord, systemTime } from "./records.ts";
+import { requestKey, type ServerRecord } from "./records.ts";
 
 /** A request as its client saw it. */
 export interface ClientRecord {
@@ -41,6 +43,8 @@ export interface StepSample {
   readonly idle: number;
   /** When it began; see {@link activityAfter}. */
   readonly activity: number;
+  /** Prompt tokens of the step directly before, else 0. */
+  readonly after: number;
   /** Requests that came to the scheduler while it ran. */
   readonly arrivals: number;
   /** From when it could begin (sent, and the one before it done) to its result. */
@@ -102,15 +106,17 @@ export async function drive(url: string, traffic: Traffic): Promise<ClientRecord
   const requests = Array.from({ length: prepared }, () => randomRequest(traffic, random));
   const never = new AbortController().signal;
   let sent = 0;
-  const ask = async (): Promise<number> => {
-    const arrival = requests[sent++] ?? randomRequest(traffic, random), due = performance.now();
-    records.push(clientRecord(arrival, systemTime(), await request(url, arrival, due, never)));
+  /** As in a load, a request is due when the pause is over, not when the timer has noticed. */
+  const ask = async (pause: number): Promise<number> => {
+    const arrival = requests[sent++] ?? randomRequest(traffic, random), due = performance.now() + pause;
+    await until(due, never);
+    const outcome = await request(url, arrival, due, never);
+    records.push(clientRecord(arrival, performance.timeOrigin + due, outcome));
     return performance.now() - due;
   };
   const sparseEnd = performance.now() + traffic.seconds * 1000 * sparseShare;
   while (performance.now() < sparseEnd) {
-    await ask();
-    await delay(between(...sparsePause, random));
+    await ask(between(...sparsePause, random));
   }
   const each = traffic.seconds * 1000 * (1 - sparseShare) / traffic.levels.length;
   for (const clients of traffic.levels) {
@@ -118,10 +124,10 @@ export async function drive(url: string, traffic: Traffic): Promise<ClientRecord
     const took: number[] = [];
     await Promise.all(Array.from({ length: clients }, async (_, i) => {
       await delay(each * joiningShare * i / clients);
-      while (performance.now() < end) {
-        took.push(await ask());
-        const pause = longestPause * random.next() * mean(took);
-        await delay(Math.max(0, Math.min(pause, end - performance.now())));
+      for (;;) {
+        const pause = took.length === 0 ? 0 : longestPause * random.next() * mean(took);
+        if (performance.now() + pause > end) break;
+        took.push(await ask(pause));
       }
     }));
   }
@@ -161,7 +167,7 @@ export function joinRecords(server: readonly ServerRecord[], clients: readonly C
   const steps: StepSample[] = [], turns: number[] = [];
   const arrivals: Measurements["arrivals"][number][] = [],
     deliveries: Measurements["deliveries"][number][] = [];
-  let lastResult = -Infinity, arrived = 0, activity = 0;
+  let lastResult = -Infinity, lastPrompt = 0, arrived = 0, activity = 0;
   for (const record of server) {
     switch (record.type) {
       case "config":
@@ -195,9 +201,11 @@ export function joinRecords(server: readonly ServerRecord[], clients: readonly C
             shape: plan.shape,
             idle: Number.isFinite(idle) ? idle : 0,
             activity,
+            after: idle < behindMilliseconds ? lastPrompt : 0,
             arrivals: arrived,
             milliseconds,
           });
+          lastPrompt = plan.shape.prompt;
           activity = activityAfter.work(activity, milliseconds);
         }
         arrived = 0;
@@ -244,8 +252,7 @@ export function fitProfile(
 ): Pick<Profile, "step" | "noise" | "noiseOf" | "turn" | "front"> {
   if (steps.length === 0) throw new Error("no steps were recorded");
   const step = fitSteps(steps);
-  const ratio = ({ shape, idle, arrivals, milliseconds }: StepSample) =>
-    milliseconds / inner(stepFeatures(shape, idle > idleMilliseconds, arrivals), step);
+  const ratio = (each: StepSample) => each.milliseconds / inner(featuresOf(each), step);
   const classes = Map.groupBy(
     steps.flatMap((each) => noiseClasses(each.shape, each.activity).map((name) => ({ name, each }))),
     ({ name }) => name,
@@ -316,6 +323,10 @@ function fitFront(
   };
 }
 
+function featuresOf({ shape, idle, after, arrivals }: StepSample): number[] {
+  return stepFeatures(shape, { woken: idle > idleMilliseconds, after, arrivals });
+}
+
 function inner(a: readonly number[], b: readonly number[]): number {
   return a.reduce((sum, each, i) => sum + each * b[i]!, 0);
 }
@@ -329,9 +340,7 @@ const fits = 5;
  * predictions come out too short. Outliers are left out of all but the first fit and stay in the noise.
  */
 function fitSteps(steps: readonly StepSample[]): number[] {
-  const features = steps.map(({ shape, idle, arrivals }) =>
-    stepFeatures(shape, idle > idleMilliseconds, arrivals)
-  );
+  const features = steps.map(featuresOf);
   let expected = steps.map(({ milliseconds }) => milliseconds),
     kept = steps.map(() => true),
     step: number[] = [];

@@ -86,6 +86,7 @@ const stepSample = z.object({
   }),
   idle: z.number(),
   activity: z.number(),
+  after: z.number(),
   arrivals: z.number(),
   milliseconds: z.number(),
 });
@@ -99,8 +100,7 @@ const validationFile = z.object({
   seed: z.number(),
   limit: z.number(),
   config: profileSchema.shape.config,
-  /** One before each load and one after the last. */
-  calibrations: z.array(z.object({
+  measurements: z.object({
     steps: z.array(stepSample),
     turns: z.array(z.number()),
     arrivals: z.array(
@@ -115,7 +115,7 @@ const validationFile = z.object({
     deliveries: z.array(
       z.object({ place: z.number(), size: z.number(), first: z.boolean(), milliseconds: z.number() }),
     ),
-  })),
+  }),
   loads: z.array(z.looseObject({
     load: z.number(),
     speed: z.number(),
@@ -135,7 +135,7 @@ function validated(
   config: Profile["config"],
   measurements: Measurements,
 ): Profile {
-  const source = "a calibration beside the load";
+  const source = "the calibration of this validation";
   return { kind: "capacity profile", model, device, source, config, ...fitProfile(measurements) };
 }
 
@@ -158,13 +158,10 @@ export async function runValidate(args: string[]): Promise<void> {
     ? [await measureAll()]
     : await Promise.all(list(values.from, (path) => Deno.readTextFile(path)));
   const parsed = files.map((file) => validationFile.parse(JSON.parse(file)));
-  const rows = parsed.flatMap(({ model, device, config, calibrations, seed, limit, loads }) =>
-    (loads as unknown as LoadResult[]).map((load, i) => {
-      // A machine's speed drifts: what counts is what was measured just before and just after.
-      const measurements = together(calibrations.slice(i, i + 2));
-      return compare(validated({ model, device }, config, measurements), load, seed, limit);
-    })
-  );
+  const rows = parsed.flatMap(({ model, device, config, measurements, seed, limit, loads }) => {
+    const profile = validated({ model, device }, config, measurements);
+    return (loads as unknown as LoadResult[]).map((load) => compare(profile, load, seed, limit));
+  });
   const [{ model, device }] = parsed as [typeof parsed[number]];
   if (values.table !== undefined) {
     const environments = parsed.map(({ environment }) => environment);
@@ -180,6 +177,7 @@ export async function runValidate(args: string[]): Promise<void> {
     const result = await withServer(serverArguments(values), async (recorded) => {
       const { server } = recorded;
       const trace = await traceFor(values.traces ?? null, scale, server);
+      // A machine's speed drifts: a part of the calibration comes before each load and after the last.
       const part = { seconds: seconds / 2, levels };
       const { config, measurements } = await measure(recorded, { ...part, seed });
       const profile = validated(server, config, measurements);
@@ -187,10 +185,10 @@ export async function runValidate(args: string[]): Promise<void> {
         ? seconds
         : positive(values["load-seconds"], "load-seconds");
       const planned = loadsOf(profile, trace, shares, loadSeconds, seed);
-      const loads: LoadResult[] = [], calibrations = [measurements];
+      const loads: LoadResult[] = [], parts = [measurements];
       for (const [i, load] of planned.entries()) {
         loads.push(await measureLoad(recorded, load, seed, Math.max(limit, loadSeconds)));
-        calibrations.push((await measure(recorded, { ...part, seed: seed + 2 + i, warm: 0 })).measurements);
+        parts.push((await measure(recorded, { ...part, seed: seed + 2 + i, warm: 0 })).measurements);
       }
       return {
         model: server.model,
@@ -198,7 +196,7 @@ export async function runValidate(args: string[]): Promise<void> {
         seed,
         limit,
         config,
-        calibrations,
+        measurements: together(parts),
         loads,
       };
     });

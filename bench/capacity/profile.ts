@@ -28,6 +28,8 @@ export interface StepShape {
 
 /** Milliseconds without a step after which cores and caches have turned to something else: the next one is woken. */
 export const idleMilliseconds = 10;
+/** Milliseconds without a step up to which one is directly behind the other. */
+export const behindMilliseconds = 1;
 
 /**
  * Ends of the classes of rows. Kernels are chosen and graphs captured for sizes, so a forward may cost more at once; and
@@ -49,6 +51,8 @@ export const stepParts = [
   "prompt token",
   "chunk",
   "pair",
+  "decoding after a prompt",
+  "prompt token before decoding",
   "waking",
   "prompt token after waking",
   "request that comes meanwhile",
@@ -56,10 +60,23 @@ export const stepParts = [
 /** Where the last of them is. */
 export const meanwhile = stepParts.length - 1;
 
-/** How often each part occurs in a step; `arrivals`: requests that came while it ran, and took their part of the cores. */
-export function stepFeatures(shape: StepShape, woken: boolean, arrivals = 0): number[] {
+/** What a step began in. */
+export interface StepSetting {
+  /** The device had had nothing to do for {@link idleMilliseconds}. */
+  readonly woken?: boolean;
+  /** Prompt tokens of the step directly before, if it is decoded right after them: their keys and values are cold. */
+  readonly after?: number;
+  /** Requests that came while it ran, and took their part of the cores. */
+  readonly arrivals?: number;
+}
+
+/** How often each part occurs in a step. */
+export function stepFeatures(
+  shape: StepShape,
+  { woken = false, after = 0, arrivals = 0 }: StepSetting = {},
+): number[] {
   const { forwards, rows, context, longest, prompt, chunks, pairs } = shape;
-  const more = (forwards - 1) / 2;
+  const more = (forwards - 1) / 2, cold = prompt === 0 ? after : 0;
   return [
     1,
     rows,
@@ -72,6 +89,8 @@ export function stepFeatures(shape: StepShape, woken: boolean, arrivals = 0): nu
     prompt,
     chunks,
     pairs,
+    cold > 0 ? 1 : 0,
+    cold,
     woken ? 1 : 0,
     woken ? prompt : 0,
     arrivals,
@@ -185,8 +204,8 @@ export function schedulerConfig({ config }: Profile): SchedulerConfig {
 }
 
 /** Milliseconds of a step without noise. */
-export function stepMilliseconds(profile: Profile, shape: StepShape, woken: boolean): number {
-  return stepFeatures(shape, woken).reduce((sum, count, i) => sum + count * profile.step[i]!, 0);
+export function stepMilliseconds(profile: Profile, shape: StepShape, setting: StepSetting = {}): number {
+  return stepFeatures(shape, setting).reduce((sum, count, i) => sum + count * profile.step[i]!, 0);
 }
 
 /** One of the values, or `none` where there are none. */

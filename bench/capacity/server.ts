@@ -16,6 +16,7 @@ import type { VirtualClock } from "./events.ts";
 import {
   activityAfter,
   activityLevel,
+  behindMilliseconds,
   drawFrom,
   idleMilliseconds,
   meanwhile,
@@ -57,6 +58,8 @@ export class VirtualServer {
   /** When a plan that is made now leaves the scheduler. */
   #turnEnds = 0;
   #busy = 0;
+  /** Prompt tokens of the last plan. */
+  #lastPrompt = 0;
   /** When the last step that was begun will be over. */
   #activity = 0;
   #load = 0;
@@ -122,11 +125,15 @@ export class VirtualServer {
     if (message.type !== "plan") return;
     const { plan } = message, { profile, random } = { profile: this.#profile, random: this.#random };
     const shape = shapeOf(plan.steps, plan.cachedLength, plan.extendLength, (i) => plan.extendLength[i]! > 1);
-    const woken = this.#turnEnds - this.#executorFree > idleMilliseconds;
     const rested = Math.max(0, this.#turnEnds - this.#executorFree);
+    const setting = {
+      woken: rested > idleMilliseconds,
+      after: rested < behindMilliseconds ? this.#lastPrompt : 0,
+    };
+    this.#lastPrompt = shape.prompt;
     const activity = activityAfter.rest(this.#activity, rested);
     const noise = drawFrom(noiseFor(profile, shape, activity), random, 1);
-    const milliseconds = stepMilliseconds(profile, shape, woken) * noise;
+    const milliseconds = stepMilliseconds(profile, shape, setting) * noise;
     this.#activity = activityAfter.work(activity, milliseconds);
     this.#executorFree = Math.max(this.#turnEnds, this.#executorFree) + milliseconds;
     this.#busy += milliseconds;

@@ -58,7 +58,7 @@ export function profileFromFigures(result: PeersResult, shape: AttentionShape, c
     const step: StepShape = decodes
       ? { ...none, rows: size, context: size * result.workload.context, longest: result.workload.context }
       : { ...none, prompt: size, chunks: 1, pairs: size * (size + 1) / 2 };
-    const features = stepFeatures(step, false);
+    const features = stepFeatures(step);
     const known = features[context]! * contextMilliseconds + features[pair]! * pairMilliseconds;
     // Only forwards, rows and prompt tokens can be told apart by such figures.
     const kept = stepParts.map((part, i) =>

@@ -72,7 +72,7 @@ export async function play(
 }
 
 /** Resolves at a time of `performance.now()`, or when `signal` aborts. */
-function until(time: number, signal: AbortSignal): Promise<void> {
+export function until(time: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const finish = () => {
       clearTimeout(timer);

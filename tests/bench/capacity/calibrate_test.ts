@@ -25,7 +25,7 @@ const planted: Partial<Record<typeof stepParts[number], number>> = {
 };
 
 function milliseconds(shape: StepShape): number {
-  return stepFeatures(shape, false).reduce((sum, count, i) => sum + count * (planted[stepParts[i]!] ?? 0), 0);
+  return stepFeatures(shape).reduce((sum, count, i) => sum + count * (planted[stepParts[i]!] ?? 0), 0);
 }
 
 Deno.test("a profile's steps are those that the records were made of", () => {
@@ -44,7 +44,7 @@ Deno.test("a profile's steps are those that the records were made of", () => {
       chunks: prompt > 0 ? 1 : 0,
       pairs: prompt * random.int(1, 500),
     };
-    return { shape, idle: 0, activity: 1, arrivals: 0, milliseconds: milliseconds(shape) };
+    return { shape, idle: 0, activity: 1, after: 0, arrivals: 0, milliseconds: milliseconds(shape) };
   });
   const profile = fitProfile({ steps, turns: [0.1, 0.3, 0.2], arrivals: [], deliveries: [] });
   stepParts.forEach((part, i) => {
@@ -61,6 +61,7 @@ Deno.test("a step is predicted to take the mean of what such steps took, however
     shape,
     idle: 0,
     activity: 1,
+    after: 0,
     arrivals: 0,
     milliseconds: 0.5 + 0.05 * i,
   }));
@@ -68,7 +69,7 @@ Deno.test("a step is predicted to take the mean of what such steps took, however
     ...fitProfile({ steps, turns: [], arrivals: [], deliveries: [] }),
     config: {},
   } as Profile;
-  const time = stepMilliseconds(profile, shape, false);
+  const time = stepMilliseconds(profile, shape);
   assert.ok(Math.abs(time - 3) < 0.01, `${time} ms`);
 });
 
@@ -84,6 +85,7 @@ Deno.test("the context that others wait for is told from that of all", () => {
     shape,
     idle: 0,
     activity: 1,
+    after: 0,
     arrivals: 0,
     milliseconds: took(shape),
   }));
@@ -94,7 +96,7 @@ Deno.test("the context that others wait for is told from that of all", () => {
   const even = { ...shapes[0]!, forwards: 1, rows: 12, context: 12_000, longest: 1000 };
   const uneven = { ...even, longest: 4000 };
   for (const shape of [even, uneven]) {
-    const time = stepMilliseconds(profile, shape, false);
+    const time = stepMilliseconds(profile, shape);
     assert.ok(Math.abs(time / took(shape) - 1) < 0.02, `${time} ms, not ${took(shape)}`);
   }
 });
@@ -123,9 +125,9 @@ Deno.test("steps, ways there and ways back are told from one another in the reco
   assert.ok(second > 0.09 && second < 0.1 && third > 0.04 && third < 0.05);
   assert.deepEqual(joinRecords(server, clients), {
     steps: [
-      { shape, idle: 0, activity: 0, arrivals: 1, milliseconds: 10 },
-      { shape: next, idle: 0.5, activity: second, arrivals: 0, milliseconds: 2 },
-      { shape, idle: 85.5, activity: third, arrivals: 0, milliseconds: 10 },
+      { shape, idle: 0, activity: 0, after: 0, arrivals: 1, milliseconds: 10 },
+      { shape: next, idle: 0.5, activity: second, after: 5, arrivals: 0, milliseconds: 2 },
+      { shape, idle: 85.5, activity: third, after: 0, arrivals: 0, milliseconds: 10 },
     ],
     turns: [0.5],
     arrivals: [
@@ -195,6 +197,7 @@ Deno.test("after rest steps are as slow as they were after rest, and among other
     shape: { ...shape, forwards },
     idle: 0,
     activity,
+    after: 0,
     arrivals: 0,
     milliseconds: factor * (0.5 + 0.25 * forwards),
   });
@@ -206,7 +209,7 @@ Deno.test("after rest steps are as slow as they were after rest, and among other
   for (const forwards of [8, 1]) {
     for (const [activity, factor] of [[0.05, 1.6], [0.9, 1]] as const) {
       const noise = noiseFor(profile, { ...shape, forwards }, activity);
-      const time = stepMilliseconds(profile, { ...shape, forwards }, false) * median(noise);
+      const time = stepMilliseconds(profile, { ...shape, forwards }) * median(noise);
       const expected = factor * (0.5 + 0.25 * forwards);
       assert.ok(Math.abs(time / expected - 1) < 0.01, `${forwards} forwards after ${activity}: ${time} ms`);
     }

@@ -60,6 +60,20 @@ Deno.test("a request that comes while a step runs makes that step longer by its 
   assert.deepEqual(firsts, [14, 14 + 10 - 5]);
 });
 
+Deno.test("only the step that decodes right after a prompt makes up for its cold keys and values", () => {
+  const profile = plainProfile({
+    plan: 10,
+    "decoding after a prompt": 2,
+    "prompt token before decoding": 0.1,
+  });
+  const { outcomes: [outcome] } = simulate({ profile, ...one }, [
+    { at: 0, ids: prompt(50, 1), outputTokens: 3 },
+  ]);
+  assert.ok(outcome?.status === "done");
+  assert.equal(outcome.firstToken, 10);
+  assert.deepEqual(outcome.betweenTokens, [10 + 2 + 5, 10]);
+});
+
 const busy = plainProfile(
   { plan: 0.5, row: 0.1, "prompt token": 0.02, "context token": 0.0001 },
   { config: { numPages: 160, overlap: true, maxDecodeSteps: 8, targetStepMilliseconds: 20 } },
