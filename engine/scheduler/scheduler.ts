@@ -85,13 +85,11 @@ export class Scheduler {
     const { overlap, drawLater } = this.#config, later = overlap && drawLater && this.#grammars.active;
     const depth = overlap && (later || !this.#pace.slow) ? overlapDepth : 1;
     const forwards = () => this.#inFlight.filter(({ draws }) => !draws).length;
-    const drawing = () => this.#inFlight.some(({ draws }) => draws);
-    // Masks wait for the draw's result, which is about to come: news would be in its way.
-    const quiet = drawing();
     let waiting = false;
     while (forwards() < depth) {
       // Without the masks that are about to come, their requests would miss a step.
-      waiting = (this.#grammars.due && (depth === 1 || this.#inFlight.length > 0)) || drawing();
+      waiting = (this.#grammars.due && (depth === 1 || this.#inFlight.length > 0)) ||
+        this.#inFlight.some(({ draws }) => draws);
       if (waiting) break;
       this.#drawKept();
       const batch = this.#getNextBatch(later);
@@ -104,7 +102,7 @@ export class Scheduler {
       this.#io.toExecutors({ type: "drain" });
       this.#drained = true;
     }
-    if (this.#updates.length > 0 && !quiet) {
+    if (this.#updates.length > 0) {
       this.#io.toDetokenizer({ type: "updates", updates: this.#updates });
       this.#updates = [];
     }
