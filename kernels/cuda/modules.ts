@@ -20,7 +20,9 @@ import merge_sm90 from "./ptx/merge_sm90.txt" with { type: "text" };
 import mma_bf16 from "./ptx/mma_bf16.txt" with { type: "text" };
 import mma_f16 from "./ptx/mma_f16.txt" with { type: "text" };
 import mma_planes_bf16 from "./ptx/mma_planes_bf16.txt" with { type: "text" };
+import mma_planes_bf16_sm90 from "./ptx/mma_planes_bf16_sm90.txt" with { type: "text" };
 import mma_q8_bf16 from "./ptx/mma_q8_bf16.txt" with { type: "text" };
+import mma_q8_bf16_sm90 from "./ptx/mma_q8_bf16_sm90.txt" with { type: "text" };
 import moe from "./ptx/moe.txt" with { type: "text" };
 import moe_sm90 from "./ptx/moe_sm90.txt" with { type: "text" };
 import narrow_bf16 from "./ptx/narrow_bf16.txt" with { type: "text" };
@@ -117,7 +119,9 @@ export const modules = {
   mma_bf16,
   mma_f16,
   mma_planes_bf16,
+  mma_planes_bf16_sm90,
   mma_q8_bf16,
+  mma_q8_bf16_sm90,
   moe,
   moe_sm90,
   narrow_bf16,

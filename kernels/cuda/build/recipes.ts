@@ -26,7 +26,7 @@ const each = <T extends string>(values: readonly T[], make: (value: T) => [strin
  * capability 9.0 has better kernels for needs no build of its own for it.
  */
 function isUsed(name: string): boolean {
-  return !/^prepare_|^(decode|prefill|prefill_wide)(_scores)?_bf16|^(mma_q8|mma_planes|expand)_f16|^(prefill|prefill_scores|mma)_.*_sm90$/
+  return !/^prepare_|^(decode|prefill|prefill_wide)(_scores)?_bf16|^(mma_q8|mma_planes|expand)_f16|^(prefill_.*|mma_b?f16)_sm90$/
     .test(name);
 }
 

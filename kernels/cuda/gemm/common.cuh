@@ -104,6 +104,19 @@ __device__ __forceinline__ uint4 sharedLoad16(u32 from) {
                : "memory");
   return v;
 }
+__device__ __forceinline__ void sharedLoad8(u32 from, u32& x, u32& y) {
+  asm volatile("ld.shared.v2.b32 {%0,%1}, [%2];" : "=r"(x), "=r"(y) : "r"(from) : "memory");
+}
+__device__ __forceinline__ u32 sharedLoad4(u32 from) {
+  u32 v;
+  asm volatile("ld.shared.b32 %0, [%1];" : "=r"(v) : "r"(from) : "memory");
+  return v;
+}
+__device__ __forceinline__ u16 sharedLoad2(u32 from) {
+  u16 v;
+  asm volatile("ld.shared.b16 %0, [%1];" : "=h"(v) : "r"(from) : "memory");
+  return v;
+}
 __device__ __forceinline__ void sharedStore16(u32 to, uint4 v) {
   asm volatile("st.shared.v4.b32 [%0], {%1,%2,%3,%4};" ::"r"(to), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
 }

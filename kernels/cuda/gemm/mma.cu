@@ -27,7 +27,8 @@ struct Tile {
     const u32 base = sharedAddress(memory);
     const int t = threadIdx.x, lane = t & 31, warp = t >> 5, wm = warp / (BN / WN), wn = warp % (BN / WN);
     letLaterBegin();
-    afterEarlier();
+    // Who they belong to is written by a kernel in front; where they are no experts', weights may be asked for at once.
+    if (!EXPANDED || p.tiles) afterEarlier();
     TileRows rows;
     if (!tileRows(p, blockIdx.y, BM, rows)) return;
     const int n0 = blockIdx.x * BN, K = p.K;
@@ -63,14 +64,18 @@ struct Tile {
     if (Q8 && t < BN)
       fromScale = p.weight + (size_t)(rows.weightRow + weightRowOf(p, n0, t, WN)) * p.weightStride + K;
 
-    auto load = [&](int step, int stage) {
-      const u32 a = base + stage * stageBytes, b = a + bytesA;
+    auto loadInput = [&](int step, int stage) {
+      const u32 a = base + stage * stageBytes;
       const bool inside = step * 64 + piece * 8 < K;
 #pragma unroll
       for (int i = 0; i < countA; i++)
         if (BM * 8 % threads == 0 || t + i * threads < BM * 8)
           copy16(a + place128((t + i * threads) >> 3, piece), inside ? fromA[i] + step * 64 : p.input,
                  inside ? 16 : 0);
+    };
+    auto loadWeights = [&](int step, int stage) {
+      const u32 b = base + stage * stageBytes + bytesA;
+      const bool inside = step * 64 + piece * 8 < K;
       if (WEIGHT == PLANES) {
 #pragma unroll
         for (int i = 0; i < halves; i++) {
@@ -96,39 +101,41 @@ struct Tile {
         }
       if (Q8 && t < BN) copy4(b + bytesB + t * 4, fromScale + step * 4);
     };
-    // Expands a staged step of weights: number · scale of its block.
+    // Expands a staged step of weights: number · scale of its block. All pieces are asked for before the first is used.
     auto expand = [&](int stage, int to, int step) {
       const u32 b = base + stage * stageBytes + bytesA, out = base + expandedAt + to * (BN * 128);
+      const bool all = BN * 8 % threads == 0;
+      u32 x[countB], y[countB], low[countB];
+      u16 half[countB];
 #pragma unroll
-      for (int i = 0; i < countB; i++)
-        if (BN * 8 % threads == 0 || t + i * threads < BN * 8) {
-          const int row = (t + i * threads) >> 3;
-          if (WEIGHT == PLANES) {
-            u32 low, x, y;
-            u16 up;
-            asm volatile("ld.shared.b32 %0, [%1];" : "=r"(low) : "r"(b + (t + i * threads) * 4) : "memory");
-            asm volatile("ld.shared.b16 %0, [%1];" : "=h"(up) : "r"(b + BN * PLANES_LOW + (t + i * threads) * 2) : "memory");
-            asm volatile("ld.shared.v2.b32 {%0,%1}, [%2];" : "=r"(x), "=r"(y) : "r"(b + bytesB + row * 8) : "memory");
-            sharedStore16(out + place128(row, piece), expandedPlanes<E>(p.format, low, up, make_uint2(x, y), piece, step));
-            continue;
-          }
-          u32 x, y;
-          asm volatile("ld.shared.v2.b32 {%0,%1}, [%2];"
-                       : "=r"(x), "=r"(y)
-                       : "r"(b + (t + i * threads) * 8)
-                       : "memory");
-          u16 half;
-          asm volatile("ld.shared.b16 %0, [%1];"
-                       : "=h"(half)
-                       : "r"(b + bytesB + row * 4 + (piece >> 2) * 2)
-                       : "memory");
-          sharedStore16(out + place128(row, piece), expanded<E>(x, y, half));
+      for (int i = 0; i < countB; i++) {
+        const int at = t + i * threads;
+        if (!all && at >= BN * 8) continue;
+        if (WEIGHT == PLANES) {
+          low[i] = sharedLoad4(b + at * 4);
+          half[i] = sharedLoad2(b + BN * PLANES_LOW + at * 2);
+          sharedLoad8(b + bytesB + (at >> 3) * 8, x[i], y[i]);
+        } else {
+          sharedLoad8(b + at * 8, x[i], y[i]);
+          half[i] = sharedLoad2(b + bytesB + (at >> 3) * 4 + (piece >> 2) * 2);
         }
+      }
+#pragma unroll
+      for (int i = 0; i < countB; i++) {
+        const int at = t + i * threads;
+        if (!all && at >= BN * 8) continue;
+        sharedStore16(out + place128(at >> 3, piece),
+                      WEIGHT == PLANES ? expandedPlanes<E>(p.format, low[i], half[i], make_uint2(x[i], y[i]), piece, step)
+                                       : expanded<E>(x[i], y[i], half[i]));
+      }
     };
 
     float c[MI][NI][4] = {};
+    for (int s = 0; s < STAGES - 1; s++)
+      if (begin + s < end) loadWeights(begin + s, s);
+    afterEarlier();
     for (int s = 0; s < STAGES - 1; s++) {
-      if (begin + s < end) load(begin + s, s);
+      if (begin + s < end) loadInput(begin + s, s);
       copiesCommit();
     }
     if (EXPANDED) {
@@ -142,7 +149,7 @@ struct Tile {
       copiesWait<EXPANDED ? STAGES - 3 : STAGES - 2>();
       __syncthreads();
       const int free = stage == 0 ? STAGES - 1 : stage - 1;
-      if (step + STAGES - 1 < end) load(step + STAGES - 1, free);
+      if (step + STAGES - 1 < end) loadInput(step + STAGES - 1, free), loadWeights(step + STAGES - 1, free);
       copiesCommit();
       if (EXPANDED && step + 1 < end) expand(stage + 1 == STAGES ? 0 : stage + 1, (step + 1 - begin) & 1, step + 1);
       const u32 a0 = base + stage * stageBytes;

@@ -17,8 +17,14 @@ __device__ __forceinline__ void copyScales(u32 to, const unsigned char* scales, 
   else if (format == PLANES_Q6_K) copy4(to + 4, scales + K / 16 + (step >> 3) * 4);
 }
 
-// Eight numbers (piece `piece` of a step) from their lower and upper bits and the step's scales. A byte in the low bits of
-// 2^23 is a float after a subtraction.
+// A byte as a float, without a conversion instruction: these are slow.
+__device__ __forceinline__ float byteOf(u32 word, u32 which) {
+  return __uint_as_float(__byte_perm(word, 0x4b000000u, 0x7440 | which)) - 8388608.0f;
+}
+
+// Eight numbers (piece `piece` of a step) from their lower and upper bits and the step's scales. A number q below 128 in
+// the upper bits of 128's mantissa is the float 128 + q: what that is too much goes into the offset, which costs 2^-17 of
+// the scale where the result is rounded to 2^-9 (bfloat16) of itself.
 template <class E>
 __device__ __forceinline__ uint4 expandedPlanes(int format, u32 low, u32 up, uint2 scales, int piece, int step) {
   float scale, offset;
@@ -29,7 +35,7 @@ __device__ __forceinline__ uint4 expandedPlanes(int format, u32 low, u32 up, uin
     const u32 word = piece >> 2 ? scales.y : scales.x;
     scale = F16::low(word), offset = F16::high(word);
   } else if (format == PLANES_Q4_K) {
-    scale = F16::low(scales.y) * (float)(pair & 255), offset = -(F16::high(scales.y) * (float)(pair >> 8 & 255));
+    scale = F16::low(scales.y) * byteOf(pair, 0), offset = -(F16::high(scales.y) * byteOf(pair, 1));
   } else {
     const int number = (int)(scales.x << 24 - 8 * (piece >> 1)) >> 24;
     scale = F16::half((u16)(scales.y >> 16 * ((step >> 2) & 1))) * (float)number, offset = -32 * scale;
@@ -39,9 +45,10 @@ __device__ __forceinline__ uint4 expandedPlanes(int format, u32 low, u32 up, uin
     auto spread = [](u32 byte) { return ((byte | byte << 6 | byte << 12 | byte << 18) & 0x03030303u) << 4; };
     first |= spread(up & 255), second |= spread(up >> 8);
   }
+  offset = fmaf(-128.0f, scale, offset);
   auto one = [&](u32 word, u32 which) {
-    return (__uint_as_float(__byte_perm(word, 0x4b000000u, which)) - 8388608.0f) * scale + offset;
+    return fmaf(__uint_as_float(__byte_perm(word, 0x43000000u, 0x7044 | which << 8)), scale, offset);
   };
   auto two = [&](u32 word, u32 which) { return E::pack(one(word, which), one(word, which + 1)); };
-  return make_uint4(two(first, 0x7440), two(first, 0x7442), two(second, 0x7440), two(second, 0x7442));
+  return make_uint4(two(first, 0), two(first, 2), two(second, 0), two(second, 2));
 }
