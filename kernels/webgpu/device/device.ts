@@ -131,7 +131,6 @@ export class GpuDevice implements Disposable {
       maxBindingBytes: limits.maxStorageBufferBindingSize,
       parallelism: software ? navigator.hardwareConcurrency : 512,
       software,
-      quads: Deno.env.get("RADISH_WEBGPU_QUADS") === "1",
       ...pretended,
     };
     this.offsetAlignment = limits.minStorageBufferOffsetAlignment;

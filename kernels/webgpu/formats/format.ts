@@ -5,6 +5,8 @@
 // many loads are under way at once. Where a block of a row has a scale, the sum of products is multiplied by it
 // instead of each number; a minimum is multiplied by the sum of the other factors.
 
+import type { Blocks } from "./blocks.ts";
+
 /** Where a vec stands. */
 export interface VecPlace {
   /** The buffer. */
@@ -15,16 +17,6 @@ export interface VecPlace {
   readonly vec: string;
   /** WGSL of row + vec, where the kernel has it already. */
   readonly index?: string;
-}
-
-/** Four vecs side by side that share a scale and stand in 16 bytes, read by one load from a buffer of vec4<u32>. */
-export interface Quads {
-  /** Statements that load quad number `quad` of a row; `row` counts vecs, as in {@link VecPlace}. */
-  load(name: string, buffer: string, row: string, quad: string): string;
-  /** As {@link WebGpuFormat.numbers}, of one of the four vecs. */
-  numbers(name: string, vec: number): readonly [low: string, high: string];
-  /** As {@link WebGpuFormat.functions}. */
-  functions(buffer: string, columns: number): string;
 }
 
 /** A format of weights (or of activations), in WGSL. */
@@ -45,8 +37,8 @@ export interface WebGpuFormat {
   readonly scale?: (name: string) => string;
   /** What is added to each number once it is scaled, as a float32; absent where there is none. */
   readonly minimum?: (name: string) => string;
-  /** The format by 16 bytes; absent where it has no such. Scale and minimum are those of a vec. */
-  readonly quad?: Quads;
+  /** How a kernel of one token reads it; absent where there is none. */
+  readonly blocks?: Blocks;
   /** Functions that the expressions above call, for a buffer whose rows have `columns` numbers. */
   functions(buffer: string, columns: number): string;
 }

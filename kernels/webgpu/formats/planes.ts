@@ -5,7 +5,7 @@
 // the lowest bits of one.
 
 import { planeStarts } from "../../formats/planes.ts";
-import { xyzw } from "../shader/wgsl.ts";
+import { nibbleBlocks, wordOf } from "./blocks.ts";
 import type { WebGpuFormat } from "./format.ts";
 
 /** What tells one of these formats from another. */
@@ -76,18 +76,11 @@ export function planeFormat({ name, bits, zero, minimum, scales }: PlaneShader):
 ${upper}
 ${scalesFunction((index) => `${buffer}[${index}]`, columns)}`;
     },
-    // Thirty-two columns are a group, or the half of none.
+    // Of six bits, scales are for sixteen columns: see `q6_k.ts`.
     ...(bits !== 4 ? {} : {
-      quad: {
-        load: (v: string, buffer: string, row: string, quad: string) =>
-          `let ${v}_q = ${buffer}[(${row} >> 2u) + ${quad}]; let ${v}_s = scales_${name}(${row}, (${quad}) << 2u);`,
-        numbers: (v: string, vec: number) => {
-          const word = `${v}_q.${xyzw[vec]}`;
-          return [`unpack_${name}(${word}, 0u)`, `unpack_${name}(${word} >> 4u, 0u)`] as const;
-        },
-        functions: (buffer: string, columns: number) =>
-          `${unpack}
-${scalesFunction((index) => `${buffer}[(${index}) >> 2u][(${index}) & 3u]`, columns)}`,
+      blocks: {
+        ...nibbleBlocks({ scales: `scales_${name}`, zero, minimum }),
+        functions: (buffer: string, columns: number) => scalesFunction(wordOf(buffer), columns),
       },
     }),
   };

@@ -3,7 +3,7 @@
 // what the device reports, never on its name.
 
 import { computesHalf, type DeviceCaps, elementBytes, halfFrom } from "../shader/kernel.ts";
-import { allowsHalf, formats } from "../formats/mod.ts";
+import { allowsHalf } from "../formats/mod.ts";
 import { type GemmTile, sliceBytes } from "./gemm_tile.ts";
 import type { LinearShape } from "./linear.ts";
 import { fixedSubgroup, matvecBytes, type MatvecTile } from "./matvec.ts";
@@ -27,17 +27,14 @@ export function matvecTile(shape: LinearShape, tokens: number, caps: DeviceCaps)
   const paired = shape.epilogue === "gate-mul";
   // Whether the parts of the sum are a token's experts, each over all columns.
   const sumsExperts = shape.experts?.input === "pair";
-  const quads = caps.quads === true && columns === 1 && shape.columns % 32 === 0 &&
-    formats[shape.dtype].quad !== undefined;
   /** With as many subgroups as the device has room for, if those are wanted. */
   const tile = (rowLanes: number, units: number, rowSubgroups: number, split: number): MatvecTile => {
-    const vec = quads ? 32 : 8;
-    const perLane = Math.floor(shape.columns * rowLanes / (vec * lanes * (sumsExperts ? 1 : split)));
+    const perLane = Math.floor(shape.columns * rowLanes / (8 * lanes * (sumsExperts ? 1 : split)));
     // As many loads in flight as registers allow: sums of several activation rows leave room for fewer.
     const rows = paired ? 2 * units : units;
     const unroll = caps.software
       ? 1
-      : Math.max(1, Math.min(4, perLane, (quads ? 8 : columns === 1 ? 16 : width >= vast ? 4 : 8) / rows));
+      : Math.max(1, Math.min(4, perLane, (columns === 1 ? 16 : width >= vast ? 4 : 8) / rows));
     const sumLanes = lanes / rowLanes;
     const found = {
       tokens: columns,
@@ -48,7 +45,6 @@ export function matvecTile(shape: LinearShape, tokens: number, caps: DeviceCaps)
       rowSubgroups,
       split,
       unroll,
-      quads,
     };
     const fits = lanes * rowSubgroups * split <= caps.maxWorkgroupThreads &&
       matvecBytes(shape, found) <= Math.min(mostMatvecBytes, caps.maxWorkgroupBytes);
@@ -60,10 +56,6 @@ export function matvecTile(shape: LinearShape, tokens: number, caps: DeviceCaps)
   if (sumsExperts) {
     const most = Math.floor(Math.min(256, caps.maxWorkgroupThreads) / lanes);
     return tile(1, 4, 1, caps.software ? 1 : Math.min(shape.experts!.perToken, most));
-  }
-  // A lane's quad is four vecs: fewer parts of the sum, so that each lane has one of every row.
-  if (quads && !caps.software) {
-    return paired ? tile(1, 2, 2, 1) : tile(1, 4, 1, shape.columns >= 4096 ? 4 : 1);
   }
   // Gate and up are two rows to an output column.
   if (caps.software) return tile(1, paired ? 2 : 4, 2, 1);

@@ -17,7 +17,7 @@ import { type DeviceCaps, kernel, type KernelCall, read, write } from "../shader
 import { plainMain } from "../shader/reduce.ts";
 import { divideUp, foldGrid, gridIndex, range, wgsl } from "../shader/wgsl.ts";
 import { biasArgument, finishFunction, outputWidth, pairBias } from "./finish.ts";
-import { type LoopTile, quadsOf, vecLoop } from "./matvec_loop.ts";
+import { type LoopTile, vecLoop } from "./matvec_loop.ts";
 import { expertKey, type LinearRole, type LinearShape, outputKey } from "./linear.ts";
 
 /** How a matrix–vector kernel divides its work; all numbers but `split` are powers of two. */
@@ -71,10 +71,10 @@ export function matvecCall(shape: LinearShape, tile: MatvecTile, tokens = 1): Ke
   return kernel({
     key: `matvec/${rows}x${columns}/${dtype}/norm${normEpsilon}/${input}/${outputKey(shape)}/` +
       `t${tile.tokens}l${tile.sumLanes}x${rowLanes}${tile.subgroups ? "s" : "w"}` +
-      `u${units}g${rowSubgroups}k${tile.split}n${tile.unroll}${tile.quads ? "q" : ""}${expertKey(shape)}`,
+      `u${units}g${rowSubgroups}k${tile.split}n${tile.unroll}${expertKey(shape)}`,
     buffers: {
       input: read(element(input)),
-      weight: read(tile.quads ? "vec4<u32>" : element(dtype)),
+      weight: read(element(dtype)),
       normWeight: norm && read("vec4<f32>"),
       bias: bias && read("f32"),
       routes: experts !== undefined && read("vec2<u32>"),
@@ -93,7 +93,10 @@ export function matvecCall(shape: LinearShape, tile: MatvecTile, tokens = 1): Ke
  * gives away the half that the other keeps. Afterwards the first `left` values of a lane are complete sums; value v
  * of a lane is number v + `offset` of the list.
  */
-function foldLanes(values: readonly string[], lanes: number): { code: string; left: number; offset: string } {
+export function foldLanes(
+  values: readonly string[],
+  lanes: number,
+): { code: string; left: number; offset: string } {
   const code: string[] = [];
   const offsets: string[] = [];
   let left = values.length;
@@ -222,8 +225,7 @@ function matvecCode(shape: LinearShape, tile: MatvecTile, count: number): string
   const first = experts?.input === "pair" ? "sumLane" : `part * ${sumLanes}u + sumLane`;
   return wgsl`var<workgroup> partial: array<f32, ${shared.sums}>;
 ${norm && `var<workgroup> squares: array<f32, ${shared.squares}>;`}
-${tile.quads === true && quadsOf(shape).functions("weight", columns)}
-${formatFunctions([...tile.quads ? [] : [[dtype, "weight", columns] as const], [input, "input", columns]])}
+${formatFunctions([[dtype, "weight", columns], [input, "input", columns]])}
 ${finishFunction(finished)}
 ${plainMain(threads)} {
   let tokens = ${experts === undefined ? `min(plan[${shape.countWord}], ${tokens}u)` : "1u"};

@@ -1,7 +1,7 @@
 // The loop of a matrix–vector kernel (`matvec.ts`): a lane loads some vecs of its rows, then multiplies them with every
-// activation row. With quads a lane takes sixteen bytes of a row, four vecs that share a scale, which is decoded once.
+// activation row.
 
-import { formats, loadVec, vecHalves, vecMinimum, vecNumbers, vecScale } from "../formats/mod.ts";
+import { loadVec, vecHalves, vecMinimum, vecNumbers, vecScale } from "../formats/mod.ts";
 import { range, wgsl } from "../shader/wgsl.ts";
 import type { LinearShape } from "./linear.ts";
 
@@ -9,14 +9,9 @@ import type { LinearShape } from "./linear.ts";
 export interface LoopTile {
   /** Activation rows it computes: 1, 2, 4 or 8. */
   readonly tokens: number;
-  /** Vecs a lane loads before it uses the first; with `quads`, quads. */
+  /** Vecs a lane loads before it uses the first. */
   readonly unroll: number;
-  /** Weights come by sixteen bytes; the format has quads, and rows are whole ones. */
-  readonly quads?: boolean;
 }
-
-/** The shape's quads, which a tile may only ask for where the format has them. */
-export const quadsOf = ({ dtype }: LinearShape) => formats[dtype].quad!;
 
 /** Statements that multiply-add one vec of every row with every activation row. */
 function multiplyVec(shape: LinearShape, rows: number, tokens: number, name: string, at: string): string {
@@ -55,62 +50,15 @@ function multiplyVec(shape: LinearShape, rows: number, tokens: number, name: str
   } }`;
 }
 
-/** The same for a quad: products of its four vecs are added up before the scale, which they share. */
-function multiplyQuad(shape: LinearShape, rows: number, tokens: number, name: string, at: string): string {
-  const norm = shape.normEpsilon !== null;
-  const hasMinimum = vecMinimum(shape.dtype, "w") !== null, ones = "vec4<f32>(1.0)";
-  const scale = (i: number) => norm ? ` * g_${i}` : "";
-  const part = (r: number, t: number) => `part${r}_${t}`;
-  return wgsl`{
-    ${
-    range(tokens).map((t) => [`var total${t} = 0.0;`, ...range(rows).map((r) => `var ${part(r, t)} = 0.0;`)])
-  }
-    ${
-    range(4).map((i) => {
-      const vec = `((${at}) * 4u + ${i}u)`;
-      return wgsl`{
-      ${norm && loadVec("f32", "g", { buffer: "normWeight", row: "0u", vec, index: vec })}
-      ${
-        range(rows).map((r) => {
-          const [low, high] = quadsOf(shape).numbers(`${name}_${r}`, i);
-          return `let wl${r} = ${low}; let wh${r} = ${high};`;
-        })
-      }
-      ${
-        range(tokens).map((t) => {
-          const [low, high] = vecHalves(shape.input, `x${t}`);
-          return wgsl`{ ${loadVec(shape.input, `x${t}`, { buffer: "input", row: `token${t}`, vec })}
-        let xl = ${low}${scale(0)}; let xh = ${high}${scale(1)};
-        ${hasMinimum && `total${t} += dot(xl + xh, ${ones});`}
-        ${range(rows).map((r) => `${part(r, t)} += dot(wl${r}, xl) + dot(wh${r}, xh);`)} }`;
-        })
-      } }`;
-    })
-  }
-    ${
-    range(tokens).map((t) =>
-      range(rows).map((r) => {
-        const minimum = vecMinimum(shape.dtype, `${name}_${r}`);
-        return `sum${r}_${t} += ${vecScale(shape.dtype, `${name}_${r}`)}${part(r, t)}${
-          minimum === null ? "" : ` + ${minimum} * total${t}`
-        };`;
-      })
-    )
-  } }`;
-}
-
-/** The loop over a row's vecs (or quads), `stride` apart, unrolled, with the odd ones at its end. */
+/** The loop over a row's vecs, `stride` apart, unrolled, with the odd ones at its end. */
 export function vecLoop(shape: LinearShape, rows: number, tile: LoopTile, stride: number): string {
-  const vecs = shape.columns / (tile.quads ? 32 : 8);
+  const vecs = shape.columns / 8;
   const at = (start: string, u: number) => `${start} + ${u * stride}u`;
   const load = (name: string, row: string, vec: string) =>
-    tile.quads
-      ? quadsOf(shape).load(name, "weight", row, vec)
-      : loadVec(shape.dtype, name, { buffer: "weight", row, vec });
-  const multiply = tile.quads ? multiplyQuad : multiplyVec;
+    loadVec(shape.dtype, name, { buffer: "weight", row, vec });
   const block = (start: string, depth: number) =>
     wgsl`${range(depth).map((u) => range(rows).map((r) => load(`w${u}_${r}`, `row${r}`, at(start, u))))}
-    ${range(depth).map((u) => multiply(shape, rows, tile.tokens, `w${u}`, at(start, u)))}`;
+    ${range(depth).map((u) => multiplyVec(shape, rows, tile.tokens, `w${u}`, at(start, u)))}`;
   const perLane = Math.floor(vecs / stride);
   const blocks = Math.floor(perLane / tile.unroll);
   const rest = perLane - blocks * tile.unroll;

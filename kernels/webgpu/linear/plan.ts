@@ -1,5 +1,5 @@
 // Which kernels compute a product, for a number of activation rows and a device: matrix–vector kernels up to eight
-// rows, tiled products beyond, with the sum divided where the grid would leave the device idle.
+// rows (one of their own for one row and quantized weights), tiled products beyond, with the sum divided where the grid would leave the device idle.
 
 import { type DeviceCaps, elementBytes, type ElementType } from "../shader/kernel.ts";
 import { gemmTile, matvecTile } from "./divide.ts";
@@ -10,6 +10,7 @@ import { matvecCall } from "./matvec.ts";
 import { prepareCall } from "./prepare.ts";
 import { canPrepareNext, reduceCall } from "./reduce.ts";
 import { outputWidth } from "./finish.ts";
+import { singleCall, singleTile } from "./single.ts";
 
 /** Most activation rows of a matrix–vector kernel. */
 export const mostMatvecTokens = 8;
@@ -17,7 +18,11 @@ export const mostMatvecTokens = 8;
 /** The kernels that compute `shape` for `tokens` activation rows on a device. */
 export function planLinear(shape: LinearShape, tokens: number, caps: DeviceCaps): LinearPlan {
   if (tokens > mostMatvecTokens) return planGemm(shape, tokens, gemmTile(shape, tokens, caps));
-  return { calls: [matvecCall(shape, matvecTile(shape, tokens, caps))], scratch: noScratch };
+  const single = tokens === 1 ? singleTile(shape, caps) : null;
+  const call = single !== null
+    ? singleCall(shape, single)
+    : matvecCall(shape, matvecTile(shape, tokens, caps));
+  return { calls: [call], scratch: noScratch };
 }
 
 /** How a product wants its input prepared; null where it takes it as it is. */

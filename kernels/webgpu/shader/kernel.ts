@@ -23,8 +23,6 @@ export interface DeviceCaps {
   readonly parallelism: number;
   /** A software imitation: prefer little code and few threads. */
   readonly software: boolean;
-  /** Four-bit weights are read by sixteen bytes where there is one token: not measured yet. */
-  readonly quads?: boolean;
   /** For tests: instead of {@link halfFrom}. */
   readonly halfFrom?: number;
 }
