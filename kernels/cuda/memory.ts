@@ -95,6 +95,7 @@ export type ScratchRole =
   | "results"
   | "routing"
   | "routes"
+  | "routingCounters"
   | "expertOrder"
   | "expertTiles"
   | "otherTiles"

@@ -71,6 +71,12 @@ import quantized_q8 from "./ptx/quantized_q8.txt" with { type: "text" };
 import quantized_q8_sm90 from "./ptx/quantized_q8_sm90.txt" with { type: "text" };
 import rope from "./ptx/rope.txt" with { type: "text" };
 import rope_sm90 from "./ptx/rope_sm90.txt" with { type: "text" };
+import rows_bf16 from "./ptx/rows_bf16.txt" with { type: "text" };
+import rows_bf16_sm90 from "./ptx/rows_bf16_sm90.txt" with { type: "text" };
+import rows_f16 from "./ptx/rows_f16.txt" with { type: "text" };
+import rows_f16_sm90 from "./ptx/rows_f16_sm90.txt" with { type: "text" };
+import rows_q8 from "./ptx/rows_q8.txt" with { type: "text" };
+import rows_q8_sm90 from "./ptx/rows_q8_sm90.txt" with { type: "text" };
 import sample from "./ptx/sample.txt" with { type: "text" };
 import sample_sm90 from "./ptx/sample_sm90.txt" with { type: "text" };
 import skinny_bf16_16 from "./ptx/skinny_bf16_16.txt" with { type: "text" };
@@ -170,6 +176,12 @@ export const modules = {
   quantized_q8_sm90,
   rope,
   rope_sm90,
+  rows_bf16,
+  rows_bf16_sm90,
+  rows_f16,
+  rows_f16_sm90,
+  rows_q8,
+  rows_q8_sm90,
   sample,
   sample_sm90,
   skinny_bf16_16,

@@ -407,7 +407,9 @@ export function testBackend(
         const values = random.normals(length, 0.5);
         return pair.each((b) => b.createVector(values));
       });
-      for (const [count, epilogue] of [[1, "add"], [3, "store"], [8, "add"], [65, "add"]] as const) {
+      for (
+        const [count, epilogue] of [[1, "add"], [3, "store"], [8, "add"], [24, "store"], [65, "add"]] as const
+      ) {
         const input = pair.activation(hidden, random.normals(count * hidden));
         const output = pair.activation(hidden, random.normals(count * hidden));
         for (const [i, backend] of pair.backends.entries()) {

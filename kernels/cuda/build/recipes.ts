@@ -59,6 +59,13 @@ const overlapping: Readonly<Record<string, Recipe>> = {
     `stream_${kind}`,
     { source: "linear/stream.cu", defines: { KIND: kind.toUpperCase() } },
   ]),
+  ...each(kinds, (kind) => [
+    `rows_${kind}`,
+    {
+      source: "linear/rows.cu",
+      defines: { KIND: kind.toUpperCase(), ...kind === "q8" ? { WITH_NORM: "1" } : {} },
+    },
+  ]),
   ...each(
     ["bf16", "f16"].flatMap((kind) => ["16", "32", "64"].map((rows) => `${kind}_${rows}`)),
     (name) => {

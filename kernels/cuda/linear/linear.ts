@@ -16,9 +16,10 @@ import {
 } from "../memory.ts";
 import type { ModuleName } from "../modules.ts";
 import { isOwnGate, launchGate } from "./gate.ts";
-import { Epilogue, inputType, type Product, usesMatrixUnits } from "./product.ts";
+import { Epilogue, featuresOf, type FewRows, inputType, type Product, usesMatrixUnits } from "./product.ts";
 import { launchTiled } from "./tiled.ts";
 import { planQuantized, type QuantizedPlan, quantizedRows, quantizedTypes, suits } from "./quantized.ts";
+import { launchStaying } from "./rows.ts";
 import { planStream } from "./stream.ts";
 
 /** Up to so many rows weights go straight from memory to the matrix units. */
@@ -50,7 +51,7 @@ const mostWarps = 8;
 
 /** output = epilogue(norm(input) · weightᵀ + bias) */
 export function launchLinear(forward: Forward, product: Product): void {
-  const { context: { halfFrom, scratch: buffers, device: { properties: { capability } } } } = forward;
+  const { context: { halfFrom, scratch: buffers, device } } = forward, { capability } = device.properties;
   if (product.epilogue === "gate-mul" && isOwnGate(product.gate)) {
     const { gate, output, rows } = product, width = product.weight.spec.rows / 2;
     const buffer = buffers.get("ungated", 4 * rows * 2 * width);
@@ -67,6 +68,7 @@ export function launchLinear(forward: Forward, product: Product): void {
   const { quantized } = formats[dtype];
   if (norm !== null && input.type === "f32" && dtype !== "f16") {
     if (launchStream(forward, product, input.buffer.address, norm)) return;
+    if (launchStaying(device, product, input.buffer.address, norm)) return;
     const few = planFew(forward, product, norm, null);
     if (few !== null) return launchFew(forward, few, product, input.buffer.address, norm, null);
     if (fused && !quantized) return launchSkinny(forward, product, input.buffer.address, norm);
@@ -74,7 +76,7 @@ export function launchLinear(forward: Forward, product: Product): void {
   const x = norm === null && input.type === type
     ? input.buffer.address
     : prepare(forward, input, norm, type, rows, columns, "prepared");
-  if (launchStream(forward, product, x, null)) return;
+  if (launchStream(forward, product, x, null) || launchStaying(device, product, x, null)) return;
   const few = quantized ? planFew(forward, product, null, null) !== null : skinny;
   if (few) launchSkinny(forward, product, x, null);
   else launchTiled(forward, product, x);
@@ -132,9 +134,6 @@ export interface ExpertTiles {
   readonly perToken: number;
 }
 
-/** A product for few rows, whose input is somewhere else. */
-export type FewRows = Pick<Product, "weight" | "bias" | "output" | "epilogue" | "rows" | "stride">;
-
 /** A product for few rows; `x` is 16-bit, or float32 with a norm. */
 export function launchSkinny(
   forward: Forward,
@@ -180,10 +179,6 @@ export function launchSkinny(
     fewArguments(product, x, norm, experts),
   );
 }
-
-/** Numbers of a row of the output: a gate takes two of the product's. */
-const featuresOf = ({ weight: { spec }, epilogue }: FewRows) =>
-  epilogue === "gate-mul" ? spec.rows / 2 : spec.rows;
 
 /** What kernels for few rows are given. */
 function fewArguments(

@@ -30,6 +30,13 @@ export interface Product {
   readonly exact?: boolean;
 }
 
+/** A product for few rows, whose input is somewhere else. */
+export type FewRows = Pick<Product, "weight" | "bias" | "output" | "epilogue" | "rows" | "stride">;
+
+/** Numbers of a row of the output: a gate takes two of the product's. */
+export const featuresOf = ({ weight: { spec }, epilogue }: FewRows): number =>
+  epilogue === "gate-mul" ? spec.rows / 2 : spec.rows;
+
 /** Whether products with a weight run on the matrix units. */
 export function usesMatrixUnits({ spec: { rows, columns, dtype } }: CudaMatrix, halfFrom: number): boolean {
   return dtype !== "f32" && rows * columns >= halfFrom;

@@ -1,8 +1,8 @@
-// A mixture of experts: router, choice, the chosen experts' products, and their weighted sum. Small experts go pair by
-// pair in float32; large ones in tiles of up to sixteen tokens that share an expert, so that its weights are read once
-// for all of them.
+// A mixture of experts: router, choice, the chosen experts' products, and their weighted sum. Few tokens take the four
+// kernels of few.ts. Else small experts go pair by pair in float32; large ones in tiles of up to sixteen tokens that share
+// an expert, so that its weights are read once for all of them, or in the tiles of prompts.
 
-import { type MoeArgs, silu, type Vector } from "../../ops.ts";
+import { type MoeArgs, silu } from "../../ops.ts";
 import { Float } from "../arguments.ts";
 import type { DeviceBuffer } from "../device.ts";
 import { divideUp, type Forward, scratch } from "../forward.ts";
@@ -11,17 +11,16 @@ import { isOwnGate, launchGate } from "../linear/gate.ts";
 import { hasFewRows, launchLinear, launchSkinny, prepare } from "../linear/linear.ts";
 import { Epilogue, inputType, usesMatrixUnits } from "../linear/product.ts";
 import { type CudaActivation, type CudaMatrix, type CudaVector, ElementType } from "../memory.ts";
+import { addressOf, launchCombine } from "./combine.ts";
+import { launchFewTokens, tiledPairs } from "./few.ts";
 
 /** Rows of a tile: those of an mma. */
 const tileRows = 16;
 
-/** From so many pairs an expert on they go through the tiles of prompts. */
-const tiledPairs = 8;
-
 /** output = or += the chosen experts' results, weighted by the router. */
 export function launchMoe(forward: Forward, args: MoeArgs): void {
   const { context: { device, scratch: buffers, halfFrom }, shape: { tokens }, plan } = forward;
-  const [input, output] = [args.input as CudaActivation, args.output as CudaActivation];
+  const input = args.input as CudaActivation;
   const [router, gateUp, down] = [args.router, args.gateUp, args.down].map((m) => m as CudaMatrix) as [
     CudaMatrix,
     CudaMatrix,
@@ -29,6 +28,7 @@ export function launchMoe(forward: Forward, args: MoeArgs): void {
   ];
   const { rows: experts, columns } = router.spec;
   const k = args.expertsPerToken, pairs = tokens * k, inner = down.spec.columns;
+  if (launchFewTokens(forward, args)) return;
   const logits = buffers.get("routing", 4 * tokens * experts);
   launchLinear(forward, {
     input,
@@ -50,17 +50,7 @@ export function launchMoe(forward: Forward, args: MoeArgs): void {
     args.renormalize ? 1 : 0,
   ]);
   const results = buffers.get("expertResults", 4 * pairs * columns);
-  const combine = () =>
-    device.launch(device.kernel("moe", "combine"), [divideUp(columns, 256), tokens], 256, 0, [
-      plan,
-      routes,
-      results.address,
-      addressOf(args.downBias),
-      output.buffer.address,
-      columns,
-      k,
-      Epilogue[args.epilogue],
-    ]);
+  const combine = () => launchCombine(forward, args, routes, results.address);
   if ([gateUp, down].every((weight) => usesMatrixUnits(weight, halfFrom) && hasFewRows(weight))) {
     if (pairs > tiledPairs * experts) {
       launchManyPairs(forward, args, routes, results.address, experts);
@@ -151,9 +141,6 @@ export function launchMoe(forward: Forward, args: MoeArgs): void {
   }
   combine();
 }
-
-const addressOf = (vector: Vector | null | undefined) =>
-  (vector as CudaVector | null | undefined)?.buffer.address ?? 0n;
 
 /** Where gate and up numbers go if products cannot gate them: with biases, or another gate than SiLU. */
 function separateGate(forward: Forward, args: MoeArgs, pairs: number): DeviceBuffer | null {

@@ -84,7 +84,14 @@ Deno.test("kernels that may begin early wait for the one in front of them", () =
 Deno.test("every kernel that is launched by a fixed name is in its module", async () => {
   let count = 0;
   for (
-    const file of ["operations.ts", "backend.ts", "linear/linear.ts", "attention/layer.ts", "moe/moe.ts"]
+    const file of [
+      "operations.ts",
+      "backend.ts",
+      "linear/linear.ts",
+      "attention/layer.ts",
+      "moe/moe.ts",
+      "moe/combine.ts",
+    ]
   ) {
     for (const [, module, kernel] of (await read(file)).matchAll(/\.kernel\("(\w+)", "(\w+)"\)/g)) {
       assert.match(modules[module!]!, new RegExp(`\\.entry ${kernel}\\(`), kernel);

@@ -18,7 +18,6 @@
 #define __global__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
-#define __shared__
 #define __align__(n)
 
 struct Index { unsigned x = 0, y = 0, z = 0; };
@@ -117,12 +116,20 @@ static float exchange(float value, unsigned mask) {
   return other;
 }
 
-// mma.sync.m16n8k16 with bfloat16.
-static void mma(float (&c)[4], unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1) {
+static unsigned fmaBf16(unsigned a, unsigned b, unsigned c) {
+  const auto at = [](unsigned pair, int high) { return bitsAs<float>(high ? pair & 0xffff0000u : pair << 16); };
+  return bf16Pair(at(a, 0) * at(b, 0) + at(c, 0), at(a, 1) * at(b, 1) + at(c, 1));
+}
+
+// mma.sync.m16n8k16 with bfloat16, or float16.
+template <bool HALF> static void mma(float (&c)[4], unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1) {
   const unsigned lane = threadIdx.x & 31, mine[6] = {a0, a1, a2, a3, b0, b1};
   memcpy(warp().operands[lane], mine, sizeof mine);
   meetWarp();
-  const auto number = [](unsigned pair, int high) { return bitsAs<float>(high ? pair & 0xffff0000u : pair << 16); };
+  const auto number = [](unsigned pair, int high) {
+    if (HALF) return fromHalf((unsigned short)(high ? pair >> 16 : pair));
+    return bitsAs<float>(high ? pair & 0xffff0000u : pair << 16);
+  };
   for (int i = 0; i < 4; i++) {
     const unsigned row = lane / 4 + (i > 1 ? 8 : 0), column = lane % 4 * 2 + (i & 1);
     float sum = c[i];
@@ -159,11 +166,11 @@ static void run() {
   swapcontext(&fibers[current].context, &scheduler);
 }
 // Runs the blocks of a grid one after the other.
-static void launch(unsigned grid, unsigned threads, size_t shared, std::function<void()> body) {
-  kernel = body, sharedBytes = shared, gridDim = {grid, 1, 1}, blockDim = {threads, 1, 1};
+static void launch(unsigned grid, unsigned threads, size_t shared, std::function<void()> body, unsigned rows = 1) {
+  kernel = body, sharedBytes = shared, gridDim = {grid, rows, 1}, blockDim = {threads, 1, 1};
   if (shared > sharedSize) fail("too much shared memory");
-  for (unsigned b = 0; b < grid; b++) {
-    blockIdx = {b, 0, 0}, block = {};
+  for (unsigned b = 0; b < grid * rows; b++) {
+    blockIdx = {b % grid, b / grid, 0}, block = {};
     memset(memory, 0xff, sharedSize);
     fibers.clear(), fibers.resize(threads), warps.assign(threads / 32, {});
     for (Fiber& fiber : fibers) {
@@ -204,4 +211,28 @@ static inline void __syncwarp() { emulated::meetWarp(); }
 static inline float __shfl_xor_sync(unsigned, float value, unsigned mask) { return emulated::exchange(value, mask); }
 static inline unsigned __shfl_xor_sync(unsigned, unsigned value, unsigned mask) {
   return bitsAs<unsigned>(emulated::exchange(bitsAs<float>(value), mask));
+}
+static inline unsigned __shfl_up_sync(unsigned, unsigned value, unsigned step) {
+  const unsigned lane = threadIdx.x & 31;
+  emulated::warp().operands[lane][0] = value;
+  emulated::meetWarp();
+  const unsigned other = emulated::warp().operands[lane >= step ? lane - step : lane][0];
+  emulated::meetWarp();
+  return other;
+}
+static inline unsigned reduceWarp(unsigned value, bool largest) {
+  for (unsigned mask = 16; mask; mask >>= 1) {
+    const unsigned other = __shfl_xor_sync(~0u, value, mask);
+    if ((other > value) == largest) value = other;
+  }
+  return value;
+}
+static inline unsigned __reduce_max_sync(unsigned, unsigned value) { return reduceWarp(value, true); }
+static inline unsigned __reduce_min_sync(unsigned, unsigned value) { return reduceWarp(value, false); }
+template <typename T> static inline T __ldcg(const T* from) { return *from; }
+static inline void __threadfence() {}
+static inline unsigned atomicAdd(unsigned* to, unsigned value) {
+  const unsigned before = *to;
+  *to += value;
+  return before;
 }

@@ -8,22 +8,33 @@ const instructions: readonly (readonly [string, string])[] = [
   ["cvt.f32.f16", "value = emulated::fromHalf(bits)"],
   ["cvt.rn.bf16x2.f32", "pair = emulated::bf16Pair(low, high)"],
   ["cvt.rn.f16x2.f32", "pair = emulated::halfPair(clampHalf(low), clampHalf(high))"],
-  ["mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", "emulated::mma(c, a0, a1, a2, a3, b0, b1)"],
+  ["mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", "emulated::mma<false>(c, a0, a1, a2, a3, b0, b1)"],
   ["cp.async.cg", "emulated::copyLater(to, from, inside ? 16 : 0, 16)"],
+  ["mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", "emulated::mma<true>(c, a0, a1, a2, a3, b0, b1)"],
+  ["fma.rn.bf16x2", "sum = emulated::fmaBf16(a, 0x3f803f80u, b)"],
+  ["cp.async.ca.shared.global.L2::128B [%0], [%1], 8", "emulated::copyLater(to, from, count, 8)"],
   ["cp.async.ca", "emulated::copyLater(to, from, 4, 4)"],
+  ["prefetch.global.L2", ""],
   ["cp.async.commit_group", "emulated::endGroup()"],
   ["cp.async.wait_group", "emulated::waitGroups(N)"],
 ];
 
-/** A source without assembly. */
+/** A source without assembly; shared memory is the emulator's, or what all threads have of a function. */
 const plain = (source: string): string =>
-  source.replace(/\basm(?:\s+volatile)?\(\s*"([^"]*)"(?:"[^"]*"|[^"])*?\);/g, (all, text: string) => {
-    // Guarded by the architecture, which is none here.
-    if (text.startsWith("griddepcontrol")) return all;
-    const found = instructions.find(([name]) => text.startsWith(name));
-    if (found === undefined) throw new Error(`the emulator does not know ${text}`);
-    return `${found[1]};`;
-  });
+  source.replaceAll(
+    /extern __shared__ __align__\(\d+\) (\w+) (\w+)\[\];/g,
+    (all, type: string, name: string) =>
+      name === "memory" ? all : `${type}* const ${name} = (${type}*)memory;`,
+  ).replaceAll("extern __shared__", "extern").replaceAll("__shared__", "static").replace(
+    /\basm(?:\s+volatile)?\(\s*"([^"]*)"(?:"[^"]*"|[^"])*?\);/g,
+    (all, text: string) => {
+      // Guarded by the architecture, which is none here.
+      if (text.startsWith("griddepcontrol")) return all;
+      const found = instructions.find(([name]) => text.startsWith(name));
+      if (found === undefined) throw new Error(`the emulator does not know ${text}`);
+      return `${found[1]};`;
+    },
+  );
 
 /** Why sources cannot be compiled here; null where they can. */
 export const noCompiler: string | null = await new Deno.Command("g++", { args: ["--version"] }).output().then(

@@ -1,0 +1,191 @@
+// The launches of rows.cu: products of few rows with large matrices, and of the rows of experts.
+
+import { rowBytes } from "../../formats/mod.ts";
+import { type Gate, type Norm, silu } from "../../ops.ts";
+import { type Argument, Float } from "../arguments.ts";
+import type { CudaDevice } from "../device.ts";
+import { divideUp } from "../forward.ts";
+import { type CudaMatrix, type CudaVector, ElementType } from "../memory.ts";
+import type { ModuleName } from "../modules.ts";
+import { Epilogue, featuresOf, type FewRows, type Product } from "./product.ts";
+
+/** Formats that it has kernels for. */
+export const rowsTypes = ["q8", "bf16", "f16"] as const;
+
+/** Rows of a tile of the kernels. */
+export const rowsTiles = [8, 16] as const;
+
+/** A product of few rows. */
+export interface RowsShape {
+  /** How the weight is stored. */
+  readonly dtype: typeof rowsTypes[number];
+  /** Rows; of experts, most rows of a tile. At most 16. */
+  readonly tokens: number;
+  /** Results of a row. */
+  readonly features: number;
+  /** Numbers of a row. */
+  readonly columns: number;
+  /** Gate and up rows. */
+  readonly paired: boolean;
+  /** The norm is the kernel's: of q8 alone, for at most eight rows. */
+  readonly norm: boolean;
+  /** Most tiles of experts; 1 without. */
+  readonly tiles: number;
+}
+
+/** How a block is laid out. */
+export interface RowsLayout {
+  readonly warps: number;
+  /** Blocks of a multiprocessor at a time. */
+  readonly blocks: number;
+  /** Slots of a warp, 2 to 4. */
+  readonly slots: number;
+}
+
+/** A launch. */
+export interface RowsPlan {
+  readonly module: ModuleName;
+  readonly kernel: string;
+  readonly blocks: number;
+  readonly threads: number;
+  readonly sharedBytes: number;
+  /** The kernel's last argument. */
+  readonly slots: number;
+}
+
+/** Bytes of a slot: sixteen rows of a piece. */
+const slotBytes = { q8: 2688, bf16: 2048, f16: 2048 } as const;
+
+/** Most columns with a norm: thirty-two runs of squares. */
+const mostNormColumns = 32 * 256;
+
+/** The first one that fits is taken. */
+const layouts: readonly RowsLayout[] = [
+  { warps: 8, blocks: 2, slots: 4 },
+  { warps: 8, blocks: 2, slots: 3 },
+  { warps: 8, blocks: 2, slots: 2 },
+  { warps: 16, blocks: 1, slots: 4 },
+  { warps: 16, blocks: 1, slots: 3 },
+  { warps: 16, blocks: 1, slots: 2 },
+  { warps: 8, blocks: 1, slots: 3 },
+  { warps: 8, blocks: 1, slots: 2 },
+];
+
+/** The launch of a product; null where no kernel suits, or a block would not fit `mostBytes`. */
+export function planRows(
+  { dtype, tokens, features, columns, paired, norm, tiles }: RowsShape,
+  multiprocessors: number,
+  mostBytes: number,
+  wanted: readonly RowsLayout[] = layouts,
+): RowsPlan | null {
+  if (columns % (dtype === "q8" ? 16 : 8) !== 0 || tokens > 16) return null;
+  if (norm && (dtype !== "q8" || tokens > 8 || columns > mostNormColumns)) return null;
+  const piece = dtype === "q8" ? 128 : 64, room = tokens > 8 ? 16 : 8;
+  const bytes = ({ warps, slots }: RowsLayout) =>
+    8 * warps * room / 8 * 128 + 128 + (norm ? 4 * 8 * 33 : 0) +
+    tokens * (2 * divideUp(columns, piece) * piece + 64) +
+    warps * slots * slotBytes[dtype];
+  // A multiprocessor has as much as a block may take and a KiB, and keeps a KiB of each block for itself.
+  const layout = wanted.find((layout) =>
+    Math.floor((mostBytes + 1024) / (bytes(layout) + 1024)) >= layout.blocks
+  );
+  if (layout === undefined) return null;
+  return {
+    module: `rows_${dtype}`,
+    kernel: `rows_${norm ? "norm_" : ""}${paired ? "pair_" : ""}${room}`,
+    blocks: Math.min(tiles * divideUp(features, paired ? 8 : 16), layout.blocks * multiprocessors),
+    threads: 32 * layout.warps,
+    sharedBytes: bytes(layout),
+    slots: layout.slots,
+  };
+}
+
+/** The rows of experts, and what is done with their gates. */
+export interface RowsExperts {
+  /** Their number, then (expert, first, rows) triples. */
+  readonly tiles: bigint;
+  /** Pairs in the order of their experts. */
+  readonly order: bigint;
+  /** The row of x of a pair is pair / perToken. */
+  readonly perToken: number;
+  /** The kernel in front has not written the tiles. */
+  readonly known: boolean;
+  /** Of all experts; 0n for none. */
+  readonly bias: bigint;
+}
+
+/** Launches a product whose input stands at `x`: 16-bit numbers, or float32 with a norm. */
+export function launchRows(
+  device: CudaDevice,
+  plan: RowsPlan,
+  product: FewRows & { readonly gate?: Gate | undefined },
+  x: bigint,
+  norm: { readonly weight: bigint; readonly epsilon: number } | null,
+  experts: RowsExperts | null,
+): void {
+  const { weight: { spec, buffer }, bias, output, epilogue, rows, stride, gate = silu } = product;
+  const features = epilogue === "gate-mul" ? spec.rows / 2 : spec.rows;
+  const words: Argument[] = [
+    x,
+    norm?.weight ?? 0n,
+    new Float(norm?.epsilon ?? 0),
+    buffer.address,
+    experts?.bias ?? bias?.buffer.address ?? 0n,
+    output.buffer.address,
+    ElementType[output.type],
+    rows,
+    features,
+    spec.columns,
+    stride ?? features,
+    Epilogue[epilogue === "add" ? "add" : "store"],
+    experts?.tiles ?? 0n,
+    experts?.order ?? 0n,
+    experts?.perToken ?? 1,
+    experts?.known ? 1 : 0,
+    ...[gate.alpha, gate.beta, gate.limit, gate.plus].map((value) => new Float(value)),
+    plan.slots,
+  ];
+  const most = device.properties.sharedBytes;
+  device.launch(
+    device.kernel(plan.module, plan.kernel, most),
+    [plan.blocks, 1],
+    plan.threads,
+    plan.sharedBytes,
+    words,
+  );
+}
+
+/**
+ * Up to so many rows int8 weights are read by blocks that stay, where the input, which each of these brings, is this
+ * part of the weights at most. Measured on an H100.
+ */
+const mostStayingRows = 8, mostStayingInput = 0.6;
+
+/** Launches a product whose input stands at `x`, where this is the best kernel for it; whether it did. */
+export function launchStaying(device: CudaDevice, product: Product, x: bigint, norm: Norm | null): boolean {
+  const { weight, epilogue, rows } = product, { rows: all, columns, dtype } = weight.spec;
+  if (dtype !== "q8" || rows > mostStayingRows) return false;
+  const { multiprocessors, sharedBytes } = device.properties;
+  const shape = {
+    dtype,
+    tokens: rows,
+    features: featuresOf(product),
+    columns,
+    paired: epilogue === "gate-mul",
+    norm: norm !== null,
+    tiles: 1,
+  };
+  const plan = planRows(shape, multiprocessors, sharedBytes);
+  if (plan === null) return false;
+  const input = plan.blocks * rows * 2 * columns;
+  if (norm === null && input > mostStayingInput * all * rowBytes(dtype, columns)) return false;
+  const gains = norm === null
+    ? null
+    : { weight: (norm.weight as CudaVector).buffer.address, epsilon: norm.epsilon };
+  launchRows(device, plan, product, x, gains, null);
+  return true;
+}
+
+/** How a weight is stored, if there are kernels for it. */
+export const rowsType = ({ spec: { dtype } }: CudaMatrix): RowsShape["dtype"] | undefined =>
+  rowsTypes.find((type) => type === dtype);
