@@ -31,9 +31,17 @@ export class DecodeManager {
     removeRequest(this.#running, request);
   }
 
-  /** Those that the next forward can advance, oldest first; without a mask only where their draw can wait for it. */
+  /**
+   * Those that the next forward can advance, oldest first; without a mask only where their draw can wait for it.
+   * Elsewhere a constrained request is in one plan at a time, and waits for those in the plan in flight unless they are
+   * fewer: two sets that take turns would make every plan smaller for good.
+   */
   ready(later: boolean): Request[] {
-    return this.#running.filter((r) => r.runnable && !r.kept && (later || r.mask !== null));
+    const ready = this.#running.filter((r) => r.runnable && !r.kept && (later || r.mask !== null));
+    if (later) return ready;
+    const away = this.#running.filter((r) => r.runnable && r.mask === null && r.inFlight > 0).length;
+    const masked = ready.filter((r) => r.mask !== undefined).length;
+    return masked <= away ? ready.filter((r) => r.mask === undefined) : ready;
   }
 
   /** Those whose next token can be drawn from the logits that are kept. */

@@ -1,4 +1,4 @@
-// Constrained requests where their rows are drawn later, in plans of their own.
+// Constrained requests where their rows are drawn later, in plans of their own, and where they are not.
 
 import assert from "node:assert/strict";
 import type { OutputGrammar } from "../../../engine/grammar/serving/messages.ts";
@@ -38,6 +38,24 @@ Deno.test("drawn later, a constrained request is in every forward beside a free 
     if (drawLater) assert.ok(shared >= last - 1, `${shared} of ${last}`);
     else assert.ok(shared <= last / 2 + 3, `${shared} of ${last}`);
     assert.equal(plans.some(({ draws }) => draws), drawLater);
+    driver.finish();
+  }
+});
+
+Deno.test("where nothing is drawn later, constrained requests that began apart are soon in the same plans", () => {
+  for (const early of [1, 2, 3]) {
+    const driver = new Driver({ drawLater: false });
+    const params = { maxTokens: 30, ignoreEos: true };
+    const send = (prompt: number[]) => driver.send(prompt, { ...params, grammar: longGrammar(prompt, 30) });
+    driver.send([8, 9], { ...params, maxTokens: 90 });
+    for (let i = 0; i < early; i++) send([5, 6, 7 + i]);
+    for (let i = 0; i < 9; i++) assert.ok(driver.answer() || driver.deliver());
+    for (let i = early; i < 4; i++) send([5, 6, 7 + i]);
+    while (driver.answer() || driver.deliver());
+    const sizes = driver.executor.plans.map(({ row }) => row.length);
+    const together = sizes.slice(sizes.indexOf(5), sizes.lastIndexOf(5) + 1);
+    assert.ok(together.length > 40, `${together}`);
+    assert.deepEqual([...new Set(together)], [5, 1]);
     driver.finish();
   }
 });
