@@ -2,7 +2,8 @@
 // MaskBench's schemas (guidance-ai/jsonschemabench, folder maskbench/data) with Qwen3's vocabulary. An instance is
 // walked token by token, a mask before each; it counts as accepted if every token was allowed and the text may end.
 // Times are CPU time of the thread, collections of its heap included, so that other work on the machine counts less.
-// The instances' tokens are made before, as in the worker that makes masks there is no tokenizer's heap.
+// The instances' tokens are made before, and corpus and times lie outside of the heap, as in the worker that makes masks
+// there are none of them: what a collection costs grows with the heap.
 //
 //   deno run -A --v8-flags=--expose-gc bench/grammar.ts --corpus DIR --tokenizer DIR
 //
@@ -78,27 +79,65 @@ if (values.corpus === undefined) {
 
 const cpu = threadClock();
 
-/** A schema's JSON, and the tokens of its instances. */
+/** Where something stands in a store. */
+type Place = readonly [start: number, end: number];
+
+/** Where a schema's JSON stands, and the tokens of its instances. */
 interface TokenCase {
   readonly name: string;
-  readonly schema: string;
-  readonly tests: readonly { readonly valid: boolean; readonly tokens: Uint32Array }[];
+  readonly schema: Place;
+  readonly tests: readonly { readonly valid: boolean; readonly tokens: Place }[];
 }
+
+/** Numbers behind each other in memory that collections of the heap do not look into. */
+class Store<A extends Uint8Array | Uint32Array | Float64Array> {
+  #values: A;
+  #length = 0;
+  readonly #make: (capacity: number) => A;
+
+  constructor(make: (capacity: number) => A) {
+    this.#make = make;
+    this.#values = make(1 << 20);
+  }
+
+  add(values: ArrayLike<number>): Place {
+    const start = this.#length, end = start + values.length;
+    if (end > this.#values.length) {
+      const larger = this.#make(2 * end);
+      larger.set(this.#values);
+      this.#values = larger;
+    }
+    this.#values.set(values, start);
+    this.#length = end;
+    return [start, end];
+  }
+
+  at([start, end]: Place = [0, this.#length]): A {
+    return this.#values.subarray(start, end) as A;
+  }
+}
+
+const schemas = new Store((capacity) => new Uint8Array(capacity));
+const tokens = new Store((capacity) => new Uint32Array(capacity));
 
 function tokenCases(folder: string, files: readonly string[], tokenizer: Tokenizer): TokenCase[] {
   return files.map((name) => {
     const { schema, tests } = readCase(folder, name);
-    const encode = (text: string) =>
-      Uint32Array.from(tokenizer.encode(text, { add_special_tokens: false }).ids);
+    const encode = (text: string) => tokenizer.encode(text, { add_special_tokens: false }).ids;
     return {
       name,
-      schema: JSON.stringify(schema),
-      tests: tests.map(({ valid, text }) => ({ valid, tokens: encode(text) })),
+      schema: schemas.add(new TextEncoder().encode(JSON.stringify(schema))),
+      tests: tests.map(({ valid, text }) => ({ valid, tokens: tokens.add(encode(text)) })),
     };
   });
 }
 
-function times(list: readonly number[]): Times {
+function schemaOf({ schema }: TokenCase): Json {
+  return JSON.parse(new TextDecoder().decode(schemas.at(schema)));
+}
+
+function times(store: Store<Float64Array>): Times {
+  const list = [...store.at()];
   return {
     count: list.length,
     p50: percentile(list, 0.5),
@@ -116,13 +155,14 @@ function heap(): number | undefined {
 }
 
 function run(cases: readonly TokenCase[], masks: MaskMaker): Omit<EngineResult, "held" | "held_mb"> {
-  const compile: number[] = [], mask: number[] = [], examples: string[] = [];
+  const times64 = (capacity: number) => new Float64Array(capacity);
+  const compile = new Store(times64), mask = new Store(times64), examples: string[] = [];
   const slowest: [number, string][] = [];
   const refusals: Record<string, number> = {};
   const count = { compiled: 0, passing: 0, accepted: 0, refused: 0, midway: 0 };
   const bits = new Uint32Array(masks.vocabulary.words);
-  for (const { name, schema: text, tests } of cases) {
-    const schema: Json = JSON.parse(text);
+  for (const each of cases) {
+    const { name, tests } = each, schema = schemaOf(each);
     const before = cpu();
     let grammar: Grammar;
     try {
@@ -133,20 +173,20 @@ function run(cases: readonly TokenCase[], masks: MaskMaker): Omit<EngineResult, 
       refusals[key] = (refusals[key] ?? 0) + 1;
       continue;
     } finally {
-      compile.push(cpu() - before);
+      compile.add([cpu() - before]);
     }
     count.compiled++;
     let right = true;
-    tests.forEach(({ valid, tokens }, i) => {
+    tests.forEach(({ valid, tokens: place }, i) => {
       let accepted = true;
       const matcher = new Matcher(grammar, masks);
       let step = 0;
       try {
-        for (const id of tokens) {
+        for (const id of tokens.at(place)) {
           const start = cpu();
           matcher.fillMask(bits);
           const took = cpu() - start;
-          mask.push(took);
+          mask.add([took]);
           if (took > (slowest[SLOWEST - 1]?.[0] ?? 0)) {
             slowest.push([took, `${name} #${i}, mask ${step}`]);
             slowest.sort(([a], [b]) => b - a).splice(SLOWEST);
@@ -221,10 +261,10 @@ const masks = new MaskMaker(vocabulary);
 // Memory first, on a clean heap: grammars as compiled, with the start state that every matcher begins with.
 const empty = heap();
 const grammars: Grammar[] = [];
-for (const { schema } of cases) {
+for (const each of cases) {
   if (grammars.length === HELD) break;
   try {
-    const grammar = compileGrammar({ kind: "json_schema", schema: JSON.parse(schema) });
+    const grammar = compileGrammar({ kind: "json_schema", schema: schemaOf(each) });
     void grammar.start;
     grammars.push(grammar);
   } catch (error) {
