@@ -228,39 +228,48 @@ export class Derivatives {
   // Cuts the code points wherever any of the lists has a boundary and joins what they say in between. In `join`, the
   // targets come in the order of the lists.
   #sweep(lists: readonly Transitions[], join: (to: RegexNode[]) => RegexNode): Transitions {
-    const cuts = new Set<number>();
-    for (const { lo, hi } of lists) {
-      for (let i = 0; i < lo.length; i++) {
-        cuts.add(lo[i]!);
-        cuts.add(hi[i]! + 1);
-      }
-    }
-    const points = [...cuts].sort((a, b) => a - b);
-    this.#budget().spend(points.length * lists.length >> 3);
     const at = lists.map(() => 0);
     const lo: number[] = [], hi: number[] = [], to: RegexNode[] = [];
-    const joined = new Map<string, RegexNode>();
-    for (let p = 0; p + 1 < points.length; p++) {
-      const start = points[p]!;
+    const joined = new Map<number | string, RegexNode>();
+    let cuts = 0;
+    for (let start = 0, end = 0; end < Infinity; start = end) {
       const targets: RegexNode[] = [];
+      end = Infinity;
       for (let l = 0; l < lists.length; l++) {
         const list = lists[l]!;
-        while (at[l]! < list.lo.length && list.hi[at[l]!]! < start) at[l]!++;
-        if (at[l]! < list.lo.length && list.lo[at[l]!]! <= start) targets.push(list.to[at[l]!]!);
+        let i = at[l]!;
+        while (i < list.lo.length && list.hi[i]! < start) i++;
+        at[l] = i;
+        if (i === list.lo.length) continue;
+        if (list.lo[i]! > start) end = Math.min(end, list.lo[i]!);
+        else {
+          targets.push(list.to[i]!);
+          end = Math.min(end, list.hi[i]! + 1);
+        }
       }
+      cuts++;
       if (targets.length === 0) continue;
-      const key = targets.map((target) => target.id).join();
+      const key = keyOf(targets);
       let target = joined.get(key);
       if (target === undefined) joined.set(key, target = join(targets));
       if (target.kind === "none") continue;
       const last = to.length - 1;
-      if (last >= 0 && to[last] === target && hi[last] === start - 1) hi[last] = points[p + 1]! - 1;
+      if (last >= 0 && to[last] === target && hi[last] === start - 1) hi[last] = end - 1;
       else {
         lo.push(start);
-        hi.push(points[p + 1]! - 1);
+        hi.push(end - 1);
         to.push(target);
       }
     }
+    this.#budget().spend(cuts * lists.length >> 3);
     return { lo, hi, to };
   }
+}
+
+/** Tells lists of nodes apart; of up to two without making a text. */
+function keyOf(nodes: readonly RegexNode[]): number | string {
+  if (nodes.length === 1) return nodes[0]!.id;
+  return nodes.length === 2 && nodes[0]!.id < 2 ** 26 && nodes[1]!.id < 2 ** 26
+    ? (nodes[0]!.id + 1) * 2 ** 26 + nodes[1]!.id
+    : nodes.map(({ id }) => id).join();
 }
