@@ -78,7 +78,7 @@ await using engine = await Engine.start({
   overlap: values.overlap === "true",
   dummyWeights: values.dummy,
   ...(values["draw-later"] === undefined ? {} : { drawLater: values["draw-later"] === "true" }),
-});
+}, { leaveDevices: true });
 const free: number[] = [], half: number[] = [], all: number[] = [];
 await run(engine, (i) => i % 2 === 0); // compiles, and fills the caches
 for (let round = 0; round < rounds; round++) {
