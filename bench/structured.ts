@@ -71,7 +71,7 @@ const median = (list: readonly number[]) => list.toSorted((a, b) => a - b)[list.
 const best = (list: readonly number[]) => Math.max(...list);
 
 const where = await environment();
-await using engine = await Engine.start({
+const engine = await Engine.start({
   ...defaultEngineOptions,
   modelDir: values.model,
   device: values.device as EngineOptions["device"],
@@ -103,3 +103,5 @@ const result = {
 };
 console.log(JSON.stringify(result, null, 2));
 if (values.out !== undefined) await writeResult(values.out, result);
+await engine[Symbol.asyncDispose]();
+Deno.exit(); // the engine's devices are left to the end of the process
