@@ -16,9 +16,17 @@ import {
 } from "../memory.ts";
 import type { ModuleName } from "../modules.ts";
 import { isOwnGate, launchGate } from "./gate.ts";
-import { Epilogue, featuresOf, type FewRows, inputType, type Product, usesMatrixUnits } from "./product.ts";
+import {
+  Epilogue,
+  featuresOf,
+  type FewRows,
+  type FewRowsPlan,
+  inputType,
+  type Product,
+  usesMatrixUnits,
+} from "./product.ts";
 import { launchTiled } from "./tiled.ts";
-import { planQuantized, type QuantizedPlan, quantizedRows, quantizedTypes, suits } from "./quantized.ts";
+import { planQuantized, quantizedRows, quantizedTypes, suits } from "./quantized.ts";
 import { launchStaying } from "./rows.ts";
 import { planStream } from "./stream.ts";
 
@@ -232,7 +240,7 @@ function planFew(
   product: FewRows,
   norm: Norm | null,
   experts: ExpertTiles | null,
-): QuantizedPlan | null {
+): FewRowsPlan | null {
   const { weight: { spec }, epilogue, rows } = product;
   const dtype = quantizedTypes.find((type) => type === spec.dtype);
   if (dtype === undefined || rows > mostFewRows(spec) || !suits(dtype, spec.columns)) return null;
@@ -289,7 +297,7 @@ function launchStream(
 
 function launchFew(
   { context: { device } }: Forward,
-  plan: QuantizedPlan,
+  plan: FewRowsPlan,
   product: FewRows,
   x: bigint,
   norm: Norm | null,

@@ -2,6 +2,7 @@
 
 import type { Gate, Norm } from "../../ops.ts";
 import type { CudaActivation, CudaMatrix, CudaVector } from "../memory.ts";
+import type { ModuleName } from "../modules.ts";
 
 /** The kernels' numbers of what happens behind a product. */
 export const Epilogue = { store: 0, add: 1, "gate-mul": 2 } as const;
@@ -32,6 +33,29 @@ export interface Product {
 
 /** A product for few rows, whose input is somewhere else. */
 export type FewRows = Pick<Product, "weight" | "bias" | "output" | "epilogue" | "rows" | "stride">;
+
+/** The launch of a kernel for few rows. */
+export interface FewRowsPlan {
+  readonly module: ModuleName;
+  readonly kernel: string;
+  /** Blocks. */
+  readonly blocks: number;
+  readonly threads: number;
+  readonly sharedBytes: number;
+}
+
+/** The launch of one whose blocks stay and go through many rows of the weight. */
+export interface StayingPlan extends FewRowsPlan {
+  /** The kernel's last argument. */
+  readonly slots: number;
+}
+
+/**
+ * Blocks of so many bytes of shared memory that a multiprocessor holds at a time. It has as much as one block may take,
+ * `mostBytes`, and a KiB, and keeps a KiB of each block for itself.
+ */
+export const blocksThatFit = (bytes: number, mostBytes: number): number =>
+  Math.floor((mostBytes + 1024) / (bytes + 1024));
 
 /** Numbers of a row of the output: a gate takes two of the product's. */
 export const featuresOf = ({ weight: { spec }, epilogue }: FewRows): number =>

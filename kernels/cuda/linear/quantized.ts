@@ -2,7 +2,7 @@
 
 import { rowBytes } from "../../formats/mod.ts";
 import { divideUp } from "../forward.ts";
-import type { ModuleName } from "../modules.ts";
+import type { FewRowsPlan } from "./product.ts";
 
 /** Formats that it has kernels for. */
 export const quantizedTypes = ["q8", "q4_0", "q4_1", "q4_k", "q6_k"] as const;
@@ -27,16 +27,6 @@ export interface QuantizedShape {
   readonly paired: boolean;
   /** The norm is the kernel's. */
   readonly norm: boolean;
-}
-
-/** How it is launched. */
-export interface QuantizedPlan {
-  readonly module: ModuleName;
-  readonly kernel: string;
-  /** Blocks. */
-  readonly blocks: number;
-  readonly threads: number;
-  readonly sharedBytes: number;
 }
 
 /** Most warps of a block, columns of a piece; bytes for squares and rows' scales with a norm. */
@@ -67,7 +57,7 @@ export function planQuantized(
   shape: QuantizedShape,
   multiprocessors: number,
   mostBytes: number,
-): QuantizedPlan | null {
+): FewRowsPlan | null {
   const { dtype, tokens, features, columns, paired, norm } = shape;
   const fits = tokens <= mostSharedRows && tokens * inputPitch(columns) <= mostInputBytes;
   if (norm && (!fits || columns > mostNormColumns)) return null;

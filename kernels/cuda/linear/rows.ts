@@ -6,8 +6,14 @@ import { type Argument, Float } from "../arguments.ts";
 import type { CudaDevice } from "../device.ts";
 import { divideUp } from "../forward.ts";
 import { type CudaMatrix, type CudaVector, ElementType } from "../memory.ts";
-import type { ModuleName } from "../modules.ts";
-import { Epilogue, featuresOf, type FewRows, type Product } from "./product.ts";
+import {
+  blocksThatFit,
+  Epilogue,
+  featuresOf,
+  type FewRows,
+  type Product,
+  type StayingPlan,
+} from "./product.ts";
 
 /** Formats that it has kernels for. */
 export const rowsTypes = ["q8", "bf16", "f16"] as const;
@@ -42,17 +48,6 @@ export interface RowsLayout {
   readonly slots: number;
 }
 
-/** A launch. */
-export interface RowsPlan {
-  readonly module: ModuleName;
-  readonly kernel: string;
-  readonly blocks: number;
-  readonly threads: number;
-  readonly sharedBytes: number;
-  /** The kernel's last argument. */
-  readonly slots: number;
-}
-
 /** Bytes of a slot: sixteen rows of a piece. */
 const slotBytes = { q8: 2688, bf16: 2048, f16: 2048 } as const;
 
@@ -77,7 +72,7 @@ export function planRows(
   multiprocessors: number,
   mostBytes: number,
   wanted: readonly RowsLayout[] = layouts,
-): RowsPlan | null {
+): StayingPlan | null {
   if (columns % (dtype === "q8" ? 16 : 8) !== 0 || tokens > 16) return null;
   if (norm && (dtype !== "q8" || tokens > 8 || columns > mostNormColumns)) return null;
   const piece = dtype === "q8" ? 128 : 64, room = tokens > 8 ? 16 : 8;
@@ -85,10 +80,7 @@ export function planRows(
     8 * warps * room / 8 * 128 + 128 + (norm ? 4 * 8 * 33 : 0) +
     tokens * (2 * divideUp(columns, piece) * piece + 64) +
     warps * slots * slotBytes[dtype];
-  // A multiprocessor has as much as a block may take and a KiB, and keeps a KiB of each block for itself.
-  const layout = wanted.find((layout) =>
-    Math.floor((mostBytes + 1024) / (bytes(layout) + 1024)) >= layout.blocks
-  );
+  const layout = wanted.find((layout) => blocksThatFit(bytes(layout), mostBytes) >= layout.blocks);
   if (layout === undefined) return null;
   return {
     module: `rows_${dtype}`,
@@ -117,14 +109,14 @@ export interface RowsExperts {
 /** Launches a product whose input stands at `x`: 16-bit numbers, or float32 with a norm. */
 export function launchRows(
   device: CudaDevice,
-  plan: RowsPlan,
+  plan: StayingPlan,
   product: FewRows & { readonly gate?: Gate | undefined },
   x: bigint,
   norm: { readonly weight: bigint; readonly epsilon: number } | null,
   experts: RowsExperts | null,
 ): void {
   const { weight: { spec, buffer }, bias, output, epilogue, rows, stride, gate = silu } = product;
-  const features = epilogue === "gate-mul" ? spec.rows / 2 : spec.rows;
+  const features = featuresOf(product);
   const words: Argument[] = [
     x,
     norm?.weight ?? 0n,

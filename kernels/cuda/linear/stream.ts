@@ -2,20 +2,8 @@
 
 import { rowBytes } from "../../formats/mod.ts";
 import { divideUp } from "../forward.ts";
-import type { ModuleName } from "../modules.ts";
+import { blocksThatFit, type StayingPlan } from "./product.ts";
 import type { QuantizedShape, QuantizedType } from "./quantized.ts";
-
-/** A launch. */
-export interface StreamPlan {
-  readonly module: ModuleName;
-  readonly kernel: string;
-  /** Blocks. */
-  readonly blocks: number;
-  readonly threads: number;
-  readonly sharedBytes: number;
-  /** The kernel's last argument. */
-  readonly slots: number;
-}
 
 /** Columns of a step, most warps of a block, and most columns with a norm: thirty-two sums of squares. */
 const step = 256, mostWarps = 8, mostNormColumns = 32 * step;
@@ -37,15 +25,14 @@ export function planStream(
   { dtype, features, columns, paired, norm }: Omit<QuantizedShape, "tokens">,
   multiprocessors: number,
   mostBytes: number,
-): StreamPlan | null {
+): StayingPlan | null {
   if (columns % step !== 0 || rowBytes(dtype, columns) % 16 !== 0) return null;
   const each = paired ? 8 : 16;
   if (features % each !== 0 || (paired && !norm) || (norm && columns > mostNormColumns)) return null;
   const rounds = divideUp(columns / step, mostWarps), warps = divideUp(columns / step, rounds);
   const bytes = (slots: number) =>
     fixedBytes + 2 * columns + 4 * columns / (dtype === "q6_k" ? 16 : 32) + warps * slots * slotBytes[dtype];
-  // A multiprocessor has as much as a block may take and a KiB, and keeps a KiB of each block for itself.
-  const fit = (slots: number) => Math.floor((mostBytes + 1024) / (bytes(slots) + 1024));
+  const fit = (slots: number) => blocksThatFit(bytes(slots), mostBytes);
   const blocks = Math.min(mostBlocks, divideUp(features / each, multiprocessors));
   let slots = blocks === mostBlocks ? slotsOfMost : slotsOfFewer;
   if (fit(slots) < blocks) slots = slotsOfMost;

@@ -4,8 +4,8 @@
 import type { MoeArgs } from "../../ops.ts";
 import { Float } from "../arguments.ts";
 import { divideUp, type Forward, scratch } from "../forward.ts";
-import { inputType, usesMatrixUnits } from "../linear/product.ts";
-import { launchRows, planRows, type RowsPlan, rowsTiles, rowsType } from "../linear/rows.ts";
+import { inputType, type StayingPlan, usesMatrixUnits } from "../linear/product.ts";
+import { launchRows, planRows, rowsTiles, rowsType } from "../linear/rows.ts";
 import { type CudaActivation, type CudaMatrix, ElementType, paddedRows } from "../memory.ts";
 import { addressOf, launchCombine } from "./combine.ts";
 
@@ -37,7 +37,7 @@ export function launchFewTokens(forward: Forward, args: MoeArgs): boolean {
   if (!suits) return false;
   const rows = rowsTiles[pairs <= smallTilePairs * experts ? 0 : 1], held = Math.min(rows, tokens);
   const tiles = Math.min(pairs, experts + Math.floor(pairs / rows));
-  const planOf = (weight: CudaMatrix, paired: boolean): RowsPlan | null => {
+  const planOf = (weight: CudaMatrix, paired: boolean): StayingPlan | null => {
     const { spec } = weight, dtype = rowsType(weight), features = paired ? spec.rows / 2 : spec.rows;
     if (dtype === undefined) return null;
     const shape = { dtype, tokens: held, features, columns: spec.columns, paired, norm: false, tiles };

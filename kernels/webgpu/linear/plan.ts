@@ -1,5 +1,6 @@
 // Which kernels compute a product, for a number of activation rows and a device: matrix–vector kernels up to eight
-// rows (one of their own for one row and quantized weights), tiled products beyond, with the sum divided where the grid would leave the device idle.
+// rows (one of its own for one row and weights of four and six bits), tiled products beyond, with the sum divided where
+// the grid would leave the device idle.
 
 import { type DeviceCaps, elementBytes, type ElementType } from "../shader/kernel.ts";
 import { gemmTile, matvecTile } from "./divide.ts";
