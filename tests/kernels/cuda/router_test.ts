@@ -1,7 +1,8 @@
 // The router of few tokens, its choice and the list of tiles: the kernels, compiled for the processor, against float64.
 
 import assert from "node:assert/strict";
-import { emulate, noCompiler } from "./emulator/emulator.ts";
+import { numbers } from "./emulator/data.ts";
+import { emulate, emulatedTest, type Run } from "./emulator/emulator.ts";
 
 /** A library's entry: everything but sizes is a pointer. The prepared input and the weights are bfloat16 and float32. */
 const entry = `
@@ -14,13 +15,6 @@ extern "C" void run(int one, int grid, int groups, long shared, const u32* plan,
   }, groups);
 }`;
 
-/** Numbers that look normal, the same every time. */
-function numbers(count: number, seed: number): Float32Array {
-  let state = seed;
-  const uniform = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
-  return Float32Array.from({ length: count }, () => uniform() + uniform() + uniform() - 1.5);
-}
-
 /** Tokens (and those that a padded step has beside), experts, columns, choices, rows of a tile. */
 const cases = [
   { tokens: 1, padded: 1, experts: 32, columns: 2880, k: 4, renormalize: true, tileRows: 8 },
@@ -30,103 +24,88 @@ const cases = [
   { tokens: 20, padded: 20, experts: 140, columns: 64, k: 40, renormalize: true, tileRows: 16 },
 ] as const;
 
-Deno.test({
-  name: "the router chooses what float64 chooses, lists every pair once, and leaves its counters at zero",
-  ignore: noCompiler !== null,
-  fn: async () => {
-    const path = await emulate("moe/moe.cu", {}, entry);
-    const library = Deno.dlopen(path, {
-      run: {
-        parameters: [
-          "i32",
-          "i32",
-          "i32",
-          "i64",
-          ...Array.from({ length: 11 }, () => "buffer" as const),
-          ...Array.from({ length: 6 }, () => "i32" as const),
-        ],
-        result: "void",
-      },
-    });
-    for (const [i, { tokens, padded, experts, columns, k, renormalize, tileRows }] of cases.entries()) {
-      const x = numbers(padded * columns, 10 + i), norm = numbers(columns, 20 + i).map((g) => 1 + g);
-      const w = numbers(experts * columns, 30 + i).map((v) => v / Math.sqrt(columns)),
-        bias = numbers(experts, 40 + i);
-      const each = tokens === 1 ? 1 : 8, groups = Math.ceil(padded / each), pairs = padded * k;
-      const routes = new Uint32Array(2 * pairs),
-        order = new Uint32Array(pairs).fill(~0),
-        counters = new Uint32Array(9);
-      const tiles = new Uint32Array(1 + 3 * (experts + pairs)), prepared = new Uint16Array(padded * columns);
-      const shared = 4 * Math.max(each * experts, 2 * experts + 64);
-      library.symbols.run(
-        each === 1 ? 1 : 0,
-        Math.ceil(experts / 4),
-        groups,
-        BigInt(shared),
-        Uint32Array.from([tokens]),
-        x,
-        norm,
-        w,
-        bias,
-        new Float32Array(padded * experts),
-        prepared,
-        routes,
-        order,
-        tiles,
-        counters,
-        padded,
-        experts,
-        columns,
-        k,
-        renormalize ? 1 : 0,
-        tileRows,
+emulatedTest(
+  "the router chooses what float64 chooses, lists every pair once, and leaves its counters at zero",
+  () => emulate({ source: "moe/moe.cu", entry, parameters: "iiilpppppppppppiiiiii" }, compare),
+);
+
+function compare(run: Run): void {
+  for (const [i, { tokens, padded, experts, columns, k, renormalize, tileRows }] of cases.entries()) {
+    const x = numbers(padded * columns, 10 + i), norm = numbers(columns, 20 + i).map((g) => 1 + g);
+    const w = numbers(experts * columns, 30 + i).map((v) => v / Math.sqrt(columns)),
+      bias = numbers(experts, 40 + i);
+    const each = tokens === 1 ? 1 : 8, groups = Math.ceil(padded / each), pairs = padded * k;
+    const routes = new Uint32Array(2 * pairs),
+      order = new Uint32Array(pairs).fill(~0),
+      counters = new Uint32Array(9);
+    const tiles = new Uint32Array(1 + 3 * (experts + pairs)), prepared = new Uint16Array(padded * columns);
+    const shared = 4 * Math.max(each * experts, 2 * experts + 64);
+    run(
+      each === 1 ? 1 : 0,
+      Math.ceil(experts / 4),
+      groups,
+      BigInt(shared),
+      Uint32Array.from([tokens]),
+      x,
+      norm,
+      w,
+      bias,
+      new Float32Array(padded * experts),
+      prepared,
+      routes,
+      order,
+      tiles,
+      counters,
+      padded,
+      experts,
+      columns,
+      k,
+      renormalize ? 1 : 0,
+      tileRows,
+    );
+    const weights = new Float32Array(routes.buffer), text = `case ${i}`;
+    for (let t = 0; t < padded; t++) {
+      const row = x.subarray(t * columns, (t + 1) * columns);
+      const scale = 1 / Math.sqrt(row.reduce((sum, v) => sum + v * v, 0) / columns + 1e-6);
+      for (let c = 0; c < columns; c++) {
+        const word = new Float32Array(Uint32Array.of(prepared[t * columns + c]! << 16).buffer)[0]!;
+        assert.ok(Math.abs(word - row[c]! * scale * norm[c]!) <= Math.abs(word) / 128 + 1e-6, text);
+      }
+      if (t >= tokens) {
+        for (let n = 0; n < k; n++) assert.equal(routes[2 * (t * k + n)], 0xffffffff);
+        continue;
+      }
+      const logits = Array.from(
+        { length: experts },
+        (_, e) => row.reduce((sum, v, c) => sum + v * norm[c]! * w[e * columns + c]!, 0) * scale + bias[e]!,
       );
-      const weights = new Float32Array(routes.buffer), text = `case ${i}`;
-      for (let t = 0; t < padded; t++) {
-        const row = x.subarray(t * columns, (t + 1) * columns);
-        const scale = 1 / Math.sqrt(row.reduce((sum, v) => sum + v * v, 0) / columns + 1e-6);
-        for (let c = 0; c < columns; c++) {
-          const word = new Float32Array(Uint32Array.of(prepared[t * columns + c]! << 16).buffer)[0]!;
-          assert.ok(Math.abs(word - row[c]! * scale * norm[c]!) <= Math.abs(word) / 128 + 1e-6, text);
-        }
-        if (t >= tokens) {
-          for (let n = 0; n < k; n++) assert.equal(routes[2 * (t * k + n)], 0xffffffff);
-          continue;
-        }
-        const logits = Array.from(
-          { length: experts },
-          (_, e) => row.reduce((sum, v, c) => sum + v * norm[c]! * w[e * columns + c]!, 0) * scale + bias[e]!,
-        );
-        const sorted = logits.map((_, e) => e).sort((a, b) => logits[b]! - logits[a]!);
-        const total = (renormalize ? sorted.slice(0, k) : sorted).reduce(
-          (sum, e) => sum + Math.exp(logits[e]!),
-          0,
-        );
-        for (let n = 0; n < k; n++) {
-          const chosen = routes[2 * (t * k + n)]!, right = logits[sorted[n]!]!;
-          assert.ok(Math.abs(logits[chosen]! - right) < 1e-5, `${text}: token ${t}, choice ${n}`);
-          assert.ok(Math.abs(weights[2 * (t * k + n) + 1]! - Math.exp(right) / total) < 1e-5, text);
-        }
-        assert.equal(new Set(Array.from({ length: k }, (_, n) => routes[2 * (t * k + n)])).size, k, text);
+      const sorted = logits.map((_, e) => e).sort((a, b) => logits[b]! - logits[a]!);
+      const total = (renormalize ? sorted.slice(0, k) : sorted).reduce(
+        (sum, e) => sum + Math.exp(logits[e]!),
+        0,
+      );
+      for (let n = 0; n < k; n++) {
+        const chosen = routes[2 * (t * k + n)]!, right = logits[sorted[n]!]!;
+        assert.ok(Math.abs(logits[chosen]! - right) < 1e-5, `${text}: token ${t}, choice ${n}`);
+        assert.ok(Math.abs(weights[2 * (t * k + n) + 1]! - Math.exp(right) / total) < 1e-5, text);
       }
-      const seen = new Set<number>();
-      for (let tile = 0, next = 0; tile < tiles[0]!; tile++) {
-        const [expert, first, rows] = tiles.subarray(1 + 3 * tile, 4 + 3 * tile) as unknown as [
-          number,
-          number,
-          number,
-        ];
-        assert.ok(first === next && rows >= 1 && rows <= tileRows, text);
-        for (let r = first; r < first + rows; r++) {
-          assert.equal(routes[2 * order[r]!], expert, text);
-          seen.add(order[r]!);
-        }
-        next += rows;
-      }
-      assert.equal(seen.size, tokens * k, text);
-      assert.ok(counters.every((word) => word === 0), text);
+      assert.equal(new Set(Array.from({ length: k }, (_, n) => routes[2 * (t * k + n)])).size, k, text);
     }
-    library.close();
-    await Deno.remove(path.slice(0, path.lastIndexOf("/")), { recursive: true });
-  },
-});
+    const seen = new Set<number>();
+    for (let tile = 0, next = 0; tile < tiles[0]!; tile++) {
+      const [expert, first, rows] = tiles.subarray(1 + 3 * tile, 4 + 3 * tile) as unknown as [
+        number,
+        number,
+        number,
+      ];
+      assert.ok(first === next && rows >= 1 && rows <= tileRows, text);
+      for (let r = first; r < first + rows; r++) {
+        assert.equal(routes[2 * order[r]!], expert, text);
+        seen.add(order[r]!);
+      }
+      next += rows;
+    }
+    assert.equal(seen.size, tokens * k, text);
+    assert.ok(counters.every((word) => word === 0), text);
+  }
+}

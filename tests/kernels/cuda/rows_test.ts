@@ -8,7 +8,8 @@ import { planRows, type RowsLayout, type RowsShape, rowsTypes } from "../../../k
 import { modules } from "../../../kernels/cuda/modules.ts";
 import { unpack } from "../../../kernels/cuda/unpack.ts";
 import { formats } from "../../../kernels/formats/mod.ts";
-import { emulate, noCompiler } from "./emulator/emulator.ts";
+import { aligned, bf16, bf16Bits, numbers } from "./emulator/data.ts";
+import { emulate, emulatedTest, type Run } from "./emulator/emulator.ts";
 
 Deno.test("the launch of any product of few rows fits the device, and names a compiled kernel", () => {
   const compiled = new Map(rowsTypes.map((type) => [type, unpack(modules[`rows_${type}`])]));
@@ -69,24 +70,12 @@ extern "C" void run(int which, int grid, int threads, long shared, const void* x
   });
 }`;
 
-const bf16 = (x: number): number => {
-  const word = new Uint32Array(new Float32Array([x]).buffer);
-  word[0] = (word[0]! + 0x7fff + (word[0]! >>> 16 & 1)) >>> 16 << 16;
-  return new Float32Array(word.buffer)[0]!;
-};
-
-/** Numbers that look normal, the same every time. */
-function numbers(count: number, seed: number): Float32Array {
-  let state = seed;
-  const uniform = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
-  return Float32Array.from({ length: count }, () => uniform() + uniform() + uniform() - 1.5);
-}
-
 for (const dtype of rowsTypes) {
-  Deno.test({
-    name: `${dtype}: the kernels of few rows, run thread by thread, give what float64 gives`,
-    ignore: noCompiler !== null,
-    fn: () => compare(dtype),
+  emulatedTest(`${dtype}: the kernels of few rows, run thread by thread, give what float64 gives`, () => {
+    const withNorm = dtype === "q8", known = withNorm ? names : names.slice(0, 4);
+    const defines = { KIND: dtype.toUpperCase(), ...withNorm ? { WITH_NORM: "1" } : {} };
+    const library = { source: "linear/rows.cu", defines, entry: entry(known) };
+    return emulate({ ...library, parameters: "iiilpppppiiiiippii" }, (run) => compare(dtype, known, run));
   });
 }
 
@@ -202,28 +191,8 @@ function tilesOf(experts: readonly number[], most: number) {
   return { order: Uint32Array.from(order), tiles: Uint32Array.from([tiles.length / 3, ...tiles]) };
 }
 
-async function compare(dtype: RowsShape["dtype"]): Promise<void> {
-  const withNorm = dtype === "q8", known = withNorm ? names : names.slice(0, 4);
-  const defines = { KIND: dtype.toUpperCase(), ...withNorm ? { WITH_NORM: "1" } : {} };
-  const path = await emulate("linear/rows.cu", defines, entry(known));
-  const library = Deno.dlopen(path, {
-    run: {
-      parameters: [
-        "i32",
-        "i32",
-        "i32",
-        "i64",
-        ...Array.from({ length: 5 }, () => "buffer" as const),
-        ...Array.from({ length: 5 }, () => "i32" as const),
-        "buffer",
-        "buffer",
-        "i32",
-        "i32",
-      ],
-      result: "void",
-    },
-  });
-  for (const [i, made] of [...cases, ...withNorm ? normCases : []].entries()) {
+function compare(dtype: RowsShape["dtype"], known: readonly string[], run: Run): void {
+  for (const [i, made] of [...cases, ...dtype === "q8" ? normCases : []].entries()) {
     const { features, columns, paired = false, norm = false, add = false, bias = false, perToken = 1 } = made;
     const list = made.pairs === undefined ? null : tilesOf(made.pairs, made.tile!);
     const outputs = made.pairs?.length ?? made.rows!, inputs = outputs / perToken;
@@ -245,21 +214,16 @@ async function compare(dtype: RowsShape["dtype"]): Promise<void> {
       const row = x.subarray(m * columns, (m + 1) * columns);
       return norm ? 1 / Math.sqrt(row.reduce((sum, v) => sum + v * v, 0) / columns + 1e-6) : 1;
     });
-    const halves = dtype === "f16"
-      ? new Uint16Array(Float16Array.from(input).buffer)
-      : Uint16Array.from(input, (v) => new Uint32Array(new Float32Array([v]).buffer)[0]! >>> 16);
+    const halves = dtype === "f16" ? new Uint16Array(Float16Array.from(input).buffer) : bf16Bits(input);
     const bytes = new Uint8Array(weights.buffer, weights.byteOffset, weights.byteLength);
-    const aligned = new Uint8Array(bytes.length + 16);
-    const shift = -Number(Deno.UnsafePointer.value(Deno.UnsafePointer.of(aligned))) & 15;
-    aligned.set(bytes, shift);
-    library.symbols.run(
+    run(
       known.indexOf(plan.kernel),
       plan.blocks,
       plan.threads,
       BigInt(plan.sharedBytes),
       norm ? x : halves,
       norm ? gains : null,
-      aligned.subarray(shift),
+      aligned(bytes),
       bias ? biases : null,
       y,
       0,
@@ -294,6 +258,4 @@ async function compare(dtype: RowsShape["dtype"]): Promise<void> {
     const error = Math.sqrt(difference / size);
     assert.ok(error < 2e-5, `${JSON.stringify(made)}: relative error ${error}`);
   }
-  library.close();
-  await Deno.remove(path.slice(0, path.lastIndexOf("/")), { recursive: true });
 }

@@ -9,7 +9,8 @@ import { planStream } from "../../../kernels/cuda/linear/stream.ts";
 import { modules } from "../../../kernels/cuda/modules.ts";
 import { unpack } from "../../../kernels/cuda/unpack.ts";
 import { formats } from "../../../kernels/formats/mod.ts";
-import { emulate, noCompiler } from "./emulator/emulator.ts";
+import { aligned, bf16, bf16Bits, numbers } from "./emulator/data.ts";
+import { emulate, emulatedTest, type Run } from "./emulator/emulator.ts";
 
 Deno.test("the launch of any product of one token fits the device, and names a compiled kernel", () => {
   const compiled = new Map(quantizedTypes.map((type) => [type, unpack(modules[`stream_${type}`])]));
@@ -60,49 +61,14 @@ extern "C" void run(int which, int grid, int threads, long shared, const void* x
   });
 }`;
 
-const bf16 = (x: number): number => {
-  const word = new Uint32Array(new Float32Array([x]).buffer);
-  word[0] = (word[0]! + 0x7fff + (word[0]! >>> 16 & 1)) >>> 16 << 16;
-  return new Float32Array(word.buffer)[0]!;
-};
-
-/** Numbers that look normal, the same every time. */
-function numbers(count: number, seed: number): Float32Array {
-  let state = seed;
-  const uniform = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
-  return Float32Array.from({ length: count }, () => uniform() + uniform() + uniform() - 1.5);
-}
-
 for (const dtype of quantizedTypes) {
-  Deno.test({
-    name: `${dtype}: the kernels of one token, run thread by thread, give what float64 gives`,
-    ignore: noCompiler !== null,
-    fn: () => compare(dtype),
+  emulatedTest(`${dtype}: the kernels of one token, run thread by thread, give what float64 gives`, () => {
+    const library = { source: "linear/stream.cu", defines: { KIND: dtype.toUpperCase() }, entry };
+    return emulate({ ...library, parameters: "iiilpppppiiii" }, (run) => compare(dtype, run));
   });
 }
 
-async function compare(dtype: QuantizedType): Promise<void> {
-  const path = await emulate("linear/stream.cu", { KIND: dtype.toUpperCase() }, entry);
-  const library = Deno.dlopen(path, {
-    run: {
-      parameters: [
-        "i32",
-        "i32",
-        "i32",
-        "i64",
-        "buffer",
-        "buffer",
-        "buffer",
-        "buffer",
-        "buffer",
-        "i32",
-        "i32",
-        "i32",
-        "i32",
-      ],
-      result: "void",
-    },
-  });
+function compare(dtype: QuantizedType, run: Run): void {
   // The second and third leave warps without a step; blocks have several tiles, one, and none left.
   const cases = [
     {
@@ -171,19 +137,14 @@ async function compare(dtype: QuantizedType): Promise<void> {
     const biases = numbers(rows, 400 + i), y = numbers(features, 500 + i), before = y.slice();
     const input = Float64Array.from(x, (v, k) => bf16(norm ? Math.fround(v * gains[k]!) : v));
     const scale = norm ? 1 / Math.sqrt(x.reduce((sum, v) => sum + v * v, 0) / columns + 1e-6) : 1;
-    const halves = new Uint16Array(columns);
-    input.forEach((v, k) => halves[k] = new Uint32Array(new Float32Array([v]).buffer)[0]! >>> 16);
-    const aligned = new Uint8Array(weights.length + 16);
-    const shift = -Number(Deno.UnsafePointer.value(Deno.UnsafePointer.of(aligned))) & 15;
-    aligned.set(weights, shift);
-    library.symbols.run(
+    run(
       ["stream_norm", "stream_norm_pair", "stream_plain"].indexOf(plan.kernel),
       blocks,
       plan.threads,
       BigInt(plan.sharedBytes),
-      norm ? x : halves,
+      norm ? x : bf16Bits(input),
       norm ? gains : null,
-      aligned.subarray(shift),
+      aligned(weights),
       bias ? biases : null,
       y,
       features,
@@ -206,6 +167,4 @@ async function compare(dtype: QuantizedType): Promise<void> {
     assert.ok(error < 2e-5, `${JSON.stringify(cases[i])}: relative error ${error}`);
   }
   assert.deepEqual([...slots].sort(), [2, 3]);
-  library.close();
-  await Deno.remove(path.slice(0, path.lastIndexOf("/")), { recursive: true });
 }

@@ -37,22 +37,61 @@ const plain = (source: string): string =>
   );
 
 /** Why sources cannot be compiled here; null where they can. */
-export const noCompiler: string | null = await new Deno.Command("g++", { args: ["--version"] }).output().then(
+const noCompiler: string | null = await new Deno.Command("g++", { args: ["--version"] }).output().then(
   ({ success }) => success ? null : "g++ does not work",
   () => "g++ is not there",
 );
 
+/** Registers a test of a kernel's source; where it cannot be compiled, the test is ignored. */
+export function emulatedTest(name: string, fn: () => Promise<void>): void {
+  Deno.test({ name, ignore: noCompiler !== null, fn });
+}
+
+/** A source, and how it is called. */
+export interface Emulated {
+  /** Under `kernels/cuda/`. */
+  readonly source: string;
+  readonly defines?: Record<string, string>;
+  /** C++ behind it: a function `run`. */
+  readonly entry: string;
+  /** Of `run`, a letter each: i(nt), l(ong), p(ointer). */
+  readonly parameters: string;
+}
+
+/** Arguments of an entry. */
+export type Run = (...args: readonly (number | bigint | BufferSource | null)[]) => void;
+
+const types = { i: "i32", l: "i64", p: "buffer" } as const;
+
 /**
- * The library that `source` (under `kernels/cuda/`) and `more`, C++ behind it, give, in a folder of its own that the
- * caller removes.
+ * Compiles a source and hands its entry to `use`.
  * @throws with the compiler's messages
  */
 export async function emulate(
+  { source, defines = {}, entry, parameters }: Emulated,
+  use: (run: Run) => void,
+): Promise<void> {
+  const to = await Deno.makeTempDir({ prefix: "radish-emulated-" });
+  try {
+    const path = await compile(to, source, defines, entry);
+    const list = [...parameters].map((letter) => types[letter as keyof typeof types]);
+    const library = Deno.dlopen(path, { run: { parameters: list, result: "void" } });
+    try {
+      use(library.symbols.run as Run);
+    } finally {
+      library.close();
+    }
+  } finally {
+    await Deno.remove(to, { recursive: true });
+  }
+}
+
+async function compile(
+  to: string,
   source: string,
   defines: Record<string, string>,
   more: string,
 ): Promise<string> {
-  const to = await Deno.makeTempDir({ prefix: "radish-emulated-" });
   for (
     const file of ["kernel.cuh", "numbers.cuh", "weights.cuh", "linear/warp.cuh", "linear/digits.cuh", source]
   ) {
