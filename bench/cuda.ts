@@ -16,7 +16,7 @@ import type { BatchPlan } from "../kernels/plan.ts";
 import type { Matrix, Ops } from "../kernels/ops.ts";
 import { matrixBytes } from "../kernels/ops.ts";
 import { consecutivePages, equalPlan } from "./common/equal_plan.ts";
-import { loadDummy } from "./common/mixture.ts";
+import { benchDTypes, loadDummy } from "./common/mixture.ts";
 import { choice, readOptions, whole } from "./common/arguments.ts";
 import { figure, table } from "./common/table.ts";
 
@@ -38,15 +38,7 @@ const { config } = model;
 const device: CudaDevice = openDevice(null);
 const description = await describe(device.properties);
 using backend = new CudaBackend(device, description, {});
-const dtype = choice(values.dtype, "dtype", [
-  "auto",
-  "bfloat16",
-  "float16",
-  "float32",
-  "int8",
-  "q4",
-  "q4_k_m",
-]);
+const dtype = choice(values.dtype, "dtype", benchDTypes);
 const weights = await loadDummy(model, backend, dtype);
 const maxRows = Math.max(...rowCounts, 1), pageSize = 16;
 const contextLength = Math.max(context + 64, ...prompts.map((n) => n + 16));

@@ -18,7 +18,7 @@ import type { Ops } from "../kernels/ops.ts";
 import type { BatchPlan } from "../kernels/plan.ts";
 import { choice, readOptions, whole } from "./common/arguments.ts";
 import { consecutivePages, equalPlan } from "./common/equal_plan.ts";
-import { loadDummy } from "./common/mixture.ts";
+import { benchDTypes, loadDummy } from "./common/mixture.ts";
 import { table } from "./common/table.ts";
 
 const { values } = readOptions(import.meta.url, {
@@ -31,15 +31,7 @@ const { values } = readOptions(import.meta.url, {
 });
 const rowCounts = values.rows.split(",").map((n) => whole(n, "rows"));
 const context = whole(values.context, "context");
-const dtype = choice(values.dtype, "dtype", [
-  "auto",
-  "bfloat16",
-  "float16",
-  "float32",
-  "int8",
-  "q4",
-  "q4_k_m",
-]);
+const dtype = choice(values.dtype, "dtype", benchDTypes);
 const model = await openModel(values.model, { dummy: true });
 const device: CudaDevice = openDevice(null);
 using backend = new CudaBackend(device, await describe(device.properties), {});

@@ -11,7 +11,7 @@ import type { Backend } from "../kernels/ops.ts";
 import { createWebGpuBackend } from "../kernels/webgpu/backend.ts";
 import { choice, readOptions, whole } from "./common/arguments.ts";
 import { consecutivePages, equalPlan } from "./common/equal_plan.ts";
-import { type BenchDType, loadDummy } from "./common/mixture.ts";
+import { type BenchDType, loadDummy, servedDTypes } from "./common/mixture.ts";
 import { figure, table } from "./common/table.ts";
 
 const { values } = readOptions(import.meta.url, {
@@ -28,8 +28,7 @@ const numbers = (text: string, name: string) => text.split(",").filter(Boolean).
 const rowCounts = numbers(values.rows, "rows"), prompts = numbers(values.prompts, "prompts");
 const context = whole(values.context, "context");
 const kind = choice(values.device, "device", ["cuda", "webgpu"]);
-const known: readonly BenchDType[] = ["auto", "bfloat16", "float16", "int8", "q4", "q4_k_m"];
-const dtypes = values.dtypes.split(",").map((name) => choice(name, "dtypes", known));
+const dtypes = values.dtypes.split(",").map((name) => choice(name, "dtypes", servedDTypes));
 const pageSize = 16, steps = 8;
 const contextLength = Math.max(context + 64, ...prompts.map((n) => n + pageSize));
 const pagesPerRow = Math.ceil(contextLength / pageSize);

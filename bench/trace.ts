@@ -14,7 +14,7 @@ import type { BatchPlan } from "../kernels/plan.ts";
 import type { Ops } from "../kernels/ops.ts";
 import { createWebGpuBackend } from "../kernels/webgpu/backend.ts";
 import { equalPlan } from "./common/equal_plan.ts";
-import { type BenchDType, loadDummy } from "./common/mixture.ts";
+import { loadDummy, servedDTypes } from "./common/mixture.ts";
 
 const { values } = readOptions(import.meta.url, {
   options: {
@@ -128,8 +128,7 @@ const opened = await openModel(values.shape, { dummy: true });
 const config = values.layers ? { ...opened.config, numLayers: Number(values.layers) } : opened.config;
 const model = { ...opened, config };
 const backend = await createWebGpuBackend();
-const known: readonly BenchDType[] = ["auto", "bfloat16", "float16", "int8", "q4", "q4_k_m"];
-const weights = await loadDummy(model, backend, choice(values.dtype, "dtype", known));
+const weights = await loadDummy(model, backend, choice(values.dtype, "dtype", servedDTypes));
 const maxRows = Math.max(1, ...batches);
 const pageSize = 16;
 const contextLength = Math.max(context + 64, prefill);

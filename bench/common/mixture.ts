@@ -8,10 +8,14 @@ import { mapTree } from "../../engine/model/layers.ts";
 import type { Model } from "../../engine/model/model.ts";
 import { DummySource, dummyVector } from "../../engine/weights/dummy.ts";
 import { type ChooseType, planDecoder, planParts } from "../../engine/weights/plan.ts";
-import type { DTypeOption } from "../../engine/weights/device_types.ts";
+import { type DTypeOption, dtypeOptions } from "../../engine/weights/device_types.ts";
 
 /** What a bench's `--dtype` may say. */
 export type BenchDType = DTypeOption | "q4_k_m";
+
+/** All of them; and without float32, which is no format to serve in. */
+export const benchDTypes: readonly BenchDType[] = [...dtypeOptions, "q4_k_m"];
+export const servedDTypes: readonly BenchDType[] = benchDTypes.filter((dtype) => dtype !== "float32");
 
 /** Weights of a model opened without tensors, in one of the engine's types or the mixture. */
 export async function loadDummy(
