@@ -141,9 +141,10 @@ const operations: readonly Operation[] = [
 /** The OpenAPI 3.1 document. */
 export function openApiDocument(): Record<string, unknown> {
   const paths: Record<string, Record<string, unknown>> = {};
+  const schemas: Record<string, unknown> = {};
   for (const { method, path, summary, body, answer, texts } of operations) {
     const content = {
-      ...(answer ? json(jsonSchema(answer, "output")) : {}),
+      ...(answer ? json(jsonSchema(answer, "output", schemas)) : {}),
       // What stands in a stream's events is not described: a schema would be taken for that of an event.
       ...Object.fromEntries(
         texts.map((type) => [type, streams.includes(type) ? {} : { schema: { type: "string" } }]),
@@ -159,7 +160,7 @@ export function openApiDocument(): Record<string, unknown> {
     (paths[path] ??= {})[method] = {
       summary,
       ...(parameters.length > 0 ? { parameters } : {}),
-      ...(body ? { requestBody: { required: true, content: json(jsonSchema(body, "input")) } } : {}),
+      ...(body ? { requestBody: { required: true, content: json(jsonSchema(body, "input", schemas)) } } : {}),
       responses: {
         200: { description: "done", content },
         default: { description: "refused", content: json(errors) },
@@ -167,12 +168,13 @@ export function openApiDocument(): Record<string, unknown> {
       ...(path === "/health" ? { security: [] } : {}),
     };
   }
+  for (const { name, schema } of errorForms) schemas[name] = jsonSchema(schema, "input", schemas);
   return {
     openapi: "3.1.0",
     info: { title: "radish", version, license: { name: "Apache-2.0" } },
     paths,
     components: {
-      schemas: Object.fromEntries(errorForms.map(({ name, schema }) => [name, jsonSchema(schema, "input")])),
+      schemas,
       securitySchemes: { key: { type: "http", scheme: "bearer" } },
     },
     security: [{}, { key: [] }],
@@ -181,8 +183,16 @@ export function openApiDocument(): Record<string, unknown> {
 
 const json = (schema: unknown) => ({ "application/json": { schema } });
 
-function jsonSchema(schema: z.ZodType, io: "input" | "output"): unknown {
-  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: "any" });
+/** A schema of the document; those it refers to are put into `schemas`, where its references lead. */
+function jsonSchema(schema: z.ZodType, io: "input" | "output", schemas: Record<string, unknown>): unknown {
+  const own = JSON.stringify(
+    z.toJSONSchema(schema, { io, unrepresentable: "any" }),
+    (key, value) => key === "$ref" ? value.replace("#/$defs/", "#/components/schemas/") : value,
+  );
+  const { $schema: _, $defs, ...rest }: { $schema?: string; $defs?: Record<string, unknown> } = JSON.parse(
+    own,
+  );
+  Object.assign(schemas, $defs);
   return rest;
 }
 

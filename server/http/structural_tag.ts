@@ -53,7 +53,7 @@ const format: z.ZodType<Format> = z.lazy(() =>
     }),
     z.strictObject({ type: z.literal("tag"), ...tag }),
   ])
-);
+).meta({ id: "StructuralFormat" }); // its name in /openapi.json, where it refers to itself
 
 const tag = { begin: z.string(), content: format, end: z.string() };
 

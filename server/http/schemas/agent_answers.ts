@@ -2,6 +2,7 @@
 // hold the answers to them.
 
 import { z } from "zod";
+import { textFormatSchema } from "./structured.ts";
 
 const text = z.string();
 const count = z.int().min(0);
@@ -59,7 +60,7 @@ export const responsesAnswer = z.object({
   service_tier: text,
   store: z.literal(false),
   temperature: z.number().nullable(),
-  text: z.object({ format: z.object({ type: z.literal("text") }) }),
+  text: z.object({ format: textFormatSchema }),
   tool_choice: anything,
   tools: z.array(anything),
   top_logprobs: z.literal(0),

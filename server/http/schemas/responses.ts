@@ -103,7 +103,7 @@ export const responsesRequestSchema = z.object({
     effort: z.string().max(32).nullish().describe("none turns reasoning off, if the chat template can."),
     summary: z.string().max(32).nullish(),
   }).nullish(),
-  text: z.object({ format: textFormatSchema, verbosity: z.string().max(32).nullish() }).nullish(),
+  text: z.object({ format: textFormatSchema.nullish(), verbosity: z.string().max(32).nullish() }).nullish(),
   include: z.array(z.string().max(128)).max(32).nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.object({ include_obfuscation: z.boolean().nullish() }).nullish(),

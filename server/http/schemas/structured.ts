@@ -34,7 +34,7 @@ export const textFormatSchema = z.discriminatedUnion("type", [
   textFormat,
   jsonObject,
   namedSchema.extend({ type: z.literal("json_schema") }),
-]).nullish().describe("What the answer has to be; enforced while it is generated.");
+]).describe("What the answer has to be; enforced while it is generated.");
 
 /** Anthropic's: a schema for the answer. */
 export const outputFormatSchema = z.object({ type: z.literal("json_schema"), schema: jsonSchema }).nullish();

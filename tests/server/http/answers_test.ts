@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import type { z } from "zod";
+import * as agents from "../../../server/http/schemas/agent_answers.ts";
 import * as answers from "../../../server/http/schemas/answers.ts";
 import { get, post } from "./client.ts";
 import { startPocket } from "./pocket.ts";
@@ -16,6 +17,19 @@ Deno.test("the answers of the real engine are exactly those that /openapi.json d
   await using pocket = await startPocket({ device: "cpu" });
   const { app } = pocket;
   const messages = [{ role: "user", content: "What is 23 plus 48?" }];
+  const schema = { type: "object", properties: { a: { type: "integer", maximum: 9 } }, required: ["a"] };
+  const named = { type: "json_schema", name: "one", schema, strict: false };
+  const tool = { name: "add", description: "Adds", parameters: schema };
+  const all = {
+    instructions: "Be brief.",
+    temperature: 0.5,
+    top_p: 0.9,
+    metadata: { a: "b" },
+    max_output_tokens: 30,
+  };
+  const fewer = { max_output_tokens: 3, reasoning: { effort: "low" } };
+  const forced = { tool_choice: "required", max_output_tokens: 60 };
+  const used = { tools: [{ name: "add", input_schema: schema }], tool_choice: { type: "any" } };
   const posts: [string, unknown, z.ZodType][] = [
     ["/v1/chat/completions", { messages }, answers.chatAnswer],
     ["/v1/chat/completions", { messages, logprobs: true, top_logprobs: 2, n: 2 }, answers.chatAnswer],
@@ -37,6 +51,21 @@ Deno.test("the answers of the real engine are exactly those that /openapi.json d
     ["/tokenize", { messages }, answers.tokenizeAnswer],
     ["/detokenize", { tokens: [1, 2] }, answers.detokenizeAnswer],
     ["/detokenize", { tokens: [[1], [2]] }, answers.detokenizeAnswer],
+    ["/v1/responses", { input: "What is 23 plus 48?", ...all }, agents.responsesAnswer],
+    ["/v1/responses", { input: messages, text: { format: { type: "json_object" } } }, agents.responsesAnswer],
+    ["/v1/responses", { input: messages, text: { format: named }, ...fewer }, agents.responsesAnswer],
+    [
+      "/v1/responses",
+      { input: messages, tools: [{ type: "function", ...tool }], ...forced },
+      agents.responsesAnswer,
+    ],
+    ["/v1/messages", { messages, max_tokens: 20, metadata: {} }, agents.messagesAnswer],
+    ["/v1/messages", { messages, max_tokens: 60, ...used }, agents.messagesAnswer],
+    ["/v1/messages/count_tokens", { messages }, agents.countTokensAnswer],
+    ["/api/chat", { model: "pocket", messages, stream: false }, agents.ollamaChatAnswer],
+    ["/api/chat", { model: "pocket", messages, stream: false, format: "json" }, agents.ollamaChatAnswer],
+    ["/api/generate", { model: "pocket", prompt: "Once", stream: false }, agents.ollamaGenerateAnswer],
+    ["/api/show", { model: "pocket" }, agents.ollamaShowAnswer],
     ["/flush_cache", {}, answers.flushAnswer],
   ];
   for (const [path, body, schema] of posts) {
@@ -52,6 +81,9 @@ Deno.test("the answers of the real engine are exactly those that /openapi.json d
     ["/server_info", answers.serverInfoAnswer],
     ["/model_info", answers.modelInfoAnswer],
     ["/v1/loads", answers.loadsAnswer],
+    ["/api/tags", agents.ollamaTagsAnswer],
+    ["/api/ps", agents.ollamaPsAnswer],
+    ["/api/version", agents.ollamaVersionAnswer],
   ];
   for (const [path, schema] of gets) exactly(schema, await (await get(app, path)).json());
 });

@@ -157,6 +157,15 @@ Deno.test("the API describes itself: every route is in openapi.json, with the fi
   }
 });
 
+Deno.test("every reference of openapi.json leads to a schema in it", async () => {
+  const document = await (await get(createApp(new FakeEngine(), silent), "/openapi.json")).json();
+  const references = [
+    ...JSON.stringify(document).matchAll(/"\$ref":"#\/components\/schemas\/(\w+)"|"\$ref":"([^"]*)"/g),
+  ];
+  assert.ok(references.some(([, name]) => name === "StructuralFormat"));
+  for (const [text, name] of references) assert.ok(name && name in document.components.schemas, text);
+});
+
 Deno.test("an unknown path is a 404, a known one with another method a 405 that names the right one", async () => {
   const app = createApp(new FakeEngine(), silent);
   assert.equal((await errorOf(await get(app, "/nothing"))).code, "not_found");
