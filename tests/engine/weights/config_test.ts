@@ -80,7 +80,15 @@ Deno.test("a published configuration is read in full", () => {
 Deno.test("the reference models' configurations show what sets each architecture apart", () => {
   const llama = readReference("llama-gqa");
   assert.deepEqual([llama.qkNorm, llama.qkvBias, llama.headDim, llama.dtype], ["none", false, 16, "f32"]);
-  assert.deepEqual(readReference("llama3-rope").rope, {
+  const scaling = {
+    factor: 8,
+    low_freq_factor: 1,
+    high_freq_factor: 4,
+    original_max_position_embeddings: 64,
+  };
+  const llama3 = { ...qwen3, architectures: ["LlamaForCausalLM"], rope_theta: 500000 };
+  const scaled = { ...llama3, rope_scaling: { rope_type: "llama3", ...scaling } };
+  assert.deepEqual(parseModelConfig(scaled, "config.json").rope, {
     type: "llama3",
     theta: 500000,
     factor: 8,
@@ -102,7 +110,8 @@ Deno.test("the reference models' configurations show what sets each architecture
     biases: false,
     denseLayers: [],
   });
-  assert.deepEqual(readReference("mistral").slidingWindow, [null, null]);
+  const mistral = { ...qwen3, architectures: ["MistralForCausalLM"], num_hidden_layers: 2 };
+  assert.deepEqual(parseModelConfig(mistral, "config.json").slidingWindow, [null, null]);
 });
 
 Deno.test("both spellings of rope parameters mean the same", () => {

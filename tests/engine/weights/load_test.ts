@@ -24,7 +24,7 @@ import {
 } from "./files.ts";
 import { tiny, tinyTensors } from "./tiny_model.ts";
 
-const names = ["llama-gqa", "llama3-rope", "mistral", "qwen2-bias", "qwen3-moe", "qwen3-tied", "qwen3-yarn"];
+const names = ["llama-gqa", "qwen2-bias", "qwen3-moe", "qwen3-tied", "qwen3-yarn"];
 
 /** The stored bytes of a tensor, read without the code under test but for its place in the file. */
 async function stored(model: Model, name: string): Promise<Uint8Array> {
@@ -80,7 +80,7 @@ Deno.test("experts are stacked, each as gate rows then up rows", async () => {
 Deno.test("a tied head is the embedding matrix itself, an untied one is not", async () => {
   const tied = await load(await openModel(reference("qwen3-tied")));
   assert.equal(tied.head, null);
-  const untied = await load(await openModel(reference("mistral")));
+  const untied = await load(await openModel(reference("llama-gqa")));
   assert.notEqual(untied.head, null);
 });
 
@@ -307,7 +307,7 @@ Deno.test("eight-bit dummy weights are as large as others, and finite", async ()
 });
 
 Deno.test("progress counts up to all bytes of the model", async () => {
-  const model = await openModel(reference("mistral"));
+  const model = await openModel(reference("llama-gqa"));
   const seen: [number, number][] = [];
   await loadDecoderWeights(model, new RecordingBackend(), {
     dtype: "auto",
