@@ -3,6 +3,7 @@
  * which goes on top of the stack; when that one is through, the one below continues. Rows are computed when first
  * asked for, so an automaton is only as large as the texts that went through it.
  */
+import type { CharSet } from "../regex/char_set.ts";
 import { type ByByte, getByte, makeByByte, setByte } from "./by_byte.ts";
 
 /** What a position becomes on a byte, from the bottom to the top of the stack; empty: it is through. */
@@ -18,6 +19,16 @@ export abstract class Position {
   /** How many ordinary characters, whichever they are, may follow inside the string that this position is in. */
   get free(): number {
     return 0;
+  }
+
+  /** Whether every character of a set may follow inside the text that this position is in. */
+  takes(_set: CharSet): boolean {
+    return false;
+  }
+
+  /** Whether it is known that every text of `length` characters of a set may follow there. */
+  takesAll(_set: CharSet, _length: number): boolean {
+    return false;
   }
 
   /** Whether it is inside a JSON string, which ordinary characters do not leave: for them, what is below is all one. */

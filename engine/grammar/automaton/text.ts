@@ -3,6 +3,7 @@
  * the content of a JSON string, where a character may also be written as an escape. Bytes of an unfinished character
  * narrow a range of code points; a byte is taken only if some character of the range leads on.
  */
+import type { CharSet } from "../regex/char_set.ts";
 import { clampLoops } from "../regex/clamp.ts";
 import type { RegexNode } from "../regex/node.ts";
 import { DEAD, Position, type Row, step, THROUGH } from "./position.ts";
@@ -75,6 +76,14 @@ class TextPosition extends InText {
     return this.json ? this.table.derivatives.free(this.node) : 0;
   }
 
+  override takes(set: CharSet): boolean {
+    return this.table.derivatives.takes(this.node, set);
+  }
+
+  override takesAll(set: CharSet, length: number): boolean {
+    return this.table.derivatives.takesAll(this.node, set, length);
+  }
+
   protected at(node: RegexNode): Position {
     return stringContent(this.table, node);
   }
@@ -85,7 +94,7 @@ class TextPosition extends InText {
     if (this.json) {
       if (byte === 0x22) return this.node.nullable ? THROUGH : DEAD;
       if (byte === 0x5c) {
-        if (derivatives.liveTransitions(this.node).to.length === 0) return DEAD;
+        if (!derivatives.leadsOn(this.node)) return DEAD;
         return [[
           this.table.get(
             `e${this.node.id}`,

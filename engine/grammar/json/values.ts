@@ -32,8 +32,8 @@ export class ValueStarts {
     const { compiler } = context;
     const shape = compiler.shapeOf(expression);
     // Languages whose dead ends take too long to find are refused now and not in the middle of a text.
-    compiler.derivatives.liveTransitions(shape.strings);
-    compiler.derivatives.liveTransitions(shape.numbers.text);
+    compiler.derivatives.prepare(shape.strings);
+    compiler.derivatives.prepare(shape.numbers.text);
     this.#literals = [
       ...(shape.null ? ["null"] : []),
       ...(shape.true ? ["true"] : []),

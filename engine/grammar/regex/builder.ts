@@ -57,7 +57,7 @@ export class RegexBuilder {
   clear(): void {
     const kept = new Set([this.none, this.epsilon, this.anyChar, this.all]);
     for (const node of this.#table.values()) {
-      node.transitions = node.liveTransitions = node.positions = undefined;
+      node.transitions = node.positions = undefined;
     }
     this.#table = new Map([...this.#table].filter(([, node]) => kept.has(node)));
   }

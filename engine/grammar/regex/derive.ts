@@ -8,10 +8,17 @@ import { GrammarError } from "../errors.ts";
 import { ANY_CHAR, type CharSet, charSet, complementSet, intersectSets } from "./char_set.ts";
 import type { RegexBuilder } from "./builder.ts";
 import type { RegexNode, Transitions } from "./node.ts";
+import { Whatever } from "./whatever.ts";
 
 const NOWHERE: Transitions = { lo: [], hi: [], to: [] };
 /** States looked through for one accepted text before a language is refused as too hard. */
 const MAX_SEARCH = 20_000;
+/** States looked through for what saves work, and needs not be known. */
+const MAX_TRIED = 32;
+/** Parts of an expression for which that is tried. */
+const MAX_PARTS = 64;
+/** Longer texts are all the same to a search. */
+const MAX_PROMISED = 4096;
 
 /** What ordinary characters are not: special in JSON strings, or an end of a line, which `.` does not match. */
 const SPECIAL = charSet([[0, 0x1f], [0x22, 0x22], [0x5c, 0x5c], [0x2028, 0x2029]]);
@@ -19,6 +26,13 @@ const ORDINARY = complementSet(SPECIAL);
 
 function hasOrdinary(chars: CharSet): boolean {
   return intersectSets(complementSet(chars), ORDINARY).length === 0;
+}
+
+/** A place of a search, and the one before. */
+interface Step {
+  readonly node: RegexNode;
+  readonly from: Step | undefined;
+  readonly depth: number;
 }
 
 /** Computes derivatives with one builder. */
@@ -37,46 +51,63 @@ export class Derivatives {
     return node.transitions ??= this.#derive(node);
   }
 
-  /** Where a node goes, only where an accepted text can still follow. */
-  liveTransitions(node: RegexNode): Transitions {
-    if (node.liveTransitions !== undefined) return node.liveTransitions;
-    const all = this.transitions(node);
-    if (node.simple) return node.liveTransitions = all;
-    const lo: number[] = [], hi: number[] = [], to: RegexNode[] = [];
-    for (let i = 0; i < all.to.length; i++) {
-      if (!this.live(all.to[i]!)) continue;
-      lo.push(all.lo[i]!);
-      hi.push(all.hi[i]!);
-      to.push(all.to[i]!);
-    }
-    return node.liveTransitions = { lo, hi, to };
-  }
-
   /** The live node after a character, if any. */
   next(node: RegexNode, codePoint: number): RegexNode | undefined {
-    const { lo, hi, to } = this.liveTransitions(node);
+    const { lo, hi, to } = this.transitions(node);
     let low = 0, high = lo.length - 1;
     while (low <= high) {
       const middle = (low + high) >> 1;
       if (codePoint < lo[middle]!) high = middle - 1;
       else if (codePoint > hi[middle]!) low = middle + 1;
-      else return to[middle]!;
+      else return this.live(to[middle]!) ? to[middle]! : undefined;
     }
     return undefined;
   }
 
+  /** Finds out now which of the next characters lead on. @throws GrammarError where that takes too long */
+  prepare(node: RegexNode): void {
+    for (const to of this.transitions(node).to) this.live(to);
+  }
+
+  /** Whether any character leads on. */
+  leadsOn(node: RegexNode): boolean {
+    return this.transitions(node).to.some((to) => this.live(to));
+  }
+
   /** Whether any code point from `from` to `to` leads on. */
   anyWithin(node: RegexNode, from: number, to: number): boolean {
-    const { lo, hi } = this.liveTransitions(node);
-    for (let i = 0; i < lo.length && lo[i]! <= to; i++) if (hi[i]! >= from) return true;
+    const { lo, hi, to: targets } = this.transitions(node);
+    for (let i = 0; i < lo.length && lo[i]! <= to; i++) {
+      if (hi[i]! >= from && this.live(targets[i]!)) return true;
+    }
     return false;
   }
 
   /** Where every code point from `from` to `to` leads, if that is one place. */
   onlyWithin(node: RegexNode, from: number, to: number): RegexNode | undefined {
-    const { lo, hi, to: targets } = this.liveTransitions(node);
+    const { lo, hi, to: targets } = this.transitions(node);
     const at = lo.findLastIndex((low) => low <= from);
-    return at >= 0 && hi[at]! >= to ? targets[at] : undefined;
+    return at >= 0 && hi[at]! >= to && this.live(targets[at]!) ? targets[at] : undefined;
+  }
+
+  /** Whether every code point of a set leads on. */
+  takes(node: RegexNode, set: CharSet): boolean {
+    const { lo, hi, to } = this.transitions(node);
+    let at = 0;
+    for (let i = 0; i < set.length; i += 2) {
+      for (let from = set[i]!; from <= set[i + 1]!; from = hi[at]! + 1) {
+        while (at < lo.length && hi[at]! < from) at++;
+        if (at === lo.length || lo[at]! > from || !this.live(to[at]!)) return false;
+      }
+    }
+    return true;
+  }
+
+  /** Whether it is known that every text of `length` characters of a set, not an empty one, may follow here. */
+  takesAll(node: RegexNode, set: CharSet, length: number): boolean {
+    if (!smaller(node, MAX_PARTS)) return false;
+    const rest = new Whatever(this.#regex, set).lower(node, length);
+    return this.liveWithin(rest, MAX_TRIED) ?? false;
   }
 
   /** Whether the node accepts a text. */
@@ -91,38 +122,51 @@ export class Derivatives {
 
   /** Whether anything at all is accepted from here: a search through the derivatives, remembered on every node. */
   live(node: RegexNode): boolean {
+    const found = this.liveWithin(node, MAX_SEARCH);
+    if (found !== undefined) return found;
+    throw new GrammarError(
+      "limit",
+      "pattern",
+      "",
+      "whether anything can match takes too long to find out",
+    );
+  }
+
+  /** As `live`; undefined where `most` of its derivatives did not tell. */
+  liveWithin(node: RegexNode, most: number): boolean | undefined {
     if (node.live !== undefined) return node.live;
     if (node.simple) return node.live = node.kind !== "none";
-    // Breadth first: the shortest accepted text is near, the longest may be thousands of characters away.
-    const cameFrom = new Map<RegexNode, RegexNode | undefined>([[node, undefined]]);
-    const queue = [node];
-    for (let at = 0; at < queue.length; at++) {
-      const current = queue[at]!;
-      if (current.nullable || current.live === true || (current.simple && current.kind !== "none")) {
-        for (let on: RegexNode | undefined = current; on !== undefined; on = cameFrom.get(on)) on.live = true;
+    // A text through a node has at least the characters that led there and the fewest that the node accepts. What
+    // promises the shortest comes first and, of those, what was found last: that is mostly straight ahead.
+    const open: Step[][] = [];
+    const seen = new Set<RegexNode>();
+    let best = 0;
+    // True where that settles it.
+    const look = (node: RegexNode, from: Step | undefined): boolean => {
+      if (node.live === false || node.kind === "none" || seen.has(node)) return false;
+      seen.add(node);
+      const step: Step = { node, from, depth: from === undefined ? 0 : from.depth + 1 };
+      if (node.nullable || node.simple || node.live === true) {
+        for (let on: Step | undefined = step; on !== undefined; on = on.from) on.node.live = true;
         return true;
       }
-      if (current.live === false || current.kind === "none") continue;
+      const promised = Math.min(step.depth + node.minLength, MAX_PROMISED);
+      (open[promised] ??= []).push(step);
+      best = Math.min(best, promised);
+      return false;
+    };
+    if (look(node, undefined)) return true;
+    while (best < open.length) {
+      const step = open[best]?.pop();
+      if (step === undefined) {
+        best++;
+        continue;
+      }
+      if (seen.size > most) return undefined;
       this.#budget().spend(4);
-      if (queue.length > MAX_SEARCH) {
-        throw new GrammarError(
-          "limit",
-          "pattern",
-          "",
-          "whether anything can match takes too long to find out",
-        );
-      }
-      for (const to of this.transitions(current).to) {
-        if (cameFrom.has(to)) continue;
-        cameFrom.set(to, current);
-        if (to.nullable || to.live === true) {
-          for (let on: RegexNode | undefined = to; on !== undefined; on = cameFrom.get(on)) on.live = true;
-          return true;
-        }
-        queue.push(to);
-      }
+      for (const to of this.transitions(step.node).to) if (look(to, step)) return true;
     }
-    for (const dead of cameFrom.keys()) dead.live = false;
+    for (const dead of seen) dead.live = false;
     return false;
   }
 
@@ -264,6 +308,15 @@ export class Derivatives {
     this.#budget().spend(cuts * lists.length >> 3);
     return { lo, hi, to };
   }
+}
+
+function smaller(node: RegexNode, most: number): boolean {
+  const parts = new Set([node]);
+  for (const part of parts) {
+    if (parts.size > most) return false;
+    for (const child of part.children) parts.add(child);
+  }
+  return true;
 }
 
 /** Tells lists of nodes apart; of up to two without making a text. */

@@ -65,8 +65,6 @@ export class RegexNode {
   readonly state: number;
   /** Memo of the builder: where it goes, whether anything can still be accepted. */
   transitions: Transitions | undefined;
-  /** Memo: only those from which something is accepted. */
-  liveTransitions: Transitions | undefined;
   /** Memo: whether anything is accepted. */
   live: boolean | undefined;
   /** Memo: see `Derivatives.free`. */

@@ -1,14 +1,13 @@
 /**
  * Masks: which tokens may come next in a state, found by walking the trees of the vocabulary through the automaton.
- * Where any text may follow inside a string, the tree of plain tokens is not walked; where most letters lead to such a
- * place, the walk starts with all of them allowed and removes. Masks are kept by state, within a number of bytes, and
- * forgotten with the states: what is kept of all grammars together is bounded here.
+ * Where any text may follow inside a string, the tree of plain tokens is not walked. Masks are kept by state, within a
+ * number of bytes, and forgotten with the states: what is kept of all grammars together is bounded here.
  */
 import type { Automaton, StackNode, State } from "../automaton/automaton.ts";
-import { getByte } from "../automaton/by_byte.ts";
 import type { Position } from "../automaton/position.ts";
-import { CLASSES, type Trie } from "./trie.ts";
+import type { Cover } from "./cover.ts";
 import type { Tokens, Vocabulary } from "./vocabulary.ts";
+import { Walker } from "./walk.ts";
 
 /** A mask with few tokens is kept as their ids. */
 const FEW = 512;
@@ -33,6 +32,8 @@ class SourceMasks {
   // A state, or a position inside a string where only plain tokens are concerned.
   readonly short = new Map<State | Position, Kept>();
   readonly long = new Map<State | Position, Kept>();
+  readonly shortCovers = new Map<State, Cover>();
+  readonly longCovers = new Map<State, Cover>();
   bytes = 0;
   /** The grammar's size when it was last used. */
   size = 0;
@@ -46,7 +47,7 @@ export interface MaskLimits {
   readonly items: number;
 }
 
-const DEFAULT_LIMITS: MaskLimits = { bytes: 64 << 20, items: 30_000 };
+const DEFAULT_LIMITS: MaskLimits = { bytes: 64 << 20, items: 24_000 };
 
 /** Makes and keeps masks for one vocabulary; grammars share it. */
 export class MaskMaker {
@@ -58,7 +59,7 @@ export class MaskMaker {
   #last: MaskSource | undefined;
   #bytes = 0;
   #items = 0;
-  readonly #path: State[] = [];
+  readonly #walker = new Walker();
   readonly #work: Uint32Array;
   /** For measurements: masks found among the kept ones, and made. */
   hits = 0;
@@ -111,6 +112,8 @@ export class MaskMaker {
     kept.bytes = kept.size = 0;
     kept.short.clear();
     kept.long.clear();
+    kept.shortCovers.clear();
+    kept.longCovers.clear();
   }
 
   /**
@@ -187,26 +190,20 @@ export class MaskMaker {
   // Leaves what is allowed in the work mask.
   #allow(automaton: Automaton, kept: SourceMasks, state: State, tokens: Tokens): void {
     const work = this.#work;
+    const covers = tokens === this.vocabulary.short ? kept.shortCovers : kept.longCovers;
     const [only] = state.stacks;
     const top = state.stacks.length === 1 ? only!.position : undefined;
     if (state.free >= tokens.longest) work.set(tokens.plainMask);
     else if (top?.insideString) {
       const plain = this.#kept(kept, top, tokens, () => {
-        this.#allowPlain(automaton, state, tokens);
+        this.#walker.walkPlain(automaton, state, tokens, covers, work);
         return this.#pack();
       });
       if ("words" in plain) work.set(plain.words);
       else set(work.fill(0), plain.ids);
-    } else this.#allowPlain(automaton, state, tokens);
+    } else this.#walker.walkPlain(automaton, state, tokens, covers, work);
     // In a string that may be anything, it does not matter what a token begins with.
-    this.#walk(automaton, state, top?.anyString ? tokens.endings : tokens.others, work, false, false);
-  }
-
-  #allowPlain(automaton: Automaton, state: State, { plain, plainMask }: Tokens): void {
-    const removing = state.free > 0 || this.#mostlyFree(automaton, state);
-    if (removing) this.#work.set(plainMask);
-    else this.#work.fill(0);
-    this.#walk(automaton, state, plain, this.#work, true, removing);
+    this.#walker.walk(automaton, state, top?.anyString ? tokens.endings : tokens.others, work);
   }
 
   #pack(): Kept {
@@ -224,54 +221,6 @@ export class MaskMaker {
     }
     return { ids };
   }
-
-  #mostlyFree(automaton: Automaton, state: State): boolean {
-    let free = 0;
-    for (let letter = 0; letter < 26; letter++) {
-      const after = automaton.step(state, 0x61 + letter);
-      if (after === null && letter > 12 && free === 0) return false;
-      if (after !== null && after.free > 0) free++;
-    }
-    return free > 13;
-  }
-
-  // Sets the tokens that are allowed or, where all are set already, clears those that are not. Below a state that
-  // takes all that the subtree has, nothing is walked.
-  #walk(
-    automaton: Automaton,
-    state: State,
-    trie: Trie,
-    mask: Uint32Array,
-    plain: boolean,
-    removing: boolean,
-  ): void {
-    const { size, byte, depth, end, first, own, ids, reach, classes } = trie;
-    const path = this.#path;
-    path[0] = state;
-    for (let node = 0; node < size;) {
-      const at = depth[node]!;
-      const before = path[at]!;
-      const known = getByte(before.next, byte[node]!);
-      const after = known === undefined ? automaton.step(before, byte[node]!) : known;
-      let last = node;
-      if (after === null) {
-        last = end[node]!;
-        if (removing) { for (let i = first[node]!; i < first[last]!; i++) clearBit(mask, ids[i]!); }
-        node = last;
-        continue;
-      }
-      const all = (plain && after.free > 0 && after.free >= reach[node]!) ||
-        (after === before && (classes[node]! & ~(after.loops ??= loops(automaton, after))) === 0);
-      if (all) last = end[node]!;
-      if (!removing) {
-        const until = all ? first[last]! : own[node]!;
-        for (let i = first[node]!; i < until; i++) setBit(mask, ids[i]!);
-      }
-      path[at + 1] = after;
-      node = all ? last : node + 1;
-    }
-    path.length = 1;
-  }
 }
 
 // Places in arrays below may be counted, too.
@@ -282,27 +231,11 @@ function clamp(automaton: Automaton, stack: StackNode, length: number): StackNod
   return rest === below && clamped === position ? stack : automaton.push(rest, clamped);
 }
 
-function loops(automaton: Automaton, state: State): number {
-  let found = 0;
-  CLASSES.forEach((bytes, i) => {
-    if (bytes.every((byte) => automaton.step(state, byte) === state)) found |= 1 << i;
-  });
-  return found;
-}
-
 function size(mask: Kept): number {
   return BYTES_PER_ENTRY + 4 * ("words" in mask ? mask.words : mask.ids).length;
 }
 
 function set(mask: Uint32Array, ids: Uint32Array | readonly number[]): boolean {
-  for (let i = 0; i < ids.length; i++) setBit(mask, ids[i]!);
+  for (let i = 0; i < ids.length; i++) mask[ids[i]! >> 5]! |= 1 << (ids[i]! & 31);
   return ids.length > 0;
-}
-
-function setBit(mask: Uint32Array, id: number): void {
-  mask[id >> 5]! |= 1 << (id & 31);
-}
-
-function clearBit(mask: Uint32Array, id: number): void {
-  mask[id >> 5]! &= ~(1 << (id & 31));
 }

@@ -29,30 +29,26 @@ export interface Trie {
   readonly ids: Uint32Array;
   /** Characters below this node at most. */
   readonly reach: Uint16Array;
-  /** Classes of the bytes below this node, as bits: see `byteClasses`. */
-  readonly classes: Uint16Array;
+  /** Classes of the bytes below this node, a bit for each. */
+  readonly classes: Uint32Array;
 }
 
-/** Bytes by class: what a state loops on is found for whole classes. */
-export const CLASSES: readonly (readonly number[])[] = [
-  range("a", "z"),
-  range("A", "Z"),
-  range("0", "9"),
-  [..."_-"].map((char) => char.charCodeAt(0)),
-  [..." "].map((char) => char.charCodeAt(0)),
-  [..."./:"].map((char) => char.charCodeAt(0)),
-  [...",;'()!?"].map((char) => char.charCodeAt(0)),
-  [..."@#$%&*+=<>[]^`{|}~"].map((char) => char.charCodeAt(0)),
+/** Ordinary ASCII characters by class: what a place takes is found for whole classes. The last one is rare. */
+const ASCII = [
+  "abcdefghijklmnopqrstuvwxyz",
+  "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+  "0123456789",
+  ..." _-./:,;'()!?@#$%&*+=<>[]",
+  "^`{|}~\x7f",
 ];
-/** Bytes of no class. */
-const OTHER = 1 << 15;
-const CLASS_OF: Uint16Array = new Uint16Array(256).fill(OTHER);
+/** Bytes of each class: those of characters beyond ASCII are the last one. */
+export const CLASSES: readonly (readonly number[])[] = [
+  ...ASCII.map((chars) => [...chars].map((char) => char.charCodeAt(0))),
+  Array.from({ length: 0x80 }, (_, i) => 0x80 + i),
+];
+/** Of each byte, a bit for its class; no ordinary character has the others. */
+export const CLASS_OF: Uint32Array = new Uint32Array(256).fill(1 << 31);
 CLASSES.forEach((bytes, i) => bytes.forEach((byte) => CLASS_OF[byte] = 1 << i));
-
-function range(from: string, to: string): readonly number[] {
-  const first = from.charCodeAt(0);
-  return Array.from({ length: to.charCodeAt(0) - first + 1 }, (_, i) => first + i);
-}
 
 /** Longest token that is taken into a tree. */
 const MAX_TOKEN_BYTES = 65_535;
@@ -76,7 +72,7 @@ export function makeTrie(tokens: readonly TokenBytes[]): Trie {
     own: new Uint32Array(size),
     ids: Uint32Array.from(sorted, ({ id }) => id),
     reach: new Uint16Array(size),
-    classes: new Uint16Array(size),
+    classes: new Uint32Array(size),
   };
   const path: number[] = []; // the nodes of the token before
   let node = 0;
