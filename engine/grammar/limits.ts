@@ -34,7 +34,7 @@ export const DEFAULT_LIMITS: GrammarLimits = {
   compileMs: 700,
   compileSteps: 1_000_000,
   maskSteps: 4_000_000,
-  cachedItems: 20_000,
+  cachedItems: 40_000,
   alternatives: 256,
   stacks: 256,
   textDepth: 256,

@@ -6,7 +6,7 @@
  */
 import { GrammarError } from "../errors.ts";
 import type { Budget, GrammarLimits } from "../limits.ts";
-import { type ByByte, getByte, makeByByte, setByte } from "./by_byte.ts";
+import { type ByByte, getByte, withByte } from "./by_byte.ts";
 import type { Position } from "./position.ts";
 
 /** One stack: a position and what is below it. The root stands for "nothing left to come". */
@@ -116,7 +116,10 @@ export class Automaton {
   /** The state after a byte, or null where the grammar allows none. */
   step(state: State, byte: number): State | null {
     const known = getByte(state.next, byte);
-    return known !== undefined ? known : setByte(state.next ??= makeByByte(), byte, this.#step(state, byte));
+    if (known !== undefined) return known;
+    const after = this.#step(state, byte);
+    state.next = withByte(state.next, byte, after);
+    return after;
   }
 
   #step(state: State, byte: number): State | null {

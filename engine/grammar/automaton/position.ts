@@ -4,7 +4,7 @@
  * asked for, so an automaton is only as large as the texts that went through it.
  */
 import type { CharSet } from "../regex/char_set.ts";
-import { type ByByte, getByte, makeByByte, setByte } from "./by_byte.ts";
+import { type ByByte, getByte, withByte } from "./by_byte.ts";
 
 /** What a position becomes on a byte, from the bottom to the top of the stack; empty: it is through. */
 export type Row = readonly Position[];
@@ -46,7 +46,7 @@ export abstract class Position {
     const known = getByte(this.#rows, byte);
     if (known !== undefined) return known ?? DEAD;
     const rows = this.compute(byte);
-    setByte(this.#rows ??= makeByByte(), byte, rows.length === 0 ? null : rows);
+    this.#rows = withByte(this.#rows, byte, rows.length === 0 ? null : rows);
     return rows;
   }
 

@@ -47,7 +47,7 @@ export interface MaskLimits {
   readonly items: number;
 }
 
-const DEFAULT_LIMITS: MaskLimits = { bytes: 64 << 20, items: 24_000 };
+const DEFAULT_LIMITS: MaskLimits = { bytes: 64 << 20, items: 30_000 };
 
 /** Makes and keeps masks for one vocabulary; grammars share it. */
 export class MaskMaker {

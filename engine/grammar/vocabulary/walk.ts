@@ -13,13 +13,31 @@ const LARGE = 256;
 /** Steps to states not known before that are cheaper than finding it out. */
 const MANY = 32;
 
+/** States that have numbers at once, if not more are on the path. */
+const NUMBERS = 1024;
+/** What a byte leads to by number: not yet looked up, nowhere, or one more than a state's number. */
+const UNKNOWN = 0, NOWHERE = -1;
+
 /** Walks; a walk is over before the next one begins. */
 export class Walker {
   readonly #finder = new Covers();
-  // By depth: the state before a byte, and of which classes how many more characters may follow there.
   readonly #states: State[] = [];
+  // In a large tree states are followed by number: what each byte leads to stands in one table.
+  readonly #numbered: State[] = [];
+  readonly #numbers = new Map<State, number>();
+  #next: Int32Array;
+  readonly #free: number[] = [];
+  readonly #most: number;
+  // By depth: the state before a byte, and of which classes how many more characters may follow there.
+  readonly #path: number[] = [];
   readonly #classes: number[] = [];
   readonly #lengths: number[] = [];
+
+  /** `numbers`: for tests. */
+  constructor(numbers: number = NUMBERS) {
+    this.#most = numbers;
+    this.#next = new Int32Array(numbers << 8);
+  }
 
   /** Sets the bits of the tree's tokens that are allowed. */
   walk(automaton: Automaton, state: State, trie: Trie, mask: Uint32Array): void {
@@ -34,7 +52,8 @@ export class Walker {
         node = end[node]!;
         continue;
       }
-      const last = loopsOn(automaton, before, after, classes[node]!) ? end[node]! : node + 1;
+      const all = after === before && loopsOn(automaton, after, classes[node]!);
+      const last = all ? end[node]! : node + 1;
       setBits(mask, ids, first[node]!, last > node + 1 ? first[last]! : own[node]!);
       states[at + 1] = after;
       node = last;
@@ -51,16 +70,12 @@ export class Walker {
     mask: Uint32Array,
   ): void {
     const { size, byte, depth, end, first, own, ids, reach, classes } = tokens.plain;
-    // Where most tokens are allowed, all are set and some removed.
-    const removing = state.free > 0 || mostlyFree(automaton, state);
+    // Where most letters lead on, all tokens are set and those that are not allowed removed.
+    const removing = state.free > 0 || takesLetters(automaton, state);
     if (removing) mask.set(tokens.plainMask);
     else mask.fill(0);
-    const states = this.#states, takenClasses = this.#classes, takenLengths = this.#lengths;
-    const enter = (at: number, state: State, cover: Cover): void => {
-      states[at] = state;
-      takenClasses[at] = cover.classes;
-      takenLengths[at] = cover.length;
-    };
+    const path = this.#path, takenClasses = this.#classes, takenLengths = this.#lengths;
+    const numbered = this.#numbered, free = this.#free;
     const coverOf = (state: State): Cover => {
       let cover = covers.get(state);
       if (cover !== undefined) return cover;
@@ -70,47 +85,92 @@ export class Walker {
       return cover;
     };
     let fresh = 0;
-    enter(0, state, NO_COVER);
+    this.#forget(); // a walk before may have ended with an error
+    path[0] = this.#number(state);
+    let table = this.#next;
     for (let node = 0; node < size;) {
-      const at = depth[node]!, next = byte[node]!, last = end[node]!;
-      if (at === 0) enter(0, state, coverOf(state));
+      const at = depth[node]!, next = byte[node]!;
+      if (at === 0) ({ classes: takenClasses[0], length: takenLengths[0] } = coverOf(state));
       // What may follow on any text may follow on a longer one, too: of its classes, as many characters less.
       const taken = takenClasses[at]!;
-      const left = (CLASS_OF[next]! & ~taken) !== 0
-        ? -1
-        : takenLengths[at]! - ((next & 0xc0) === 0x80 ? 0 : 1);
-      if (left >= reach[node]! && (classes[node]! & ~taken) === 0) {
-        if (!removing) setBits(mask, ids, first[node]!, first[last]!);
-        node = last;
-        continue;
+      let left = -1;
+      if (taken !== 0 && (CLASS_OF[next]! & ~taken) === 0) {
+        left = takenLengths[at]! - ((next & 0xc0) === 0x80 ? 0 : 1);
+        if (left >= reach[node]! && (classes[node]! & ~taken) === 0) {
+          const last = end[node]!;
+          if (!removing) setBits(mask, ids, first[node]!, first[last]!);
+          node = last;
+          continue;
+        }
       }
-      const before = states[at]!;
-      let after = getByte(before.next, next);
-      if (after === undefined) {
-        after = automaton.step(before, next);
-        fresh++;
+      let to = table[path[at]! << 8 | next]!;
+      if (to === UNKNOWN) {
+        const before = numbered[path[at]!]!;
+        let after = getByte(before.next, next);
+        if (after === undefined) {
+          after = automaton.step(before, next);
+          fresh++;
+        }
+        if (after !== null && numbered.length >= this.#most && !this.#numbers.has(after)) this.#renumber(at);
+        to = after === null ? NOWHERE : this.#number(after) + 1;
+        table = this.#next;
+        table[path[at]! << 8 | next] = to;
       }
-      if (after === null) {
+      if (to === NOWHERE) {
+        const last = end[node]!;
         if (removing) clearBits(mask, ids, first[node]!, first[last]!);
         node = last;
         continue;
       }
+      const after = to - 1;
       if (
-        (after.free > 0 && after.free >= reach[node]!) || loopsOn(automaton, before, after, classes[node]!)
+        (free[after]! > 0 && free[after]! >= reach[node]!) ||
+        (after === path[at]! && loopsOn(automaton, numbered[after]!, classes[node]!))
       ) {
+        const last = end[node]!;
         if (!removing) setBits(mask, ids, first[node]!, first[last]!);
         node = last;
         continue;
       }
       if (!removing) setBits(mask, ids, first[node]!, own[node]!);
+      path[at + 1] = after;
+      takenClasses[at + 1] = 0;
       if (left >= 0) {
-        states[at + 1] = after;
         takenClasses[at + 1] = taken;
         takenLengths[at + 1] = left;
-      } else enter(at + 1, after, last - node > LARGE ? coverOf(after) : NO_COVER);
+      } else if (end[node]! - node > LARGE) {
+        ({ classes: takenClasses[at + 1], length: takenLengths[at + 1] } = coverOf(numbered[after]!));
+      }
       node++;
     }
-    states.length = 1;
+    this.#forget();
+  }
+
+  #number(state: State): number {
+    let number = this.#numbers.get(state);
+    if (number === undefined) {
+      this.#numbers.set(state, number = this.#numbered.push(state) - 1);
+      this.#free[number] = state.free;
+      if (this.#next.length < this.#numbered.length << 8) {
+        const larger = new Int32Array(2 * this.#next.length);
+        larger.set(this.#next);
+        this.#next = larger;
+      }
+    }
+    return number;
+  }
+
+  #forget(): void {
+    this.#next.fill(UNKNOWN, 0, this.#numbered.length << 8);
+    this.#numbered.length = 0;
+    this.#numbers.clear();
+  }
+
+  // Too many states: only those up to a depth are kept.
+  #renumber(depth: number): void {
+    const states = this.#path.slice(0, depth + 1).map((number) => this.#numbered[number]!);
+    this.#forget();
+    states.forEach((state, at) => this.#path[at] = this.#number(state));
   }
 }
 
@@ -120,8 +180,8 @@ function follow(automaton: Automaton, before: State, byte: number): State | null
 }
 
 // Whether a state leads back to itself on all of the classes.
-function loopsOn(automaton: Automaton, before: State, after: State, classes: number): boolean {
-  return after === before && (classes & ~(after.loops ??= loops(automaton, after))) === 0;
+function loopsOn(automaton: Automaton, state: State, classes: number): boolean {
+  return (classes & ~(state.loops ??= loops(automaton, state))) === 0;
 }
 
 function loops(automaton: Automaton, state: State): number {
@@ -132,14 +192,12 @@ function loops(automaton: Automaton, state: State): number {
   return found;
 }
 
-function mostlyFree(automaton: Automaton, state: State): boolean {
-  let free = 0;
-  for (let letter = 0; letter < 26; letter++) {
-    const after = automaton.step(state, 0x61 + letter);
-    if (after === null && letter > 12 && free === 0) return false;
-    if (after !== null && after.free > 0) free++;
+function takesLetters(automaton: Automaton, state: State): boolean {
+  let taken = 0;
+  for (let letter = 0; letter < 26 && taken <= 13 && letter - taken <= 13; letter++) {
+    if (automaton.step(state, 0x61 + letter) !== null) taken++;
   }
-  return free > 13;
+  return taken > 13;
 }
 
 function setBits(mask: Uint32Array, ids: Uint32Array, from: number, to: number): void {
