@@ -47,7 +47,7 @@ export class Walker {
     for (let node = 0; node < size;) {
       const at = depth[node]!;
       const before = states[at]!;
-      const after = follow(automaton, before, byte[node]!);
+      const after = automaton.step(before, byte[node]!);
       if (after === null) {
         node = end[node]!;
         continue;
@@ -172,11 +172,6 @@ export class Walker {
     this.#forget();
     states.forEach((state, at) => this.#path[at] = this.#number(state));
   }
-}
-
-function follow(automaton: Automaton, before: State, byte: number): State | null {
-  const known = getByte(before.next, byte);
-  return known === undefined ? automaton.step(before, byte) : known;
 }
 
 // Whether a state leads back to itself on all of the classes.
