@@ -1,22 +1,12 @@
 // Counts out of reach: what a language says of the next few characters stays the same without them.
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { Budget } from "../../../engine/grammar/limits.ts";
-import { RegexBuilder } from "../../../engine/grammar/regex/builder.ts";
 import { clampLoops } from "../../../engine/grammar/regex/clamp.ts";
-import { Derivatives } from "../../../engine/grammar/regex/derive.ts";
-import { ecmaRegex } from "../../../engine/grammar/regex/ecma.ts";
+import type { Derivatives } from "../../../engine/grammar/regex/derive.ts";
 import type { RegexNode } from "../../../engine/grammar/regex/node.ts";
+import { makeRegex, patterns } from "./patterns.ts";
 
 const ALPHABET = ["a", "b", " "];
-
-function make() {
-  const budget = new Budget("test", 1e7, 60_000);
-  const regex = new RegexBuilder(() => budget);
-  const derivatives = new Derivatives(regex, () => budget);
-  const language = (source: string) => ecmaRegex(regex, source, { anchored: true, path: "", maxDepth: 50 });
-  return { regex, derivatives, language };
-}
 
 // Walks both along every text shorter than `length`; returns how many texts belong to them.
 function compare(derivatives: Derivatives, a: RegexNode, b: RegexNode, length: number, what: string): number {
@@ -34,17 +24,7 @@ function compare(derivatives: Derivatives, a: RegexNode, b: RegexNode, length: n
   return found;
 }
 
-const { part } = fc.letrec<{ part: string; atom: string }>((tie) => ({
-  part: fc.oneof(
-    { maxDepth: 3 },
-    tie("atom"),
-    fc.tuple(tie("part"), tie("part")).map(([a, b]) => a + b),
-    fc.tuple(tie("part"), tie("part")).map(([a, b]) => `(?:${a}|${b})`),
-    fc.tuple(tie("part"), fc.nat(9), fc.nat(9)).map(([a, low, more]) => `(?:${a}){${low},${low + more}}`),
-    tie("part").map((a) => `(?:${a})*`),
-  ),
-  atom: fc.constantFrom("a", "b", "\\S", "\\s", "(?:)", "[ab]"),
-}));
+const part = patterns(["a", "b", "\\S", "\\s", "(?:)", "[ab]"], 9, 9);
 
 Deno.test("a language without the counts out of reach says the same of all texts within it", () => {
   let changed = 0, found = 0;
@@ -55,7 +35,7 @@ Deno.test("a language without the counts out of reach says the same of all texts
       fc.integer({ min: 1, max: 40 }),
       fc.boolean(),
       (source, low, most, bounded) => {
-        const { regex, derivatives, language } = make();
+        const { regex, derivatives, language } = makeRegex(true);
         let node = language(source);
         if (bounded) node = regex.and([node, regex.loop(regex.anyChar, low, low + most)]);
         const length = 5;
@@ -70,7 +50,7 @@ Deno.test("a language without the counts out of reach says the same of all texts
 });
 
 Deno.test("a text of up to a hundred words and 5,000 characters is the same place in every word", () => {
-  const { regex, derivatives, language } = make();
+  const { regex, derivatives, language } = makeRegex(true);
   const words = regex.and([language("(?:\\S+\\s+){0,99}\\S+"), regex.loop(regex.anyChar, 1, 5000)]);
   const places = new Set<RegexNode>();
   let node: RegexNode | undefined = words;

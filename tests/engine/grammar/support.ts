@@ -72,6 +72,23 @@ export function suiteFolder(): string | undefined {
   });
 }
 
+/** Ids of the tokens that a state allows, each tried by itself. */
+export function bruteForce(grammar: Grammar, state: State, vocabulary: Vocabulary): number[] {
+  const ids: number[] = [];
+  for (let id = 0; id < vocabulary.size; id++) {
+    const bytes = vocabulary.bytes(id);
+    if (vocabulary.endIds.includes(id)) {
+      if (state.canEnd) ids.push(id);
+      continue;
+    }
+    if (bytes.length === 0) continue;
+    let at: State | null = state;
+    for (let i = 0; i < bytes.length && at !== null; i++) at = grammar.automaton.step(at, bytes[i]!);
+    if (at !== null) ids.push(id);
+  }
+  return ids;
+}
+
 /** The ids that a mask allows. */
 export function allowed(bits: Uint32Array): number[] {
   const ids: number[] = [];

@@ -1,33 +1,12 @@
 // What may follow on every text of a set of characters: bounds of all their derivatives, never too wide.
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { Budget } from "../../../engine/grammar/limits.ts";
-import { RegexBuilder } from "../../../engine/grammar/regex/builder.ts";
 import { charSet } from "../../../engine/grammar/regex/char_set.ts";
-import { Derivatives } from "../../../engine/grammar/regex/derive.ts";
-import { ecmaRegex } from "../../../engine/grammar/regex/ecma.ts";
 import type { RegexNode } from "../../../engine/grammar/regex/node.ts";
 import { Whatever } from "../../../engine/grammar/regex/whatever.ts";
+import { makeRegex, patterns } from "./patterns.ts";
 
-function make() {
-  const budget = new Budget("test", 1e7, 60_000);
-  const regex = new RegexBuilder(() => budget);
-  const derivatives = new Derivatives(regex, () => budget);
-  const language = (source: string) => ecmaRegex(regex, source, { anchored: false, path: "", maxDepth: 50 });
-  return { regex, derivatives, language };
-}
-
-const { part } = fc.letrec<{ part: string; atom: string }>((tie) => ({
-  part: fc.oneof(
-    { maxDepth: 3 },
-    tie("atom"),
-    fc.tuple(tie("part"), tie("part")).map(([a, b]) => a + b),
-    fc.tuple(tie("part"), tie("part")).map(([a, b]) => `(?:${a}|${b})`),
-    fc.tuple(tie("part"), fc.nat(3), fc.nat(5)).map(([a, low, more]) => `(?:${a}){${low},${low + more}}`),
-    tie("part").map((a) => `(?:${a})*`),
-  ),
-  atom: fc.constantFrom("a", "b", "c", "[ab]", "[^c]", ".", "(?:)"),
-}));
+const part = patterns(["a", "b", "c", "[ab]", "[^c]", ".", "(?:)"], 3, 5);
 const source = fc.tuple(
   fc.constantFrom("", "^"),
   fc.oneof(
@@ -50,7 +29,7 @@ Deno.test("what may follow whatever the next characters are may follow on each t
   let some = 0, none = 0;
   fc.assert(
     fc.property(source, fc.constantFrom("a", "ab", "abc"), fc.nat(3), (source, alphabet, length) => {
-      const { regex, derivatives, language } = make();
+      const { regex, derivatives, language } = makeRegex(false);
       const node = language(source);
       const set = charSet([...alphabet].map((char) => [char.charCodeAt(0), char.charCodeAt(0)]));
       const bounds = new Whatever(regex, set);
@@ -74,7 +53,7 @@ Deno.test("what may follow whatever the next characters are may follow on each t
 });
 
 Deno.test("a host's name of 63 characters a label may go on with anything but what it must not have", () => {
-  const { regex, derivatives, language } = make();
+  const { regex, derivatives, language } = makeRegex(false);
   const node = language("^(?!.*://)(?=.{1,255}$)((.{1,63}\\.){1,127}(?![0-9]*$)[a-z0-9-]+\\.?)$");
   const set = (chars: string) => charSet([...chars].map((char) => [char.charCodeAt(0), char.charCodeAt(0)]));
   assert.ok(derivatives.takesAll(node, set("abc09.-/ "), 16));
