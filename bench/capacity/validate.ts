@@ -5,7 +5,8 @@ import { type Arrival, traceArrivals, type TraceRequest } from "../online/arriva
 import { play, type ReplaySummary, summarize } from "../online/replay.ts";
 import type { ServerUnderTest } from "../online/server.ts";
 import { readTrace } from "../online/traces.ts";
-import { clientRecord, fitProfile, type Measurements } from "./calibrate.ts";
+import { clientRecord, type Measurements } from "./calibrate.ts";
+import { fitProfile } from "./fit.ts";
 import { PythonRandom } from "../common/python_random.ts";
 import type { Profile } from "./profile.ts";
 import { joined, recordedBytes, type RecordedServer } from "./recorded.ts";

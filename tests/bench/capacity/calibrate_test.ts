@@ -1,7 +1,8 @@
 // From what server and clients wrote down to a profile, with records whose times are known; and the real thing once.
 
 import assert from "node:assert/strict";
-import { type ClientRecord, fitProfile, joinRecords } from "../../../bench/capacity/calibrate.ts";
+import { type ClientRecord, joinRecords } from "../../../bench/capacity/calibrate.ts";
+import { fitProfile } from "../../../bench/capacity/fit.ts";
 import {
   activityAfter,
   noiseFor,
