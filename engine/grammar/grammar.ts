@@ -90,11 +90,15 @@ export class Grammar {
     this.#budget = new Budget("grammar", this.#limits.maskSteps, RUN_MS);
   }
 
-  /** Empties the caches. States that matchers hold stay valid. */
-  trim(): void {
+  /**
+   * Empties the caches. States that matchers hold stay valid. Languages and where they lead stay unless `all` are to
+   * go: masks are kept by them.
+   */
+  trim(all: boolean): void {
     this.automaton.clear();
     this.#table.clear();
-    this.#regex.clear();
+    if (all) this.#regex.clear();
+    else this.#regex.forgetPositions();
   }
 }
 

@@ -43,10 +43,10 @@ export class State {
   readonly free: number;
   /** Successors by byte: null is none, undefined not yet known. */
   next: ByByte<State> | undefined;
-  /** Memo of the masks for this state: the states that they are kept by, for short and for long tokens. */
-  shortKey: State | undefined;
+  /** Memo of the keys of this state's masks, of short and of long tokens. */
+  shortKey: string | undefined;
   /** See `shortKey`. */
-  longKey: State | undefined;
+  longKey: string | undefined;
   /** Memo: the classes of bytes that all lead back to this state. */
   loops: number | undefined;
 
@@ -100,13 +100,7 @@ export class Automaton {
   /** Forgets what was walked. States held elsewhere stay valid; equal ones made later are other objects. */
   clear(): void {
     for (const stack of [this.#root, ...this.#stacks]) stack.above = stack.alone = undefined;
-    for (const state of this.#made) {
-      state.next =
-        state.shortKey =
-        state.longKey =
-        state.loops =
-          undefined;
-    }
+    for (const state of this.#made) state.next = state.loops = undefined;
     this.#stacks = [];
     this.#made = [];
     this.#states = new Map();

@@ -11,6 +11,8 @@ export type Row = readonly Position[];
 
 /** One place. Equal places are one object as long as the automaton's table is not cleared. */
 export abstract class Position {
+  /** What it stands for. The table sets it, and makes a position of the same behaviour by it after it was cleared. */
+  key = "";
   #rows: ByByte<readonly Row[]> | undefined;
 
   /** Whether it may be through without another byte. */

@@ -37,6 +37,7 @@ export class PositionTable {
     if (known !== undefined) return known as P;
     this.#budget().spend(4);
     const made = make();
+    made.key = key;
     this.#positions.set(key, made);
     return made;
   }

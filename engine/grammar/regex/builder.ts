@@ -62,6 +62,11 @@ export class RegexBuilder {
     this.#table = new Map([...this.#table].filter(([, node]) => kept.has(node)));
   }
 
+  /** Forgets the places in texts that were made of the nodes, and keeps the nodes. */
+  forgetPositions(): void {
+    for (const node of this.#table.values()) node.positions = undefined;
+  }
+
   #make(key: string, kind: RegexNode["kind"], fields: Omit<Fields, "id" | "kind">): RegexNode {
     const known = this.#table.get(key);
     if (known !== undefined) return known;

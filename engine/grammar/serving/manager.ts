@@ -4,12 +4,16 @@
  * A mask needs the token before it, so a constrained request is in one plan at a time, while the others' plans
  * overlap; or it is in all of them, and its tokens are drawn by plans of their own. A mask usually takes a fraction of
  * a millisecond: it is `due`, and worth a wait where otherwise its request would miss a whole step. A request whose
- * mask once took long is never waited for again.
+ * mask took long is not waited for a while, and for twice as long the next time: one that asks for a slow mask now and
+ * then holds the others up a few times only.
  */
 import type { FromGrammar, OutputGrammar, ToGrammar } from "./messages.ts";
 
 /** Milliseconds after which a mask is late. */
 const late = 20;
+
+/** Masks of a request that are not waited for after the first one that was late. */
+const firstRest = 8;
 
 /** Ids of a prompt's end in which its `<think>` would be. */
 const tailLength = 8;
@@ -26,14 +30,22 @@ export interface Constrained {
   mask: Uint32Array | null | undefined;
 }
 
+/** A request that has not ended. */
+interface Entry<R> {
+  readonly request: R;
+  begun: boolean;
+  /** Masks that are not waited for, and how many there will be the next time. */
+  rest: number;
+  nextRest: number;
+  /** Since when a mask is waited for. */
+  since: number;
+}
+
 /** Knows the constrained requests that have not ended. */
 export class GrammarManager<R extends Constrained> {
   readonly #send: (message: ToGrammar) => void;
-  /** By arrival; since when a mask is waited for. */
-  readonly #requests = new Map<
-    number,
-    { readonly request: R; begun: boolean; slow: boolean; since: number }
-  >();
+  /** By arrival. */
+  readonly #requests = new Map<number, Entry<R>>();
   readonly #due = new Set<number>();
 
   /** Sends to the grammar worker. */
@@ -56,7 +68,7 @@ export class GrammarManager<R extends Constrained> {
     const { arrival: key, prompt, params: { grammar } } = request;
     if (grammar === null) return false;
     request.mask = null;
-    this.#requests.set(key, { request, begun: false, slow: false, since: 0 });
+    this.#requests.set(key, { request, begun: false, rest: 0, nextRest: firstRest, since: 0 });
     this.#send({ type: "open", key, grammar, tail: prompt.slice(-tailLength) });
     return true;
   }
@@ -66,7 +78,8 @@ export class GrammarManager<R extends Constrained> {
     const entry = this.#requests.get(request.arrival);
     if (entry === undefined) return;
     entry.since = performance.now();
-    if (!entry.slow) this.#due.add(request.arrival);
+    if (entry.rest === 0) this.#due.add(request.arrival);
+    else entry.rest--;
     this.#send({ type: "accept", key: request.arrival, token });
   }
 
@@ -85,7 +98,10 @@ export class GrammarManager<R extends Constrained> {
     if (entry === undefined) return null;
     const first = !entry.begun;
     entry.begun = true;
-    entry.slow ||= !first && performance.now() - entry.since > late;
+    if (!first && performance.now() - entry.since > late) {
+      entry.rest = entry.nextRest;
+      entry.nextRest *= 2;
+    }
     this.#due.delete(answer.key);
     if (answer.type === "mask") entry.request.mask = answer.mask;
     return { request: entry.request, first };

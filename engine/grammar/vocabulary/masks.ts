@@ -1,10 +1,10 @@
 /**
  * Masks: which tokens may come next in a state, found by walking the trees of the vocabulary through the automaton.
- * Where any text may follow inside a string, the tree of plain tokens is not walked. Masks are kept by state, within a
- * number of bytes, and forgotten with the states: what is kept of all grammars together is bounded here.
+ * Where any text may follow inside a string, the tree of plain tokens is not walked. Masks are kept within a number of
+ * bytes, by the keys of a state's positions and not by the state: a text that goes on for long makes ever new states, so
+ * these are forgotten again and again, and the masks stay. What is kept of all grammars together is bounded here.
  */
 import type { Automaton, StackNode, State } from "../automaton/automaton.ts";
-import type { Position } from "../automaton/position.ts";
 import type { Cover } from "./cover.ts";
 import type { Tokens, Vocabulary } from "./vocabulary.ts";
 import { Walker } from "./walk.ts";
@@ -12,6 +12,8 @@ import { Walker } from "./walk.ts";
 /** A mask with few tokens is kept as their ids. */
 const FEW = 512;
 const BYTES_PER_ENTRY = 200;
+/** Grammars of which masks are kept. */
+const MOST_SOURCES = 256;
 
 type Kept = { readonly words: Uint32Array } | { readonly ids: Uint32Array };
 
@@ -23,20 +25,22 @@ export interface MaskSource {
   readonly size: number;
   /** See `size`. */
   readonly maxSize: number;
-  /** Forgets those that a text can come to again. */
-  trim(): void;
+  /** Forgets those that a text can come to again; languages only if `all` are to go. */
+  trim(all: boolean): void;
 }
 
 /** What is kept of one grammar: masks by what they are of, the one that was not used for longest first. */
 class SourceMasks {
-  // A state, or a position inside a string where only plain tokens are concerned.
-  readonly short = new Map<State | Position, Kept>();
-  readonly long = new Map<State | Position, Kept>();
+  // By a state's key, or by that of a position inside a string where only plain tokens are concerned.
+  readonly short = new Map<string, Kept>();
+  readonly long = new Map<string, Kept>();
   readonly shortCovers = new Map<State, Cover>();
   readonly longCovers = new Map<State, Cover>();
   bytes = 0;
-  /** The grammar's size when it was last used. */
+  /** The grammar's size when it was last looked at. */
   size = 0;
+  /** What it has forgotten since it was last used. */
+  forgotten: "nothing" | "states" | "all" = "nothing";
 }
 
 /** What a mask maker may keep of all grammars together. */
@@ -88,32 +92,44 @@ export class MaskMaker {
       this.#last = source;
       this.#measure(source);
     }
-    if (source.size > source.maxSize) this.#forget(source);
-    for (const old of this.#sources.keys()) {
-      if (this.#items <= this.#limits.items || old === source) break;
-      this.#forget(old);
+    const own = this.#sources.get(source)!;
+    own.forgotten = "nothing";
+    for (const what of ["states", "all"] as const) {
+      if (source.size > source.maxSize) this.#forget(source, own, what);
+    }
+    for (const what of ["states", "all"] as const) {
+      for (const [old, kept] of this.#sources) {
+        if (this.#items <= this.#limits.items) break;
+        if (old !== source) this.#forget(old, kept, what);
+      }
+    }
+    for (const [old, kept] of this.#sources) {
+      if (this.#sources.size <= MOST_SOURCES) break;
+      this.#bytes -= kept.bytes;
+      this.#items -= kept.size;
       this.#sources.delete(old);
     }
   }
 
   #measure(source: MaskSource): void {
     const kept = this.#sources.get(source);
-    if (kept === undefined) return;
+    if (kept !== undefined) this.#resize(source, kept);
+  }
+
+  #resize(source: MaskSource, kept: SourceMasks): void {
     const { size } = source;
     this.#items += size - kept.size;
     kept.size = size;
   }
 
-  #forget(source: MaskSource): void {
-    const kept = this.#sources.get(source)!;
-    source.trim();
-    this.#bytes -= kept.bytes;
-    this.#items -= kept.size;
-    kept.bytes = kept.size = 0;
-    kept.short.clear();
-    kept.long.clear();
+  // Masks stay: their keys mean the same afterwards.
+  #forget(source: MaskSource, kept: SourceMasks, what: "states" | "all"): void {
+    if (kept.forgotten === what || kept.forgotten === "all") return;
+    source.trim(what === "all");
+    kept.forgotten = what;
     kept.shortCovers.clear();
     kept.longCovers.clear();
+    this.#resize(source, kept);
   }
 
   /**
@@ -125,16 +141,16 @@ export class MaskMaker {
     const { automaton } = source;
     const kept = this.#sources.get(source)!;
     // States that differ only in counts that no token can exhaust share a mask.
-    state.shortKey ??= this.#key(automaton, state, short.longest);
-    state.longKey ??= this.#key(automaton, state, long.longest);
-    const first = this.#find(automaton, kept, state.shortKey, short);
+    state.shortKey ??= keyOf(state, short.longest + 1);
+    state.longKey ??= keyOf(state, long.longest + 1);
+    const first = this.#find(automaton, kept, state, state.shortKey, short);
     let any = true;
     if ("words" in first) out.set(first.words);
     else {
       out.fill(0);
       any = set(out, first.ids);
     }
-    const second = this.#find(automaton, kept, state.longKey, long);
+    const second = this.#find(automaton, kept, state, state.longKey, long);
     if ("words" in second) {
       for (let i = 0; i < out.length; i++) out[i]! |= second.words[i]!;
       any = true;
@@ -143,14 +159,14 @@ export class MaskMaker {
     return any;
   }
 
-  #find(automaton: Automaton, kept: SourceMasks, state: State, tokens: Tokens): Kept {
-    return this.#kept(kept, state, tokens, () => {
-      this.#allow(automaton, kept, state, tokens);
+  #find(automaton: Automaton, kept: SourceMasks, state: State, key: string, tokens: Tokens): Kept {
+    return this.#kept(kept, key, tokens, () => {
+      this.#allow(automaton, kept, clampedState(automaton, state, tokens.longest + 1), tokens);
       return this.#pack();
     });
   }
 
-  #kept(source: SourceMasks, key: State | Position, tokens: Tokens, make: () => Kept): Kept {
+  #kept(source: SourceMasks, key: string, tokens: Tokens, make: () => Kept): Kept {
     const keptBy = tokens === this.vocabulary.short ? source.short : source.long;
     let kept = keptBy.get(key);
     if (kept === undefined) {
@@ -180,13 +196,6 @@ export class MaskMaker {
     this.#bytes += bytes;
   }
 
-  #key(automaton: Automaton, state: State, longest: number): State {
-    const stacks = state.stacks.map((stack) => clamp(automaton, stack, longest + 1));
-    return stacks.every((stack, i) => stack === state.stacks[i])
-      ? state
-      : automaton.state([...new Set(stacks)]);
-  }
-
   // Leaves what is allowed in the work mask.
   #allow(automaton: Automaton, kept: SourceMasks, state: State, tokens: Tokens): void {
     const work = this.#work;
@@ -195,7 +204,7 @@ export class MaskMaker {
     const top = state.stacks.length === 1 ? only!.position : undefined;
     if (state.free >= tokens.longest) work.set(tokens.plainMask);
     else if (top?.insideString) {
-      const plain = this.#kept(kept, top, tokens, () => {
+      const plain = this.#kept(kept, PLAIN + top.key, tokens, () => {
         this.#walker.walkPlain(automaton, state, tokens, covers, work);
         return this.#pack();
       });
@@ -223,7 +232,31 @@ export class MaskMaker {
   }
 }
 
+/** In front of the key of a position, where a mask is of plain tokens only. A state's key does not begin so. */
+const PLAIN = "plain ";
+
+// The keys of the positions that a state has when counts are clamped, each behind its length, because a key may have
+// any character: equal for states with equal masks.
+function keyOf(state: State, length: number): string {
+  const keys = state.stacks.map((stack) => {
+    let key = "";
+    for (let on: StackNode | undefined = stack; on?.position !== undefined; on = on.below) {
+      const own = on.position.clamped(length).key;
+      key += `${own.length} ${own}`;
+    }
+    return key;
+  });
+  return keys.length === 1 ? keys[0]! : [...new Set(keys)].sort().join("|");
+}
+
 // Places in arrays below may be counted, too.
+function clampedState(automaton: Automaton, state: State, length: number): State {
+  const stacks = state.stacks.map((stack) => clamp(automaton, stack, length));
+  return stacks.every((stack, i) => stack === state.stacks[i])
+    ? state
+    : automaton.state([...new Set(stacks)]);
+}
+
 function clamp(automaton: Automaton, stack: StackNode, length: number): StackNode {
   const { position, below } = stack;
   if (position === undefined || below === undefined) return stack;

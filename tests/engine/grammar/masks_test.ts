@@ -132,25 +132,58 @@ Deno.test({
 
 Deno.test("caches that are emptied all the time change no mask", async () => {
   const vocabulary = await pocketVocabulary();
-  const grammars = [{}, { limits: { cachedItems: 1 } }].map((options) =>
-    compileGrammar(SOURCES[1]!, options)
-  );
-  const makers = [new MaskMaker(vocabulary), new MaskMaker(vocabulary, { bytes: 1, items: 1 })];
-  for (let seed = 0; seed < 10; seed++) {
-    const random = new Random(seed);
-    const matchers = grammars.map((grammar, i) => new Matcher(grammar, makers[i]!));
-    for (let step = 0; step < 30; step++) {
-      const [ids, others] = matchers.map((matcher) => {
-        const bits = new Uint32Array(vocabulary.words);
-        matcher.fillMask(bits);
-        return allowed(bits);
-      });
-      assert.deepEqual(others, ids);
-      const id = random.pick(ids!);
-      for (const matcher of matchers) assert.ok(matcher.accept(id));
-      if (matchers[0]!.ended) break;
+  for (const source of SOURCES) {
+    const grammars = [{}, { limits: { cachedItems: 1 } }, { limits: { cachedItems: 300 } }].map((options) =>
+      compileGrammar(source, options)
+    );
+    const makers = [
+      new MaskMaker(vocabulary),
+      new MaskMaker(vocabulary, { bytes: 1, items: 1 }),
+      new MaskMaker(vocabulary), // forgets states, and keeps masks
+    ];
+    for (let seed = 0; seed < 5; seed++) {
+      const random = new Random(seed);
+      const matchers = grammars.map((grammar, i) => new Matcher(grammar, makers[i]!));
+      for (let step = 0; step < 30; step++) {
+        const [ids, ...others] = matchers.map((matcher) => {
+          const bits = new Uint32Array(vocabulary.words);
+          matcher.fillMask(bits);
+          return allowed(bits);
+        });
+        for (const other of others) assert.deepEqual(other, ids);
+        if (ids!.length === 0) break; // ended, or nothing that this vocabulary can spell
+        const id = random.pick(ids!);
+        for (const matcher of matchers) assert.ok(matcher.accept(id));
+      }
     }
   }
+});
+
+Deno.test("masks are found again after the states of a long text were forgotten, those of counted places too", async () => {
+  const masks = new MaskMaker(await pocketVocabulary());
+  const text = { type: "string", minLength: 3, maxLength: 20 };
+  const grammar = compileGrammar({
+    kind: "json_schema",
+    schema: {
+      type: "array",
+      minItems: 400,
+      items: { type: "object", properties: { text }, required: ["text"] },
+    },
+  }, { limits: { cachedItems: 3000 } });
+  const bits = new Uint32Array(masks.vocabulary.words);
+  const made: number[] = [];
+  for (let walk = 0; walk < 3; walk++) {
+    const random = new Random(7), matcher = new Matcher(grammar, masks);
+    const before = masks.misses;
+    for (let step = 0; step < 800; step++) {
+      assert.ok(matcher.fillMask(bits));
+      assert.ok(matcher.accept(random.pick(allowed(bits))));
+      assert.ok(grammar.size < 6000, `${grammar.size} items`);
+    }
+    made.push(masks.misses - before);
+  }
+  assert.ok(made[0]! > 50);
+  assert.deepEqual(made.slice(1), [0, 0]);
 });
 
 Deno.test("kept masks stay within their bytes", async () => {

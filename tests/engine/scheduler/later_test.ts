@@ -60,7 +60,7 @@ Deno.test("where nothing is drawn later, constrained requests that began apart a
   }
 });
 
-Deno.test("drawn later, a mask that was late once is not waited for again, and its request goes on when it comes", () => {
+Deno.test("drawn later, the mask after a late one is not waited for, and its request goes on when it comes", () => {
   using driver = new Driver({ drawLater: true });
   const params = { maxTokens: 30, ignoreEos: true };
   const prompt = [5, 6, 7];

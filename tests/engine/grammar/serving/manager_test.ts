@@ -48,6 +48,36 @@ Deno.test("compiling is not waited for, the masks after it are, and none of a re
   assert.ok(opened?.type === "open" && opened.tail.length === 8);
 });
 
+Deno.test("after a late mask some are not waited for, after another late one twice as many", () => {
+  const { manager, request } = setUp();
+  const one = request(1), now = performance.now;
+  let clock = 1000;
+  performance.now = () => clock;
+  try {
+    manager.open(one);
+    manager.receive({ type: "mask", key: 1, mask });
+    const waitedFor = (milliseconds: number): boolean => {
+      manager.accept(one, 5);
+      const { due } = manager;
+      clock += milliseconds;
+      manager.receive({ type: "mask", key: 1, mask });
+      return due;
+    };
+    const unwaited = (): number => {
+      let count = 0;
+      while (!waitedFor(1)) count++;
+      return count;
+    };
+    assert.ok(waitedFor(1) && waitedFor(1));
+    for (const expected of [8, 16, 32]) {
+      assert.ok(waitedFor(50));
+      assert.equal(unwaited(), expected);
+    }
+  } finally {
+    performance.now = now;
+  }
+});
+
 Deno.test("a mask leaves no choice if it allows none but the given tokens", () => {
   assert.ok(isOnly(Uint32Array.of(0, 2 ** 31 | 0), [63]));
   assert.ok(isOnly(Uint32Array.of(5, 0), [0, 2, 40]));
