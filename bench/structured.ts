@@ -1,5 +1,5 @@
 // What structured output costs a batch: tokens per second of requests that run together, half of them constrained,
-// beside the same batch without a constraint, in turns.
+// beside the same batch without a constraint, in turns. No two rounds have the same texts.
 //
 //   deno run -A bench/structured.ts [--model DIR] [--dummy] [--device cpu] [--requests 32] [--tokens 128] [--rounds 5]
 //     [--draw-later true|false: whether constrained rows are drawn in plans of their own; the device's choice]
@@ -46,11 +46,13 @@ const schema = {
   },
 };
 
-/** Seconds of the batch, and of its requests, each kind by itself: whole tokens per second. */
+let texts = 0;
+
+/** Whole tokens per second of the batch. */
 async function run(engine: Engine, constrained: (i: number) => boolean): Promise<number> {
   const params = (i: number): SamplingParams => ({
     ...defaultSamplingParams,
-    seed: i,
+    seed: texts + i,
     maxTokens: tokens,
     ignoreEos: true,
     grammar: constrained(i) ? { source: { kind: "json_schema", schema }, reasoning: false } : null,
@@ -63,6 +65,7 @@ async function run(engine: Engine, constrained: (i: number) => boolean): Promise
         engine.submit({ input: { type: "text", text: `List number ${i}:` }, params: params(i) }).complete(),
     ),
   );
+  texts += requests;
   const seconds = (performance.now() - began) / 1000;
   return done.reduce((sum, each) => sum + each.tokens.length, 0) / seconds;
 }
