@@ -66,8 +66,8 @@ export function cutKeys(
   multiprocessors: number,
   tensor: "never" | "long" | "always",
 ): AttentionCut {
-  let longest = 1;
-  for (const length of lengths) longest = Math.max(longest, length);
+  let longest = 1, keys = 0;
+  for (const length of lengths) longest = Math.max(longest, length), keys += length;
   const many = lengths.length * heads.numKvHeads >= multiprocessors;
   const least = heads.numHeads >= 4 * heads.numKvHeads ? tensorKeysOfGroups : tensorKeys;
   if (decodeOnly && (tensor === "always" || tensor === "long" && many && longest >= least)) {
@@ -78,7 +78,8 @@ export function cutKeys(
     return { splitKeys, splits, threads: 128, headBlock: tensorBlock, batch: 4 };
   }
   const block = headBlock(heads, lengths.length, multiprocessors);
-  const blocks = Math.max(1, lengths.length * headBlocks(heads, block));
+  // Blocks behind the end of a short sequence leave at once: what counts is how many there would be of the longest.
+  const blocks = Math.max(1, keys / longest * headBlocks(heads, block));
   const wanted = Math.min(
     mostSplits,
     Math.floor(4 * multiprocessors / blocks),

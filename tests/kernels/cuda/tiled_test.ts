@@ -9,6 +9,7 @@ import {
   launchPrefill,
   prefillTiles,
 } from "../../../kernels/cuda/attention/attention.ts";
+import { cutKeys } from "../../../kernels/cuda/attention/layer.ts";
 import { attentionModules } from "../../../kernels/cuda/attention/modules.ts";
 import { type KernelLaunch, mostSharedBytes, packParameters } from "../../../kernels/cuda/gemm/launch.ts";
 import { productModules } from "../../../kernels/cuda/gemm/modules.ts";
@@ -172,6 +173,21 @@ Deno.test("attention has a launch for every head size up to 256", () => {
       }
     }
   }
+});
+
+Deno.test("a long sequence among short ones is cut for the blocks that they leave free", () => {
+  const heads = { numHeads: 16, numKvHeads: 8, headDim: 128 };
+  const cut = (lengths: readonly number[]) => cutKeys(lengths, true, heads, 132, "long");
+  const short = new Array<number>(7).fill(300);
+  assert.equal(cut([...short, 300]).splits, 2);
+  assert.equal(cut(new Array<number>(8).fill(8192)).splits, 4);
+  // 8192 of 10,292 keys are its own.
+  assert.equal(cut([8192, ...short]).splits, 16);
+  assert.equal(cut([8192]).splits, cut([8192, 1]).splits);
+  fc.assert(fc.property(fc.array(fc.integer({ min: 1, max: 40_000 }), { maxLength: 40 }), (lengths) => {
+    const { splits, splitKeys } = cut(lengths), longest = Math.max(1, ...lengths);
+    assert.ok(splits * splitKeys >= longest && splits <= 256 && Number.isInteger(splits));
+  }));
 });
 
 Deno.test("parameters are packed as a C structure: pointers, integers, floats", () => {
