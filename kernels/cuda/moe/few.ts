@@ -54,7 +54,7 @@ export function launchFewTokens(forward: Forward, args: MoeArgs): boolean {
     device.kernel("moe", `choose_${each}`),
     [divideUp(experts, 4), groups],
     256,
-    4 * Math.max(each * experts, 2 * experts + 64),
+    each === 1 ? 0 : 4 * (2 * experts + 64),
     [
       plan,
       input.buffer.address,

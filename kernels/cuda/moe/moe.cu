@@ -11,37 +11,42 @@ DEVICE u32 orderedBits(float x) {
 DEVICE float fromOrdered(u32 key) { return __uint_as_float(key >> 31 ? key & 0x7fffffffu : ~key); }
 
 // Softmax over the experts' logits and the k largest, by repeated maximum; the lowest expert wins a tie. Writes k times
-// (expert, weight as bits), or no expert for a surplus token of a padded step. By a warp; `keys` is its own, [experts] of
-// shared memory, of which each lane uses its part. A token that has NaN is lost, but does not lead out of the weights.
-DEVICE void chooseExperts(const float* logits, u32* keys, u32* to, int experts, int k, bool renormalize, bool surplus) {
-  const u32 lane = threadIdx.x & 31;
-  if (surplus) {
-    for (int n = lane; n < k; n += 32) to[2 * n] = 0xffffffffu, to[2 * n + 1] = 0;
-    return;
-  }
-  u32 best = 0, id = lane;
-#pragma unroll 4
-  for (u32 i = lane; i < experts; i += 32) {
-    const u32 key = orderedBits(__ldcg(logits + i));
-    keys[i] = key;
-    if (key > best) best = key, id = i;
-  }
-  float maximum = 0, sum = 0, weights = 0;
+// (expert, weight as bits); with `tiles` also a tile of each choice, in their order. By a warp, each of whose lanes holds
+// the order of EACH experts. A token that has NaN is lost, but does not lead out of the weights.
+template <int EACH>
+DEVICE void chooseOf(const float* logits, u32* to, u32* order, u32* tiles, u32 experts, int k, bool renormalize) {
+  const u32 lane = threadIdx.x & 31, first = lane * EACH;
+  u32 keys[EACH], best, id;
+#pragma unroll
+  for (int i = 0; i < EACH; i++) keys[i] = first + i < experts ? orderedBits(__ldcg(logits + first + i)) : 0;
+  const auto findBest = [&]() {
+    best = keys[0], id = first;
+#pragma unroll
+    for (int i = 1; i < EACH; i++)
+      if (keys[i] > best) best = keys[i], id = first + i;
+  };
+  findBest();
+  // A lane keeps every thirty-second choice, and writes it when all of its warp have one.
+  u32 kept = 0;
+  float maximum = 0, sum = 0, weight = 0;
+  const auto write = [&](int n, float value) {
+    *(uint2*)(to + 2 * n) = make_uint2(kept, __float_as_uint(value));
+    if (tiles) order[n] = n, tiles[1 + 3 * n] = kept, tiles[2 + 3 * n] = n, tiles[3 + 3 * n] = 1;
+  };
   for (int n = 0; n < k; n++) {
-    const u32 largest = __reduce_max_sync(~0u, best), chosen = __reduce_min_sync(~0u, best == largest ? id : experts - 1u);
+    const u32 largest = __reduce_max_sync(~0u, best), owner = __ffs(__ballot_sync(~0u, best == largest)) - 1;
+    const u32 chosen = __shfl_sync(~0u, id, owner);
     const float value = fromOrdered(largest);
     if (n == 0) maximum = value;
-    const float weight = expf(value - maximum);
-    sum += weight;
-    if (lane == 0) to[2 * n] = chosen;
-    if (lane == (n & 31)) weights = weight;
-    if ((n & 31) == 31 || n == k - 1)
-      if (lane <= (n & 31)) to[2 * (n - (n & 31) + lane) + 1] = __float_as_uint(weights);
-    // The lane that had it looks for its next one.
-    if (lane == (chosen & 31)) {
-      keys[chosen] = 0, best = 0, id = lane;
-      for (u32 i = lane; i < experts; i += 32)
-        if (keys[i] > best) best = keys[i], id = i;
+    const float own = expf(value - maximum);
+    sum += own;
+    if (lane == (n & 31)) kept = chosen, weight = own;
+    if ((n & 31) == 31 && n + 1 < k) write(n - 31 + lane, weight);
+    if (lane == owner) {
+#pragma unroll
+      for (int i = 0; i < EACH; i++)
+        if (first + i == id) keys[i] = 0;
+      findBest();
     }
   }
   if (!renormalize) {
@@ -49,8 +54,23 @@ DEVICE void chooseExperts(const float* logits, u32* keys, u32* to, int experts, 
     for (u32 i = lane; i < experts; i += 32) part += expf(__ldcg(logits + i) - maximum);
     sum = warpSum(part);
   }
-  __syncwarp();
-  for (int n = lane; n < k; n += 32) to[2 * n + 1] = __float_as_uint(__uint_as_float(to[2 * n + 1]) / sum);
+  const int last = (k - 1) / 32 * 32;
+  for (int n = lane; n < last; n += 32) to[2 * n + 1] = __float_as_uint(__uint_as_float(to[2 * n + 1]) / sum);
+  if (last + lane < k) write(last + lane, weight / sum);
+}
+
+const int MOST_EXPERTS = 1024;
+
+// The same for any number of experts; for a surplus token of a padded step, no expert.
+DEVICE void chooseExperts(const float* logits, u32* to, u32* order, u32* tiles, int experts, int k, bool renormalize,
+                          bool surplus) {
+  if (surplus) {
+    for (int n = threadIdx.x & 31; n < k; n += 32) to[2 * n] = 0xffffffffu, to[2 * n + 1] = 0;
+  } else if (experts <= 128) {
+    chooseOf<4>(logits, to, order, tiles, experts, k, renormalize);
+  } else {
+    chooseOf<MOST_EXPERTS / 32>(logits, to, order, tiles, experts, k, renormalize);
+  }
 }
 
 // order: the (token, choice) pairs in the order of their experts. tiles: their number, then (expert, where it begins in
@@ -95,16 +115,13 @@ DEVICE void listTiles(const u32* routes, u32* order, u32* tiles, int pairs, int 
   }
 }
 
-const int MOST_EXPERTS = 1024;
-
 // routes [T, k]. A warp per token.
 KERNEL __launch_bounds__(32) route(const u32* plan, const float* logits, u32* routes, int experts, int k,
                                    int renormalize) {
   letNextStart();
   waitForPrevious();
-  __shared__ u32 keys[MOST_EXPERTS];
   const u32 t = blockIdx.x;
-  chooseExperts(logits + (size_t)t * experts, keys, routes + 2 * (size_t)t * k, experts, k, renormalize,
+  chooseExperts(logits + (size_t)t * experts, routes + 2 * (size_t)t * k, nullptr, nullptr, experts, k, renormalize,
                 t >= plan[TOKENS]);
 }
 
@@ -121,7 +138,7 @@ KERNEL __launch_bounds__(1024) expert_tiles(const u32* routes, u32* order, u32* 
 //
 // Grid: (experts / 4, tokens / ROWS), whose threads go along the columns together. The last block of some tokens chooses
 // for them, and the last of those lists the tiles. Weights are float32, bfloat16 or float16. `counters` (1 + tokens / ROWS) are zero before and after. Dynamic
-// shared memory: ROWS or 2, whichever is more, times the experts, and 64 words. Bound by latency.
+// shared memory: the list's, 2 · experts and 64 words, where ROWS is more than 1. Bound by latency.
 template <int ROWS>
 DEVICE void chooseAll(const u32* plan, const float* x, const float* normWeight, float epsilon, const u8* w, int wType,
                       const float* bias, float* logits, void* prepared, int preparedType, u32* routes, u32* order,
@@ -133,9 +150,15 @@ DEVICE void chooseAll(const u32* plan, const float* x, const float* normWeight, 
   const int t = threadIdx.x, lane = t & 31, warp = t >> 5;
   const int first = blockIdx.y * ROWS, tokens = min(ROWS, T - first), e0 = blockIdx.x * EXPERTS;
   const size_t rowBytes = matrixRowBytes(wType, K);
-  // The weights are on their way to the cache while the kernel in front of this one ends.
-  for (size_t at = (size_t)t * 128; at < min(EXPERTS, experts - e0) * rowBytes; at += 256 * 128)
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(w + e0 * rowBytes + at));
+  // What no kernel of the step writes is on its way while the one in front of this one ends.
+  const auto prefetch = [&](const void* from, size_t bytes) {
+    for (size_t at = (size_t)t * 128; at < bytes; at += 256 * 128)
+      asm volatile("prefetch.global.L2 [%0];" ::"l"((const u8*)from + at));
+  };
+  prefetch(w + e0 * rowBytes, min(EXPERTS, experts - e0) * rowBytes);
+  prefetch(normWeight, 4 * (size_t)K);
+  const int ownExpert = e0 + t % EXPERTS;
+  const float ownBias = bias && t < ROWS * EXPERTS && ownExpert < experts ? bias[ownExpert] : 0.0f;
   waitForPrevious();
   letNextStart();
   float sums[ROWS][EXPERTS] = {}, squares[ROWS] = {};
@@ -177,11 +200,24 @@ DEVICE void chooseAll(const u32* plan, const float* x, const float* normWeight, 
   __syncthreads();
   const auto scaleOf = [&](int m) { return rsqrtf(totals[m * (EXPERTS + 1) + EXPERTS] / K + epsilon); };
   if (t < ROWS * EXPERTS) {
-    const int m = t / EXPERTS, e = t % EXPERTS;
-    if (m < tokens && e0 + e < experts)
-      logits[(size_t)(first + m) * experts + e0 + e] =
-          totals[m * (EXPERTS + 1) + e] * scaleOf(m) + (bias ? bias[e0 + e] : 0.0f);
+    const int m = t / EXPERTS;
+    if (m < tokens && ownExpert < experts)
+      logits[(size_t)(first + m) * experts + ownExpert] = totals[m * (EXPERTS + 1) + t % EXPERTS] * scaleOf(m) + ownBias;
   }
+  // What this block wrote is there for the block that counts last.
+  const auto last = [&](u32* counter, u32 blocks) {
+    __threadfence();
+    __syncthreads();
+    if (t == 0) {
+      isLast = atomicAdd(counter, 1u) == blocks - 1;
+      if (isLast) *counter = 0;
+    }
+    __syncthreads();
+    __threadfence();
+    return isLast != 0;
+  };
+  const bool chooses = last(counters + 1 + blockIdx.y, gridDim.x);
+  // Behind the count, because the choice does not wait for it.
   for (int m = blockIdx.x; m < tokens; m += gridDim.x) {
     const float scale = scaleOf(m);
     for (int c = t * 8; c < K; c += 256 * 8) {
@@ -197,31 +233,18 @@ DEVICE void chooseAll(const u32* plan, const float* x, const float* normWeight, 
               : make_uint4(packF16(v[0], v[1]), packF16(v[2], v[3]), packF16(v[4], v[5]), packF16(v[6], v[7]));
     }
   }
-  // What this block wrote is there for the block that counts last.
-  const auto last = [&](u32* counter, u32 blocks) {
-    __threadfence();
-    __syncthreads();
-    if (t == 0) {
-      isLast = atomicAdd(counter, 1u) == blocks - 1;
-      if (isLast) *counter = 0;
-    }
-    __syncthreads();
-    __threadfence();
-    return isLast != 0;
-  };
-  if (!last(counters + 1 + blockIdx.y, gridDim.x)) return;
+  if (!chooses) return;
   if (ROWS == 1) {
     // Experts of one token are different ones: each is a tile, in the order of the choice.
     if (warp > 0) return;
-    chooseExperts(logits, dynamic, routes, experts, k, renormalize, false);
-    for (int n = lane; n < k; n += 32) order[n] = n, tiles[1 + 3 * n] = routes[2 * n], tiles[2 + 3 * n] = n, tiles[3 + 3 * n] = 1;
     if (lane == 0) tiles[0] = k;
+    chooseExperts(logits, routes, order, tiles, experts, k, renormalize, false);
     return;
   }
   if (warp < tokens) {
     const u32 token = first + warp;
-    chooseExperts(logits + (size_t)token * experts, dynamic + warp * experts, routes + 2 * (size_t)token * k,
-                  experts, k, renormalize, token >= plan[TOKENS]);
+    chooseExperts(logits + (size_t)token * experts, routes + 2 * (size_t)token * k, nullptr, nullptr, experts, k,
+                  renormalize, token >= plan[TOKENS]);
   }
   if (gridDim.y > 1 && !last(counters, gridDim.y)) return;
   __threadfence();

@@ -39,7 +39,7 @@ function compare(run: Run): void {
       order = new Uint32Array(pairs).fill(~0),
       counters = new Uint32Array(9);
     const tiles = new Uint32Array(1 + 3 * (experts + pairs)), prepared = new Uint16Array(padded * columns);
-    const shared = 4 * Math.max(each * experts, 2 * experts + 64);
+    const shared = each === 1 ? 0 : 4 * (2 * experts + 64);
     run(
       each === 1 ? 1 : 0,
       Math.ceil(experts / 4),

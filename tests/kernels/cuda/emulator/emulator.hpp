@@ -220,15 +220,30 @@ static inline unsigned __shfl_up_sync(unsigned, unsigned value, unsigned step) {
   emulated::meetWarp();
   return other;
 }
-static inline unsigned reduceWarp(unsigned value, bool largest) {
+static inline unsigned __reduce_max_sync(unsigned, unsigned value) {
   for (unsigned mask = 16; mask; mask >>= 1) {
     const unsigned other = __shfl_xor_sync(~0u, value, mask);
-    if ((other > value) == largest) value = other;
+    if (other > value) value = other;
   }
   return value;
 }
-static inline unsigned __reduce_max_sync(unsigned, unsigned value) { return reduceWarp(value, true); }
-static inline unsigned __reduce_min_sync(unsigned, unsigned value) { return reduceWarp(value, false); }
+static inline unsigned __shfl_sync(unsigned, unsigned value, unsigned from) {
+  emulated::warp().operands[threadIdx.x & 31][0] = value;
+  emulated::meetWarp();
+  const unsigned other = emulated::warp().operands[from & 31][0];
+  emulated::meetWarp();
+  return other;
+}
+static inline unsigned __ballot_sync(unsigned, bool value) {
+  const unsigned lane = threadIdx.x & 31;
+  emulated::warp().operands[lane][0] = value;
+  emulated::meetWarp();
+  unsigned all = 0;
+  for (unsigned i = 0; i < 32; i++) all |= emulated::warp().operands[i][0] << i;
+  emulated::meetWarp();
+  return all;
+}
+static inline int __ffs(int value) { return __builtin_ffs(value); }
 template <typename T> static inline T __ldcg(const T* from) { return *from; }
 static inline void __threadfence() {}
 static inline unsigned atomicAdd(unsigned* to, unsigned value) {
