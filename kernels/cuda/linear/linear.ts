@@ -229,9 +229,12 @@ export function hasFewRows({ spec: { dtype, columns } }: CudaMatrix): boolean {
  * Most rows for which streaming beats tiles, measured on an H100: long rows' inputs and the sums of large matrices are
  * many reads for blocks of few features.
  */
-function mostFewRows({ rows, columns }: MatrixSpec): number {
-  if (columns > 8192 || rows * columns > 2 ** 28) return 16;
-  return rows * columns > 2 ** 25 ? 32 : quantizedRows;
+function mostFewRows({ rows, columns, dtype }: MatrixSpec): number {
+  const numbers = rows * columns;
+  if (columns > 8192 || numbers > 2 ** 28) return 16;
+  // Of int8 also those whose tiles are so few that they are split.
+  const split = dtype === "q8" && numbers > 2 ** 23 && numbers < 2 ** 24;
+  return numbers > 2 ** 25 || split ? 32 : quantizedRows;
 }
 
 /** The kernel of `quantized.cu` for a product; null where another one must do it. */
