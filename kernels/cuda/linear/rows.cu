@@ -1,7 +1,7 @@
-// Products of few rows (1 to 16) with large matrices, and of the rows of experts: whatever a multiprocessor reads is one
+// Products of few rows (1 to 8) with large matrices, and of the rows of experts: whatever a multiprocessor reads is one
 // long stream through shared memory.
 //
-// A block stays, and goes through items: 16 weight rows (paired: 8 gate rows and their up rows) for up to 8 or 16 rows of
+// A block stays, and goes through items: 16 weight rows (paired: 8 gate rows and their up rows) for up to 8 rows of
 // one expert. Its warps take the pieces of its items in turn, across the ends of items: a piece is 128 bytes of each of
 // the sixteen rows, which a warp fetches to slots of its own (cp.async) as soon as it has used them. So weights are on
 // their way while sums meet, an expert's rows of the input are brought once for its items, and experts of any number
@@ -64,12 +64,14 @@ template <int D> struct Slot {
 };
 // Runs of 256 columns whose squares are added up apart.
 const int SQUARES = 32;
+// Rows of the input at most: the columns of an mma.
+const int ROWS = 8;
 
-// Dynamic shared memory: the warps' sums of two items, [2][warps][4 · MT][32] floats; rows of the output of two tiles,
-// [2][16]; with NORM sums of squares,
-// [8][SQUARES], and the rows' scales, [8]; the input, [M] rows of K numbers, filled up to whole pieces, and 64 bytes; the
-// slots.
-template <int D, int MT, bool PAIRED, bool NORM> DEVICE void rows(const Arguments& p) {
+// Dynamic shared memory: the warps' sums of two items, [2][warps][4][32] floats; rows of the output of two tiles,
+// [2][ROWS]; with NORM sums of squares, [ROWS][SQUARES], and the rows' scales, [ROWS]; the input, [M] rows of K numbers,
+// filled up to whole pieces, and 64 bytes; the slots, which begin at a multiple of 128 bytes, as the lines do that are copied
+// to them.
+template <int D, bool PAIRED, bool NORM> DEVICE void multiplyRows(const Arguments& p) {
   typedef Slot<D> S;
   extern __shared__ __align__(128) u8 memory[];
   const int t = threadIdx.x, lane = t & 31, warp = t >> 5, warps = blockDim.x >> 5, g = lane >> 2, q = lane & 3;
@@ -78,17 +80,40 @@ template <int D, int MT, bool PAIRED, bool NORM> DEVICE void rows(const Argument
   const int pieces = (K + S::COLUMNS - 1) / S::COLUMNS, pitch = 2 * pieces * S::COLUMNS + 64;
   const u32 rowBytes = matrixRowBytes(D, K);
   float* const meeting = (float*)memory;
-  u32* const outRows = (u32*)(meeting + 2 * warps * MT * 128);
-  float* const squares = (float*)(outRows + 2 * 16);
-  float* const rowScales = squares + 8 * SQUARES;
-  u8* const input = (u8*)(squares + (NORM ? 8 * (SQUARES + 1) : 0));
-  u8* const own = input + p.M * pitch + warp * p.slots * S::BYTES;
+  u32* const outRows = (u32*)(meeting + 2 * warps * 128);
+  float* const squares = (float*)(outRows + 2 * ROWS);
+  float* const rowScales = squares + ROWS * SQUARES;
+  u8* const input = (u8*)(squares + (NORM ? ROWS * (SQUARES + 1) : 0));
+  u8* const own = memory + (input + p.M * pitch - memory + 127) / 128 * 128 + warp * p.slots * S::BYTES;
   const u32 ownAt = (u32)__cvta_generic_to_shared(own);
 
   if (p.tiles && !p.known) waitForPrevious();
   const u32 total = (p.tiles ? p.tiles[0] : 1) * itemsOfTile;
   const u32 first = (u64)total * blockIdx.x / gridDim.x, last = (u64)total * (blockIdx.x + 1) / gridDim.x;
   const auto expertOf = [&](u32 tile) { return p.tiles ? p.tiles[1 + 3 * tile] : 0; };
+  // Where an item is. Tiles of one expert take turns, of as many items as a block has: then blocks that are beside each
+  // other read the same weights at the same time, all but one of them from the cache.
+  struct Place {
+    u32 item, tile, within, left;
+  };
+  const auto placeOf = [&](u32 item) -> Place {
+    u32 begin = item / itemsOfTile, end = begin + 1;
+    // Fewer than ROWS tokens have no expert with two tiles.
+    if (p.tiles && p.M == ROWS && item < total) {
+      const u32 expert = expertOf(begin), tiles = p.tiles[0];
+      while (begin > 0 && expertOf(begin - 1) == expert) begin--;
+      while (end < tiles && expertOf(end) == expert) end++;
+    }
+    const u32 rest = item - begin * itemsOfTile, count = end - begin;
+    if (count == 1) return {item, begin, rest, itemsOfTile - rest};
+    const u32 turn = total > gridDim.x ? total / gridDim.x : 1, start = rest / (count * turn) * turn;
+    const u32 length = min(turn, itemsOfTile - start), inside = rest - start * count;
+    return {item, begin + inside / length, start + inside % length, length - inside % length};
+  };
+  const auto advance = [&](Place& place) {
+    if (--place.left > 0) place.item++, place.within++;
+    else place = placeOf(place.item + 1);
+  };
   // Feature of an item at row r (0 to 7) of a half of a slot: with q8 even ones, then odd ones.
   const auto featureAt = [](int r) { return D == Q8 ? (r << 1 & 7) | r >> 2 : r; };
   const auto rowOf = [&](const u8* matrix, u32 within, int r) {
@@ -99,33 +124,35 @@ template <int D, int MT, bool PAIRED, bool NORM> DEVICE void rows(const Argument
 
   // What is fetched next: a piece of an item, from these rows. Four rows are copied at a time, eight lanes each; with q8
   // the first half of the lanes brings scales, the second what a shifted row has in a ninth sixteen.
-  u32 nextItem = first, nextTile = first / itemsOfTile, nextWithin = first % itemsOfTile;
+  const Place begin = placeOf(first);
+  Place next = begin;
   int nextPiece = warp;
   const u8* matrix = p.w;
   const u8* from[4];
   const u8* extra = nullptr;
   u32 shifts = 0;
   const auto enter = [&](bool newTile) {
-    if (newTile) matrix = p.w + (u64)expertOf(nextTile) * (PAIRED ? 2 * N : N) * rowBytes;
+    if (newTile) matrix = p.w + (u64)expertOf(next.tile) * (PAIRED ? 2 * N : N) * rowBytes;
     shifts = 0;
 #pragma unroll
     for (int j = 0; j < 4; j++) {
-      from[j] = rowOf(matrix, nextWithin, 4 * j + (lane >> 3));
+      from[j] = rowOf(matrix, next.within, 4 * j + (lane >> 3));
       const u32 shift = D == Q8 ? (u64)from[j] & 8 : 0;
       from[j] -= shift, shifts |= shift << 4 * j;
     }
-    if (D == Q8) extra = rowOf(matrix, nextWithin, lane & 15);
+    if (D == Q8) extra = rowOf(matrix, next.within, lane & 15);
   };
   const auto settle = [&]() {
     bool moved = false, newTile = false;
-    while (nextPiece >= pieces && nextItem < last) {
-      nextPiece -= pieces, nextItem++, moved = true;
-      if (++nextWithin == itemsOfTile) nextWithin = 0, nextTile++, newTile = true;
+    while (nextPiece >= pieces && next.item < last) {
+      const u32 tile = next.tile;
+      advance(next);
+      nextPiece -= pieces, moved = true, newTile |= next.tile != tile;
     }
-    if (moved && nextItem < last) enter(newTile);
+    if (moved && next.item < last) enter(newTile);
   };
   const auto loadNext = [&](int slot) {
-    if (nextItem < last) {
+    if (next.item < last) {
       const u32 to = ownAt + slot * S::BYTES;
       const int c = lane & 7, k = nextPiece * S::COLUMNS;
       if (D == Q8) {
@@ -165,7 +192,7 @@ template <int D, int MT, bool PAIRED, bool NORM> DEVICE void rows(const Argument
     const u32* order = nullptr;
     if (p.tiles) order = p.order + p.tiles[2 + 3 * tile], M = p.tiles[3 + 3 * tile];
     const auto source = [&](int m) { return order ? order[m] / p.perToken : (u32)m; };
-    if (t < M) outRows[16 * (tile & 1) + t] = order ? order[t] : t;
+    if (t < M) outRows[ROWS * (tile & 1) + t] = order ? order[t] : t;
     const u32 row = source(0);
     if (had && M == 1 && row == stagedRow) return __syncthreads();
     stagedRow = row;
@@ -207,8 +234,8 @@ template <int D, int MT, bool PAIRED, bool NORM> DEVICE void rows(const Argument
   };
 
   int piece = warp, slot = 0, half = 0;
-  u32 tile = first / itemsOfTile, within = first % itemsOfTile;
-  for (u32 item = first; item < last; item++) {
+  for (Place place = begin; place.item < last; advance(place)) {
+    const u32 item = place.item, tile = place.tile, within = place.within;
     if (tile != staged) stage(tile);
     // Where this lane's operands are: rows g and g + 8, from byte `at` of a unit on, and rows of the input.
     const u8* places[2];
@@ -220,22 +247,18 @@ template <int D, int MT, bool PAIRED, bool NORM> DEVICE void rows(const Argument
         places[h] += (u64)rowOf(matrix, within, g + 8 * h) & 8;
       }
     }
-    const u8* rowsOfX[MT];
-#pragma unroll
-    for (int i = 0; i < MT; i++) rowsOfX[i] = input + min(i * 8 + g, M - 1) * pitch + 16 * q;
-    const bool high = MT > 1 && M > 8;
+    const u8* const rowOfX = input + min(g, M - 1) * pitch + 16 * q;
     // The number that this thread makes of the warps' sums, if there is one for it: of lane v % 32, register v / 32, which
     // is row 2q + (r & 1) of the input, feature g, or of the second half. Items take different warps for it. What it is
     // added to is on its way during the product.
-    const u32 v = (t + (item << 7)) & (blockDim.x - 1), values = MT * (PAIRED ? 64 : 128);
-    const int ofLane = v & 31, ofRegister = (v >> 5) & (PAIRED ? 1 : 3), ofTile = v >> (PAIRED ? 6 : 7);
-    const int m = ofTile * 8 + 2 * (ofLane & 3) + (ofRegister & 1);
+    const u32 v = (t + (item << 7)) & (blockDim.x - 1);
+    const int ofLane = v & 31, ofRegister = v >> 5, m = 2 * (ofLane & 3) + (ofRegister & 1);
     const int n = within * FEATURES + featureAt(ofLane >> 2) + (PAIRED ? 0 : 8 * (ofRegister >> 1));
-    const bool stores = v < values && m < M && n < N;
+    const bool stores = v < (PAIRED ? 64 : 128) && m < M && n < N;
     size_t to = 0;
     float bias = 0, upBias = 0, before = 0;
     if (stores) {
-      to = (size_t)outRows[16 * (tile & 1) + m] * p.stride + n;
+      to = (size_t)outRows[ROWS * (tile & 1) + m] * p.stride + n;
       if (p.bias) {
         const float* of = p.bias + (size_t)expert * (PAIRED ? 2 * N : N) + n;
         bias = of[0];
@@ -243,7 +266,7 @@ template <int D, int MT, bool PAIRED, bool NORM> DEVICE void rows(const Argument
       }
       if (p.epilogue == ADD) before = loadNumber(p.y, p.yType, to);
     }
-    float c[MT][4] = {};
+    float c[4] = {};
     for (; piece < pieces; piece += warps) {
       if (p.slots == 2) waitGroups<1>();
       else if (p.slots == 3) waitGroups<2>();
@@ -259,29 +282,21 @@ template <int D, int MT, bool PAIRED, bool NORM> DEVICE void rows(const Argument
           const u32 w0 = u < 2 ? s0.x : s0.y, w1 = u < 2 ? s1.x : s1.y;
           const float f0 = u & 1 ? highF16(w0) : lowF16(w0), f1 = u & 1 ? highF16(w1) : lowF16(w1);
           const uint2 x0 = int8Pairs(x.x), x1 = int8Pairs(x.y), y0 = int8Pairs(y.x), y1 = int8Pairs(y.y);
+          const uint4 b = *(const uint4*)(rowOfX + 2 * (piece * S::COLUMNS + 32 * u));
+          float d[4] = {};
+          mma(d, x0.x, y0.x, x0.y, y0.y, b.x, b.y);
+          mma(d, x1.x, y1.x, x1.y, y1.y, b.z, b.w);
 #pragma unroll
-          for (int i = 0; i < MT; i++) {
-            if (i > 0 && !high) continue;
-            const uint4 b = *(const uint4*)(rowsOfX[i] + 2 * (piece * S::COLUMNS + 32 * u));
-            float d[4] = {};
-            mma(d, x0.x, y0.x, x0.y, y0.y, b.x, b.y);
-            mma(d, x1.x, y1.x, x1.y, y1.y, b.z, b.w);
-#pragma unroll
-            for (int r = 0; r < 4; r++) c[i][r] = fmaf(d[r], r < 2 ? f0 : f1, c[i][r]);
-          }
+          for (int r = 0; r < 4; r++) c[r] = fmaf(d[r], r < 2 ? f0 : f1, c[r]);
         }
       } else {
 #pragma unroll
         for (int u = 0; u < 2; u++) {
           const int chunk = 16 * ((4 * u + q) ^ (g & 1) << 2);
           const uint4 x = *(const uint4*)(places[0] + at + chunk), y = *(const uint4*)(places[1] + at + chunk);
-#pragma unroll
-          for (int i = 0; i < MT; i++) {
-            if (i > 0 && !high) continue;
-            const uint4 b = *(const uint4*)(rowsOfX[i] + 2 * (piece * S::COLUMNS + 32 * u));
-            multiply<D>(c[i], x.x, y.x, x.y, y.y, b.x, b.y);
-            multiply<D>(c[i], x.z, y.z, x.w, y.w, b.z, b.w);
-          }
+          const uint4 b = *(const uint4*)(rowOfX + 2 * (piece * S::COLUMNS + 32 * u));
+          multiply<D>(c, x.x, y.x, x.y, y.y, b.x, b.y);
+          multiply<D>(c, x.z, y.z, x.w, y.w, b.z, b.w);
         }
       }
       __syncwarp();
@@ -289,11 +304,9 @@ template <int D, int MT, bool PAIRED, bool NORM> DEVICE void rows(const Argument
       slot = slot + 1 == p.slots ? 0 : slot + 1;
     }
     piece -= pieces;
-    float* const sums = meeting + half * warps * MT * 128;
+    float* const sums = meeting + half * warps * 128;
 #pragma unroll
-    for (int i = 0; i < MT; i++)
-#pragma unroll
-      for (int r = 0; r < 4; r++) sums[((warp * MT + i) * 4 + r) * 32 + lane] = c[i][r];
+    for (int r = 0; r < 4; r++) sums[(warp * 4 + r) * 32 + lane] = c[r];
     // Two items on, all warps have passed the next barrier, and so have been read here.
     __syncthreads();
     if (stores) {
@@ -302,8 +315,8 @@ template <int D, int MT, bool PAIRED, bool NORM> DEVICE void rows(const Argument
       for (int s0 = 0; s0 < warps; s0 += 8) {
 #pragma unroll
         for (int s = s0; s < s0 + 8; s++) {
-          value += sums[((s * MT + ofTile) * 4 + ofRegister) * 32 + ofLane];
-          if (PAIRED) up += sums[((s * MT + ofTile) * 4 + ofRegister + 2) * 32 + ofLane];
+          value += sums[(s * 4 + ofRegister) * 32 + ofLane];
+          if (PAIRED) up += sums[(s * 4 + ofRegister + 2) * 32 + ofLane];
         }
       }
       const float scale = NORM ? rowScales[m] : 1.0f;
@@ -312,24 +325,21 @@ template <int D, int MT, bool PAIRED, bool NORM> DEVICE void rows(const Argument
       storeNumber(p.y, p.yType, to, before + value);
     }
     half ^= 1;
-    if (++within == itemsOfTile) within = 0, tile++;
   }
 }
 
 // KIND, how weights are stored, is chosen where this file is compiled.
-#define ROWS(name, MT, PAIRED, NORM)                                                                                  \
+#define KERNEL_OF_ROWS(name, PAIRED, NORM)                                                                            \
   KERNEL __launch_bounds__(512, 1) name(const void* x, const float* normWeight, float epsilon, const u8* w,           \
                                         const float* bias, void* y, int yType, int M, int N, int K, int stride,       \
                                         int epilogue, const u32* tiles, const u32* order, int perToken, int known,    \
                                         float alpha, float beta, float limit, float plus, int slots) {                \
-    rows<KIND, MT, PAIRED, NORM>({x, normWeight, epsilon, w, bias, y, yType, M, N, K, stride, epilogue, tiles, order, \
-                                  perToken, known, {alpha, beta, limit, plus}, slots});                               \
+    multiplyRows<KIND, PAIRED, NORM>({x, normWeight, epsilon, w, bias, y, yType, M, N, K, stride, epilogue, tiles,    \
+                                      order, perToken, known, {alpha, beta, limit, plus}, slots});                    \
   }
-ROWS(rows_8, 1, false, false)
-ROWS(rows_16, 2, false, false)
-ROWS(rows_pair_8, 1, true, false)
-ROWS(rows_pair_16, 2, true, false)
+KERNEL_OF_ROWS(rows, false, false)
+KERNEL_OF_ROWS(rows_pair, true, false)
 #ifdef WITH_NORM
-ROWS(rows_norm_8, 1, false, true)
-ROWS(rows_norm_pair_8, 1, true, true)
+KERNEL_OF_ROWS(rows_norm, false, true)
+KERNEL_OF_ROWS(rows_norm_pair, true, true)
 #endif

@@ -18,14 +18,14 @@ import {
 /** Formats that it has kernels for. */
 export const rowsTypes = ["q8", "bf16", "f16"] as const;
 
-/** Rows of a tile of the kernels. */
-export const rowsTiles = [8, 16] as const;
+/** Most rows of a product, or of a tile of experts: columns of mma.sync. */
+export const mostRows = 8;
 
 /** A product of few rows. */
 export interface RowsShape {
   /** How the weight is stored. */
   readonly dtype: typeof rowsTypes[number];
-  /** Rows; of experts, most rows of a tile. At most 16. */
+  /** Rows; of experts, most rows of a tile. At most {@link mostRows}. */
   readonly tokens: number;
   /** Results of a row. */
   readonly features: number;
@@ -33,7 +33,7 @@ export interface RowsShape {
   readonly columns: number;
   /** Gate and up rows. */
   readonly paired: boolean;
-  /** The norm is the kernel's: of q8 alone, for at most eight rows. */
+  /** The norm is the kernel's: of q8 alone. */
   readonly norm: boolean;
   /** Most tiles of experts; 1 without. */
   readonly tiles: number;
@@ -73,18 +73,20 @@ export function planRows(
   mostBytes: number,
   wanted: readonly RowsLayout[] = layouts,
 ): StayingPlan | null {
-  if (columns % (dtype === "q8" ? 16 : 8) !== 0 || tokens > 16) return null;
-  if (norm && (dtype !== "q8" || tokens > 8 || columns > mostNormColumns)) return null;
-  const piece = dtype === "q8" ? 128 : 64, room = tokens > 8 ? 16 : 8;
+  if (columns % (dtype === "q8" ? 16 : 8) !== 0 || tokens > mostRows) return null;
+  if (norm && (dtype !== "q8" || columns > mostNormColumns)) return null;
+  const piece = dtype === "q8" ? 128 : 64;
   const bytes = ({ warps, slots }: RowsLayout) =>
-    8 * warps * room / 8 * 128 + 128 + (norm ? 4 * 8 * 33 : 0) +
-    tokens * (2 * divideUp(columns, piece) * piece + 64) +
-    warps * slots * slotBytes[dtype];
+    128 * divideUp(
+        8 * warps * 128 + 4 * 2 * mostRows + (norm ? 4 * 8 * 33 : 0) +
+          tokens * (2 * divideUp(columns, piece) * piece + 64),
+        128,
+      ) + warps * slots * slotBytes[dtype];
   const layout = wanted.find((layout) => blocksThatFit(bytes(layout), mostBytes) >= layout.blocks);
   if (layout === undefined) return null;
   return {
     module: `rows_${dtype}`,
-    kernel: `rows_${norm ? "norm_" : ""}${paired ? "pair_" : ""}${room}`,
+    kernel: `rows${norm ? "_norm" : ""}${paired ? "_pair" : ""}`,
     blocks: Math.min(tiles * divideUp(features, paired ? 8 : 16), layout.blocks * multiprocessors),
     threads: 32 * layout.warps,
     sharedBytes: bytes(layout),

@@ -5,15 +5,12 @@ import type { MoeArgs } from "../../ops.ts";
 import { Float } from "../arguments.ts";
 import { divideUp, type Forward, scratch } from "../forward.ts";
 import { inputType, type StayingPlan, usesMatrixUnits } from "../linear/product.ts";
-import { launchRows, planRows, rowsTiles, rowsType } from "../linear/rows.ts";
+import { launchRows, mostRows, planRows, rowsType } from "../linear/rows.ts";
 import { type CudaActivation, type CudaMatrix, ElementType, paddedRows } from "../memory.ts";
 import { addressOf, launchCombine } from "./combine.ts";
 
 /** From so many pairs an expert on they go through the tiles of prompts. */
 export const tiledPairs = 8;
-
-/** Up to so many pairs an expert tiles have eight rows. */
-const smallTilePairs = 5;
 
 /** Most experts whose numbers a block of the router has room for. */
 const mostRoutedExperts = 1024;
@@ -35,8 +32,7 @@ export function launchFewTokens(forward: Forward, args: MoeArgs): boolean {
     experts <= mostRoutedExperts && pairs <= tiledPairs * experts && inputType(down) === type &&
     [gateUp, down].every((weight) => usesMatrixUnits(weight, halfFrom));
   if (!suits) return false;
-  const rows = rowsTiles[pairs <= smallTilePairs * experts ? 0 : 1], held = Math.min(rows, tokens);
-  const tiles = Math.min(pairs, experts + Math.floor(pairs / rows));
+  const held = Math.min(mostRows, tokens), tiles = Math.min(pairs, experts + Math.floor(pairs / mostRows));
   const planOf = (weight: CudaMatrix, paired: boolean): StayingPlan | null => {
     const { spec } = weight, dtype = rowsType(weight), features = paired ? spec.rows / 2 : spec.rows;
     if (dtype === undefined) return null;
@@ -75,7 +71,7 @@ export function launchFewTokens(forward: Forward, args: MoeArgs): boolean {
       columns,
       k,
       args.renormalize ? 1 : 0,
-      rows,
+      mostRows,
     ],
   );
   const gated = buffers.get("expertGated", 2 * pairs * inner),
