@@ -63,7 +63,8 @@ const overlapping: Readonly<Record<string, Recipe>> = {
     `rows_${kind}`,
     {
       source: "linear/rows.cu",
-      defines: { KIND: kind.toUpperCase(), ...kind === "q8" ? { WITH_NORM: "1" } : {} },
+      // As below: not of f16.
+      defines: { KIND: kind.toUpperCase(), ...kind === "f16" ? {} : { WITH_NORM: "1" } },
     },
   ]),
   ...each(

@@ -33,7 +33,7 @@ export interface RowsShape {
   readonly columns: number;
   /** Gate and up rows. */
   readonly paired: boolean;
-  /** The norm is the kernel's: of q8 alone. */
+  /** The norm is the kernel's: not of f16, which would overflow before it is scaled. */
   readonly norm: boolean;
   /** Most tiles of experts; 1 without. */
   readonly tiles: number;
@@ -74,7 +74,7 @@ export function planRows(
   wanted: readonly RowsLayout[] = layouts,
 ): StayingPlan | null {
   if (columns % (dtype === "q8" ? 16 : 8) !== 0 || tokens > mostRows) return null;
-  if (norm && (dtype !== "q8" || columns > mostNormColumns)) return null;
+  if (norm && (dtype === "f16" || columns > mostNormColumns)) return null;
   const piece = dtype === "q8" ? 128 : 64;
   const bytes = ({ warps, slots }: RowsLayout) =>
     128 * divideUp(
@@ -150,15 +150,19 @@ export function launchRows(
 }
 
 /**
- * Up to so many rows int8 weights are read by blocks that stay, where the input, which each of these brings, is this
- * part of the weights at most. Measured on an H100.
+ * Up to so many rows weights are read by blocks that stay, where the input, which each of these brings, is this part of
+ * the weights at most; 16-bit ones where there are so many, in rows of so many. Measured on an H100.
  */
-const mostStayingRows = 8, mostStayingInput = 0.6;
+const mostStayingRows = { q8: 8, bf16: 1, f16: 1 },
+  mostStayingInput = 0.6,
+  leastStaying = 2 ** 23,
+  leastColumns = 2048;
 
 /** Launches a product whose input stands at `x`, where this is the best kernel for it; whether it did. */
 export function launchStaying(device: CudaDevice, product: Product, x: bigint, norm: Norm | null): boolean {
-  const { weight, epilogue, rows } = product, { rows: all, columns, dtype } = weight.spec;
-  if (dtype !== "q8" || rows > mostStayingRows) return false;
+  const { weight, epilogue, rows } = product, { rows: all, columns } = weight.spec, dtype = rowsType(weight);
+  if (dtype === undefined || rows > mostStayingRows[dtype]) return false;
+  if (dtype !== "q8" && (all * columns < leastStaying || columns < leastColumns)) return false;
   const { multiprocessors, sharedBytes } = device.properties;
   const shape = {
     dtype,
