@@ -97,8 +97,7 @@ export class Grammar {
   trim(all: boolean): void {
     this.automaton.clear();
     this.#table.clear();
-    if (all) this.#regex.clear();
-    else this.#regex.forgetPositions();
+    this.#regex.clear(all);
   }
 }
 

@@ -91,12 +91,10 @@ export class ReferenceBackend implements Backend {
   weightBytes = 0;
   #state: ReferenceState | null = null;
   readonly #collective: Collective | null;
-  readonly #closeExperts: number;
 
-  /** `collective` is this rank's end of a group; `closeExperts`: see `route`. */
-  constructor(collective: Collective | null = null, closeExperts = 0) {
+  /** `collective` is this rank's end of a group. */
+  constructor(collective: Collective | null = null) {
     this.#collective = collective;
-    this.#closeExperts = closeExperts;
   }
 
   get #live(): ReferenceState {
@@ -142,7 +140,7 @@ export class ReferenceBackend implements Backend {
         this.#live.apply(plan);
         const results: StepResult[] = [];
         for (let i = 0; i < plan.steps; i++) {
-          const ops = new ReferenceOps(this.#live, plan, i, this.#collective, this.#closeExperts);
+          const ops = new ReferenceOps(this.#live, plan, i, this.#collective);
           forward(ops);
           if (ops.result) results.push(ops.result);
         }
@@ -176,20 +174,12 @@ class ReferenceOps implements Ops {
   readonly #plan: BatchPlan;
   readonly #step: number;
   readonly #collective: Collective | null;
-  readonly #closeExperts: number;
   /** Row and position of each of the T tokens. */
   readonly #tokens: { row: number; position: number }[] = [];
   result: StepResult | null = null;
   readonly draws: boolean;
 
-  constructor(
-    state: ReferenceState,
-    plan: BatchPlan,
-    step: number,
-    collective: Collective | null,
-    closeExperts: number,
-  ) {
-    this.#closeExperts = closeExperts;
+  constructor(state: ReferenceState, plan: BatchPlan, step: number, collective: Collective | null) {
     this.#state = state;
     this.#plan = plan;
     this.#step = step;
@@ -291,8 +281,7 @@ class ReferenceOps implements Ops {
     for (let t = 0; t < this.#tokens.length; t++) {
       const x = normalize((input as ReferenceActivation).row(t), norm);
       const y = new Float64Array(x.length);
-      const scores = multiply(x, router, routerBias);
-      const chosen = route(scores, args.expertsPerToken, args.renormalize, this.#closeExperts);
+      const chosen = route(multiply(x, router, routerBias), args.expertsPerToken, args.renormalize);
       for (const { expert, weight } of chosen) {
         const gated = gateMul(multiply(x, gateUp, gateUpBias, expert), gate ?? silu);
         multiply(gated, down, downBias, expert).forEach((v, i) => y[i]! += weight * v);
@@ -393,9 +382,7 @@ class ReferenceOps implements Ops {
   }
 }
 
-/** Factory with the signature the other backends have. `closeExperts`: see `route`. */
-export function createReferenceBackend(
-  options: { collective?: Collective; closeExperts?: number } = {},
-): Promise<Backend> {
-  return Promise.resolve(new ReferenceBackend(options.collective ?? null, options.closeExperts));
+/** Factory with the signature the other backends have. */
+export function createReferenceBackend(options: { collective?: Collective } = {}): Promise<Backend> {
+  return Promise.resolve(new ReferenceBackend(options.collective ?? null));
 }

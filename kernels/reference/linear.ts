@@ -52,25 +52,17 @@ export function softCapped(x: number, cap: number | null | undefined): number {
   return cap == null ? x : cap * Math.tanh(x / cap);
 }
 
-/**
- * The experts a token goes to and their weights: softmax over all, the k largest (lowest index on a tie). Where the last
- * of these is less than `close` in front of the next one, that one in its place: what rounding may choose.
- */
+/** The experts a token goes to and their weights: softmax over all, the k largest (lowest index on a tie). */
 export function route(
   logits: Float64Array,
   expertsPerToken: number,
   renormalize: boolean,
-  close = 0,
 ): { expert: number; weight: number }[] {
   const max = Math.max(...logits);
   const exps = logits.map((v) => Math.exp(v - max));
   const total = exps.reduce((a, b) => a + b, 0);
   const order = Array.from(exps.keys()).sort((a, b) => exps[b]! - exps[a]! || a - b);
   const chosen = order.slice(0, expertsPerToken);
-  const last = chosen.at(-1), next = order[expertsPerToken];
-  if (last !== undefined && next !== undefined && logits[last]! - logits[next]! < close) {
-    chosen[chosen.length - 1] = next;
-  }
   const share = renormalize ? chosen.reduce((sum, e) => sum + exps[e]!, 0) : total;
   return chosen.map((expert) => ({ expert, weight: exps[expert]! / share }));
 }

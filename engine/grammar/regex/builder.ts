@@ -53,18 +53,14 @@ export class RegexBuilder {
     this.#budget().spend(steps);
   }
 
-  /** Forgets all nodes but the constants and where they lead; nodes still held elsewhere stay valid. */
-  clear(): void {
-    const kept = new Set([this.none, this.epsilon, this.anyChar, this.all]);
-    for (const node of this.#table.values()) {
-      node.transitions = node.positions = undefined;
+  /** Forgets positions of nodes, or `all` but the constants; nodes still held elsewhere stay valid. */
+  clear(all = true): void {
+    const constants = [this.none, this.epsilon, this.anyChar, this.all];
+    for (const [key, node] of this.#table) {
+      node.positions = undefined;
+      if (all) node.transitions = undefined;
+      if (all && !constants.includes(node)) this.#table.delete(key);
     }
-    this.#table = new Map([...this.#table].filter(([, node]) => kept.has(node)));
-  }
-
-  /** Forgets the places in texts that were made of the nodes, and keeps the nodes. */
-  forgetPositions(): void {
-    for (const node of this.#table.values()) node.positions = undefined;
   }
 
   #make(key: string, kind: RegexNode["kind"], fields: Omit<Fields, "id" | "kind">): RegexNode {
