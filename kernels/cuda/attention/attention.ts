@@ -96,6 +96,9 @@ function parameters(
   );
 }
 
+const freshParameters = ({ qkv, type, cosine, sine, qNorm, kNorm, qEpsilon, kEpsilon }: FreshHeads) =>
+  packParameters([qkv, cosine, sine, qNorm, kNorm], [outputTypes[type]], [qEpsilon, kEpsilon]);
+
 /** Blocks of query heads of a key/value head. */
 const headBlocks = ({ numHeads, numKvHeads }: HeadLayout) => divideUp(numHeads / numKvHeads, decodeHeads);
 
@@ -124,24 +127,51 @@ export function decodeSplits(
   return Math.max(1, Math.min(wanted, mostDecodeSplits, divideUp(longest, 128)));
 }
 
-/** Attention of the plan's decode queries, at most `queries`, with room for `splits` splits each. */
+/** Where q, k and v are as the layer's product leaves them; norms are null where there are none. */
+export interface FreshHeads {
+  /** [tokens, numHeads + 2 numKvHeads, headDim] */
+  readonly qkv: bigint;
+  /** Type of it. */
+  readonly type: "bf16" | "f16";
+  /** [positions, headDim / 2] */
+  readonly cosine: bigint;
+  /** The same. */
+  readonly sine: bigint;
+  /** [headDim] */
+  readonly qNorm: bigint | null;
+  /** [headDim] */
+  readonly kNorm: bigint | null;
+  /** Of the norm of q. */
+  readonly qEpsilon: number;
+  /** Of the norm of k. */
+  readonly kEpsilon: number;
+}
+
+/** Whether the decode kernel can norm and rotate such heads, and store k and v, itself. */
+export const takesFresh = (headDim: number): boolean => headDim === 64 || headDim === 128;
+
+/**
+ * Attention of the plan's decode queries, at most `queries`, with room for `splits` splits each. With `fresh`, in a step in
+ * which every sequence computes one token, q, k and v come from there, and k and v are stored.
+ */
 export function launchDecode(
   layout: AttentionLayout,
   buffers: AttentionBuffers,
   queries: number,
   splits: number,
   capability: number,
+  fresh: FreshHeads | null = null,
 ): KernelLaunch {
   const { heads, element } = layout;
   const width = [64, 128, 256].find((d) => d >= heads.headDim)!;
   return {
     ...overlapping(`decode_${element}`, capability),
-    kernel: `decode_${width}`,
+    kernel: fresh === null ? `decode_${width}` : `decode_fresh_${width}`,
     grid: [splits, heads.numKvHeads * headBlocks(heads), queries],
     threads: 128,
     sharedBytes: 0,
     cluster: 1,
-    parameters: [parameters(layout, buffers)],
+    parameters: [parameters(layout, buffers), ...(fresh === null ? [] : [freshParameters(fresh)])],
   };
 }
 

@@ -9,6 +9,12 @@
 // probabilities turned by movmatrix. The next 16 keys are on their way during the softmax (online, Milakov &
 // Gimelshein 2018). With several splits, the last workgroup to arrive merges them in order. Bound by reading keys and
 // values.
+//
+// Fresh kernels take q, k and v as the layer's product leaves them, in steps in which every sequence computes one token:
+// each workgroup norms and rotates its queries, for which a lane holds both numbers of every pair, and the warp that
+// comes to the token's own key makes that, stores it and its value, and takes them from shared memory. Everything older
+// than the step is asked for before the kernel in front has ended.
+#include "fresh.cuh"
 #include "paged.cuh"
 
 __device__ __forceinline__ uint4 stream16(const u16* from) {
@@ -24,44 +30,45 @@ __device__ __forceinline__ u32 turned(u32 v) {
   asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(r) : "r"(v));
   return r;
 }
-__device__ __forceinline__ u32 wordOf(const uint4& v, int j) {
-  return j == 0 ? v.x : j == 1 ? v.y : j == 2 ? v.z : v.w;
-}
 
-template <class E, int D, int WARPS>
-__device__ __forceinline__ void decode(const Attention& p) {
+template <class E, int D, int WARPS, bool FRESH>
+__device__ __forceinline__ void decode(const Attention& p, const Fresh& f) {
   const int KB = (D + 31) / 32, VS = (D + 63) / 64, HEADS = 8, MOST_SPLITS = 256;
-  __shared__ float outputs[WARPS][HEADS][D];
+  __shared__ __align__(16) float outputs[WARPS][HEADS][D];
   __shared__ float maxima[WARPS][HEADS], sums[WARPS][HEADS];
   __shared__ float factors[HEADS][MOST_SPLITS];
   __shared__ u32 arrived;
   const int t = threadIdx.x, lane = t & 31, warp = t >> 5, g = lane >> 2, q = lane & 3;
   letLaterBegin();
-  afterEarlier();
+  // Every workgroup waits, because the kernel behind this one relies on all that came before.
+  if (!FRESH) afterEarlier();
   const int query = blockIdx.z, split = blockIdx.x;
-  if (query >= (int)p.plan[DECODES]) return;
+  if (query >= (int)p.plan[DECODES]) {
+    if (FRESH) afterEarlier();
+    return;
+  }
   const u32* entry = p.plan + CONTENT + 3 * query;
   const u32 token = entry[0], row = entry[1];
   const int position = entry[2], splitKeys = p.plan[SPLIT_KEYS];
   const int first = p.window > 0 ? maximum(0, position + 1 - p.window) : 0;
   const int splits = (position + 1 - first + splitKeys - 1) / splitKeys;
-  if (split >= splits) return;
+  if (split >= splits) {
+    if (FRESH) afterEarlier();
+    return;
+  }
   const int begin = first + split * splitKeys, end = minimum(begin + splitKeys, position + 1);
   const int perKv = p.numHeads / p.numKvHeads, blocks = (perKv + HEADS - 1) / HEADS;
   const int kvHead = blockIdx.y / blocks, of = blockIdx.y % blocks * HEADS, heads = minimum(HEADS, perKv - of);
-  const int head = kvHead * perKv + of, pieces = p.headDim / 8;
+  const int head = kvHead * perKv + of, headDim = FRESH ? D : p.headDim, pieces = headDim / 8;
+  // Keys that are in pages; a fresh token's own is not.
+  const int stored = FRESH ? minimum(end, position) : end;
   const float scale = p.scale * 1.4426950408889634f;
   const uint4 none = make_uint4(0, 0, 0, 0);
 
-  uint4 query8[KB];
-#pragma unroll
-  for (int b = 0; b < KB; b++)
-    query8[b] =
-        g < heads && b * 4 + q < pieces
-            ? *(const uint4*)(p.queries + (size_t)token * p.queryStride + (head + g) * p.headDim + b * 32 + q * 8)
-            : none;
-  // Lane i finds the place of the i-th of 16 keys.
-  auto slots = [&](int from) { return slotOf(p, row, minimum(from + (lane & 15), end - 1), kvHead); };
+  // Lane i finds the place of the i-th of 16 keys; of some key, behind the last.
+  auto slots = [&](int from) {
+    return slotOf(p, row, maximum(minimum(from + (lane & 15), stored - 1), 0), kvHead);
+  };
   uint4 key0[KB], key1[KB];
   auto loadKeys = [&](u32 places) {
     const u16* a = p.keys + (size_t)__shfl_sync(~0u, places, g) * 8 + q * 8;
@@ -72,19 +79,77 @@ __device__ __forceinline__ void decode(const Attention& p) {
       key0[i] = inside ? stream16(a + i * 32) : none, key1[i] = inside ? stream16(b + i * 32) : none;
     }
   };
-  float o[VS * 4][4] = {};
-  float max0 = -1e30f, max1 = -1e30f, sum0 = 0, sum1 = 0;
-  int at = begin + warp * 16;
-  u32 places = at < end ? slots(at) : 0;
-  if (at < end) loadKeys(places);
-  for (; at < end; at += WARPS * 16) {
-    uint4 value[VS][4];
-    const int next = at + WARPS * 16;
+  uint4 value[VS][4];
+  // Values of key 2 q + (i & 1) + 8 (i >> 1).
+  auto loadValues = [&](u32 places) {
 #pragma unroll
     for (int i = 0; i < 4; i++) {
       const u16* from = p.values + (size_t)__shfl_sync(~0u, places, 2 * q + (i & 1) + (i >> 1) * 8) * 8 + g * 8;
 #pragma unroll
       for (int v = 0; v < VS; v++) value[v][i] = v * 8 + g < pieces ? stream16(from + v * 64) : none;
+    }
+  };
+  int at = begin + warp * 16;
+  u32 places = at < end ? slots(at) : 0;
+  if (at < end) loadKeys(places), loadValues(places);
+  uint4 query8[KB];
+  if constexpr (FRESH) {
+    afterEarlier();
+    const u16* all = f.qkv + (size_t)token * (p.numHeads + 2 * p.numKvHeads) * D;
+    rotated<E, D>(f, all + (head + minimum(g, heads - 1)) * D, f.qNorm, f.qEpsilon, position, q, query8);
+    if (end > position && warp == (position - begin) / 16 % WARPS) {
+      uint4 key[KB];
+      const u16* from = all + (p.numHeads + kvHead) * D;
+      rotated<E, D>(f, from, f.kNorm, f.kEpsilon, position, q, key);
+      // A head's key, then its value, in eight lanes' pieces of 16 bytes a row of 128.
+      uint4* own = (uint4*)outputs[warp];
+      const size_t place = (size_t)slotOf(p, row, position, kvHead);
+      if (g == 0) {
+#pragma unroll
+        for (int b = 0; b < KB; b++) {
+          own[b * 4 + q] = key[b];
+          if (of == 0) *((uint4*)p.keys + place + b * 4 + q) = key[b];
+        }
+      }
+      if (lane < D / 8) {
+        float x[8];
+        unpack8(*(const uint4*)(from + p.numKvHeads * D + lane * 8), f.type, x);
+        const uint4 v = pack8<E>(x);
+        own[D / 8 + lane] = v;
+        if (of == 0) *((uint4*)p.values + place + lane) = v;
+      }
+      __syncwarp();
+    }
+#pragma unroll
+    for (int b = 0; b < KB; b++)
+      if (g >= heads) query8[b] = none;
+  } else {
+#pragma unroll
+    for (int b = 0; b < KB; b++)
+      query8[b] =
+          g < heads && b * 4 + q < pieces
+              ? *(const uint4*)(p.queries + (size_t)token * p.queryStride + (head + g) * headDim + b * 32 + q * 8)
+              : none;
+  }
+  float o[VS * 4][4] = {};
+  float max0 = -1e30f, max1 = -1e30f, sum0 = 0, sum1 = 0;
+  for (; at < end; at += WARPS * 16) {
+    const int next = at + WARPS * 16;
+    if (FRESH && end > position && at + 16 > position) {
+      // The token's own key and value, and zeros behind them: nothing may be left of what is in free slots.
+      const uint4* own = (const uint4*)outputs[warp];
+#pragma unroll
+      for (int b = 0; b < KB; b++) {
+        if (at + g == position) key0[b] = own[b * 4 + q];
+        if (at + g + 8 == position) key1[b] = own[b * 4 + q];
+      }
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        const int key = at + 2 * q + (i & 1) + (i >> 1) * 8;
+#pragma unroll
+        for (int v = 0; v < VS; v++)
+          if (key >= position) value[v][i] = key == position ? own[D / 8 + v * 8 + g] : none;
+      }
     }
     if (next < end) places = slots(next);
     float s[4] = {};
@@ -125,6 +190,7 @@ __device__ __forceinline__ void decode(const Attention& p) {
                           __byte_perm(w2, w3, 0x7632)};
         E::mma(c, a, b0, b1);
       }
+    if (next < end) loadValues(places);
   }
 #pragma unroll
   for (int m = 4; m < 32; m *= 2) sum0 += __shfl_xor_sync(~0u, sum0, m), sum1 += __shfl_xor_sync(~0u, sum1, m);
@@ -142,10 +208,10 @@ __device__ __forceinline__ void decode(const Attention& p) {
       }
     }
   __syncthreads();
-  const int words = p.headDim + 2;
+  const int words = headDim + 2;
   float* partial = p.partials + ((size_t)(query * p.numHeads + head) * gridDim.x) * words;
-  for (int i = t; i < heads * p.headDim; i += WARPS * 32) {
-    const int h = i / p.headDim, d = i % p.headDim;
+  for (int i = t; i < heads * headDim; i += WARPS * 32) {
+    const int h = i / headDim, d = i % headDim;
     float top = maxima[0][h];
 #pragma unroll
     for (int w = 1; w < WARPS; w++) top = fmaxf(top, maxima[w][h]);
@@ -156,11 +222,11 @@ __device__ __forceinline__ void decode(const Attention& p) {
       value += outputs[w][h][d] * f, total += sums[w][h] * f;
     }
     if (splits == 1) {
-      storeOutput(p, ((size_t)token * p.numHeads + head + h) * p.headDim + d, value / total);
+      storeOutput(p, ((size_t)token * p.numHeads + head + h) * headDim + d, value / total);
     } else {
       float* to = partial + ((size_t)h * gridDim.x + split) * words;
       to[d] = value;
-      if (d == 0) to[p.headDim] = top, to[p.headDim + 1] = total;
+      if (d == 0) to[headDim] = top, to[headDim + 1] = total;
     }
   }
   if (splits == 1) return;
@@ -174,7 +240,7 @@ __device__ __forceinline__ void decode(const Attention& p) {
   if (t == 0) *counter = 0;
   // A split's factor: 2^(its maximum − the greatest) / the sum of all.
   for (int h = warp; h < heads; h += WARPS) {
-    const float* from = partial + (size_t)h * gridDim.x * words + p.headDim;
+    const float* from = partial + (size_t)h * gridDim.x * words + headDim;
     float top = -1e30f, total = 0;
     for (int s = lane; s < splits; s += 32) top = fmaxf(top, __ldcg(from + s * words));
 #pragma unroll
@@ -188,21 +254,28 @@ __device__ __forceinline__ void decode(const Attention& p) {
     for (int s = lane; s < splits; s += 32) factors[h][s] /= total;
   }
   __syncthreads();
-  for (int i = t; i < heads * p.headDim; i += WARPS * 32) {
-    const int h = i / p.headDim, d = i % p.headDim;
+  for (int i = t; i < heads * headDim; i += WARPS * 32) {
+    const int h = i / headDim, d = i % headDim;
     const float* from = partial + (size_t)h * gridDim.x * words + d;
     float value = 0;
 #pragma unroll 8
     for (int s = 0; s < splits; s++) value += __ldcg(from + (size_t)s * words) * factors[h][s];
-    storeOutput(p, ((size_t)token * p.numHeads + head + h) * p.headDim + d, value);
+    storeOutput(p, ((size_t)token * p.numHeads + head + h) * headDim + d, value);
   }
 }
 
-#define DECODE(D, WARPS)                                                                                     \
-  extern "C" __global__ void __launch_bounds__(WARPS * 32) decode_##D(const __grid_constant__ Attention p) { \
-    decode<ELEMENT, D, WARPS>(p);                                                                            \
+#define DECODE(D, WARPS, BLOCKS)                                                                                     \
+  extern "C" __global__ void __launch_bounds__(WARPS * 32, BLOCKS) decode_##D(const __grid_constant__ Attention p) { \
+    decode<ELEMENT, D, WARPS, false>(p, Fresh());                                                                    \
+  }
+#define DECODE_FRESH(D, WARPS, BLOCKS)                                                                  \
+  extern "C" __global__ void __launch_bounds__(WARPS * 32, BLOCKS)                                      \
+      decode_fresh_##D(const __grid_constant__ Attention p, const __grid_constant__ Fresh f) { \
+    decode<ELEMENT, D, WARPS, true>(p, f);                                                              \
   }
 // Heads of up to 64, 128 and 256 numbers, a multiple of 8.
-DECODE(64, 4)
-DECODE(128, 4)
-DECODE(256, 4)
+DECODE(64, 4, 4)
+DECODE(128, 4, 4)
+DECODE(256, 4, 2)
+DECODE_FRESH(64, 4, 4)
+DECODE_FRESH(128, 4, 4)

@@ -11,9 +11,11 @@ import {
   decodeCounters,
   decodePartialBytes,
   decodeSplits,
+  type FreshHeads,
   launchDecode,
   launchPrefill,
   mostDecodeSplits,
+  takesFresh,
 } from "./attention.ts";
 
 /** Most splits of a sequence's keys. */
@@ -164,10 +166,28 @@ function tensorAttention(
   return { layout, buffers };
 }
 
+/** What the decode kernel norms and rotates itself; null where it cannot. */
+function freshHeads({ qkv, qNorm, kNorm, rope, heads }: AttentionArgs): FreshHeads | null {
+  const { buffer, type } = qkv as CudaActivation, { cosine, sine } = rope as CudaRope;
+  if (type === "f32" || !takesFresh(heads.headDim)) return null;
+  return {
+    qkv: buffer.address,
+    type,
+    cosine: cosine.address,
+    sine: sine.address,
+    qNorm: qNorm ? weightOf(qNorm) : null,
+    kNorm: kNorm ? weightOf(kNorm) : null,
+    qEpsilon: qNorm?.epsilon ?? 0,
+    kEpsilon: kNorm?.epsilon ?? 0,
+  };
+}
+
 /** A decode step over long contexts, on the matrix units; splits meet in the same kernel. */
 function launchTensorDecode(forward: Forward, args: AttentionArgs): void {
   const { context: { device }, shape: { decodes, splits } } = forward;
-  const { layout, buffers } = tensorAttention(forward, args, launchRope(forward, args, "f16"));
+  const fresh = freshHeads(args);
+  const query = fresh === null ? launchRope(forward, args, "f16") : 0n;
+  const { layout, buffers } = tensorAttention(forward, args, query);
   const partialBytes = decodePartialBytes(layout, decodes, splits);
   device.start(launchDecode(
     layout,
@@ -179,6 +199,7 @@ function launchTensorDecode(forward: Forward, args: AttentionArgs): void {
     decodes,
     splits,
     device.properties.capability,
+    fresh,
   ));
 }
 

@@ -17,6 +17,7 @@
 #define __device__
 #define __global__
 #define __forceinline__ inline
+#define __grid_constant__
 #define __launch_bounds__(...)
 #define __align__(n)
 
@@ -27,6 +28,7 @@ struct alignas(16) float4 { float x, y, z, w; };
 struct alignas(8) uint2 { unsigned x, y; };
 struct alignas(16) uint4 { unsigned x, y, z, w; };
 static inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+static inline float2 make_float2(float x, float y) { return {x, y}; }
 static inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
@@ -46,6 +48,7 @@ static inline unsigned __float_as_uint(float value) { return bitsAs<unsigned>(va
 static inline float __fadd_rn(float a, float b) { return a + b; }
 static inline float __fmul_rn(float a, float b) { return a * b; }
 #define __expf expf
+static inline float __fdividef(float a, float b) { return a / b; }
 static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 static inline int min(int a, int b) { return a < b ? a : b; }
 static inline unsigned min(unsigned a, unsigned b) { return a < b ? a : b; }
@@ -142,6 +145,17 @@ template <bool HALF> static void mma(float (&c)[4], unsigned a0, unsigned a1, un
     c[i] = sum;
   }
   meetWarp();
+}
+
+// movmatrix.sync.m8n8.trans.b16.
+static unsigned turned(unsigned value) {
+  const unsigned lane = threadIdx.x & 31, row = lane / 4, column = lane % 4 * 2;
+  warp().operands[lane][0] = value;
+  meetWarp();
+  const auto at = [&](unsigned r, unsigned c) { return warp().operands[r * 4 + c / 2][0] >> 16 * (c & 1) & 0xffff; };
+  const unsigned result = at(column, row) | at(column + 1, row) << 16;
+  meetWarp();
+  return result;
 }
 
 static void copyLater(unsigned to, const void* from, int count, int size) {
@@ -244,6 +258,7 @@ static inline unsigned __ballot_sync(unsigned, bool value) {
   return all;
 }
 static inline int __ffs(int value) { return __builtin_ffs(value); }
+template <typename T> static inline T __ldg(const T* from) { return *from; }
 template <typename T> static inline T __ldcg(const T* from) { return *from; }
 static inline void __threadfence() {}
 static inline unsigned atomicAdd(unsigned* to, unsigned value) {

@@ -19,8 +19,22 @@ const instructions: readonly (readonly [string, string])[] = [
   ["cp.async.wait_group", "emulated::waitGroups(N)"],
 ];
 
+/** The same in `gemm/common.cuh`, where operands have other names. */
+export const tiledInstructions: Readonly<Record<string, string>> = {
+  "cvt.rn.bf16x2.f32": "r = emulated::bf16Pair(low, high)",
+  "cvt.rn.f16x2.f32": "r = emulated::halfPair(low, high)",
+  "cvt.f32.f16": "r = emulated::fromHalf(v)",
+  "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32":
+    "emulated::mma<false>(c, a[0], a[1], a[2], a[3], b0, b1)",
+  "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32":
+    "emulated::mma<true>(c, a[0], a[1], a[2], a[3], b0, b1)",
+  "ex2.approx": "r = exp2f(x)",
+  "cp.async.cg": "emulated::copyLater(to, from, bytes, 16)",
+  "cp.async.ca.shared.global [%0], [%1], 8": "emulated::copyLater(to, from, bytes, 8)",
+};
+
 /** A source without assembly; shared memory is the emulator's, or what all threads have of a function. */
-const plain = (source: string): string =>
+const plain = (source: string, more: readonly (readonly [string, string])[]): string =>
   source.replaceAll(
     /extern __shared__ __align__\(\d+\) (\w+) (\w+)\[\];/g,
     (all, type: string, name: string) =>
@@ -30,8 +44,8 @@ const plain = (source: string): string =>
     (all, text: string) => {
       // Guarded by the architecture, which is none here.
       if (text.startsWith("griddepcontrol")) return all;
-      const found = instructions.find(([name]) => text.startsWith(name));
-      if (found === undefined) throw new Error(`the emulator does not know ${text}`);
+      const found = [...more, ...instructions].find(([name]) => text.startsWith(name));
+      if (found === undefined) return `emulated::fail("does not know ${text.replaceAll(/["\\]/g, "")}");`;
       return `${found[1]};`;
     },
   );
@@ -52,6 +66,10 @@ export interface Emulated {
   /** Under `kernels/cuda/`. */
   readonly source: string;
   readonly defines?: Record<string, string>;
+  /** What it includes beside the headers of all kernels. */
+  readonly headers?: readonly string[];
+  /** What stands for further instructions, or for known ones with other operands. */
+  readonly instructions?: Readonly<Record<string, string>>;
   /** C++ behind it: a function `run`. */
   readonly entry: string;
   /** Of `run`, a letter each: i(nt), l(ong), p(ointer). */
@@ -68,12 +86,12 @@ const types = { i: "i32", l: "i64", p: "buffer" } as const;
  * @throws with the compiler's messages
  */
 export async function emulate(
-  { source, defines = {}, entry, parameters }: Emulated,
+  { source, defines = {}, headers = [], instructions = {}, entry, parameters }: Emulated,
   use: (run: Run) => void,
 ): Promise<void> {
   const to = await Deno.makeTempDir({ prefix: "radish-emulated-" });
   try {
-    const path = await compile(to, source, defines, entry);
+    const path = await compile(to, [...headers, source], Object.entries(instructions), defines, entry);
     const list = [...parameters].map((letter) => types[letter as keyof typeof types]);
     const library = Deno.dlopen(path, { run: { parameters: list, result: "void" } });
     try {
@@ -88,15 +106,27 @@ export async function emulate(
 
 async function compile(
   to: string,
-  source: string,
+  sources: readonly string[],
+  instructions: readonly (readonly [string, string])[],
   defines: Record<string, string>,
   more: string,
 ): Promise<string> {
+  const source = sources.at(-1)!;
   for (
-    const file of ["kernel.cuh", "numbers.cuh", "weights.cuh", "linear/warp.cuh", "linear/digits.cuh", source]
+    const file of [
+      "kernel.cuh",
+      "numbers.cuh",
+      "weights.cuh",
+      "linear/warp.cuh",
+      "linear/digits.cuh",
+      ...sources,
+    ]
   ) {
     const name = file.slice(file.lastIndexOf("/") + 1);
-    await Deno.writeTextFile(`${to}/${name}`, plain(await Deno.readTextFile(new URL(file, folder))));
+    await Deno.writeTextFile(
+      `${to}/${name}`,
+      plain(await Deno.readTextFile(new URL(file, folder)), instructions),
+    );
   }
   const name = source.slice(source.lastIndexOf("/") + 1);
   const emulator = new URL("emulator.hpp", import.meta.url).pathname;
