@@ -1,8 +1,8 @@
 // The CUDA kernels of products and attention by themselves: checked against float64, then timed.
 //
 //   deno run -A bench/cuda_kernels.ts --ptx FOLDER
-//     [--only check-products,check-attention,few,prompts,q8,decode,prefill,experts] [--all] [--chosen] [--every N]
-//     [--kernel PART-OF-NAME]
+//     [--only check-products,check-attention,few,steps,prompts,q8,decode,prefill,experts] [--all] [--chosen] [--every N]
+//     [--kernel PART-OF-NAME] [--rows 64,256] [--out FILE]
 //
 // FOLDER has a PTX file for every module (NAME.ptx). Times are medians of replays of a graph in which weights rotate
 // through more memory than the caches hold. `--all` lists every candidate and not only the best three, `--chosen` times
@@ -17,6 +17,7 @@ import { Gpu } from "./cuda_kernels/gpu.ts";
 import { checkExpand, checkPrepare } from "./cuda_kernels/preparation.ts";
 import { checkProducts } from "./cuda_kernels/product_checks.ts";
 import { type Scratch, timeExpand, timeProduct } from "./cuda_kernels/products.ts";
+import { large, small, stepLine, timeStep } from "./cuda_kernels/steps.ts";
 import { mostExpertTiles, planProduct } from "../kernels/cuda/gemm/product.ts";
 import type { ProductShape } from "../kernels/cuda/gemm/shape.ts";
 
@@ -33,10 +34,15 @@ const only = option("--only")?.split(",") ??
   ["check-products", "check-attention", "few", "prompts", "q8", "decode", "prefill", "experts"];
 const all = Deno.args.includes("--all");
 const chosenOnly = Deno.args.includes("--chosen");
+const elements = (["bf16", "f16"] as const).filter((type) =>
+  (option("--elements") ?? type).split(",").includes(type)
+);
 const every = Number(option("--every") ?? 1);
 const gpu = new Gpu(folder);
 console.log(`${gpu.name}, ${gpu.multiprocessors} multiprocessors, compute capability ${gpu.capability / 10}`);
-const pools = { bf16: new Pool("bf16", gpu, 1 << 26, 8), f16: new Pool("f16", gpu, 1 << 26, 8) };
+// The head of Qwen3-8B takes ten.
+const copies = only.includes("steps") ? 12 : 8;
+const pools = { bf16: new Pool("bf16", gpu, 1 << 26, copies), f16: new Pool("f16", gpu, 1 << 26, 8) };
 const outputBytes = 256 << 20;
 const scratch: Scratch = {
   partials: gpu.alloc(256 << 20),
@@ -48,7 +54,7 @@ gpu.fill(scratch.counters, 0, 1 << 20);
 gpu.fill(scratch.output, 0, outputBytes);
 
 const wrong: string[] = [];
-for (const element of ["bf16", "f16"] as const) {
+for (const element of elements) {
   const pool = pools[element];
   // One type in full, the other in part: the code is the same but for the instructions.
   const results = [
@@ -124,6 +130,21 @@ if (only.includes("few")) {
       }
     }
   }
+}
+
+if (only.includes("steps")) {
+  console.log("steps: µs of memory at 3 TB/s and of 700 TFLOP/s, what is chosen, the best");
+  const rows = (option("--rows") ?? "48,64,96,128,160,192,224,256").split(",").map(Number), found = [];
+  for (const shape of [...large, ...small]) {
+    for (const tokens of rows) {
+      if (small.includes(shape) && tokens % 64 !== 0) continue;
+      const timings = timeStep(gpu, pools.bf16, scratch, shape, tokens);
+      found.push({ shape, tokens, timings });
+      console.log(stepLine(shape, tokens, timings));
+    }
+  }
+  const out = option("--out");
+  if (out !== null) Deno.writeTextFileSync(out, JSON.stringify(found) + "\n");
 }
 
 if (only.includes("prompts")) {

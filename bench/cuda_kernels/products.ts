@@ -16,6 +16,7 @@ import {
   mostClusterSplits,
   narrowTiles,
   type ProductTile,
+  stepTiles,
   wideTiles,
 } from "../../kernels/cuda/gemm/tiles.ts";
 import type { Pool } from "./data.ts";
@@ -42,7 +43,11 @@ function everyTile(shape: ProductShape, gpu: Gpu): readonly ProductTile[] {
 function compiledTiles({ dtype, experts }: ProductShape, { capability }: Gpu): readonly ProductTile[] {
   if (dtype === "q8") return mmaQ8Tiles;
   if (capability !== 90) return mmaTiles;
-  return [...mmaTiles, ...(experts?.gather ? [] : wideTiles), ...(experts ? [] : narrowTiles)];
+  return [
+    ...mmaTiles,
+    ...(experts?.gather ? [] : wideTiles),
+    ...(experts ? [] : [...narrowTiles, ...stepTiles]),
+  ];
 }
 
 /** Every tile with every number of splits. */

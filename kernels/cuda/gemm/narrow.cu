@@ -12,10 +12,10 @@
 
 struct __align__(64) TensorMap { u64 words[16]; };
 
-template <class E, int ROWS, int TOKENS, int STAGES>
+template <class E, int ROWS, int TOKENS, int STAGES, int MOST>
 struct Narrow {
   static const int groups = ROWS / 64, threads = groups * 128 + 32, stageBytes = (ROWS + TOKENS) * 128;
-  static const int wanted = (TOKENS * ROWS / 4 + 2 * threads - 1) / (2 * threads), BATCH = wanted < 4 ? wanted : 4;
+  static const int wanted = (TOKENS * ROWS / 4 + 2 * threads - 1) / (2 * threads), BATCH = wanted < MOST ? wanted : MOST;
   static const int STRIDE = ROWS + 4;  // floats; eight rows of fragments fall into different banks
 
   static __device__ __forceinline__ void run(const TensorMap& input, const TensorMap& weight, const Product& p) {
@@ -135,11 +135,12 @@ struct Narrow {
   }
 };
 
-#define NARROW(ROWS, TOKENS, STAGES, BLOCKS)                                                                      \
-  extern "C" __global__ void __launch_bounds__(ROWS * 2 + 32, BLOCKS)                                             \
-      narrow_##ROWS##x##TOKENS(const __grid_constant__ TensorMap input, const __grid_constant__ TensorMap weight, \
-                               const __grid_constant__ Product p) {                                               \
-    Narrow<ELEMENT, ROWS, TOKENS, STAGES>::run(input, weight, p);                                                 \
+#define NARROW(ROWS, TOKENS, STAGES, BLOCKS)                                                                   \
+  extern "C" __global__ void __launch_bounds__(ROWS * 2 + 32, BLOCKS)                                          \
+      narrow_##ROWS##x##TOKENS##_##STAGES(const __grid_constant__ TensorMap input,                             \
+                                          const __grid_constant__ TensorMap weight,                            \
+                                          const __grid_constant__ Product p) {                                 \
+    Narrow<ELEMENT, ROWS, TOKENS, STAGES, (ROWS <= 128 ? 4 : BLOCKS > 1 ? 1 : 2)>::run(input, weight, p);      \
   }
 // See tiles.ts, which names the same.
 NARROW(64, 8, 11, 2)
@@ -147,4 +148,9 @@ NARROW(64, 16, 10, 2)
 NARROW(64, 32, 8, 2)
 NARROW(64, 64, 6, 2)
 NARROW(128, 64, 8, 1)
+NARROW(192, 64, 6, 1)
+NARROW(192, 64, 3, 2)
+NARROW(128, 96, 7, 1)
 NARROW(128, 128, 6, 1)
+NARROW(64, 192, 6, 1)
+NARROW(192, 192, 4, 1)

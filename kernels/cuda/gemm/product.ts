@@ -19,6 +19,11 @@ export interface ProductBuffers {
   readonly freshWeight?: boolean;
   /** [tokens, columns] */
   readonly input: bigint;
+  /**
+   * Rows that memory has behind `input`, whatever is in them: the copy engine brings rows that are there faster than the
+   * zeros that it makes of others.
+   */
+  readonly inputRows?: number;
   /** [tokens, outputStride] */
   readonly output: bigint;
   /** Numbers from one output row to the next. */
@@ -142,6 +147,8 @@ export function launchProduct(
   }
   const items = tilesRows * tilesTokens * splits;
   const weightRows = rows * (shape.experts?.count ?? 1);
+  const inputRows = experts?.inputRows ??
+    Math.max(tokens, Math.min(buffers.inputRows ?? 0, tilesTokens * tile.tokens));
   return {
     module: `${tile.kind}_${element}`,
     ...fixed,
@@ -151,7 +158,7 @@ export function launchProduct(
     cluster: tile.kind === "narrow" ? splits : 1,
     programmatic: buffers.freshWeight !== true,
     parameters: [
-      { address: buffers.input, rows: experts?.inputRows ?? tokens, columns, boxRows: tile.tokens, element },
+      { address: buffers.input, rows: inputRows, columns, boxRows: tile.tokens, element },
       { address: buffers.weight, rows: weightRows, columns, boxRows: tile.rows / 2, element },
       parameters,
     ],

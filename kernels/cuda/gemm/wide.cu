@@ -32,7 +32,9 @@ struct Wide {
     }
     __syncthreads();
     letLaterBegin();
-    afterEarlier();
+    // Experts' tiles are listed by a kernel in front.
+    const bool ahead = warp == 8 && p.tiles == nullptr;
+    if (!ahead) afterEarlier();
     const int tilesN = (p.N + BN - 1) / BN, tilesM = p.tiles == nullptr ? (p.T + BM - 1) / BM : (int)p.tiles[0];
     const int total = tilesM * tilesN * p.splits, steps = (p.K + 63) / 64, each = (steps + p.splits - 1) / p.splits;
     int stage = 0;
@@ -46,6 +48,7 @@ struct Wide {
     };
     if (warp == 8) {
       if (lane == 0) {
+        bool waits = ahead;
         for (int w = blockIdx.x; w < total; w += gridDim.x) {
           int m, n, begin, end;
           item(w, m, n, begin, end);
@@ -54,14 +57,30 @@ struct Wide {
           // Half of the weight's rows at a time: gate rows and up rows of the same results for SiLU · mul.
           const int y0 = rows.weightRow + (p.mode == SILU_MUL ? n * (BN / 2) : n * BN);
           const int y1 = y0 + (p.mode == SILU_MUL ? p.N / 2 : BN / 2);
-          for (int step = begin; step < end; step++) {
-            barrierWait(free + 8 * stage, phase ^ 1);
-            const u32 to = base + stage * stageBytes, barrier = full + 8 * stage;
+          auto weights = [&](int step) {
+            const u32 to = base + stage * stageBytes + BM * 128, barrier = full + 8 * stage;
             barrierExpect(barrier, stageBytes);
-            copyTile(to, &input, step * 64, rows.first, barrier);
-            copyTile(to + BM * 128, &weight, step * 64, y0, barrier);
-            copyTile(to + BM * 128 + BN * 64, &weight, step * 64, y1, barrier);
+            copyTile(to, &weight, step * 64, y0, barrier);
+            copyTile(to + BN * 64, &weight, step * 64, y1, barrier);
+          };
+          auto inputs = [&](int step) {
+            copyTile(base + stage * stageBytes, &input, step * 64, rows.first, full + 8 * stage);
             if (++stage == STAGES) stage = 0, phase ^= 1;
+          };
+          int step = begin;
+          if (waits) {
+            // The first weights are asked for before the kernels in front are done.
+            const int first = minimum(end, begin + STAGES);
+            for (; stage < first - begin; stage++) weights(begin + stage);
+            stage = 0;
+            afterEarlier();
+            waits = false;
+            for (; step < first; step++) inputs(step);
+          }
+          for (; step < end; step++) {
+            barrierWait(free + 8 * stage, phase ^ 1);
+            weights(step);
+            inputs(step);
           }
         }
       }

@@ -4,7 +4,7 @@ import { formats } from "../../formats/mod.ts";
 import { divideUp, type Forward, scratch } from "../forward.ts";
 import { launchExpand } from "../gemm/prepare.ts";
 import { launchProduct, planProduct } from "../gemm/product.ts";
-import { type CudaMatrix, ElementType } from "../memory.ts";
+import { type CudaMatrix, ElementType, paddedRows } from "../memory.ts";
 import { inputType, type Product } from "./product.ts";
 
 /** A product for many rows; `x` is of the weights' type, or bfloat16 for q8. */
@@ -40,6 +40,7 @@ export function launchTiled(forward: Forward, product: Product, x: bigint): void
   device.start(launchProduct(plan, gpu, {
     weight: expanded ?? weight.buffer.address,
     input: x,
+    inputRows: paddedRows(rows),
     output: target,
     outputStride: stride,
     bias: bias?.buffer.address ?? null,
