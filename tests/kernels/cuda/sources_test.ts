@@ -3,6 +3,15 @@
 
 import assert from "node:assert/strict";
 import { attentionModules } from "../../../kernels/cuda/attention/modules.ts";
+import { takesFresh } from "../../../kernels/cuda/attention/attention.ts";
+import {
+  mmaPlanesTiles,
+  mmaQ8Tiles,
+  mmaTiles,
+  narrowTiles,
+  stepTiles,
+  wideTiles,
+} from "../../../kernels/cuda/gemm/tiles.ts";
 import { productModules } from "../../../kernels/cuda/gemm/modules.ts";
 import { recipes } from "../../../kernels/cuda/build/recipes.ts";
 import { modules as packed } from "../../../kernels/cuda/modules.ts";
@@ -103,4 +112,22 @@ Deno.test("every kernel that is launched by a fixed name is in its module", asyn
     count++;
   }
   assert.ok(count > 12, String(count));
+});
+
+Deno.test("every tile of a product has its kernel, and so has decode attention of every width", () => {
+  const has = (module: string, kernel: string) =>
+    assert.ok(modules[module]!.includes(`.entry ${kernel}(`), `${module}/${kernel}`);
+  for (const element of ["bf16", "f16"]) {
+    for (const { kernel } of mmaTiles) has(`mma_${element}`, kernel);
+    for (const { kernel } of wideTiles) has(`wide_${element}`, kernel);
+    for (const { kernel } of [...narrowTiles, ...stepTiles]) has(`narrow_${element}`, kernel);
+  }
+  for (const { kernel } of mmaQ8Tiles) has("mma_q8_bf16", kernel);
+  for (const { kernel } of mmaPlanesTiles) has("mma_planes_bf16", kernel);
+  for (const module of ["decode_f16", "decode_f16_sm90"]) {
+    for (const width of [64, 128, 256]) {
+      has(module, `decode_${width}`);
+      if (takesFresh(width)) has(module, `decode_fresh_${width}`);
+    }
+  }
 });
