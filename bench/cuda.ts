@@ -2,6 +2,7 @@
 // tokens, and whole decode steps without the engine around them.
 //
 //   deno run -A bench/cuda.ts [--model bench/shapes/qwen3-0.6b] [--rows 1,8,32,64] [--context 192] [--dtype auto]
+//     [--kv-dtype auto]
 //
 // An operation is timed in a graph that goes through all layers, so that weights come from memory and not from cache;
 // times are the device's own, by events. "launches" is kernels per layer.
@@ -12,6 +13,7 @@ import { CudaBackend } from "../kernels/cuda/backend.ts";
 import { describe } from "../kernels/cuda/find.ts";
 import { openDevice } from "../kernels/cuda/open.ts";
 import type { CudaDevice } from "../kernels/cuda/device.ts";
+import { kvDTypes } from "../kernels/kv_format.ts";
 import type { BatchPlan } from "../kernels/plan.ts";
 import type { Matrix, Ops } from "../kernels/ops.ts";
 import { matrixBytes } from "../kernels/ops.ts";
@@ -26,6 +28,7 @@ const { values } = readOptions(import.meta.url, {
     rows: { type: "string", default: "1,8,32,64" },
     context: { type: "string", default: "192" },
     dtype: { type: "string", default: "auto" },
+    "kv-dtype": { type: "string", default: "auto" },
     prefill: { type: "string", default: "512,2048" },
   },
 });
@@ -44,6 +47,7 @@ const maxRows = Math.max(...rowCounts, 1), pageSize = 16;
 const contextLength = Math.max(context + 64, ...prompts.map((n) => n + 16));
 const pagesPerRow = Math.ceil(contextLength / pageSize);
 const decoder = new Decoder(backend, config, weights, { rank: 0, size: 1 }, {
+  kvDType: choice(values["kv-dtype"], "kv-dtype", kvDTypes),
   pageSize,
   numPages: maxRows * pagesPerRow,
   maxRows,

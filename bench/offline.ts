@@ -1,7 +1,7 @@
 // Offline throughput: mini-SGLang's benchmark. All requests are given at once and the clock runs until the last is
 // done; ends of text are ignored and decoding is greedy, so the work is the same on every machine.
 //
-//   deno run -A bench/offline.ts [--model bench/shapes/qwen3-0.6b] [--overlap both] [--out FILE]
+//   deno run -A bench/offline.ts [--model bench/shapes/qwen3-0.6b] [--kv-dtype auto] [--overlap both] [--out FILE]
 //   deno run -A bench/offline.ts --model models/pocket --device cpu --requests 16 --min 10 --max 64
 //
 // The weights are random unless --real-weights is given: speed does not depend on them. The busy share is the time
@@ -10,6 +10,7 @@
 import { Engine } from "../engine/engine.ts";
 import { defaultEngineOptions, type EngineOptions } from "../engine/options.ts";
 import { defaultSamplingParams } from "../engine/params.ts";
+import { kvDTypes } from "../kernels/kv_format.ts";
 import { isGpu } from "../kernels/ops.ts";
 import { choice, readOptions, whole } from "./common/arguments.ts";
 import { environment } from "./common/environment.ts";
@@ -81,6 +82,7 @@ function readArguments() {
       model: { type: "string", default: new URL("shapes/qwen3-0.6b", import.meta.url).pathname },
       "real-weights": { type: "boolean", default: false },
       device: { type: "string", default: "auto" },
+      "kv-dtype": { type: "string", default: "auto" },
       threads: { type: "string" },
       requests: { type: "string", default: "256" },
       min: { type: "string", default: "100" },
@@ -104,6 +106,7 @@ function readArguments() {
     ...defaultEngineOptions,
     modelDir: values.model,
     device: choice(values.device, "device", ["auto", "cuda", "webgpu", "cpu"]),
+    kvDType: choice(values["kv-dtype"], "kv-dtype", kvDTypes),
     threads: optional("threads"),
     contextLength: 2 * maxTokens,
     maxQueuedRequests: requests,
