@@ -284,7 +284,9 @@ if (only.includes("prefill")) {
   console.log("prefill attention, heads of 128, f16: TFLOP/s");
   for (const [numHeads, numKvHeads] of [[16, 8], [32, 8]] as const) {
     for (const [cached, extend] of [[0, 512], [0, 2048], [0, 8192], [6144, 2048], [0, 32768]] as const) {
-      const found = prefillTiles({ numHeads, numKvHeads, headDim: 128 }, gpu.capability).map((tile) => ({
+      const found = prefillTiles({ numHeads, numKvHeads, headDim: 128 }, gpu.capability, "f16").map((
+        tile,
+      ) => ({
         kernel: tile.kernel,
         ...timePrefill(gpu, pools.f16, numHeads, numKvHeads, cached, extend, tile),
       }));

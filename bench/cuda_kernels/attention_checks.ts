@@ -115,7 +115,7 @@ export function checkAttention(gpu: Gpu, pool: Pool, every = 1): { lines: string
   });
   for (const one of cases.filter((_, i) => i % every === 0)) {
     for (const splits of [1, 3, 20]) {
-      for (const tile of prefillTiles(one, gpu.capability)) {
+      for (const tile of prefillTiles(one, gpu.capability, "f16")) {
         const off = checkOne(gpu, pool, one, tile, splits);
         count++;
         worst = Math.max(worst, off);

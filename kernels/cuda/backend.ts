@@ -7,7 +7,6 @@ import type {
   Backend,
   Collective,
   DeviceInfo,
-  HeadLayout,
   Matrix,
   MatrixSpec,
   Ops,
@@ -22,7 +21,7 @@ import { mostWords, type PackedPlan, type PackOptions, packPlan } from "../webgp
 import { headerWords, sampleWords } from "../webgpu/plan/words.ts";
 import { warmUpPlans } from "../webgpu/plan/warm_up.ts";
 import { type PrefillTile, prefillTiles } from "./attention/attention.ts";
-import { cutKeys, widestHead } from "./attention/layer.ts";
+import { cutKeys, elementOf, widestHead } from "./attention/layer.ts";
 import type { CudaDevice } from "./device.ts";
 import { CudaError } from "./errors.ts";
 import { describe } from "./find.ts";
@@ -161,14 +160,15 @@ export class CudaBackend implements Backend {
       );
     }
     const peers = this.#collective && this.#join(this.#collective, spec);
+    const state = new CudaState(spec, this.#device);
     this.#context = {
       device: this.#device,
-      state: new CudaState(spec, this.#device),
+      state,
       scratch: new Scratch(this.#device),
       collective: this.#collective,
       peers,
       // Small models keep to float32 queries, with which results hardly depend on how a prompt is cut.
-      prefill: this.#type === "f32" && this.#halfFrom > 0 ? null : this.#prefillTile(spec.heads),
+      prefill: this.#type === "f32" && this.#halfFrom > 0 ? null : this.#prefillTile(state),
       halfFrom: this.#halfFrom,
     };
   }
@@ -293,13 +293,15 @@ export class CudaBackend implements Backend {
     this.#device[Symbol.dispose]();
   }
 
-  #prefillTile(heads: HeadLayout): PrefillTile | null {
+  #prefillTile(state: CudaState): PrefillTile | null {
     const { capability, sharedBytes } = this.#device.properties;
-    return prefillTiles(heads, capability).find((tile) => tile.sharedBytes <= sharedBytes) ?? null;
+    return prefillTiles(state.spec.heads, capability, elementOf(state)).find((tile) =>
+      tile.sharedBytes <= sharedBytes
+    ) ?? null;
   }
 
   #packOptions(plan: BatchPlan): PackOptions {
-    const { state: { spec }, prefill } = this.#live;
+    const { state, prefill } = this.#live, { spec } = state;
     const tensor = prefill === null ? "never" : this.#options.tensorDecode ?? "long";
     const sequences = bucket(plan.row.length), { multiprocessors } = this.#device.properties;
     // In a decode step groups of sampled rows begin at the same place for all sizes of a bucket.
@@ -310,7 +312,8 @@ export class CudaBackend implements Backend {
       maxGroup: Math.max(1, Math.floor(mostLogitsBytes / (4 * spec.vocabSize))),
       tileTokens: prefill?.tokens ?? 1,
       decodeTokens: prefill === null ? Infinity : mostDecodeTokens,
-      cut: (lengths, decodeOnly) => cutKeys(lengths, decodeOnly, spec.heads, multiprocessors, tensor),
+      cut: (lengths, decodeOnly) =>
+        cutKeys(lengths, decodeOnly, spec.heads, multiprocessors, tensor, elementOf(state)),
     };
   }
 

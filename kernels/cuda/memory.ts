@@ -137,8 +137,8 @@ export class Scratch {
   }
 }
 
-/** A page in halves that are all NaN. */
-const nanHalves = 0x7e007e00;
+/** Two halves, and a float, that are NaN. */
+const nanHalves = 0x7e007e00, nanFloat = 0x7fc00000;
 
 /** Keys, values and the tables that lead to them. */
 export class CudaState {
@@ -150,10 +150,12 @@ export class CudaState {
   readonly tokenPool: DeviceBuffer;
   /** [maxRows + 1, pagesPerRow] */
   readonly pageTable: DeviceBuffer;
-  /** Per layer, [page][kvHead][slot][headDim] in f16. */
+  /** Per layer, [page][kvHead][slot][headDim]: f16, or bytes as attention/cache.cuh has them. */
   readonly keys: readonly DeviceBuffer[];
   /** Per layer. */
   readonly values: readonly DeviceBuffer[];
+  /** Per layer, [page][kvHead][slot] pairs of floats, of the key and of the value; none where numbers are f16. */
+  readonly scales: readonly DeviceBuffer[];
   readonly #device: CudaDevice;
 
   /** Allocates everything. */
@@ -167,33 +169,46 @@ export class CudaState {
     device.fill(this.tokenPool.address, 0, rows * contextLength);
     this.pageTable = device.alloc(4 * rows * this.pagesPerRow, "the page table");
     device.fill(this.pageTable.address, numPages, rows * this.pagesPerRow);
-    const bytes = (numPages + 1) * pageBytes(spec);
-    const make = (what: string) => {
+    const { numbers, scales } = pageBytes(spec);
+    const make = (what: string, pageBytes: number) => {
+      const bytes = (numPages + 1) * pageBytes;
       const buffer = device.alloc(bytes, `${what} of a layer (${numPages} pages)`);
       device.fill(buffer.address, 0, buffer.bytes / 4);
       return buffer;
     };
-    this.keys = Array.from({ length: numLayers }, () => make("keys"));
-    this.values = Array.from({ length: numLayers }, () => make("values"));
+    this.keys = Array.from({ length: numLayers }, () => make("keys", numbers));
+    this.values = Array.from({ length: numLayers }, () => make("values", numbers));
+    this.scales = Array.from({ length: scales > 0 ? numLayers : 0 }, () => make("scales", scales));
   }
 
-  /** Fills pages with NaN. */
+  /** Whether numbers have eight bits, and scales. */
+  get int8(): boolean {
+    return this.scales.length > 0;
+  }
+
+  /** Fills pages with NaN: a scale that is NaN makes NaN of all that it applies to. */
   poison(pages: Uint32Array): void {
-    const bytes = pageBytes(this.spec);
+    const { numbers, scales } = pageBytes(this.spec), { int8 } = this;
+    const bytes = int8 ? scales : numbers, nan = int8 ? nanFloat : nanHalves;
     for (const page of pages) {
-      for (const { address } of [...this.keys, ...this.values]) {
-        this.#device.fill(address + BigInt(page * bytes), nanHalves, bytes / 4);
+      for (const { address } of int8 ? this.scales : [...this.keys, ...this.values]) {
+        this.#device.fill(address + BigInt(page * bytes), nan, bytes / 4);
       }
     }
   }
 }
 
-/** The kernels know float16 alone. */
-export const kvFormats: KvFormats = { auto: { numberBytes: 2, scaleBytes: 0 } };
+/** The formats that the kernels know. */
+export const kvFormats = {
+  auto: { numberBytes: 2, scaleBytes: 0 },
+  int8: { numberBytes: 1, scaleBytes: 4 },
+} as const satisfies KvFormats;
 
-/** Bytes of a page's keys (or of its values). */
-const pageBytes = ({ heads: { numKvHeads, headDim }, pageSize }: StateSpec) =>
-  pageSize * numKvHeads * headDim * kvFormats.auto.numberBytes;
+/** Bytes of a page: the numbers of its keys (or of its values), and its scales of both. */
+function pageBytes({ heads: { numKvHeads, headDim }, pageSize, kvDType = "auto" }: StateSpec) {
+  const { numberBytes, scaleBytes } = kvFormats[kvDType], slots = pageSize * numKvHeads;
+  return { numbers: slots * headDim * numberBytes, scales: 2 * slots * scaleBytes };
+}
 
 /** What an activation of a kind holds, where products run on the matrix units in `type`. */
 export function activationType(kind: ActivationKind, type: ActivationType): ActivationType {

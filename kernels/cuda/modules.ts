@@ -2,15 +2,20 @@
 // the driver compiles and keeps together; a model loads those that it needs.
 
 import attention_16 from "./ptx/attention_16.txt" with { type: "text" };
+import attention_16_int8 from "./ptx/attention_16_int8.txt" with { type: "text" };
 import attention_16_sm90 from "./ptx/attention_16_sm90.txt" with { type: "text" };
 import attention_32 from "./ptx/attention_32.txt" with { type: "text" };
+import attention_32_int8 from "./ptx/attention_32_int8.txt" with { type: "text" };
 import attention_32_sm90 from "./ptx/attention_32_sm90.txt" with { type: "text" };
 import attention_4 from "./ptx/attention_4.txt" with { type: "text" };
 import attention_4_sm90 from "./ptx/attention_4_sm90.txt" with { type: "text" };
 import attention_8 from "./ptx/attention_8.txt" with { type: "text" };
+import attention_8_int8 from "./ptx/attention_8_int8.txt" with { type: "text" };
 import attention_8_sm90 from "./ptx/attention_8_sm90.txt" with { type: "text" };
 import decode_f16 from "./ptx/decode_f16.txt" with { type: "text" };
 import decode_f16_sm90 from "./ptx/decode_f16_sm90.txt" with { type: "text" };
+import decode_int8 from "./ptx/decode_int8.txt" with { type: "text" };
+import decode_int8_sm90 from "./ptx/decode_int8_sm90.txt" with { type: "text" };
 import embed from "./ptx/embed.txt" with { type: "text" };
 import embed_sm90 from "./ptx/embed_sm90.txt" with { type: "text" };
 import expand_bf16 from "./ptx/expand_bf16.txt" with { type: "text" };
@@ -28,12 +33,15 @@ import moe_sm90 from "./ptx/moe_sm90.txt" with { type: "text" };
 import narrow_bf16 from "./ptx/narrow_bf16.txt" with { type: "text" };
 import narrow_f16 from "./ptx/narrow_f16.txt" with { type: "text" };
 import own_16 from "./ptx/own_16.txt" with { type: "text" };
+import own_16_int8 from "./ptx/own_16_int8.txt" with { type: "text" };
 import own_16_sm90 from "./ptx/own_16_sm90.txt" with { type: "text" };
 import own_32 from "./ptx/own_32.txt" with { type: "text" };
+import own_32_int8 from "./ptx/own_32_int8.txt" with { type: "text" };
 import own_32_sm90 from "./ptx/own_32_sm90.txt" with { type: "text" };
 import own_4 from "./ptx/own_4.txt" with { type: "text" };
 import own_4_sm90 from "./ptx/own_4_sm90.txt" with { type: "text" };
 import own_8 from "./ptx/own_8.txt" with { type: "text" };
+import own_8_int8 from "./ptx/own_8_int8.txt" with { type: "text" };
 import own_8_sm90 from "./ptx/own_8_sm90.txt" with { type: "text" };
 import peers from "./ptx/peers.txt" with { type: "text" };
 import peers_sm90 from "./ptx/peers_sm90.txt" with { type: "text" };
@@ -55,8 +63,11 @@ import plain_q8 from "./ptx/plain_q8.txt" with { type: "text" };
 import plain_q8_sm90 from "./ptx/plain_q8_sm90.txt" with { type: "text" };
 import prefill_f16 from "./ptx/prefill_f16.txt" with { type: "text" };
 import prefill_scores_f16 from "./ptx/prefill_scores_f16.txt" with { type: "text" };
+import prefill_scores_int8 from "./ptx/prefill_scores_int8.txt" with { type: "text" };
 import prefill_wide_f16 from "./ptx/prefill_wide_f16.txt" with { type: "text" };
+import prefill_wide_int8 from "./ptx/prefill_wide_int8.txt" with { type: "text" };
 import prefill_wide_scores_f16 from "./ptx/prefill_wide_scores_f16.txt" with { type: "text" };
+import prefill_wide_scores_int8 from "./ptx/prefill_wide_scores_int8.txt" with { type: "text" };
 import prepare from "./ptx/prepare.txt" with { type: "text" };
 import prepare_sm90 from "./ptx/prepare_sm90.txt" with { type: "text" };
 import quantized_q4_0 from "./ptx/quantized_q4_0.txt" with { type: "text" };
@@ -70,6 +81,8 @@ import quantized_q6_k_sm90 from "./ptx/quantized_q6_k_sm90.txt" with { type: "te
 import quantized_q8 from "./ptx/quantized_q8.txt" with { type: "text" };
 import quantized_q8_sm90 from "./ptx/quantized_q8_sm90.txt" with { type: "text" };
 import rope from "./ptx/rope.txt" with { type: "text" };
+import rope_int8 from "./ptx/rope_int8.txt" with { type: "text" };
+import rope_int8_sm90 from "./ptx/rope_int8_sm90.txt" with { type: "text" };
 import rope_sm90 from "./ptx/rope_sm90.txt" with { type: "text" };
 import rows_bf16 from "./ptx/rows_bf16.txt" with { type: "text" };
 import rows_bf16_sm90 from "./ptx/rows_bf16_sm90.txt" with { type: "text" };
@@ -107,15 +120,20 @@ import wide_f16 from "./ptx/wide_f16.txt" with { type: "text" };
 /** Compressed PTX by the name of its module. */
 export const modules = {
   attention_16,
+  attention_16_int8,
   attention_16_sm90,
   attention_32,
+  attention_32_int8,
   attention_32_sm90,
   attention_4,
   attention_4_sm90,
   attention_8,
+  attention_8_int8,
   attention_8_sm90,
   decode_f16,
   decode_f16_sm90,
+  decode_int8,
+  decode_int8_sm90,
   embed,
   embed_sm90,
   expand_bf16,
@@ -133,12 +151,15 @@ export const modules = {
   narrow_bf16,
   narrow_f16,
   own_16,
+  own_16_int8,
   own_16_sm90,
   own_32,
+  own_32_int8,
   own_32_sm90,
   own_4,
   own_4_sm90,
   own_8,
+  own_8_int8,
   own_8_sm90,
   peers,
   peers_sm90,
@@ -160,8 +181,11 @@ export const modules = {
   plain_q8_sm90,
   prefill_f16,
   prefill_scores_f16,
+  prefill_scores_int8,
   prefill_wide_f16,
+  prefill_wide_int8,
   prefill_wide_scores_f16,
+  prefill_wide_scores_int8,
   prepare,
   prepare_sm90,
   quantized_q4_0,
@@ -175,6 +199,8 @@ export const modules = {
   quantized_q8,
   quantized_q8_sm90,
   rope,
+  rope_int8,
+  rope_int8_sm90,
   rope_sm90,
   rows_bf16,
   rows_bf16_sm90,

@@ -133,7 +133,7 @@ function print(
     : "no SIMD";
   row("CPU", `${cores} threads, WebAssembly ${simd}`);
   row("weights", `${dtypes.join(", ")}; made by --dtype: ${dtypeOptions.slice(1).join(", ")}`);
-  row("cache", "16 bits a number; with --kv-dtype int8 eight, and a scale per token and head (not on CUDA)");
+  row("cache", "16 bits a number; with --kv-dtype int8 eight, and a scale per token and head");
   printLine(`\n--device auto takes ${autoTakes[report.auto] ?? report.auto}.`);
   if (finding !== null) printLine(`\n${finding.problem}\n  ${finding.remedy}`);
 }

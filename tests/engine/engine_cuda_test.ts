@@ -1,4 +1,4 @@
 import { cudaTest } from "../cuda.ts";
 import { testEngine } from "./engine.ts";
 
-testEngine("cuda", cudaTest, ["auto"]);
+testEngine("cuda", cudaTest);

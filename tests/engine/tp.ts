@@ -78,8 +78,7 @@ export function testTensorParallel(
 
   const eightBits: readonly (readonly [string, Partial<EngineOptions>])[] = [
     ["int8", { dtype: "int8" }],
-    // CUDA has none.
-    ...(device === "cuda" ? [] : [["a cache in int8", { kvDType: "int8" }] as const]),
+    ["a cache in int8", { kvDType: "int8" }],
   ];
   for (const [what, changes] of eightBits) {
     test(`${device}: pocket with ${what} gives the same tokens with 1, 2 and 4 ranks`, async () => {

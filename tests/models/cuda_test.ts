@@ -1,6 +1,7 @@
 import { createCudaBackend } from "../../kernels/cuda/backend.ts";
 import { cudaTest } from "../cuda.ts";
 import { testInt8Models } from "./int8.ts";
+import { testInt8Cache } from "./int8_cache.ts";
 import { testReferenceModels } from "./reference_models.ts";
 
 testReferenceModels("cuda", () => createCudaBackend(), cudaTest);
@@ -19,3 +20,5 @@ testReferenceModels(
 );
 
 testInt8Models("cuda", () => createCudaBackend(), cudaTest);
+
+testInt8Cache("cuda", () => createCudaBackend(), cudaTest);

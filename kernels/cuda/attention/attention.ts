@@ -16,6 +16,8 @@ export interface AttentionBuffers {
   readonly keys: bigint;
   /** This layer's pages. */
   readonly values: bigint;
+  /** int8: this layer's pairs of scales, [page][kvHead][slot]. */
+  readonly scales?: bigint;
   /** [rows, pagesPerRow] */
   readonly pageTable: bigint;
   /** [tokens, numHeads · headDim] */
@@ -32,15 +34,15 @@ export interface AttentionBuffers {
 export interface AttentionLayout {
   /** This rank's heads; headDim is a multiple of 8 and at most 256. */
   readonly heads: HeadLayout;
-  /** Type of queries, keys and values. */
-  readonly element: "bf16" | "f16";
+  /** Type of keys and values, and of queries, which are f16 beside int8. */
+  readonly element: "bf16" | "f16" | "int8";
   /** Type of the output. */
   readonly output: "f32" | "bf16" | "f16";
   /** Tokens of a page, a power of two. */
   readonly pageSize: number;
   /** Entries of a row of the page table. */
   readonly pagesPerRow: number;
-  /** Numbers from a page to the next, from a head, and from a slot to the next; multiples of 8. */
+  /** Numbers from a page to the next, from a head, and from a slot to the next; multiples of 8, of headDim for int8. */
   readonly strides: { readonly page: number; readonly head: number; readonly slot: number };
   /** Keys that a query sees, itself included; null for all. */
   readonly window: number | null;
@@ -64,9 +66,10 @@ const outputTypes = { f32: 0, bf16: 1, f16: 2 } as const;
 function parameters(
   layout: AttentionLayout,
   buffers: AttentionBuffers,
+  scores = hasScores(layout, buffers),
 ) {
-  const { heads, output, pageSize, pagesPerRow, strides, window, scale, cap = 0 } = layout;
-  const scores = hasScores(layout, buffers);
+  const { heads, element, output, pageSize, pagesPerRow, strides, window, scale, cap = 0 } = layout;
+  const int8 = element === "int8", unit = int8 ? heads.headDim : 8;
   return packParameters(
     [
       buffers.plan,
@@ -77,6 +80,7 @@ function parameters(
       buffers.output,
       buffers.partials,
       ...(scores ? [buffers.sinks ?? 0n] : []),
+      ...(int8 ? [buffers.scales!] : []),
       buffers.counters,
     ],
     [
@@ -86,9 +90,9 @@ function parameters(
       buffers.queryStride,
       Math.log2(pageSize),
       pagesPerRow,
-      strides.page / 8,
-      strides.head / 8,
-      strides.slot / 8,
+      strides.page / unit,
+      strides.head / unit,
+      strides.slot / unit,
       window ?? 0,
       outputTypes[output],
     ],
@@ -147,8 +151,13 @@ export interface FreshHeads {
   readonly kEpsilon: number;
 }
 
+/** Whether decode has a kernel for these heads: lanes load sixteen numbers of int8 at a time. */
+export const hasDecode = ({ heads, element }: Pick<AttentionLayout, "heads" | "element">): boolean =>
+  element !== "int8" || heads.headDim % 16 === 0;
+
 /** Whether the decode kernel can norm and rotate such heads, and store k and v, itself. */
-export const takesFresh = (headDim: number): boolean => headDim === 64 || headDim === 128;
+export const takesFresh = ({ heads, element }: Pick<AttentionLayout, "heads" | "element">): boolean =>
+  element !== "int8" && (heads.headDim === 64 || heads.headDim === 128);
 
 /**
  * Attention of the plan's decode queries, at most `queries`, with room for `splits` splits each. With `fresh`, in a step in
@@ -195,6 +204,7 @@ export interface PrefillTile {
 export function prefillTiles(
   { numHeads, numKvHeads, headDim }: HeadLayout,
   capability: number,
+  element: AttentionLayout["element"],
 ): PrefillTile[] {
   const group = numHeads / numKvHeads;
   const tokens = (rows: number) => Math.floor(rows / Math.min(group, rows));
@@ -219,7 +229,8 @@ export function prefillTiles(
       kernel: `prefill_${width}_${rows}`,
       rows,
       threads: 2 * rows,
-      sharedBytes: (rows + 128) * (Math.floor(width / 8) | 1) * 16,
+      // int8: the bytes of 64 keys or values beside them.
+      sharedBytes: (rows + 128) * (Math.floor(width / 8) | 1) * 16 + (element === "int8" ? 64 * width : 0),
       tokens: tokens(rows),
     });
   }
@@ -236,7 +247,9 @@ export function launchPrefill(
 ): KernelLaunch {
   const { heads: { numHeads, numKvHeads }, element } = layout;
   const { kind, kernel, rows, threads, sharedBytes } = tile;
-  const scores = hasScores(layout, buffers) ? "_scores" : "";
+  // For int8 on mma.sync there is the build with scores alone, which keeps the others small.
+  const withScores = hasScores(layout, buffers) || element === "int8" && kind === "mma";
+  const scores = withScores ? "_scores" : "";
   const group = numHeads / numKvHeads;
   return {
     ...(kind === "wide"
@@ -247,6 +260,6 @@ export function launchPrefill(
     threads,
     sharedBytes,
     cluster: 1,
-    parameters: [parameters(layout, buffers)],
+    parameters: [parameters(layout, buffers, withScores)],
   };
 }

@@ -14,26 +14,11 @@
 // each workgroup norms and rotates its queries, for which a lane holds both numbers of every pair, and the warp that
 // comes to the token's own key makes that, stores it and its value, and takes them from shared memory. Everything older
 // than the step is asked for before the kernel in front has ended.
-#include "fresh.cuh"
-#include "paged.cuh"
-
-__device__ __forceinline__ uint4 stream16(const u16* from) {
-  uint4 v;
-  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
-               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-               : "l"(from));
-  return v;
-}
-// Turns an 8 × 8 matrix of 16-bit numbers, a row in four lanes.
-__device__ __forceinline__ u32 turned(u32 v) {
-  u32 r;
-  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(r) : "r"(v));
-  return r;
-}
+#include "single.cuh"
 
 template <class E, int D, int WARPS, bool FRESH>
 __device__ __forceinline__ void decode(const Attention& p, const Fresh& f) {
-  const int KB = (D + 31) / 32, VS = (D + 63) / 64, HEADS = 8, MOST_SPLITS = 256;
+  const int KB = (D + 31) / 32, VS = (D + 63) / 64;
   __shared__ __align__(16) float outputs[WARPS][HEADS][D];
   __shared__ float maxima[WARPS][HEADS], sums[WARPS][HEADS];
   __shared__ float factors[HEADS][MOST_SPLITS];
@@ -207,61 +192,7 @@ __device__ __forceinline__ void decode(const Attention& p, const Fresh& f) {
         *(float2*)&outputs[warp][2 * q + 1][d] = make_float2(o[v * 4 + j][1], o[v * 4 + j][3]);
       }
     }
-  __syncthreads();
-  const int words = headDim + 2;
-  float* partial = p.partials + ((size_t)(query * p.numHeads + head) * gridDim.x) * words;
-  for (int i = t; i < heads * headDim; i += WARPS * 32) {
-    const int h = i / headDim, d = i % headDim;
-    float top = maxima[0][h];
-#pragma unroll
-    for (int w = 1; w < WARPS; w++) top = fmaxf(top, maxima[w][h]);
-    float value = 0, total = 0;
-#pragma unroll
-    for (int w = 0; w < WARPS; w++) {
-      const float f = exp2Fast(maxima[w][h] - top);
-      value += outputs[w][h][d] * f, total += sums[w][h] * f;
-    }
-    if (splits == 1) {
-      storeOutput(p, ((size_t)token * p.numHeads + head + h) * headDim + d, value / total);
-    } else {
-      float* to = partial + ((size_t)h * gridDim.x + split) * words;
-      to[d] = value;
-      if (d == 0) to[headDim] = top, to[headDim + 1] = total;
-    }
-  }
-  if (splits == 1) return;
-  __threadfence();
-  __syncthreads();
-  u32* counter = p.counters + query * gridDim.y + blockIdx.y;
-  if (t == 0) arrived = atomicAdd(counter, 1);
-  __syncthreads();
-  if (arrived != (u32)splits - 1) return;
-  __threadfence();
-  if (t == 0) *counter = 0;
-  // A split's factor: 2^(its maximum − the greatest) / the sum of all.
-  for (int h = warp; h < heads; h += WARPS) {
-    const float* from = partial + (size_t)h * gridDim.x * words + headDim;
-    float top = -1e30f, total = 0;
-    for (int s = lane; s < splits; s += 32) top = fmaxf(top, __ldcg(from + s * words));
-#pragma unroll
-    for (int m = 16; m; m >>= 1) top = fmaxf(top, __shfl_xor_sync(~0u, top, m));
-    for (int s = lane; s < splits; s += 32) {
-      const float f = exp2Fast(__ldcg(from + s * words) - top);
-      factors[h][s] = f, total += f * __ldcg(from + s * words + 1);
-    }
-#pragma unroll
-    for (int m = 16; m; m >>= 1) total += __shfl_xor_sync(~0u, total, m);
-    for (int s = lane; s < splits; s += 32) factors[h][s] /= total;
-  }
-  __syncthreads();
-  for (int i = t; i < heads * headDim; i += WARPS * 32) {
-    const int h = i / headDim, d = i % headDim;
-    const float* from = partial + (size_t)h * gridDim.x * words + d;
-    float value = 0;
-#pragma unroll 8
-    for (int s = 0; s < splits; s++) value += __ldcg(from + (size_t)s * words) * factors[h][s];
-    storeOutput(p, ((size_t)token * p.numHeads + head + h) * headDim + d, value);
-  }
+  finish(p, outputs, maxima, sums, factors, arrived, headDim, query, token, head, heads, split, splits);
 }
 
 #define DECODE(D, WARPS, BLOCKS)                                                                                     \

@@ -6,12 +6,20 @@ import type { AttentionArgs, HeadLayout, Norm, Vector } from "../../ops.ts";
 import type { AttentionCut } from "../../webgpu/plan/pack.ts";
 import { Float } from "../arguments.ts";
 import { divideUp, type Forward, scratch } from "../forward.ts";
-import { type CudaActivation, type CudaRope, type CudaVector, elementBytes, ElementType } from "../memory.ts";
+import {
+  type CudaActivation,
+  type CudaRope,
+  type CudaState,
+  type CudaVector,
+  elementBytes,
+  ElementType,
+} from "../memory.ts";
 import {
   decodeCounters,
   decodePartialBytes,
   decodeSplits,
   type FreshHeads,
+  hasDecode,
   launchDecode,
   launchPrefill,
   mostDecodeSplits,
@@ -54,12 +62,15 @@ const tensorBlock = 8;
  */
 const tensorKeysOfGroups = 128, tensorKeys = 384;
 
-/** Most keys of one of its splits, so that sequences of different lengths keep all multiprocessors busy to the end. */
-const tensorSplitKeys = 512;
+/**
+ * Most keys of one of its splits, so that sequences of different lengths keep all multiprocessors busy to the end; of
+ * int8, in half of the time, twice as many.
+ */
+const tensorSplitKeys = { f16: 512, int8: 1024 };
 
 /**
  * How the keys of queries that see so many are divided over blocks. `tensor`: decode steps may go over the keys on the
- * matrix units; "always" is for tests.
+ * matrix units; "always" is for tests. `element` is the keys' type.
  */
 export function cutKeys(
   lengths: readonly number[],
@@ -67,6 +78,7 @@ export function cutKeys(
   heads: HeadLayout,
   multiprocessors: number,
   tensor: "never" | "long" | "always",
+  element: "f16" | "int8",
 ): AttentionCut {
   let longest = 1, keys = 0;
   for (const length of lengths) longest = Math.max(longest, length), keys += length;
@@ -74,7 +86,10 @@ export function cutKeys(
   const least = heads.numHeads >= 4 * heads.numKvHeads ? tensorKeysOfGroups : tensorKeys;
   if (decodeOnly && (tensor === "always" || tensor === "long" && many && longest >= least)) {
     const wanted = decodeSplits(heads, lengths.length, longest, multiprocessors);
-    const power = Math.max(Math.floor(Math.log2(wanted)), Math.ceil(Math.log2(longest / tensorSplitKeys)));
+    const power = Math.max(
+      Math.floor(Math.log2(wanted)),
+      Math.ceil(Math.log2(longest / tensorSplitKeys[element])),
+    );
     const splits = Math.min(2 ** power, mostDecodeSplits);
     const splitKeys = divideUp(divideUp(longest, splits), granularity) * granularity;
     return { splitKeys, splits, threads: 128, headBlock: tensorBlock, batch: 4 };
@@ -99,7 +114,8 @@ function launchRope(forward: Forward, args: AttentionArgs, type: "f32" | "f16"):
   const { heads: { numHeads, numKvHeads, headDim }, layer } = args;
   const qkv = args.qkv as CudaActivation, rope = args.rope as CudaRope;
   const query = scratch(forward, "query", elementBytes(type) * shape.tokens * numHeads * headDim);
-  device.launch(device.kernel("rope", "rope_store"), [numHeads + 2 * numKvHeads, shape.tokens], 32, 0, [
+  const kernel = state.int8 ? device.kernel("rope_int8", "rope_store") : device.kernel("rope", "rope_store");
+  device.launch(kernel, [numHeads + 2 * numKvHeads, shape.tokens], 32, 0, [
     plan,
     qkv.buffer.address,
     ElementType[qkv.type],
@@ -116,9 +132,14 @@ function launchRope(forward: Forward, args: AttentionArgs, type: "f32" | "f16"):
     headDim,
     state.pageShift,
     state.pagesPerRow,
+    ...scalesOf(state, layer),
   ]);
   return query;
 }
+
+/** Where the scales of a layer's keys and values are, for kernels of a cache of eight bits. */
+const scalesOf = ({ scales }: CudaState, layer: number) =>
+  scales.slice(layer, layer + 1).map(({ address }) => address);
 
 const sinksOf = (sinks: Vector | undefined) => (sinks as CudaVector | undefined)?.buffer.address ?? 0n;
 
@@ -132,6 +153,9 @@ const normsOf = ({ qNorm, kNorm }: AttentionArgs) => [
   new Float(kNorm?.epsilon ?? 0),
 ];
 
+/** What keys and values are to the kernels on the matrix units. */
+export const elementOf = ({ int8 }: Pick<CudaState, "int8">): "int8" | "f16" => int8 ? "int8" : "f16";
+
 /** What the kernels on the matrix units take; `query` is f16. */
 function tensorAttention(
   { context: { state }, plan }: Forward,
@@ -142,7 +166,7 @@ function tensorAttention(
   const to = output as CudaActivation;
   const layout = {
     heads,
-    element: "f16",
+    element: elementOf(state),
     output: to.type,
     pageSize,
     pagesPerRow: state.pagesPerRow,
@@ -157,6 +181,7 @@ function tensorAttention(
     queryStride: numHeads * headDim,
     keys: state.keys[layer]!.address,
     values: state.values[layer]!.address,
+    ...state.int8 ? { scales: state.scales[layer]!.address } : {},
     pageTable: state.pageTable.address,
     output: to.buffer.address,
     partials: 0n,
@@ -167,9 +192,12 @@ function tensorAttention(
 }
 
 /** What the decode kernel norms and rotates itself; null where it cannot. */
-function freshHeads({ qkv, qNorm, kNorm, rope, heads }: AttentionArgs): FreshHeads | null {
+function freshHeads(
+  { qkv, qNorm, kNorm, rope, heads }: AttentionArgs,
+  element: "f16" | "int8",
+): FreshHeads | null {
   const { buffer, type } = qkv as CudaActivation, { cosine, sine } = rope as CudaRope;
-  if (type === "f32" || !takesFresh(heads.headDim)) return null;
+  if (type === "f32" || !takesFresh({ heads, element })) return null;
   return {
     qkv: buffer.address,
     type,
@@ -184,8 +212,8 @@ function freshHeads({ qkv, qNorm, kNorm, rope, heads }: AttentionArgs): FreshHea
 
 /** A decode step over long contexts, on the matrix units; splits meet in the same kernel. */
 function launchTensorDecode(forward: Forward, args: AttentionArgs): void {
-  const { context: { device }, shape: { decodes, splits } } = forward;
-  const fresh = freshHeads(args);
+  const { context: { device, state }, shape: { decodes, splits } } = forward;
+  const fresh = freshHeads(args, elementOf(state));
   const query = fresh === null ? launchRope(forward, args, "f16") : 0n;
   const { layout, buffers } = tensorAttention(forward, args, query);
   const partialBytes = decodePartialBytes(layout, decodes, splits);
@@ -216,9 +244,12 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
   const partialBytes = 4 * shape.decodes * numHeads * shape.splits * (headDim + 2);
   const partial = shape.splits > 1 ? scratch(forward, "partial", partialBytes) : 0n;
   const lanes = [4, 8, 16, 32].find((n) => 8 * n >= headDim) as 4 | 8 | 16 | 32;
+  // Narrow heads of int8 leave half of their lanes idle, which saves a build.
+  const int8Lanes = lanes === 4 ? 8 : lanes;
   const { multiprocessors } = device.properties;
   const block = headBlock(heads, shape.decodes, multiprocessors), blocks = headBlocks(heads, block);
-  if (shape.headBlock === tensorBlock && !scores) return launchTensorDecode(forward, args);
+  const tensor = shape.headBlock === tensorBlock && hasDecode({ heads, element: elementOf(state) });
+  if (tensor && !scores) return launchTensorDecode(forward, args);
   const grid = [shape.splits, blocks, shape.decodes] as const;
   const result = [partial, output.buffer.address, ElementType[output.type]];
   const span = window ?? 0;
@@ -241,10 +272,10 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
     const all = ownThreads(blocks * shape.decodes * shape.splits, multiprocessors);
     const threads = block === 4 ? Math.min(all, 256) : all;
     device.launch(
-      device.kernel(`own_${lanes}`, `own_h${block}`),
+      device.kernel(state.int8 ? `own_${int8Lanes}_int8` : `own_${lanes}`, `own_h${block}`),
       grid,
       threads,
-      threads / 32 * block * (8 * lanes + 2) * 4,
+      threads / 32 * block * (8 * (state.int8 ? int8Lanes : lanes) + 2) * 4,
       [
         plan,
         qkv.buffer.address,
@@ -253,6 +284,7 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
         rope.sine.address,
         ...normsOf(args),
         ...pages,
+        ...scalesOf(state, layer),
       ],
     );
   } else {
@@ -260,13 +292,15 @@ export function launchAttention(forward: Forward, args: AttentionArgs): void {
     const type = tile === null ? "f32" : "f16";
     const query = launchRope(forward, args, type);
     if (shape.decodes > 0) {
-      device.launch(device.kernel(`attention_${lanes}`, `attention_h${block}`), grid, 128, 0, [
+      const module = state.int8 ? `attention_${int8Lanes}_int8` as const : `attention_${lanes}` as const;
+      device.launch(device.kernel(module, `attention_h${block}`), grid, 128, 0, [
         plan,
         query,
         ElementType[type],
         ...pages,
         new Float(cap),
         sinks,
+        ...scalesOf(state, layer),
       ]);
     }
     if (tile !== null && shape.tiles > 0) {

@@ -3,14 +3,16 @@
 import { type ModuleSpec, withOverlap } from "../gemm/launch.ts";
 
 /** Decode and prefill attention; with "scores", also of models that cap them or have sinks. */
-export const attentionModules: readonly ModuleSpec[] = (["bf16", "f16"] as const).flatMap(
+export const attentionModules: readonly ModuleSpec[] = (["bf16", "f16", "int8"] as const).flatMap(
   (element): ModuleSpec[] => {
-    const defines = { ELEMENT: element === "bf16" ? "Bf16" : "F16" };
+    const int8 = element === "int8";
+    // Bytes become float16.
+    const defines = { ELEMENT: element === "bf16" ? "Bf16" : "F16", ...int8 ? { INT8: "1" } : {} };
     const scores = { ...defines, SCORES: "1" };
     const plain = (name: string, suffix = "", macros: Readonly<Record<string, string>> = defines) =>
       withOverlap({
         name: `${name}${suffix}_${element}`,
-        source: `attention/${name}.cu`,
+        source: `attention/${int8 && name === "decode" ? "decode_int8" : name}.cu`,
         architecture: "compute_80",
         defines: macros,
       });

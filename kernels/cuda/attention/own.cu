@@ -7,7 +7,7 @@
 // older than the step: the first four of each gang are loaded before the products of this layer are done.
 // Bound by latency for few keys, by reading K and V for many.
 
-#include "kernel.cuh"
+#include "cache.cuh"
 
 struct Own {
   const u32* plan;
@@ -19,13 +19,16 @@ struct Own {
   const float* kNorm;
   float qEpsilon, kEpsilon;
   const u32* pageTable;
-  u16* keys;
-  u16* values;
+  CacheNumber* keys;
+  CacheNumber* values;
   float* partial;       // [queries, numHeads, splits, headDim + 2]
   void* output;         // [T, numHeads, headDim]
   int outputType, numHeads, numKvHeads, headDim, pageShift, pagesPerRow;
   float scale;          // of q·k, with log2(e)
   int window;           // 0 is none
+#ifdef INT8
+  float2* scales;
+#endif
 };
 
 // Sum over a gang's lanes.
@@ -34,6 +37,24 @@ template <int L> DEVICE float gangSum(float x, u32 lanes) {
   for (int mask = L / 2; mask; mask >>= 1) x += __shfl_xor_sync(lanes, x, mask);
   return x;
 }
+
+#ifdef INT8
+// The largest of a gang's bits.
+template <int L> DEVICE u32 gangMax(u32 x, u32 lanes) {
+#pragma unroll
+  for (int mask = L / 2; mask; mask >>= 1) x = max(x, __shfl_xor_sync(lanes, x, mask));
+  return x;
+}
+// A gang's head as it is stored, in each lane's eight numbers; its scale.
+template <int L> DEVICE float roundHead(const float (&x)[8], u32 lanes, uint2& stored) {
+  u32 largest = 0;
+#pragma unroll
+  for (int i = 0; i < 8; i++) largest = max(largest, magnitude(x[i]));
+  largest = gangMax<L>(largest, lanes);
+  stored = packCache(x, inverseOf(largest));
+  return scaleOf(largest);
+}
+#endif
 
 // Eight elements of a head, x, and the eight that they turn with, y: normalised (a and b are the weights) and rotated; c and
 // s are the angles'.
@@ -79,15 +100,21 @@ template <int L, int G> DEVICE void decode(const Own& p) {
   const u32* pages = p.pageTable + (size_t)row * p.pagesPerRow;
   const u32 slotMask = (1u << p.pageShift) - 1;
   const auto slotOf = [&](u32 key) {
-    return ((((size_t)pages[key >> p.pageShift] * p.numKvHeads + kvHead) << p.pageShift) + (key & slotMask)) * D;
+    return (((size_t)pages[key >> p.pageShift] * p.numKvHeads + kvHead) << p.pageShift) + (key & slotMask);
   };
-  uint4 k[BATCH], v[BATCH];
+  CacheEight k[BATCH], v[BATCH];
+#ifdef INT8
+  float2 scales[BATCH];
+#endif
   const auto loadBatch = [&](u32 j) {
 #pragma unroll
     for (int i = 0; i < BATCH; i++) {
-      const size_t slot = slotOf(min(j + i, last)) + at;
-      k[i] = *(const uint4*)(p.keys + slot);
-      v[i] = *(const uint4*)(p.values + slot);
+      const size_t number = slotOf(min(j + i, last)), slot = number * D + at;
+      k[i] = *(const CacheEight*)(p.keys + slot);
+      v[i] = *(const CacheEight*)(p.values + slot);
+#ifdef INT8
+      scales[i] = p.scales[number];
+#endif
     }
   };
   const u32 begin = first + gang * BATCH, step = blockDim.x / L * BATCH;
@@ -129,7 +156,7 @@ template <int L, int G> DEVICE void decode(const Own& p) {
 #pragma unroll
     for (int i = 0; i < BATCH; i++) {
       float x[8];
-      unpack8(k[i], F16, x);
+      unpackCache(k[i], x);
 #pragma unroll
       for (int h = 0; h < G; h++) {
         float sum = 0;
@@ -149,6 +176,9 @@ template <int L, int G> DEVICE void decode(const Own& p) {
       float n = m[h];
 #pragma unroll
       for (int i = 0; i < BATCH; i++) {
+#ifdef INT8
+        score[i][h] *= scales[i].x;
+#endif
         if (i >= count) score[i][h] = -3e38f;
         n = fmaxf(n, score[i][h]);
       }
@@ -160,12 +190,15 @@ template <int L, int G> DEVICE void decode(const Own& p) {
       for (int i = 0; i < BATCH; i++) {
         score[i][h] = exp2f(score[i][h] - n);
         l[h] += score[i][h];
+#ifdef INT8
+        score[i][h] *= scales[i].y;
+#endif
       }
     }
 #pragma unroll
     for (int i = 0; i < BATCH; i++) {
       float x[8];
-      unpack8(v[i], F16, x);
+      unpackCache(v[i], x);
 #pragma unroll
       for (int h = 0; h < G; h++)
 #pragma unroll
@@ -180,16 +213,25 @@ template <int L, int G> DEVICE void decode(const Own& p) {
     if (p.kNorm) load8(p.kNorm, F32, at, weight), load8(p.kNorm, F32, other, otherWeight);
     prepareHead<L>(inside, p.kNorm, weight, otherWeight, perElement, p.kEpsilon, c, s, sign, lanes, ownKey, ownOther);
     // As they are stored.
+#ifdef INT8
+    scales[0].x = roundHead<L>(ownKey, lanes, k[0]), scales[0].y = roundHead<L>(ownValue, lanes, v[0]);
+#pragma unroll
+    for (int i = 1; i < BATCH; i++) k[i] = v[i] = make_uint2(0, 0), scales[i] = make_float2(0, 0);
+#else
     k[0] = make_uint4(packF16(ownKey[0], ownKey[1]), packF16(ownKey[2], ownKey[3]), packF16(ownKey[4], ownKey[5]),
                       packF16(ownKey[6], ownKey[7]));
     v[0] = make_uint4(packF16(ownValue[0], ownValue[1]), packF16(ownValue[2], ownValue[3]),
                       packF16(ownValue[4], ownValue[5]), packF16(ownValue[6], ownValue[7]));
 #pragma unroll
     for (int i = 1; i < BATCH; i++) k[i] = v[i] = make_uint4(0, 0, 0, 0);
+#endif
     if (inside && blockIdx.y % blocks == 0) {
-      const size_t slot = slotOf(position) + at;
-      *(uint4*)(p.keys + slot) = k[0];
-      *(uint4*)(p.values + slot) = v[0];
+      const size_t number = slotOf(position), slot = number * D + at;
+      *(CacheEight*)(p.keys + slot) = k[0];
+      *(CacheEight*)(p.values + slot) = v[0];
+#ifdef INT8
+      if (part == 0) p.scales[number] = scales[0];
+#endif
     }
     attend(1, 0);
   }
@@ -238,15 +280,22 @@ template <int L, int G> DEVICE void decode(const Own& p) {
 }
 
 // LANES is chosen where this file is compiled: the smallest of 4, 8, 16, 32 that is headDim / 8 or more.
+#ifdef INT8
+#define SCALES_PARAMETER , float2* scales
+#define SCALES_ARGUMENT , scales
+#else
+#define SCALES_PARAMETER
+#define SCALES_ARGUMENT
+#endif
 #define OWN(name, G)                                                                                                 \
-  KERNEL __launch_bounds__(G == 4 ? 256 : 512) name(const u32* plan, const void* qkv, int qkvType, const float* cosine,             \
-                                     const float* sine, const float* qNorm, const float* kNorm, float qEpsilon,      \
-                                     float kEpsilon, const u32* pageTable, u16* keys, u16* values, float* partial,   \
-                                     void* output, int outputType, int numHeads, int numKvHeads, int headDim,        \
-                                     int pageShift, int pagesPerRow, float scale, int window) {                      \
+  KERNEL __launch_bounds__(G == 4 ? 256 : 512) name(                                                                 \
+      const u32* plan, const void* qkv, int qkvType, const float* cosine, const float* sine, const float* qNorm,     \
+      const float* kNorm, float qEpsilon, float kEpsilon, const u32* pageTable, CacheNumber* keys,                   \
+      CacheNumber* values, float* partial, void* output, int outputType, int numHeads, int numKvHeads, int headDim,  \
+      int pageShift, int pagesPerRow, float scale, int window SCALES_PARAMETER) {                                    \
     decode<LANES, G>({plan, qkv, qkvType, cosine, sine, qNorm, kNorm, qEpsilon, kEpsilon, pageTable, keys, values,   \
                       partial, output, outputType, numHeads, numKvHeads, headDim, pageShift, pagesPerRow, scale,     \
-                      window});                                                                                      \
+                      window SCALES_ARGUMENT});                                                                      \
   }
 OWN(own_h1, 1)
 OWN(own_h2, 2)

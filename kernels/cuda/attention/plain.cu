@@ -7,7 +7,7 @@
 // single split writes its output at once, others leave maximum, sum and output for `attention_merge`. Bound by reading
 // K and V, or by latency where they are few.
 
-#include "kernel.cuh"
+#include "cache.cuh"
 
 const int THREADS = 128, WARPS = 4, BATCH = 4;
 const float LOG2E = 1.4426950408889634f;
@@ -17,8 +17,8 @@ struct Attention {
   const void* q;  // [T, numHeads, headDim]
   int qType;
   const u32* pageTable;
-  const u16* keys;
-  const u16* values;
+  const CacheNumber* keys;
+  const CacheNumber* values;
   float* partial; // [queries, numHeads, splits, headDim + 2]
   void* output;   // [T, numHeads, headDim]
   int outputType, numHeads, numKvHeads, headDim, pageShift, pagesPerRow;
@@ -26,6 +26,9 @@ struct Attention {
   int window;     // 0 is none
   float cap;      // of scores, 0 for none
   const float* sinks;  // [numHeads], a further score of each head, or null
+#ifdef INT8
+  const float2* scales;
+#endif
 };
 
 template <int L, int G> DEVICE void decode(const Attention& p) {
@@ -59,20 +62,27 @@ template <int L, int G> DEVICE void decode(const Attention& p) {
   const u32* pages = p.pageTable + (size_t)row * p.pagesPerRow;
   const u32 slotMask = (1u << p.pageShift) - 1;
   for (u32 j = first + gang * BATCH; j < end; j += THREADS / L * BATCH) {
-    uint4 k[BATCH], v[BATCH];
+    CacheEight k[BATCH], v[BATCH];
+#ifdef INT8
+    float2 scales[BATCH];
+#endif
 #pragma unroll
     for (int i = 0; i < BATCH; i++) {
       const u32 key = min(j + i, last);
-      const size_t slot =
-          ((((size_t)pages[key >> p.pageShift] * p.numKvHeads + kvHead) << p.pageShift) + (key & slotMask)) * D + at;
-      k[i] = *(const uint4*)(p.keys + slot);
-      v[i] = *(const uint4*)(p.values + slot);
+      const size_t number =
+          (((size_t)pages[key >> p.pageShift] * p.numKvHeads + kvHead) << p.pageShift) + (key & slotMask);
+      const size_t slot = number * D + at;
+      k[i] = *(const CacheEight*)(p.keys + slot);
+      v[i] = *(const CacheEight*)(p.values + slot);
+#ifdef INT8
+      scales[i] = p.scales[number];
+#endif
     }
     float s[BATCH][G];
 #pragma unroll
     for (int i = 0; i < BATCH; i++) {
       float x[8];
-      unpack8(k[i], F16, x);
+      unpackCache(k[i], x);
 #pragma unroll
       for (int h = 0; h < G; h++) {
         float sum = 0;
@@ -96,6 +106,9 @@ template <int L, int G> DEVICE void decode(const Attention& p) {
       float n = m[h];
 #pragma unroll
       for (int i = 0; i < BATCH; i++) {
+#ifdef INT8
+        s[i][h] *= scales[i].x;
+#endif
         if (p.cap > 0) s[i][h] = softCap(s[i][h], p.cap * LOG2E);
         if (j + i >= end) s[i][h] = -3e38f;
         n = fmaxf(n, s[i][h]);
@@ -108,12 +121,15 @@ template <int L, int G> DEVICE void decode(const Attention& p) {
       for (int i = 0; i < BATCH; i++) {
         s[i][h] = exp2f(s[i][h] - n);
         l[h] += s[i][h];
+#ifdef INT8
+        s[i][h] *= scales[i].y;
+#endif
       }
     }
 #pragma unroll
     for (int i = 0; i < BATCH; i++) {
       float x[8];
-      unpack8(v[i], F16, x);
+      unpackCache(v[i], x);
 #pragma unroll
       for (int h = 0; h < G; h++)
 #pragma unroll
@@ -164,14 +180,21 @@ template <int L, int G> DEVICE void decode(const Attention& p) {
 }
 
 // LANES is chosen where this file is compiled: the smallest of 4, 8, 16, 32 that is headDim / 8 or more.
-#define ATTENTION(name, G)                                                                                           \
-  KERNEL __launch_bounds__(THREADS) name(const u32* plan, const void* q, int qType, const u32* pageTable,            \
-                                         const u16* keys, const u16* values, float* partial, void* output,          \
-                                         int outputType, int numHeads, int numKvHeads, int headDim, int pageShift,  \
-                                         int pagesPerRow, float scale, int window, float cap,                       \
-                                         const float* sinks) {                                \
-    decode<LANES, G>({plan, q, qType, pageTable, keys, values, partial, output, outputType, numHeads, numKvHeads,    \
-                      headDim, pageShift, pagesPerRow, scale, window, cap, sinks});                                              \
+#ifdef INT8
+#define SCALES_PARAMETER , const float2* scales
+#define SCALES_ARGUMENT , scales
+#else
+#define SCALES_PARAMETER
+#define SCALES_ARGUMENT
+#endif
+#define ATTENTION(name, G)                                                                                          \
+  KERNEL __launch_bounds__(THREADS) name(const u32* plan, const void* q, int qType, const u32* pageTable,           \
+                                         const CacheNumber* keys, const CacheNumber* values, float* partial,        \
+                                         void* output, int outputType, int numHeads, int numKvHeads, int headDim,   \
+                                         int pageShift, int pagesPerRow, float scale, int window, float cap,        \
+                                         const float* sinks SCALES_PARAMETER) {                                     \
+    decode<LANES, G>({plan, q, qType, pageTable, keys, values, partial, output, outputType, numHeads, numKvHeads,   \
+                      headDim, pageShift, pagesPerRow, scale, window, cap, sinks SCALES_ARGUMENT});                 \
   }
 ATTENTION(attention_h1, 1)
 ATTENTION(attention_h2, 2)

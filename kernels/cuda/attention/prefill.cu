@@ -6,8 +6,8 @@
 // a warp has 16 rows: their queries, 64 scores each, and outputs in registers; the online softmax needs shuffles
 // among four lanes only. Blocks of 64 keys, then their values, are staged by cp.async page by page, one behind the
 // other: values arrive during q · k, the next keys during the second product. Places of the next keys are looked up a
-// block ahead. Rows in shared memory are padded to an odd number of 16-byte pieces against bank conflicts. Bound by
-// mma.sync and by reading shared memory.
+// block ahead. With INT8 the threads expand what they brought to float16, scales included. Rows in shared memory are
+// padded to an odd number of 16-byte pieces against bank conflicts. Bound by mma.sync and by reading shared memory.
 #include "paged.cuh"
 
 template <class E, int D, int ROWS>
@@ -15,6 +15,9 @@ __device__ __forceinline__ void prefill(const Attention& p) {
   const int KEYS = 64, threads = ROWS * 2, P = (D / 8) | 1, KK = D / 16;
   extern __shared__ __align__(128) unsigned char memory[];
   __shared__ u32 slots[2][KEYS];
+#ifdef INT8
+  __shared__ float2 scales[2][KEYS];
+#endif
   const int t = threadIdx.x, lane = t & 31, warp = t >> 5, g = lane >> 2, q = lane & 3;
   letLaterBegin();
   afterEarlier();
@@ -37,6 +40,28 @@ __device__ __forceinline__ void prefill(const Attention& p) {
     copy16(queriesAt + (r * P + piece) * 16, inside ? from : p.queries, inside ? 16 : 0);
   }
   const int firstKey = p.window > 0 ? maximum(0, position - p.window + 1) / KEYS * KEYS : 0;
+#ifdef INT8
+  // A thread brings pieces of eight bytes, waits for them, and expands the same.
+  const u32 bytesAt = valuesAt + KEYS * P * 16;
+  auto copyRows = [&](u32, const Cached* from, int which) {
+#pragma unroll 2
+    for (int i = t; i < KEYS * (D / 8); i += threads) {
+      const int r = i / (D / 8), piece = i % (D / 8);
+      const bool inside = piece < pieces;
+      copy8(bytesAt + i * 8, from + (size_t)slots[which][r] * p.headDim + (inside ? piece * 8 : 0), inside ? 8 : 0);
+    }
+  };
+  auto expandRows = [&](u32 to, bool values, int which) {
+#pragma unroll 2
+    for (int i = t; i < KEYS * (D / 8); i += threads) {
+      const int r = i / (D / 8), piece = i % (D / 8);
+      u32 x, y;
+      sharedLoad8(bytesAt + i * 8, x, y);
+      const float scale = values ? scales[which][r].y : scales[which][r].x;
+      sharedStore16(to + (r * P + piece) * 16, piece < pieces ? scaledEight(x, y, scale) : make_uint4(0, 0, 0, 0));
+    }
+  };
+#else
   auto copyRows = [&](u32 to, const u16* from, int which) {
     if (threads % (D / 8) == 0) {
       // A thread stays with its piece and goes from row to row.
@@ -56,7 +81,11 @@ __device__ __forceinline__ void prefill(const Attention& p) {
       }
     }
   };
+#endif
   if (t < KEYS) slots[0][t] = slotOf(p, row, minimum(firstKey + t, last), kvHead);
+#ifdef INT8
+  if (t < KEYS) scales[0][t] = p.scales[slots[0][t]];
+#endif
   __syncthreads();
   copyRows(keysAt, p.keys, 0);
   copiesCommit();
@@ -69,11 +98,18 @@ __device__ __forceinline__ void prefill(const Attention& p) {
   int which = 0;
   for (int key = firstKey; key <= last; key += KEYS, which ^= 1) {
     copiesWait<0>();
+#ifdef INT8
+    expandRows(keysAt, false, which);
+#endif
     __syncthreads();
     copyRows(valuesAt, p.values, which);
     copiesCommit();
     u32 next = 0;
     if (t < KEYS) next = slotOf(p, row, minimum(key + KEYS + t, last), kvHead);
+#ifdef INT8
+    float2 nextScales = make_float2(0, 0);
+    if (t < KEYS) nextScales = p.scales[next];
+#endif
     if (D <= 128 && key == firstKey) {
 #pragma unroll
       for (int k = 0; k < KK; k++)
@@ -94,6 +130,10 @@ __device__ __forceinline__ void prefill(const Attention& p) {
     }
     if (t < KEYS) slots[which ^ 1][t] = next;
     copiesWait<0>();
+#ifdef INT8
+    if (t < KEYS) scales[which ^ 1][t] = nextScales;
+    expandRows(valuesAt, true, which);
+#endif
     __syncthreads();
     if (key + KEYS <= last) copyRows(keysAt, p.keys, which ^ 1);
     copiesCommit();

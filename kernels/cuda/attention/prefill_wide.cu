@@ -6,7 +6,8 @@
 // ahead. A warp group asks for the scores of the next block before it multiplies the probabilities of this one with
 // the values, so that the softmax runs beside the matrix units; the two groups drift apart by themselves. Memory:
 // queries, keys and values lie in halves of 64 numbers a row, 128 bytes with the exchange that wgmma knows; values
-// are read as rows of N. Bound by wgmma and the exponentials.
+// are read as rows of N. With INT8 the four warps load bytes and expand them to float16, scales included. Bound by
+// wgmma and the exponentials.
 #include "paged.cuh"
 #include "wgmma_attention.cuh"
 
@@ -63,6 +64,51 @@ __device__ __forceinline__ void prefillWide(const Attention& p) {
       copy16(queriesAt + column * (ROWS * 128) + place128(r, at), used ? from : p.queries, used ? 16 : 0);
     }
     copiesArrive(queryFull);
+#ifdef INT8
+    // Bytes of a block are asked for while the block before them is expanded.
+    const int ROUNDS = KEYS / step;
+    struct Part {
+      uint2 bytes[ROUNDS];
+      float scales[ROUNDS];
+    } keyPart, valuePart;
+    auto ask = [&](Part& part, const Cached* from, bool values, int which) {
+#pragma unroll
+      for (int i = 0; i < ROUNDS; i++) {
+        const u32 slot = slots[which][c / (D / 8) + i * step];
+        part.bytes[i] = inside ? __ldg((const uint2*)(from + (size_t)slot * p.headDim + piece * 8)) : make_uint2(0, 0);
+        part.scales[i] = __ldg((const float*)(p.scales + slot) + values);
+      }
+    };
+    auto bring = [&](u32 to, const Part& part, u32 barrier) {
+      to += column * (KEYS * 128);
+#pragma unroll
+      for (int i = 0; i < ROUNDS; i++)
+        sharedStore16(to + place128(c / (D / 8) + i * step, at),
+                      inside ? scaledEight(part.bytes[i].x, part.bytes[i].y, part.scales[i]) : make_uint4(0, 0, 0, 0));
+      fenceForCopies();
+      barrierArrive(barrier);
+    };
+    if (c < KEYS) slots[0][c] = slotOf(p, row, minimum(firstKey + c, last), kvHead);
+    if (c < KEYS) slots[1][c] = slotOf(p, row, minimum(firstKey + KEYS + c, last), kvHead);
+    asm volatile("bar.sync 1, 128;" ::: "memory");
+    ask(keyPart, p.keys, false, 0), ask(valuePart, p.values, true, 0);
+    asm volatile("bar.sync 1, 128;" ::: "memory");
+    int stage = 0;
+    u32 phase = 0;
+    for (int i = 0; i < count; i++) {
+      u32 next = 0;
+      if (c < KEYS) next = slotOf(p, row, minimum(firstKey + (i + 2) * KEYS + c, last), kvHead);
+      barrierWait(keyFree + 8 * stage, phase ^ 1);
+      bring(keysAt + stage * blockBytes, keyPart, keyFull + 8 * stage);
+      ask(keyPart, p.keys, false, (i + 1) & 1);
+      barrierWait(valueFree + 8 * stage, phase ^ 1);
+      bring(valuesAt + stage * blockBytes, valuePart, valueFull + 8 * stage);
+      ask(valuePart, p.values, true, (i + 1) & 1);
+      if (c < KEYS) slots[i & 1][c] = next;
+      asm volatile("bar.sync 1, 128;" ::: "memory");
+      if (++stage == STAGES) stage = 0, phase ^= 1;
+    }
+#else
     auto bring = [&](u32 to, const u16* from, int which, u32 barrier) {
       from += inside ? piece * 8 : 0, to += column * (KEYS * 128);
 #pragma unroll 4
@@ -85,6 +131,7 @@ __device__ __forceinline__ void prefillWide(const Attention& p) {
       asm volatile("bar.sync 1, 128;" ::: "memory");
       if (++stage == STAGES) stage = 0, phase ^= 1;
     }
+#endif
   } else {
     const int group = warp >> 2, r0 = warp * 16 + g;
     const int position0 = position + r0 / heads, position1 = position + (r0 + 8) / heads;

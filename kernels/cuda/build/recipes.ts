@@ -22,11 +22,11 @@ const each = <T extends string>(values: readonly T[], make: (value: T) => [strin
   Object.fromEntries(values.map(make));
 
 /**
- * Keys and values are f16, quantized weights are expanded to bf16, and inputs are prepared by `linear/prepare.cu`. What compute
+ * Keys and values are f16 or int8, quantized weights are expanded to bf16, and inputs are prepared by `linear/prepare.cu`. What compute
  * capability 9.0 has better kernels for needs no build of its own for it.
  */
 function isUsed(name: string): boolean {
-  return !/^prepare_|^(decode|prefill|prefill_wide)(_scores)?_bf16|^(mma_q8|mma_planes|expand)_f16|^(prefill_.*|mma_b?f16)_sm90$/
+  return !/^prepare_|^(decode|prefill|prefill_wide)(_scores)?_bf16|^(mma_q8|mma_planes|expand)_f16|^prefill_int8|^(prefill_.*|mma_b?f16)_sm90$/
     .test(name);
 }
 
@@ -35,6 +35,7 @@ const overlapping: Readonly<Record<string, Recipe>> = {
   embed: { source: "embed/embed.cu" },
   prepare: { source: "linear/prepare.cu" },
   rope: { source: "attention/rope.cu" },
+  rope_int8: { source: "attention/rope.cu", defines: { INT8: "1" } },
   merge: { source: "attention/merge.cu" },
   peers: { source: "peers/peers.cu" },
   moe: { source: "moe/moe.cu" },
@@ -84,6 +85,16 @@ const overlapping: Readonly<Record<string, Recipe>> = {
   ),
 };
 
+/** Modules that also later GPUs take in the build for compute capability 8.0, whose kernels begin one after the other. */
+const plain: Readonly<Record<string, Recipe>> = Object.fromEntries(
+  ["8", "16", "32"].flatMap((lanes) =>
+    ([["attention", "plain"], ["own", "own"]] as const).map(([name, file]) => [
+      `${name}_${lanes}_int8`,
+      { source: `attention/${file}.cu`, defines: { LANES: lanes, INT8: "1" } },
+    ])
+  ),
+);
+
 /** By module. */
 export const recipes: Readonly<Record<string, Recipe>> = {
   ...Object.fromEntries(
@@ -94,6 +105,7 @@ export const recipes: Readonly<Record<string, Recipe>> = {
       { source, architecture: architecture.slice("compute_".length) as Architecture, defines },
     ]),
   ),
+  ...plain,
   ...overlapping,
   ...Object.fromEntries(
     Object.entries(overlapping).map(([name, recipe]) => [`${name}_sm90`, { ...recipe, architecture: "90" }]),

@@ -16,11 +16,10 @@ const unit = 2 ** -8;
  */
 const rounded = (columns: number): number => columns < 32 ? 5 * unit : 2.5 * unit;
 
-testBackend("cuda", () => createCudaBackend(), cudaTest, undefined, ["auto"]);
+testBackend("cuda", () => createCudaBackend(), cudaTest);
 testBackend(
   "cuda, matrix units",
   () => createCudaBackend({ halfFrom: 0, tensorDecode: "always" }),
   cudaTest,
   (_, columns) => rounded(columns),
-  ["auto"],
 );

@@ -25,7 +25,8 @@ extern "C" void run(const u32* plan, const u16* qkv, const float* cosine, const 
 
 const instructions = {
   ...tiledInstructions,
-  "ld.global.nc": "v = *(const uint4*)from",
+  "ld.global.nc.L1::no_allocate.v4": "v = *(const uint4*)from",
+  "ld.global.nc.L1::no_allocate.v2": "v = *(const uint2*)from",
   "movmatrix": "r = emulated::turned(v)",
 };
 
@@ -42,7 +43,7 @@ emulatedTest(
   () =>
     emulate({
       source: "attention/decode.cu",
-      headers: ["gemm/common.cuh", "attention/paged.cuh", "attention/fresh.cuh"],
+      headers: ["gemm/common.cuh", "attention/paged.cuh", "attention/fresh.cuh", "attention/single.cuh"],
       instructions,
       defines: { ELEMENT: "F16" },
       entry,

@@ -124,10 +124,13 @@ Deno.test("every tile of a product has its kernel, and so has decode attention o
   }
   for (const { kernel } of mmaQ8Tiles) has("mma_q8_bf16", kernel);
   for (const { kernel } of mmaPlanesTiles) has("mma_planes_bf16", kernel);
-  for (const module of ["decode_f16", "decode_f16_sm90"]) {
-    for (const width of [64, 128, 256]) {
-      has(module, `decode_${width}`);
-      if (takesFresh(width)) has(module, `decode_fresh_${width}`);
+  for (const element of ["f16", "int8"] as const) {
+    for (const module of [`decode_${element}`, `decode_${element}_sm90`]) {
+      for (const width of [64, 128, 256]) {
+        has(module, `decode_${width}`);
+        const heads = { numHeads: 1, numKvHeads: 1, headDim: width };
+        if (takesFresh({ heads, element })) has(module, `decode_fresh_${width}`);
+      }
     }
   }
 });

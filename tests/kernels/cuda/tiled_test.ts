@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import {
   type AttentionBuffers,
   type AttentionLayout,
+  hasDecode,
   launchDecode,
   launchPrefill,
   prefillTiles,
@@ -145,31 +146,35 @@ Deno.test("attention has a launch for every head size up to 256", () => {
     queryStride: 4096,
     keys: 3n,
     values: 4n,
+    scales: 9n,
     pageTable: 5n,
     output: 6n,
     partials: 7n,
     counters: 8n,
   };
-  for (const capability of [80, 86, 90, 100]) {
-    for (let headDim = 8; headDim <= 256; headDim += 8) {
-      const heads = { numHeads: 28, numKvHeads: 4, headDim };
-      const layout: AttentionLayout = {
-        heads,
-        element: "f16",
-        output: "bf16",
-        pageSize: 16,
-        pagesPerRow: 9,
-        strides: { page: 64 * headDim, head: 16 * headDim, slot: headDim },
-        window: null,
-        scale: 1,
-      };
-      check(launchDecode(layout, buffers, 5, 3, capability), capability);
-      const tiles = prefillTiles(heads, capability);
-      // Shared memory of 99 KiB does not hold heads of 256: such a device takes the decode kernel.
-      assert(tiles.length > 0 || capability === 86 && headDim > 128);
-      for (const tile of tiles) {
-        assert.deepEqual(tile.tokens, Math.floor(tile.rows / 7));
-        check(launchPrefill(layout, buffers, tile, 11, capability), capability);
+  for (const element of ["f16", "int8"] as const) {
+    for (const capability of [80, 86, 90, 100]) {
+      for (let headDim = 8; headDim <= 256; headDim += 8) {
+        const heads = { numHeads: 28, numKvHeads: 4, headDim };
+        const layout: AttentionLayout = {
+          heads,
+          element,
+          output: "bf16",
+          pageSize: 16,
+          pagesPerRow: 9,
+          strides: { page: 64 * headDim, head: 16 * headDim, slot: headDim },
+          window: null,
+          scale: 1,
+        };
+        assert.equal(hasDecode(layout), element === "f16" || headDim % 16 === 0);
+        if (hasDecode(layout)) check(launchDecode(layout, buffers, 5, 3, capability), capability);
+        const tiles = prefillTiles(heads, capability, element);
+        // Shared memory of 99 KiB does not hold heads of 256: such a device takes the decode kernel.
+        assert(tiles.length > 0 || capability === 86 && headDim > 128);
+        for (const tile of tiles) {
+          assert.deepEqual(tile.tokens, Math.floor(tile.rows / 7));
+          check(launchPrefill(layout, buffers, tile, 11, capability), capability);
+        }
       }
     }
   }
@@ -177,7 +182,7 @@ Deno.test("attention has a launch for every head size up to 256", () => {
 
 Deno.test("a long sequence among short ones is cut for the blocks that they leave free", () => {
   const heads = { numHeads: 16, numKvHeads: 8, headDim: 128 };
-  const cut = (lengths: readonly number[]) => cutKeys(lengths, true, heads, 132, "long");
+  const cut = (lengths: readonly number[]) => cutKeys(lengths, true, heads, 132, "long", "f16");
   const short = new Array<number>(7).fill(300);
   assert.equal(cut([...short, 300]).splits, 2);
   assert.equal(cut(new Array<number>(8).fill(8192)).splits, 4);
@@ -188,6 +193,35 @@ Deno.test("a long sequence among short ones is cut for the blocks that they leav
     const { splits, splitKeys } = cut(lengths), longest = Math.max(1, ...lengths);
     assert.ok(splits * splitKeys >= longest && splits <= 256 && Number.isInteger(splits));
   }));
+});
+
+Deno.test("splits of eight bits have twice as many keys where the GPU is full", () => {
+  const heads = { numHeads: 16, numKvHeads: 8, headDim: 128 }, lengths = Array<number>(64).fill(4096);
+  const splits = (["f16", "int8"] as const).map((element) =>
+    cutKeys(lengths, true, heads, 132, "long", element).splits
+  );
+  assert.deepEqual(splits, [8, 4]);
+});
+
+Deno.test("attention of eight bits finds keys by their number, and their scales", () => {
+  const layout: AttentionLayout = {
+    heads: { numHeads: 4, numKvHeads: 2, headDim: 24 },
+    element: "int8",
+    output: "f32",
+    pageSize: 16,
+    pagesPerRow: 9,
+    strides: { page: 2 * 16 * 24, head: 16 * 24, slot: 24 },
+    window: null,
+    scale: 1,
+  };
+  const buffers = { plan: 1n, queries: 2n, queryStride: 96, keys: 3n, values: 4n, pageTable: 5n, output: 6n };
+  const wanted = { ...buffers, partials: 7n, counters: 8n, scales: 9n };
+  const [bytes] = launchDecode(layout, wanted, 1, 1, 80).parameters as [Uint8Array];
+  const view = new DataView(bytes.buffer);
+  const pointers = Array.from({ length: 9 }, (_, i) => view.getBigUint64(8 * i, true));
+  assert.deepEqual(pointers, [1n, 2n, 3n, 4n, 5n, 6n, 7n, 9n, 8n]);
+  // Behind heads, widths, page size and table: of a page, a head and a slot.
+  assert.deepEqual([6, 7, 8].map((i) => view.getInt32(72 + 4 * i, true)), [32, 16, 1]);
 });
 
 Deno.test("parameters are packed as a C structure: pointers, integers, floats", () => {
