@@ -119,6 +119,9 @@ static float exchange(float value, unsigned mask) {
   return other;
 }
 
+static unsigned subtractHalves(unsigned a, unsigned b) {
+  return halfPair(fromHalf(a) - fromHalf(b), fromHalf(a >> 16) - fromHalf(b >> 16));
+}
 static unsigned fmaBf16(unsigned a, unsigned b, unsigned c) {
   const auto at = [](unsigned pair, int high) { return bitsAs<float>(high ? pair & 0xffff0000u : pair << 16); };
   return bf16Pair(at(a, 0) * at(b, 0) + at(c, 0), at(a, 1) * at(b, 1) + at(c, 1));
@@ -247,6 +250,9 @@ static inline unsigned __shfl_sync(unsigned, unsigned value, unsigned from) {
   const unsigned other = emulated::warp().operands[from & 31][0];
   emulated::meetWarp();
   return other;
+}
+static inline float __shfl_sync(unsigned mask, float value, unsigned from) {
+  return bitsAs<float>(__shfl_sync(mask, bitsAs<unsigned>(value), from));
 }
 static inline unsigned __ballot_sync(unsigned, bool value) {
   const unsigned lane = threadIdx.x & 31;
