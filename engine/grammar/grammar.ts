@@ -66,7 +66,7 @@ export class Grammar {
       }
       throw error;
     }
-    this.automaton = new Automaton(first, limits, budget);
+    this.automaton = new Automaton(first, this.#table, limits, budget);
     this.#regex.clear(); // what compiling alone needed
   }
 

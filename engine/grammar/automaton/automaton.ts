@@ -6,8 +6,9 @@
  */
 import { GrammarError } from "../errors.ts";
 import type { Budget, GrammarLimits } from "../limits.ts";
-import { type ByByte, getByte, withByte } from "./by_byte.ts";
+import { ByteTable, NOWHERE, UNKNOWN } from "./byte_table.ts";
 import type { Position } from "./position.ts";
+import type { PositionTable } from "./table.ts";
 
 /** One stack: a position and what is below it. The root stands for "nothing left to come". */
 export class StackNode {
@@ -19,8 +20,8 @@ export class StackNode {
   readonly depth: number;
   /** Never used twice. */
   readonly id: number;
-  /** Stacks with one position more, by that position. */
-  above: Map<Position, StackNode> | undefined;
+  /** Stacks with one position more: the only one, or by that position. */
+  above: StackNode | Map<Position, StackNode> | undefined;
   /** The state of this stack alone. */
   alone: State | undefined;
 
@@ -41,8 +42,8 @@ export class State {
   readonly canEnd: boolean;
   /** How many ordinary characters may follow: see `Position.free`. */
   readonly free: number;
-  /** Successors by byte: null is none, undefined not yet known. */
-  next: ByByte<State> | undefined;
+  /** In its automaton, since that was last cleared; -1: none yet. */
+  number = -1;
   /** Memo of the keys of this state's masks, of short and of long tokens. */
   shortKey: string | undefined;
   /** See `shortKey`. */
@@ -53,12 +54,15 @@ export class State {
   /** Made by `Automaton.state` only. */
   constructor(stacks: readonly StackNode[]) {
     this.stacks = stacks;
-    this.canEnd = stacks.some((stack) => {
-      let on: StackNode | undefined = stack;
+    let canEnd = false, free = 0;
+    for (let i = 0; i < stacks.length; i++) {
+      let on: StackNode | undefined = stacks[i];
+      free = Math.max(free, on!.position?.free ?? 0);
       while (on?.position?.nullable) on = on.below;
-      return on !== undefined && on.position === undefined;
-    });
-    this.free = stacks.reduce((most, stack) => Math.max(most, stack.position?.free ?? 0), 0);
+      canEnd ||= on !== undefined && on.position === undefined;
+    }
+    this.canEnd = canEnd;
+    this.free = free;
   }
 }
 
@@ -67,6 +71,7 @@ export class Automaton {
   readonly #limits: GrammarLimits;
   readonly #budget: () => Budget;
   readonly #first: Position | undefined;
+  readonly #table: PositionTable;
   // Numbers are never used twice: stacks from before `clear` may stand beside new ones.
   #nextId = 1;
   #root = new StackNode(0, undefined, undefined);
@@ -74,11 +79,19 @@ export class Automaton {
   // Everything made since the last `clear`, to cut it loose then.
   #stacks: StackNode[] = [];
   #made: State[] = [];
+  // What each byte of a state leads to: one more than the number of a state.
+  readonly #next = new ByteTable();
   #start: State | undefined;
 
   /** `first` undefined: only the empty text. */
-  constructor(first: Position | undefined, limits: GrammarLimits, budget: () => Budget) {
+  constructor(
+    first: Position | undefined,
+    table: PositionTable,
+    limits: GrammarLimits,
+    budget: () => Budget,
+  ) {
     this.#first = first;
+    this.#table = table;
     this.#limits = limits;
     this.#budget = budget;
   }
@@ -100,38 +113,73 @@ export class Automaton {
   /** Forgets what was walked. States held elsewhere stay valid; equal ones made later are other objects. */
   clear(): void {
     for (const stack of [this.#root, ...this.#stacks]) stack.above = stack.alone = undefined;
-    for (const state of this.#made) state.next = state.loops = undefined;
+    for (const state of this.#made) {
+      state.number = -1;
+      state.loops = undefined;
+    }
     this.#stacks = [];
     this.#made = [];
+    this.#next.clear();
     this.#states = new Map();
     this.#start = undefined;
   }
 
+  /** A state's number: walks follow states by number. */
+  numberOf(state: State): number {
+    if (state.number < 0) state.number = this.#made.push(state) - 1;
+    return state.number;
+  }
+
+  /** The state of a number. */
+  at(number: number): State {
+    return this.#made[number]!;
+  }
+
+  /** As `follow` as far as that is known; else `UNKNOWN`. */
+  known(number: number, byte: number): number {
+    return this.#next.get(number, byte);
+  }
+
   /** The state after a byte, or null where the grammar allows none. */
   step(state: State, byte: number): State | null {
-    const known = getByte(state.next, byte);
-    if (known !== undefined) return known;
-    const after = this.#step(state, byte);
-    state.next = withByte(state.next, byte, after);
+    const after = this.follow(this.numberOf(state), byte);
+    return after === NOWHERE ? null : this.#made[after - 1]!;
+  }
+
+  /** As `step` by numbers: `NOWHERE` or one more than a state's. */
+  follow(number: number, byte: number): number {
+    const known = this.#next.get(number, byte);
+    if (known !== UNKNOWN) return known;
+    const state = this.#step(this.#made[number]!, byte);
+    const after = state === null ? NOWHERE : this.numberOf(state) + 1;
+    this.#next.set(number, byte, after);
     return after;
   }
 
   #step(state: State, byte: number): State | null {
     this.#budget().spend();
     const { stacks } = state;
-    const found: StackNode[] = [];
+    // One stack is what there nearly always is: no list is made for it.
+    let only: StackNode | undefined;
+    let found: StackNode[] | undefined;
     for (let i = 0; i < stacks.length; i++) {
       // A position that may be through hands the byte to the one below as well.
       for (let on: StackNode | undefined = stacks[i]; on?.position !== undefined; on = on.below) {
-        for (const row of on.position.on(byte)) {
+        const rows = this.#table.on(on.position, byte);
+        for (let r = 0; r < rows.length; r++) {
           let stack = on.below!;
-          for (const position of row) stack = this.push(stack, position);
-          if (!found.includes(stack) && stack.depth <= this.#limits.textDepth) found.push(stack);
+          const row = rows[r]!;
+          for (let p = 0; p < row.length; p++) stack = this.push(stack, row[p]!);
+          if (stack === only || stack.depth > this.#limits.textDepth) continue;
+          if (only === undefined) only = stack;
+          else if (found === undefined) found = [only, stack];
+          else if (!found.includes(stack)) found.push(stack);
         }
         if (!on.position.nullable) break;
       }
     }
-    if (found.length === 0) return null;
+    if (only === undefined) return null;
+    if (found === undefined) return this.#alone(only);
     if (found.length > this.#limits.stacks) {
       throw new GrammarError(
         "limit",
@@ -145,19 +193,23 @@ export class Automaton {
 
   /** A stack with one position more. */
   push(below: StackNode, position: Position): StackNode {
-    const known = below.above?.get(position);
+    const { above } = below;
+    const known = above instanceof StackNode
+      ? above.position === position ? above : undefined
+      : above?.get(position);
     if (known !== undefined) return known;
     this.#budget().spend();
     const stack = new StackNode(this.#nextId++, position, below);
     this.#stacks.push(stack);
-    (below.above ??= new Map()).set(position, stack);
+    if (above === undefined) below.above = stack;
+    else if (above instanceof StackNode) below.above = new Map([[above.position!, above], [position, stack]]);
+    else above.set(position, stack);
     return stack;
   }
 
   /** The state of these stacks. */
   state(stacks: readonly StackNode[]): State {
-    const [only] = stacks;
-    if (stacks.length === 1) return only!.alone ??= this.#make(stacks);
+    if (stacks.length === 1) return this.#alone(stacks[0]!);
     const sorted = [...stacks].sort((a, b) => a.id - b.id);
     const key = sorted.map((stack) => stack.id).join();
     let state = this.#states.get(key);
@@ -165,9 +217,13 @@ export class Automaton {
     return state;
   }
 
+  #alone(stack: StackNode): State {
+    return stack.alone ??= this.#make([stack]);
+  }
+
   #make(stacks: readonly StackNode[]): State {
     const state = new State(stacks);
-    this.#made.push(state);
+    this.numberOf(state);
     return state;
   }
 }

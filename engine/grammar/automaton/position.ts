@@ -1,19 +1,23 @@
 /**
  * A place in the grammar: what may come next. A position takes one byte and becomes a row of positions, the last of
  * which goes on top of the stack; when that one is through, the one below continues. Rows are computed when first
- * asked for, so an automaton is only as large as the texts that went through it.
+ * asked for (`PositionTable.on`), so an automaton is only as large as the texts that went through it.
  */
 import type { CharSet } from "../regex/char_set.ts";
-import { type ByByte, getByte, withByte } from "./by_byte.ts";
 
 /** What a position becomes on a byte, from the bottom to the top of the stack; empty: it is through. */
 export type Row = readonly Position[];
 
 /** One place. Equal places are one object as long as the automaton's table is not cleared. */
 export abstract class Position {
-  /** What it stands for. The table sets it, and makes a position of the same behaviour by it after it was cleared. */
-  key = "";
-  #rows: ByByte<readonly Row[]> | undefined;
+  /**
+   * What it stands for. The table sets it, and makes a position of the same behaviour by it after it was cleared; a
+   * number below zero stands for this one alone.
+   */
+  key: string | number = "";
+  /** In the table, since it was last cleared; -1: it has no rows there. */
+  number = -1;
+  #alone: readonly Row[] | undefined;
 
   /** Whether it may be through without another byte. */
   abstract readonly nullable: boolean;
@@ -43,13 +47,9 @@ export abstract class Position {
     return false;
   }
 
-  /** What it becomes on a byte; several rows where the text can be read in several ways. */
-  on(byte: number): readonly Row[] {
-    const known = getByte(this.#rows, byte);
-    if (known !== undefined) return known ?? DEAD;
-    const rows = this.compute(byte);
-    this.#rows = withByte(this.#rows, byte, rows.length === 0 ? null : rows);
-    return rows;
+  /** What leads to this position and nothing else. */
+  get alone(): readonly Row[] {
+    return this.#alone ??= [[this]];
   }
 
   /**
@@ -60,13 +60,8 @@ export abstract class Position {
     return this;
   }
 
-  /** Drops what was computed, so that it can be collected. */
-  forget(): void {
-    this.#rows = undefined;
-  }
-
-  /** What `on` is the first time. */
-  protected abstract compute(byte: number): readonly Row[];
+  /** What it becomes on a byte; several rows where the text can be read in several ways. For `PositionTable.on`. */
+  abstract compute(byte: number): readonly Row[];
 }
 
 /** A position that is no more than what it becomes. */
@@ -88,7 +83,7 @@ class Step extends Position {
     return this.#clamped?.(length) ?? this;
   }
 
-  protected compute(byte: number): readonly Row[] {
+  compute(byte: number): readonly Row[] {
     return this.#next(byte);
   }
 }

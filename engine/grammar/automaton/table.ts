@@ -2,7 +2,8 @@
 import type { Budget } from "../limits.ts";
 import type { RegexBuilder } from "../regex/builder.ts";
 import type { Derivatives } from "../regex/derive.ts";
-import type { Position } from "./position.ts";
+import { ByteTable, NOWHERE, UNKNOWN } from "./byte_table.ts";
+import { DEAD, type Position, type Row } from "./position.ts";
 
 /** Makes each position once. */
 export class PositionTable {
@@ -13,6 +14,12 @@ export class PositionTable {
   readonly #budget: () => Budget;
   readonly #positions = new Map<string, Position>();
   #nextId = 0;
+  /** Positions without a key. */
+  #added = 0;
+  // What each byte of a position leads to: one more than the place of its rows.
+  readonly #next = new ByteTable();
+  #rows: (readonly Row[])[] = [];
+  #numbered: Position[] = [];
 
   /** An empty table; `budget` gives what the present work is charged to. */
   constructor(regex: RegexBuilder, derivatives: Derivatives, budget: () => Budget) {
@@ -28,7 +35,7 @@ export class PositionTable {
 
   /** How many positions it holds. */
   get size(): number {
-    return this.#positions.size;
+    return this.#positions.size + this.#added;
   }
 
   /** The position of this key, made when it is new. */
@@ -42,9 +49,30 @@ export class PositionTable {
     return made;
   }
 
+  /** A new position that its maker finds again without a key. */
+  add<P extends Position>(position: P): P {
+    this.#budget().spend(4);
+    this.#added++;
+    return position;
+  }
+
+  /** What a position becomes on a byte. */
+  on(position: Position, byte: number): readonly Row[] {
+    if (position.number < 0) position.number = this.#numbered.push(position) - 1;
+    const known = this.#next.get(position.number, byte);
+    if (known !== UNKNOWN) return known === NOWHERE ? DEAD : this.#rows[known - 1]!;
+    const rows = position.compute(byte);
+    this.#next.set(position.number, byte, rows.length === 0 ? NOWHERE : this.#rows.push(rows));
+    return rows;
+  }
+
   /** Forgets all and what they led to; positions held elsewhere stay valid. */
   clear(): void {
-    for (const position of this.#positions.values()) position.forget();
+    for (const position of this.#numbered) position.number = -1;
+    this.#numbered = [];
+    this.#rows = [];
+    this.#next.clear();
     this.#positions.clear();
+    this.#added = 0;
   }
 }

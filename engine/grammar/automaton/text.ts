@@ -18,24 +18,23 @@ const SHORT_ESCAPES: ReadonlyMap<number, number> = new Map(
 class NodePositions {
   plain: Position | undefined;
   string: Position | undefined;
-  unfinished: Map<number, readonly Row[]> | undefined;
+  /** By the bytes to come: see `AnyRestPosition`. Those of plain text come after those of strings. */
+  rests: (Position | undefined)[] | undefined;
+}
+
+function positionsOf(node: RegexNode): NodePositions {
+  return (node.positions ??= new NodePositions()) as NodePositions;
 }
 
 /** The start of a text of a language. Undefined where only the empty text belongs to it: then there is no position. */
 export function plainText(table: PositionTable, node: RegexNode): Position | undefined {
   if (node.kind === "epsilon") return undefined;
-  return ((node.positions ??= new NodePositions()) as NodePositions).plain ??= table.get(
-    `t${node.id}`,
-    () => new TextPosition(table, node, false),
-  );
+  return positionsOf(node).plain ??= table.add(new TextPosition(table, node, false));
 }
 
 /** The content of a JSON string, after its first quote, up to and with its last. */
 export function stringContent(table: PositionTable, node: RegexNode): Position {
-  return ((node.positions ??= new NodePositions()) as NodePositions).string ??= table.get(
-    `s${node.id}`,
-    () => new TextPosition(table, node, true),
-  );
+  return positionsOf(node).string ??= table.add(new TextPosition(table, node, true));
 }
 
 // Inside a text of the language of `node`, which is the content of a JSON string where `json` says so.
@@ -88,19 +87,17 @@ class TextPosition extends InText {
     return stringContent(this.table, node);
   }
 
-  protected compute(byte: number): readonly Row[] {
+  compute(byte: number): readonly Row[] {
     const { derivatives } = this.table;
     if (byte >= 0x80) return this.#lead(byte);
     if (this.json) {
       if (byte === 0x22) return this.node.nullable ? THROUGH : DEAD;
       if (byte === 0x5c) {
         if (!derivatives.leadsOn(this.node)) return DEAD;
-        return [[
-          this.table.get(
-            `e${this.node.id}`,
-            () => step((byte) => afterBackslash(this.table, this.node, byte)),
-          ),
-        ]];
+        return this.table.get(
+          `e${this.node.id}`,
+          () => step((byte) => afterBackslash(this.table, this.node, byte)),
+        ).alone;
       }
       if (byte < 0x20) return DEAD;
     }
@@ -131,7 +128,7 @@ class CharPosition extends InText {
     return continued(this.table, node, this.#low, this.#left, true)[0]?.[0] ?? this;
   }
 
-  protected compute(byte: number): readonly Row[] {
+  compute(byte: number): readonly Row[] {
     if ((byte & 0xc0) !== 0x80) return DEAD;
     const low = this.#low + ((byte & 0x3f) << (6 * (this.#left - 1)));
     if (this.#left === 1) return after(this.table, this.node, low, this.json);
@@ -151,29 +148,15 @@ function continued(
   left: number,
   json: boolean,
 ): readonly Row[] {
-  const key = (low * 4 + left) * 2 + (json ? 1 : 0);
-  const positions = (node.positions ??= new NodePositions()) as NodePositions;
-  const unfinished = positions.unfinished ??= new Map();
-  let rows = unfinished.get(key);
-  if (rows === undefined) {
-    const least = left === 2 && low === 0 ? 0x800 : left === 3 && low === 0 ? 0x10000 : low;
-    const high = Math.min(0x10ffff, low + 2 ** (6 * left) - 1);
-    const only = least === low && high - low === 2 ** (6 * left) - 1 && (left !== 2 || low !== 0xd000)
-      ? table.derivatives.onlyWithin(node, low, high)
-      : undefined;
-    rows = only !== undefined
-      ? anyRest(table, only, left, json)
-      : table.derivatives.anyWithin(node, least, high)
-      ? [[
-        table.get(
-          `${json ? "u" : "v"}${node.id},${low},${left}`,
-          () => new CharPosition(table, node, low, left, json),
-        ),
-      ]]
-      : DEAD;
-    unfinished.set(key, rows);
-  }
-  return rows;
+  const least = left === 2 && low === 0 ? 0x800 : left === 3 && low === 0 ? 0x10000 : low;
+  const high = Math.min(0x10ffff, low + 2 ** (6 * left) - 1);
+  const only = least === low && high - low === 2 ** (6 * left) - 1 && (left !== 2 || low !== 0xd000)
+    ? table.derivatives.onlyWithin(node, low, high)
+    : undefined;
+  if (only !== undefined) return anyRest(table, only, left, json).alone;
+  if (!table.derivatives.anyWithin(node, least, high)) return DEAD;
+  const key = `${json ? "u" : "v"}${node.id},${low},${left}`;
+  return table.get(key, () => new CharPosition(table, node, low, left, json)).alone;
 }
 
 // In the middle of a character that leads to `next` whatever the `left` bytes to come are. Most characters do, and one
@@ -188,20 +171,22 @@ class AnyRestPosition extends InText {
   }
 
   protected at(next: RegexNode): Position {
-    return anyRest(this.table, next, this.#left, true)[0]![0]!;
+    return anyRest(this.table, next, this.#left, true);
   }
 
-  protected compute(byte: number): readonly Row[] {
+  compute(byte: number): readonly Row[] {
     if ((byte & 0xc0) !== 0x80) return DEAD;
     return this.#left === 1
       ? rowsOf(this.table, this.node, this.json)
-      : anyRest(this.table, this.node, this.#left - 1, this.json);
+      : anyRest(this.table, this.node, this.#left - 1, this.json).alone;
   }
 }
 
-function anyRest(table: PositionTable, next: RegexNode, left: number, json: boolean): readonly Row[] {
-  const key = `${json ? "x" : "y"}${next.id},${left}`;
-  return [[table.get(key, () => new AnyRestPosition(table, next, left, json))]];
+function anyRest(table: PositionTable, next: RegexNode, left: number, json: boolean): Position {
+  const rests = positionsOf(next).rests ??= [undefined, undefined, undefined];
+  return rests[json ? left - 1 : left + 2] ??= table.add(
+    new AnyRestPosition(table, next, left, json),
+  );
 }
 
 // After a whole character.
@@ -211,9 +196,8 @@ function after(table: PositionTable, node: RegexNode, codePoint: number, json: b
 }
 
 function rowsOf(table: PositionTable, next: RegexNode, json: boolean): readonly Row[] {
-  if (json) return [[stringContent(table, next)]];
-  const position = plainText(table, next);
-  return position === undefined ? THROUGH : [[position]];
+  if (json) return stringContent(table, next).alone;
+  return plainText(table, next)?.alone ?? THROUGH;
 }
 
 function afterBackslash(table: PositionTable, node: RegexNode, byte: number): readonly Row[] {
@@ -240,7 +224,7 @@ function afterDigit(
   if (unit < 0xd800 || unit > 0xdbff) return after(table, node, unit, true);
   const start = 0x10000 + ((unit - 0xd800) << 10);
   return table.derivatives.anyWithin(node, start, start + 0x3ff)
-    ? [[betweenPair(table, node, start, 0x5c)]]
+    ? betweenPair(table, node, start, 0x5c).alone
     : DEAD;
 }
 
@@ -267,12 +251,10 @@ function hexDigits(
       ));
   }
   if (!viable) return DEAD;
-  return [[
-    table.get(
-      `h${node.id},${low},${left},${base}`,
-      () => step((byte) => afterDigit(table, node, low, left, base, byte)),
-    ),
-  ]];
+  return table.get(
+    `h${node.id},${low},${left},${base}`,
+    () => step((byte) => afterDigit(table, node, low, left, base, byte)),
+  ).alone;
 }
 
 // Between the two escapes of a surrogate pair: the backslash, then the u.
@@ -280,7 +262,7 @@ function betweenPair(table: PositionTable, node: RegexNode, base: number, wanted
   return table.get(`p${node.id},${base},${wanted}`, () =>
     step((byte) => {
       if (byte !== wanted) return DEAD;
-      return byte === 0x5c ? [[betweenPair(table, node, base, 0x75)]] : hexDigits(table, node, 0, 4, base);
+      return byte === 0x5c ? betweenPair(table, node, base, 0x75).alone : hexDigits(table, node, 0, 4, base);
     }));
 }
 

@@ -98,7 +98,7 @@ export class ArrayRules {
   itemAt(progress: Progress, space: number, first: boolean): Position {
     const next = (byte: number): readonly Row[] => {
       const more = this.#more(space, byte);
-      if (more >= 0) return [[this.itemAt(progress, more, first)]];
+      if (more >= 0) return this.itemAt(progress, more, first).alone;
       if (!spaceMayEnd(space)) return DEAD;
       if (byte === 0x5d) return first && this.mayClose(progress) ? THROUGH : DEAD;
       return this.options(progress).flatMap(({ item, after }) =>
@@ -115,12 +115,12 @@ export class ArrayRules {
     const next = (byte: number): readonly Row[] => {
       if (byte === 0x2c) {
         const more = space === 0 && this.options(progress).length > 0;
-        return more ? [[this.itemAt(progress, 0, false)]] : DEAD;
+        return more ? this.itemAt(progress, 0, false).alone : DEAD;
       }
       if (!this.mayClose(progress)) return DEAD;
       if (byte === 0x5d) return spaceMayEnd(space) ? THROUGH : DEAD;
       const more = this.#more(space, byte);
-      return more >= 0 ? [[this.afterItem(progress, more)]] : DEAD;
+      return more >= 0 ? this.afterItem(progress, more).alone : DEAD;
     };
     const key = `aa${this.id},${progress.index},${progress.found},${space}`;
     const clamped = (length: number) => this.afterItem(this.clamped(progress, length), space);

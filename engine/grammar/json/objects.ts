@@ -30,8 +30,8 @@ export interface DeclaredName {
 
 /** What is there so far. */
 export interface Progress {
-  /** What tells this progress from others. */
-  readonly key: string;
+  /** Tells this progress from others. */
+  readonly id: number;
   /** Indices of declared names, as bits. */
   readonly seen: Uint32Array;
   /** Required names not yet there. */
@@ -61,6 +61,7 @@ export class ObjectRules {
   readonly #goal: number;
   readonly #ordered: boolean;
   readonly #progress = new Map<string, Progress>();
+  #nextProgress = 0;
 
   /** The rules of one alternative. */
   constructor(context: JsonContext, shape: ObjectShape) {
@@ -102,9 +103,9 @@ export class ObjectRules {
 
   /** Before a name, in a run of white space; `first`: the object may also end. */
   nameAt(progress: Progress, space: number, first: boolean): Position {
-    return this.#position(`on${progress.key},${space},${first}`, (byte) => {
+    return this.#position(`${this.id}n${progress.id},${space},${first}`, (byte) => {
       const more = this.#more(space, byte);
-      if (more >= 0) return [[this.nameAt(progress, more, first)]];
+      if (more >= 0) return this.nameAt(progress, more, first).alone;
       if (!spaceMayEnd(space)) return DEAD;
       if (byte === 0x22) return this.#nameRows(progress);
       return byte === 0x7d && first && this.#mayClose(progress) ? THROUGH : DEAD;
@@ -113,37 +114,38 @@ export class ObjectRules {
 
   /** Inside declared names that agree in `depth` bytes: those from `first` up to `end`. */
   #within(progress: Progress, first: number, end: number, depth: number): Position {
-    return this.#position(`ow${progress.key},${first},${end},${depth}`, (byte) => {
+    return this.#position(`${this.id}w${progress.id},${first},${end},${depth}`, (byte) => {
       const { names } = this;
-      const rows: Row[] = [];
+      let through: Position | undefined;
       if (byte === 0x22) {
         const name = names[first]!; // the shortest comes first
         if (name.bytes.length === depth && this.#mayAdd(progress, name)) {
-          rows.push([this.#colonAt(this.#added(progress, name), name.value)]);
+          through = this.#colonAt(this.#added(progress, name), name.value);
         }
       }
       let from = first;
       while (from < end && (names[from]!.bytes[depth] ?? -1) < byte) from++;
       let to = from;
       while (to < end && names[to]!.bytes[depth] === byte) to++;
-      if (this.#anyName(progress, from, to)) rows.push([this.#within(progress, from, to, depth + 1)]);
-      return rows;
+      if (!this.#anyName(progress, from, to)) return through?.alone ?? DEAD;
+      const within = this.#within(progress, from, to, depth + 1);
+      return through === undefined ? within.alone : [[through], [within]];
     });
   }
 
   /** Between a name and its value. */
   #colonAt(progress: Progress, value: Expression): Position {
     return this.#position(
-      `oc${progress.key},${value.id}`,
-      (byte) => byte === 0x3a ? [[this.#valueAt(progress, value, 0)]] : DEAD,
+      `${this.id}c${progress.id},${value.id}`,
+      (byte) => byte === 0x3a ? this.#valueAt(progress, value, 0).alone : DEAD,
     );
   }
 
   /** Before a value, in a run of white space. */
   #valueAt(progress: Progress, value: Expression, space: number): Position {
-    return this.#position(`ov${progress.key},${value.id},${space}`, (byte) => {
+    return this.#position(`${this.id}v${progress.id},${value.id},${space}`, (byte) => {
       const more = this.#more(space, byte);
-      if (more >= 0) return [[this.#valueAt(progress, value, more)]];
+      if (more >= 0) return this.#valueAt(progress, value, more).alone;
       if (!spaceMayEnd(space)) return DEAD;
       const rows = this.context.starts(value).on(byte);
       return rows.length === 0 ? DEAD : beneath(this.#afterValue(progress, 0), rows);
@@ -152,19 +154,19 @@ export class ObjectRules {
 
   /** After a value, in a run of white space. */
   #afterValue(progress: Progress, space: number): Position {
-    return this.#position(`oa${progress.key},${space}`, (byte) => {
+    return this.#position(`${this.id}a${progress.id},${space}`, (byte) => {
       if (byte === 0x2c) {
-        return space === 0 && this.#mayContinue(progress) ? [[this.nameAt(progress, 0, false)]] : DEAD;
+        return space === 0 && this.#mayContinue(progress) ? this.nameAt(progress, 0, false).alone : DEAD;
       }
       if (!this.#mayClose(progress)) return DEAD;
       if (byte === 0x7d) return spaceMayEnd(space) ? THROUGH : DEAD;
       const more = this.#more(space, byte);
-      return more >= 0 ? [[this.#afterValue(progress, more)]] : DEAD;
+      return more >= 0 ? this.#afterValue(progress, more).alone : DEAD;
     });
   }
 
   #position(key: string, next: (byte: number) => readonly Row[]): Position {
-    return this.context.table.get(`${this.id} ${key}`, () => step(next));
+    return this.context.table.get(key, () => step(next));
   }
 
   #more(space: number, byte: number): number {
@@ -257,14 +259,14 @@ export class ObjectRules {
     return this.#max < Infinity ? count : Math.min(count, this.#min);
   }
 
-  #intern(progress: Omit<Progress, "key">): Progress {
+  #intern(progress: Omit<Progress, "id">): Progress {
     // In declared order the required names before the last one are there, so its place says all.
     const seen = this.#ordered ? progress.next : progress.seen.join(".");
     const key = `${seen},${progress.missing},${progress.count},${progress.satisfied}`;
     let known = this.#progress.get(key);
     if (known === undefined) {
       if (this.#progress.size > 4096) this.#progress.clear();
-      this.#progress.set(key, known = { ...progress, key });
+      this.#progress.set(key, known = { ...progress, id: this.#nextProgress++ });
     }
     return known;
   }

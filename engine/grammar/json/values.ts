@@ -13,6 +13,9 @@ import { ArrayRules } from "./arrays.ts";
 import type { JsonContext, JsonStyle } from "./context.ts";
 import { ObjectRules } from "./objects.ts";
 
+/** What values begin with. */
+const FIRST_BYTES = new TextEncoder().encode('"{[-0123456789tfn');
+
 /** Where values of one expression begin. */
 export class ValueStarts {
   // Made when first asked for: most values of a large schema are never reached.
@@ -53,15 +56,17 @@ export class ValueStarts {
 
   /** What the first byte of a value leads to. */
   on(byte: number): readonly Row[] {
-    this.#rows ??= new Array(256);
-    return this.#rows[byte] ??= this.#compute(byte);
+    const place = FIRST_BYTES.indexOf(byte);
+    if (place < 0) return DEAD;
+    this.#rows ??= new Array(FIRST_BYTES.length);
+    return this.#rows[place] ??= this.#compute(byte);
   }
 
   #compute(byte: number): readonly Row[] {
     const { table, compiler } = this.#context;
     const shape = compiler.shapeOf(this.#expression);
     if (byte === 0x22) {
-      return compiler.derivatives.live(shape.strings) ? [[stringContent(table, shape.strings)]] : DEAD;
+      return compiler.derivatives.live(shape.strings) ? stringContent(table, shape.strings).alone : DEAD;
     }
     if (byte === 0x5b) return this.arrays.map((rules) => [rules.first]);
     if (byte === 0x7b) return this.objects.map((rules) => [rules.first]);
@@ -69,12 +74,12 @@ export class ValueStarts {
       const number = compiler.derivatives.live(shape.numbers.text)
         ? plainText(table, shape.numbers.text)
         : undefined;
-      return number?.on(byte) ?? DEAD;
+      return number === undefined ? DEAD : table.on(number, byte);
     }
     const literal = this.#literals.find((word) => word.charCodeAt(0) === byte);
     if (literal === undefined) return DEAD;
     const rest = plainText(table, table.regex.literal(literal.slice(1)));
-    return rest === undefined ? DEAD : [[rest]];
+    return rest?.alone ?? DEAD;
   }
 }
 

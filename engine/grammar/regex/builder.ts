@@ -6,11 +6,19 @@ import type { Budget } from "../limits.ts";
 import { ANY_CHAR, type CharSet, intersectSets, oneChar, unionSets } from "./char_set.ts";
 import { type CharMachine, RegexNode } from "./node.ts";
 
-type Fields = ConstructorParameters<typeof RegexNode>[0];
+type Fields = ConstructorParameters<typeof RegexNode>[2];
+
+/** Two numbers below it fit into one. */
+const HALF = 2 ** 26;
+
+function pairKey(a: RegexNode, b: RegexNode): string | number {
+  return a.id < HALF && b.id < HALF ? a.id * HALF + b.id : `.${a.id},${b.id}`;
+}
 
 /** Makes nodes; equal ones are the same object as long as the table is not cleared. */
 export class RegexBuilder {
-  #table = new Map<string, RegexNode>();
+  /** By what they are made of: those of two parts, which most are, by both numbers in one. */
+  #table = new Map<string | number, RegexNode>();
   #nextId = 0;
   readonly #budget: () => Budget;
   /** No text. */
@@ -63,11 +71,11 @@ export class RegexBuilder {
     }
   }
 
-  #make(key: string, kind: RegexNode["kind"], fields: Omit<Fields, "id" | "kind">): RegexNode {
+  #make(key: string | number, kind: RegexNode["kind"], fields: Fields): RegexNode {
     const known = this.#table.get(key);
     if (known !== undefined) return known;
     this.#budget().spend();
-    const node = new RegexNode({ ...fields, id: this.#nextId++, kind });
+    const node = new RegexNode(this.#nextId++, kind, fields);
     this.#table.set(key, node);
     return node;
   }
@@ -152,7 +160,7 @@ export class RegexBuilder {
       const merged = this.loop(left, min + nextMin, max + nextMax);
       return b.kind === "concat" ? this.#pair(merged, b.children[1]!) : merged;
     }
-    return this.#make(`.${a.id},${b.id}`, "concat", {
+    return this.#make(pairKey(a, b), "concat", {
       nullable: a.nullable && b.nullable,
       simple: a.simple && b.simple,
       minLength: a.minLength + b.minLength,
@@ -229,14 +237,14 @@ export class RegexBuilder {
   // What begins with so many of a thing or with so many more of it, and goes on in the same way, is one: x{0,3}y and
   // x{2,5}y are x{0,5}y. The places inside a repetition of repetitions would else be as many as the ways to come there.
   #joinLoops(found: Set<RegexNode>): void {
-    const seen = new Map<string, { part: RegexNode; min: number; max: number }>();
+    const seen = new Map<string | number, { part: RegexNode; min: number; max: number }>();
     for (let part of [...found]) {
       const [head, rest] = part.kind === "concat"
         ? [part.children[0]!, part.children[1]!]
         : [part, this.epsilon];
       const [item, ...bounds] = repetition(head);
       let [min, max] = bounds;
-      const key = `${item.id},${rest.id}`;
+      const key = pairKey(item, rest);
       const other = seen.get(key);
       if (other !== undefined && min <= other.max + 1 && other.min <= max + 1) {
         found.delete(part);

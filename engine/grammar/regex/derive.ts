@@ -306,7 +306,8 @@ export class Derivatives {
       }
     }
     this.#budget().spend(cuts * lists.length >> 3);
-    return { lo, hi, to };
+    // Copies have no room to grow, which would be most of them.
+    return { lo: lo.slice(), hi: hi.slice(), to: to.slice() };
   }
 }
 

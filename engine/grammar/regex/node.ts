@@ -33,6 +33,8 @@ export interface Transitions {
   readonly to: readonly RegexNode[];
 }
 
+const NONE: readonly never[] = [];
+
 /** One language. Made by `RegexBuilder` only. */
 export class RegexNode {
   /** For the keys of others. */
@@ -64,18 +66,16 @@ export class RegexNode {
   /** Of a machine: its state. */
   readonly state: number;
   /** Memo of the builder: where it goes, whether anything can still be accepted. */
-  transitions: Transitions | undefined;
+  transitions: Transitions | undefined = undefined;
   /** Memo: whether anything is accepted. */
-  live: boolean | undefined;
+  live: boolean | undefined = undefined;
   /** Memo: see `Derivatives.free`. */
-  free: number | undefined;
+  free: number | undefined = undefined;
   /** Memo of the automaton: its positions inside a text of this language. */
-  positions: unknown;
+  positions: unknown = undefined;
 
   /** Takes its parts. */
-  constructor(fields: {
-    id: number;
-    kind: RegexKind;
+  constructor(id: number, kind: RegexKind, fields: {
     nullable: boolean;
     simple: boolean;
     minLength: number;
@@ -89,16 +89,16 @@ export class RegexNode {
     machine?: CharMachine;
     state?: number;
   }) {
-    this.id = fields.id;
-    this.kind = fields.kind;
+    this.id = id;
+    this.kind = kind;
     this.nullable = fields.nullable;
     this.simple = fields.simple;
     this.minLength = fields.minLength;
     this.maxLength = fields.maxLength;
-    this.children = fields.children ?? [];
+    this.children = fields.children ?? NONE;
     this.count = fields.count ?? this.children.reduce((most, { count }) => Math.max(most, count), 0);
     this.wayOut = fields.wayOut ?? Infinity;
-    this.chars = fields.chars ?? [];
+    this.chars = fields.chars ?? NONE;
     this.min = fields.min ?? 0;
     this.max = fields.max ?? 0;
     this.machine = fields.machine;

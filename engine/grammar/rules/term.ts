@@ -233,6 +233,11 @@ export class Terms {
     return step((byte) => this.#rows(term, byte, owner), this.nullable(term));
   }
 
+  #on(term: Term, byte: number): readonly Row[] {
+    const position = this.position(term);
+    return position === undefined ? [] : this.#table.on(position, byte);
+  }
+
   /** What a term becomes on its first byte. */
   #rows(term: Term, byte: number, owner: number): readonly Row[] {
     switch (term.kind) {
@@ -241,17 +246,17 @@ export class Terms {
         for (let i = 0; i < term.parts.length; i++) {
           const part = term.parts[i]!;
           const rest = this.rest(owner, term.parts, i + 1);
-          const own = this.position(part)?.on(byte) ?? [];
+          const own = this.#on(part, byte);
           rows.push(...(rest === undefined ? own : own.map((row) => [rest, ...row])));
           if (!this.nullable(part)) break;
         }
         return rows;
       }
       case "alternatives":
-        return term.parts.flatMap((part) => this.position(part)?.on(byte) ?? []);
+        return term.parts.flatMap((part) => this.#on(part, byte));
       case "repeat": {
         const rest = this.again(owner, term.part, Math.max(0, term.min - 1), term.max - 1);
-        const own = this.position(term.part)?.on(byte) ?? [];
+        const own = this.#on(term.part, byte);
         return rest === undefined ? own : own.map((row) => [rest, ...row]);
       }
       case "json":
@@ -259,7 +264,7 @@ export class Terms {
       case "text":
       case "rule":
       case "position":
-        return this.position(term)?.on(byte) ?? [];
+        return this.#on(term, byte);
     }
   }
 }

@@ -178,17 +178,22 @@ export class MaskMaker {
       keptBy.delete(key);
     }
     keptBy.set(key, kept);
+    if (this.#bytes > this.#limits.bytes) this.#drop(kept);
+    return kept;
+  }
+
+  // Forgets masks other than the one just used until what is kept fits.
+  #drop(kept: Kept): void {
     for (const other of this.#sources.values()) {
       for (const masks of [other.short, other.long]) {
         for (const [old, mask] of masks) {
-          if (this.#bytes <= this.#limits.bytes) return kept;
+          if (this.#bytes <= this.#limits.bytes) return;
           if (mask === kept) continue;
           masks.delete(old);
           this.#count(other, -size(mask));
         }
       }
     }
-    return kept;
   }
 
   #count(source: SourceMasks, bytes: number): void {

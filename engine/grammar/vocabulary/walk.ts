@@ -3,7 +3,7 @@
  * leads nowhere, or that takes whatever the subtree has, is not walked.
  */
 import type { Automaton, State } from "../automaton/automaton.ts";
-import { getByte } from "../automaton/by_byte.ts";
+import { NOWHERE, UNKNOWN } from "../automaton/byte_table.ts";
 import { type Cover, Covers, NO_COVER } from "./cover.ts";
 import { CLASS_OF, CLASSES, type Trie } from "./trie.ts";
 import type { Tokens } from "./vocabulary.ts";
@@ -15,18 +15,17 @@ const MANY = 32;
 
 /** States that have numbers at once, if not more are on the path. */
 const NUMBERS = 1024;
-/** What a byte leads to by number: not yet looked up, nowhere, or one more than a state's number. */
-const UNKNOWN = 0, NOWHERE = -1;
 
-/** Walks; a walk is over before the next one begins. */
+/** Walks; a walk is over before the next one begins. What it writes to lasts, so that it leaves nothing to collect. */
 export class Walker {
   readonly #finder = new Covers();
-  readonly #states: State[] = [];
-  // In a large tree states are followed by number: what each byte leads to stands in one table.
-  readonly #numbered: State[] = [];
-  readonly #numbers = new Map<State, number>();
-  #next: Int32Array;
+  // In a large tree states have numbers of the walk, so that what each byte leads to stands in one small table. By them
+  // the automaton's and what may follow freely; by the automaton's, one more than them.
+  readonly #states: number[] = [];
   readonly #free: number[] = [];
+  #numbers = new Int32Array(NUMBERS);
+  #count = 0;
+  #next: Int32Array;
   readonly #most: number;
   // By depth: the state before a byte, and of which classes how many more characters may follow there.
   readonly #path: number[] = [];
@@ -42,23 +41,22 @@ export class Walker {
   /** Sets the bits of the tree's tokens that are allowed. */
   walk(automaton: Automaton, state: State, trie: Trie, mask: Uint32Array): void {
     const { size, byte, depth, end, first, own, ids, classes } = trie;
-    const states = this.#states;
-    states[0] = state;
+    const path = this.#path;
+    path[0] = automaton.numberOf(state);
     for (let node = 0; node < size;) {
       const at = depth[node]!;
-      const before = states[at]!;
-      const after = automaton.step(before, byte[node]!);
-      if (after === null) {
+      const to = automaton.follow(path[at]!, byte[node]!);
+      if (to === NOWHERE) {
         node = end[node]!;
         continue;
       }
-      const all = after === before && loopsOn(automaton, after, classes[node]!);
+      const after = to - 1;
+      const all = after === path[at]! && loopsOn(automaton, automaton.at(after), classes[node]!);
       const last = all ? end[node]! : node + 1;
       setBits(mask, ids, first[node]!, last > node + 1 ? first[last]! : own[node]!);
-      states[at + 1] = after;
+      path[at + 1] = after;
       node = last;
     }
-    states.length = 1;
   }
 
   /** Makes the mask of the ordinary tokens that are allowed; `covers` keeps what is found out of states for them. */
@@ -75,7 +73,7 @@ export class Walker {
     if (removing) mask.set(tokens.plainMask);
     else mask.fill(0);
     const path = this.#path, takenClasses = this.#classes, takenLengths = this.#lengths;
-    const numbered = this.#numbered, free = this.#free;
+    const states = this.#states, free = this.#free;
     const coverOf = (state: State): Cover => {
       let cover = covers.get(state);
       if (cover !== undefined) return cover;
@@ -86,7 +84,7 @@ export class Walker {
     };
     let fresh = 0;
     this.#forget(); // a walk before may have ended with an error
-    path[0] = this.#number(state);
+    path[0] = this.#number(automaton, automaton.numberOf(state));
     let table = this.#next;
     for (let node = 0; node < size;) {
       const at = depth[node]!, next = byte[node]!;
@@ -105,14 +103,16 @@ export class Walker {
       }
       let to = table[path[at]! << 8 | next]!;
       if (to === UNKNOWN) {
-        const before = numbered[path[at]!]!;
-        let after = getByte(before.next, next);
-        if (after === undefined) {
-          after = automaton.step(before, next);
+        const before = states[path[at]!]!;
+        let after = automaton.known(before, next);
+        if (after === UNKNOWN) {
+          after = automaton.follow(before, next);
           fresh++;
         }
-        if (after !== null && numbered.length >= this.#most && !this.#numbers.has(after)) this.#renumber(at);
-        to = after === null ? NOWHERE : this.#number(after) + 1;
+        if (after > 0 && this.#count >= this.#most && !(this.#numbers[after - 1]! > 0)) {
+          this.#renumber(automaton, at);
+        }
+        to = after === NOWHERE ? NOWHERE : this.#number(automaton, after - 1) + 1;
         table = this.#next;
         table[path[at]! << 8 | next] = to;
       }
@@ -125,7 +125,7 @@ export class Walker {
       const after = to - 1;
       if (
         (free[after]! > 0 && free[after]! >= reach[node]!) ||
-        (after === path[at]! && loopsOn(automaton, numbered[after]!, classes[node]!))
+        (after === path[at]! && loopsOn(automaton, automaton.at(states[after]!), classes[node]!))
       ) {
         const last = end[node]!;
         if (!removing) setBits(mask, ids, first[node]!, first[last]!);
@@ -139,38 +139,46 @@ export class Walker {
         takenClasses[at + 1] = taken;
         takenLengths[at + 1] = left;
       } else if (end[node]! - node > LARGE) {
-        ({ classes: takenClasses[at + 1], length: takenLengths[at + 1] } = coverOf(numbered[after]!));
+        ({ classes: takenClasses[at + 1], length: takenLengths[at + 1] } = coverOf(
+          automaton.at(states[after]!),
+        ));
       }
       node++;
     }
     this.#forget();
   }
 
-  #number(state: State): number {
-    let number = this.#numbers.get(state);
-    if (number === undefined) {
-      this.#numbers.set(state, number = this.#numbered.push(state) - 1);
-      this.#free[number] = state.free;
-      if (this.#next.length < this.#numbered.length << 8) {
-        const larger = new Int32Array(2 * this.#next.length);
-        larger.set(this.#next);
-        this.#next = larger;
-      }
+  #number(automaton: Automaton, state: number): number {
+    if (state >= this.#numbers.length) {
+      const larger = new Int32Array(2 * state);
+      larger.set(this.#numbers);
+      this.#numbers = larger;
+    }
+    const known = this.#numbers[state]!;
+    if (known > 0) return known - 1;
+    const number = this.#count++;
+    this.#numbers[state] = this.#count;
+    this.#states[number] = state;
+    this.#free[number] = automaton.at(state).free;
+    if (this.#next.length < this.#count << 8) {
+      const larger = new Int32Array(2 * this.#next.length);
+      larger.set(this.#next);
+      this.#next = larger;
     }
     return number;
   }
 
   #forget(): void {
-    this.#next.fill(UNKNOWN, 0, this.#numbered.length << 8);
-    this.#numbered.length = 0;
-    this.#numbers.clear();
+    this.#next.fill(UNKNOWN, 0, this.#count << 8);
+    for (let i = 0; i < this.#count; i++) this.#numbers[this.#states[i]!] = 0;
+    this.#count = 0;
   }
 
   // Too many states: only those up to a depth are kept.
-  #renumber(depth: number): void {
-    const states = this.#path.slice(0, depth + 1).map((number) => this.#numbered[number]!);
+  #renumber(automaton: Automaton, depth: number): void {
+    const states = this.#path.slice(0, depth + 1).map((number) => this.#states[number]!);
     this.#forget();
-    states.forEach((state, at) => this.#path[at] = this.#number(state));
+    states.forEach((state, at) => this.#path[at] = this.#number(automaton, state));
   }
 }
 
