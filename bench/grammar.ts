@@ -17,7 +17,6 @@ import { Tokenizer } from "@huggingface/tokenizers";
 import { GrammarError } from "../engine/grammar/errors.ts";
 import { compileGrammar, type Grammar } from "../engine/grammar/grammar.ts";
 import { Matcher } from "../engine/grammar/matcher.ts";
-import type { Json } from "../engine/grammar/schema/document.ts";
 import { MaskMaker } from "../engine/grammar/vocabulary/masks.ts";
 import { modelVocabulary, type Vocabulary } from "../engine/grammar/vocabulary/vocabulary.ts";
 import { Vocabulary as TokenizerVocabulary } from "../engine/tokenizer/vocabulary.ts";
@@ -27,7 +26,8 @@ import { writeResult } from "./common/result_file.ts";
 import { percentile } from "./common/statistics.ts";
 import { figure, table } from "./common/table.ts";
 import { threadClock } from "./common/thread_clock.ts";
-import { corpusFiles, readCase } from "./grammar/corpus.ts";
+import { corpusFiles } from "./grammar/corpus.ts";
+import { Store, TokenCases } from "./grammar/token_cases.ts";
 
 const VOCABULARY = 151_936;
 const END_IDS = [151_643, 151_645];
@@ -79,63 +79,6 @@ if (values.corpus === undefined) {
 
 const cpu = threadClock();
 
-/** Where something stands in a store. */
-type Place = readonly [start: number, end: number];
-
-/** Where a schema's JSON stands, and the tokens of its instances. */
-interface TokenCase {
-  readonly name: string;
-  readonly schema: Place;
-  readonly tests: readonly { readonly valid: boolean; readonly tokens: Place }[];
-}
-
-/** Numbers behind each other in memory that collections of the heap do not look into. */
-class Store<A extends Uint8Array | Uint32Array | Float64Array> {
-  #values: A;
-  #length = 0;
-  readonly #make: (capacity: number) => A;
-
-  constructor(make: (capacity: number) => A) {
-    this.#make = make;
-    this.#values = make(1 << 20);
-  }
-
-  add(values: ArrayLike<number>): Place {
-    const start = this.#length, end = start + values.length;
-    if (end > this.#values.length) {
-      const larger = this.#make(2 * end);
-      larger.set(this.#values);
-      this.#values = larger;
-    }
-    this.#values.set(values, start);
-    this.#length = end;
-    return [start, end];
-  }
-
-  at([start, end]: Place = [0, this.#length]): A {
-    return this.#values.subarray(start, end) as A;
-  }
-}
-
-const schemas = new Store((capacity) => new Uint8Array(capacity));
-const tokens = new Store((capacity) => new Uint32Array(capacity));
-
-function tokenCases(folder: string, files: readonly string[], tokenizer: Tokenizer): TokenCase[] {
-  return files.map((name) => {
-    const { schema, tests } = readCase(folder, name);
-    const encode = (text: string) => tokenizer.encode(text, { add_special_tokens: false }).ids;
-    return {
-      name,
-      schema: schemas.add(new TextEncoder().encode(JSON.stringify(schema))),
-      tests: tests.map(({ valid, text }) => ({ valid, tokens: tokens.add(encode(text)) })),
-    };
-  });
-}
-
-function schemaOf({ schema }: TokenCase): Json {
-  return JSON.parse(new TextDecoder().decode(schemas.at(schema)));
-}
-
 function times(store: Store<Float64Array>): Times {
   const list = [...store.at()];
   return {
@@ -154,15 +97,19 @@ function heap(): number | undefined {
   return heapUsed + external;
 }
 
-function run(cases: readonly TokenCase[], masks: MaskMaker): Omit<EngineResult, "held" | "held_mb"> {
+function run(
+  files: readonly string[],
+  cases: TokenCases,
+  masks: MaskMaker,
+): Omit<EngineResult, "held" | "held_mb"> {
   const times64 = (capacity: number) => new Float64Array(capacity);
   const compile = new Store(times64), mask = new Store(times64), examples: string[] = [];
   const slowest: [number, string][] = [];
   const refusals: Record<string, number> = {};
   const count = { compiled: 0, passing: 0, accepted: 0, refused: 0, midway: 0 };
   const bits = new Uint32Array(masks.vocabulary.words);
-  for (const each of cases) {
-    const { name, tests } = each, schema = schemaOf(each);
+  for (const [index, name] of files.entries()) {
+    const schema = cases.schema(index);
     const before = cpu();
     let grammar: Grammar;
     try {
@@ -177,12 +124,12 @@ function run(cases: readonly TokenCase[], masks: MaskMaker): Omit<EngineResult, 
     }
     count.compiled++;
     let right = true;
-    tests.forEach(({ valid, tokens: place }, i) => {
+    cases.tests(index).forEach(({ valid, tokens }, i) => {
       let accepted = true;
       const matcher = new Matcher(grammar, masks);
       let step = 0;
       try {
-        for (const id of tokens.at(place)) {
+        for (const id of tokens) {
           const start = cpu();
           matcher.fillMask(bits);
           const took = cpu() - start;
@@ -244,12 +191,13 @@ async function peers(python: string, folder: string, files: readonly string[]): 
 }
 
 // In a function, so that the tokenizer can be collected.
-async function prepare(folder: string, files: readonly string[]): Promise<[Vocabulary, TokenCase[]]> {
+async function prepare(folder: string, files: readonly string[]): Promise<[Vocabulary, TokenCases]> {
   const read = async (file: string) => JSON.parse(await Deno.readTextFile(`${values.tokenizer}/${file}`));
   const file = await read("tokenizer.json");
+  const tokenizer = new Tokenizer(file, await read("tokenizer_config.json"));
   return [
     modelVocabulary(new TokenizerVocabulary(file, values.tokenizer), VOCABULARY, END_IDS),
-    tokenCases(folder, files, new Tokenizer(file, await read("tokenizer_config.json"))),
+    new TokenCases(folder, files, (text) => tokenizer.encode(text, { add_special_tokens: false }).ids),
   ];
 }
 
@@ -261,10 +209,9 @@ const masks = new MaskMaker(vocabulary);
 // Memory first, on a clean heap: grammars as compiled, with the start state that every matcher begins with.
 const empty = heap();
 const grammars: Grammar[] = [];
-for (const each of cases) {
-  if (grammars.length === HELD) break;
+for (let index = 0; index < cases.length && grammars.length < HELD; index++) {
   try {
-    const grammar = compileGrammar({ kind: "json_schema", schema: schemaOf(each) });
+    const grammar = compileGrammar({ kind: "json_schema", schema: cases.schema(index) });
     void grammar.start;
     grammars.push(grammar);
   } catch (error) {
@@ -276,7 +223,7 @@ const held = grammars.length,
   held_mb = empty === undefined || full === undefined ? null : (full - empty) / 1e6;
 grammars.length = 0;
 
-const results: EngineResult[] = [{ ...run(cases, masks), held, held_mb }];
+const results: EngineResult[] = [{ ...run(files, cases, masks), held, held_mb }];
 if (values.peers !== undefined) results.push(...await peers(values.peers, values.corpus, files));
 
 console.log(table(
