@@ -12,7 +12,7 @@ export class PositionTable {
   /** Walks the languages. */
   readonly derivatives: Derivatives;
   readonly #budget: () => Budget;
-  readonly #positions = new Map<string, Position>();
+  readonly #positions = new Map<string | number, Position>();
   #nextId = 0;
   /** Positions without a key. */
   #added = 0;
@@ -39,7 +39,7 @@ export class PositionTable {
   }
 
   /** The position of this key, made when it is new. */
-  get<P extends Position>(key: string, make: () => P): P {
+  get<P extends Position>(key: string | number, make: () => P): P {
     const known = this.#positions.get(key);
     if (known !== undefined) return known as P;
     this.#budget().spend(4);
@@ -53,6 +53,7 @@ export class PositionTable {
   add<P extends Position>(position: P): P {
     this.#budget().spend(4);
     this.#added++;
+    position.key = -1 - this.#nextId++;
     return position;
   }
 

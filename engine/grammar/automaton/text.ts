@@ -94,10 +94,7 @@ class TextPosition extends InText {
       if (byte === 0x22) return this.node.nullable ? THROUGH : DEAD;
       if (byte === 0x5c) {
         if (!derivatives.leadsOn(this.node)) return DEAD;
-        return this.table.get(
-          `e${this.node.id}`,
-          () => step((byte) => afterBackslash(this.table, this.node, byte)),
-        ).alone;
+        return this.table.add(step((byte) => afterBackslash(this.table, this.node, byte))).alone;
       }
       if (byte < 0x20) return DEAD;
     }
@@ -155,7 +152,10 @@ function continued(
     : undefined;
   if (only !== undefined) return anyRest(table, only, left, json).alone;
   if (!table.derivatives.anyWithin(node, least, high)) return DEAD;
-  const key = `${json ? "u" : "v"}${node.id},${low},${left}`;
+  // One number is less to keep than a text.
+  const key = node.id < 2 ** 26
+    ? ((node.id * 2 ** 21 + low) * 4 + left) * 2 + (json ? 1 : 0)
+    : `${json ? "u" : "v"}${node.id},${low},${left}`;
   return table.get(key, () => new CharPosition(table, node, low, left, json)).alone;
 }
 

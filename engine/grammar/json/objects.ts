@@ -3,7 +3,7 @@
  * other names as strings of the languages of their classes, all at once; a declared name is never written twice. What
  * has been seen is part of the position, which exists only for the combinations that texts come to.
  */
-import { DEAD, type Position, type Row, step, THROUGH } from "../automaton/position.ts";
+import { DEAD, Position, type Row, step, THROUGH } from "../automaton/position.ts";
 import { stringContent } from "../automaton/text.ts";
 import { GrammarError } from "../errors.ts";
 import { canCover } from "../schema/cover.ts";
@@ -112,25 +112,24 @@ export class ObjectRules {
     });
   }
 
-  /** Inside declared names that agree in `depth` bytes: those from `first` up to `end`. */
-  #within(progress: Progress, first: number, end: number, depth: number): Position {
-    return this.#position(`${this.id}w${progress.id},${first},${end},${depth}`, (byte) => {
-      const { names } = this;
-      let through: Position | undefined;
-      if (byte === 0x22) {
-        const name = names[first]!; // the shortest comes first
-        if (name.bytes.length === depth && this.#mayAdd(progress, name)) {
-          through = this.#colonAt(this.#added(progress, name), name.value);
-        }
+  /** After a byte inside declared names that agree in the `depth` bytes before: those from `first` up to `end`. */
+  within(progress: Progress, first: number, end: number, depth: number, byte: number): readonly Row[] {
+    const { names } = this;
+    let through: Position | undefined;
+    if (byte === 0x22) {
+      const name = names[first]!; // the shortest comes first
+      if (name.bytes.length === depth && this.#mayAdd(progress, name)) {
+        through = this.#colonAt(this.#added(progress, name), name.value);
       }
-      let from = first;
-      while (from < end && (names[from]!.bytes[depth] ?? -1) < byte) from++;
-      let to = from;
-      while (to < end && names[to]!.bytes[depth] === byte) to++;
-      if (!this.#anyName(progress, from, to)) return through?.alone ?? DEAD;
-      const within = this.#within(progress, from, to, depth + 1);
-      return through === undefined ? within.alone : [[through], [within]];
-    });
+    }
+    let from = first;
+    while (from < end && (names[from]!.bytes[depth] ?? -1) < byte) from++;
+    let to = from;
+    while (to < end && names[to]!.bytes[depth] === byte) to++;
+    if (!this.#anyName(progress, from, to)) return through?.alone ?? DEAD;
+    // Nothing else leads there, so the position needs no key.
+    const within = this.context.table.add(new WithinNames(this, progress, from, to, depth + 1));
+    return through === undefined ? within.alone : [[through], [within]];
   }
 
   /** Between a name and its value. */
@@ -208,11 +207,16 @@ export class ObjectRules {
     return !this.#ordered || progress.missing === 0;
   }
 
+  #names(progress: Progress): Position {
+    const make = () => new WithinNames(this, progress, 0, this.names.length, 0);
+    return this.context.table.get(`${this.id}w${progress.id}`, make);
+  }
+
   /** The rows of a name that begins, after its quote. */
   #nameRows(progress: Progress): readonly Row[] {
     const rows: Row[] = [];
     if (this.#anyName(progress, 0, this.names.length)) {
-      rows.push([this.#within(progress, 0, this.names.length, 0)]);
+      rows.push([this.#names(progress)]);
     }
     if (this.#mayAddOther(progress)) {
       for (const { names, value, satisfies } of this.#classes) {
@@ -269,6 +273,29 @@ export class ObjectRules {
       this.#progress.set(key, known = { ...progress, id: this.#nextProgress++ });
     }
     return known;
+  }
+}
+
+// Inside declared names: see `ObjectRules.within`. Most positions of large objects are these.
+class WithinNames extends Position {
+  readonly nullable = false;
+  readonly #rules: ObjectRules;
+  readonly #progress: Progress;
+  readonly #first: number;
+  readonly #end: number;
+  readonly #depth: number;
+
+  constructor(rules: ObjectRules, progress: Progress, first: number, end: number, depth: number) {
+    super();
+    this.#rules = rules;
+    this.#progress = progress;
+    this.#first = first;
+    this.#end = end;
+    this.#depth = depth;
+  }
+
+  compute(byte: number): readonly Row[] {
+    return this.#rules.within(this.#progress, this.#first, this.#end, this.#depth, byte);
   }
 }
 

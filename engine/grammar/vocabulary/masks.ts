@@ -5,6 +5,7 @@
  * these are forgotten again and again, and the masks stay. What is kept of all grammars together is bounded here.
  */
 import type { Automaton, StackNode, State } from "../automaton/automaton.ts";
+import type { Position } from "../automaton/position.ts";
 import type { Cover } from "./cover.ts";
 import type { Tokens, Vocabulary } from "./vocabulary.ts";
 import { Walker } from "./walk.ts";
@@ -209,7 +210,7 @@ export class MaskMaker {
     const top = state.stacks.length === 1 ? only!.position : undefined;
     if (state.free >= tokens.longest) work.set(tokens.plainMask);
     else if (top?.insideString) {
-      const plain = this.#kept(kept, PLAIN + top.key, tokens, () => {
+      const plain = this.#kept(kept, PLAIN + keyOfPosition(top), tokens, () => {
         this.#walker.walkPlain(automaton, state, tokens, covers, work);
         return this.#pack();
       });
@@ -240,18 +241,22 @@ export class MaskMaker {
 /** In front of the key of a position, where a mask is of plain tokens only. A state's key does not begin so. */
 const PLAIN = "plain ";
 
-// The keys of the positions that a state has when counts are clamped, each behind its length, because a key may have
-// any character: equal for states with equal masks.
+// The keys of the positions that a state has when counts are clamped: equal for states with equal masks.
 function keyOf(state: State, length: number): string {
   const keys = state.stacks.map((stack) => {
     let key = "";
     for (let on: StackNode | undefined = stack; on?.position !== undefined; on = on.below) {
-      const own = on.position.clamped(length).key;
-      key += `${own.length} ${own}`;
+      key += keyOfPosition(on.position.clamped(length));
     }
     return key;
   });
   return keys.length === 1 ? keys[0]! : [...new Set(keys)].sort().join("|");
+}
+
+// A key may have any character, so its length comes first.
+function keyOfPosition({ key }: Position): string {
+  if (key === "") throw new Error("a position that is not of the table has no masks");
+  return typeof key === "number" ? `#${key} ` : `${key.length} ${key}`;
 }
 
 // Places in arrays below may be counted, too.
