@@ -204,6 +204,8 @@ async function prepare(folder: string, files: readonly string[]): Promise<[Vocab
 const started = await environment();
 const files = corpusFiles(values.corpus, whole(values.every, "every"));
 const [vocabulary, cases] = await prepare(values.corpus, files);
+// The text of the tokenizer's file lives as long as the turn of the event loop in which it came.
+await new Promise((resolve) => setTimeout(resolve));
 const masks = new MaskMaker(vocabulary);
 
 // Memory first, on a clean heap: grammars as compiled, with the start state that every matcher begins with.
