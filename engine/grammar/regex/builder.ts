@@ -4,16 +4,9 @@
  */
 import type { Budget } from "../limits.ts";
 import { ANY_CHAR, type CharSet, intersectSets, oneChar, unionSets } from "./char_set.ts";
-import { type CharMachine, RegexNode } from "./node.ts";
+import { type CharMachine, pairKey, RegexNode } from "./node.ts";
 
 type Fields = ConstructorParameters<typeof RegexNode>[2];
-
-/** Two numbers below it fit into one. */
-const HALF = 2 ** 26;
-
-function pairKey(a: RegexNode, b: RegexNode): string | number {
-  return a.id < HALF && b.id < HALF ? a.id * HALF + b.id : `.${a.id},${b.id}`;
-}
 
 /** Makes nodes; equal ones are the same object as long as the table is not cleared. */
 export class RegexBuilder {
