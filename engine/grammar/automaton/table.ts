@@ -49,11 +49,14 @@ export class PositionTable {
     return made;
   }
 
-  /** A new position that its maker finds again without a key. */
-  add<P extends Position>(position: P): P {
+  /**
+   * A new position that its maker finds again without looking for its key. That is made of the number of a language's
+   * node, which is never used twice, and a kind below 16; without one it stands for this position alone.
+   */
+  add<P extends Position>(position: P, kind = 0, node = this.#nextId++): P {
     this.#budget().spend(4);
     this.#added++;
-    position.key = -1 - this.#nextId++;
+    position.key = -1 - (16 * node + kind);
     return position;
   }
 

@@ -22,6 +22,9 @@ class NodePositions {
   rests: (Position | undefined)[] | undefined;
 }
 
+/** Kinds of positions of one node; there are six of the last. */
+const Kind = { Plain: 1, String: 2, Escape: 3, AnyRest: 4 } as const;
+
 function positionsOf(node: RegexNode): NodePositions {
   return (node.positions ??= new NodePositions()) as NodePositions;
 }
@@ -29,12 +32,20 @@ function positionsOf(node: RegexNode): NodePositions {
 /** The start of a text of a language. Undefined where only the empty text belongs to it: then there is no position. */
 export function plainText(table: PositionTable, node: RegexNode): Position | undefined {
   if (node.kind === "epsilon") return undefined;
-  return positionsOf(node).plain ??= table.add(new TextPosition(table, node, false));
+  return positionsOf(node).plain ??= table.add(
+    new TextPosition(table, node, false),
+    Kind.Plain,
+    node.id,
+  );
 }
 
 /** The content of a JSON string, after its first quote, up to and with its last. */
 export function stringContent(table: PositionTable, node: RegexNode): Position {
-  return positionsOf(node).string ??= table.add(new TextPosition(table, node, true));
+  return positionsOf(node).string ??= table.add(
+    new TextPosition(table, node, true),
+    Kind.String,
+    node.id,
+  );
 }
 
 // Inside a text of the language of `node`, which is the content of a JSON string where `json` says so.
@@ -94,7 +105,8 @@ class TextPosition extends InText {
       if (byte === 0x22) return this.node.nullable ? THROUGH : DEAD;
       if (byte === 0x5c) {
         if (!derivatives.leadsOn(this.node)) return DEAD;
-        return this.table.add(step((byte) => afterBackslash(this.table, this.node, byte))).alone;
+        const { table, node } = this;
+        return table.add(step((byte) => afterBackslash(table, node, byte)), Kind.Escape, node.id).alone;
       }
       if (byte < 0x20) return DEAD;
     }
@@ -184,8 +196,11 @@ class AnyRestPosition extends InText {
 
 function anyRest(table: PositionTable, next: RegexNode, left: number, json: boolean): Position {
   const rests = positionsOf(next).rests ??= [undefined, undefined, undefined];
-  return rests[json ? left - 1 : left + 2] ??= table.add(
+  const which = json ? left - 1 : left + 2;
+  return rests[which] ??= table.add(
     new AnyRestPosition(table, next, left, json),
+    Kind.AnyRest + which,
+    next.id,
   );
 }
 
