@@ -56,11 +56,10 @@ export class RegexBuilder {
 
   /** Forgets positions of nodes, or `all` but the constants; nodes still held elsewhere stay valid. */
   clear(all = true): void {
-    const constants = [this.none, this.epsilon, this.anyChar, this.all];
     for (const [key, node] of this.#table) {
       node.positions = undefined;
       if (all) node.transitions = undefined;
-      if (all && !constants.includes(node)) this.#table.delete(key);
+      if (all && node.id > this.all.id) this.#table.delete(key); // the constants were made first
     }
   }
 
