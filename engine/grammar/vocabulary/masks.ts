@@ -13,8 +13,8 @@ import { Walker } from "./walk.ts";
 /** A mask with few tokens is kept as their ids. */
 const FEW = 512;
 const BYTES_PER_ENTRY = 200;
-/** Grammars of which masks are kept. */
-const MOST_SOURCES = 256;
+/** Grammars of which masks are kept: all that is kept of a grammar lives in the heap. */
+const MOST_SOURCES = 16;
 
 type Kept = { readonly words: Uint32Array } | { readonly ids: Uint32Array };
 
