@@ -82,7 +82,7 @@ browserTest("who scrolls up while an answer grows stays there, and at the end ta
 browserTest("up and to the end again is what the reader says, also where the page is slow", async () => {
   await withGrowingAnswer(async (page, place) => {
     const throttle = await page.context().newCDPSession(page);
-    await throttle.send("Emulation.setCPUThrottlingRate", { rate: 20 });
+    await throttle.send("Emulation.setCPUThrottlingRate", { rate: 10 });
     for (let round = 0; round < 4; round++) {
       await page.mouse.wheel(0, -60);
       await eventually(page, async () => (await place()).left > 200);
