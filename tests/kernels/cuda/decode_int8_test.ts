@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { numbers } from "./emulator/data.ts";
-import { emulate, emulatedTest, type Run, tiledInstructions } from "./emulator/emulator.ts";
+import { decodeInstructions, emulate, emulatedTest, type Run } from "./emulator/emulator.ts";
 
 /** A library's entry: workgroups of one query after the other. */
 const entry = `
@@ -21,10 +21,7 @@ extern "C" void run(const u32* plan, const u16* queries, const Cached* keys, con
 }`;
 
 const instructions = {
-  ...tiledInstructions,
-  "ld.global.nc.L1::no_allocate.v4": "v = *(const uint4*)from",
-  "ld.global.nc.L1::no_allocate.v2": "v = *(const uint2*)from",
-  "movmatrix": "r = emulated::turned(v)",
+  ...decodeInstructions,
   "sub.f16x2": "r = emulated::subtractHalves(__byte_perm(word, 0x64646464u, which), 0x64806480u)",
 };
 

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { numbers } from "./emulator/data.ts";
-import { emulate, emulatedTest, type Run, tiledInstructions } from "./emulator/emulator.ts";
+import { decodeInstructions, emulate, emulatedTest, type Run } from "./emulator/emulator.ts";
 
 /** A library's entry: workgroups of one query after the other. */
 const entry = `
@@ -23,13 +23,6 @@ extern "C" void run(const u32* plan, const u16* qkv, const float* cosine, const 
     }, blocks);
 }`;
 
-const instructions = {
-  ...tiledInstructions,
-  "ld.global.nc.L1::no_allocate.v4": "v = *(const uint4*)from",
-  "ld.global.nc.L1::no_allocate.v2": "v = *(const uint2*)from",
-  "movmatrix": "r = emulated::turned(v)",
-};
-
 const cases = [
   { headDim: 128, numHeads: 8, numKvHeads: 2, window: 0, splitKeys: 4096, norm: true },
   { headDim: 128, numHeads: 8, numKvHeads: 2, window: 0, splitKeys: 96, norm: true },
@@ -44,7 +37,7 @@ emulatedTest(
     emulate({
       source: "attention/decode.cu",
       headers: ["gemm/common.cuh", "attention/paged.cuh", "attention/fresh.cuh", "attention/single.cuh"],
-      instructions,
+      instructions: decodeInstructions,
       defines: { ELEMENT: "F16" },
       entry,
       parameters: "ppppppppppppiiiiiii",

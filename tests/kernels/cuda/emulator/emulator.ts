@@ -33,6 +33,14 @@ export const tiledInstructions: Readonly<Record<string, string>> = {
   "cp.async.ca.shared.global [%0], [%1], 8": "emulated::copyLater(to, from, bytes, 8)",
 };
 
+/** Instructions of decode attention on the matrix units, besides. */
+export const decodeInstructions = {
+  ...tiledInstructions,
+  "ld.global.nc.L1::no_allocate.v4": "v = *(const uint4*)from",
+  "ld.global.nc.L1::no_allocate.v2": "v = *(const uint2*)from",
+  "movmatrix": "r = emulated::turned(v)",
+};
+
 /** A source without assembly; shared memory is the emulator's, or what all threads have of a function. */
 const plain = (source: string, more: readonly (readonly [string, string])[]): string =>
   source.replaceAll(
